@@ -1,0 +1,48 @@
+# `make demo` and `make test` are all the set-up there is: either one makes .venv, with everything in it, when it is
+# missing or older than what it is made from. PYTHON=/path/to/python names the interpreter to start from.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SOURCES := modeling_hyenadna datasets_dart evaluation_dart trainer_scripts benchmarks tests
+
+# Two test processes with one thread each: on two cores quicker than one process with two threads.
+TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+
+.PHONY: demo test test-transformers check lint types contract clean
+
+demo: $(INSTALLED)
+	$(BIN)/python -m trainer_scripts.demo
+
+test: $(INSTALLED)
+	$(TEST_ENV) $(BIN)/pytest -n 2
+
+test-transformers: $(INSTALLED)
+	$(TEST_ENV) $(BIN)/pytest tests/transformers_suite
+
+check: lint types contract
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check $(SOURCES)
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+contract: $(INSTALLED)
+	$(BIN)/lint-imports
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	@set -e; \
+	suitable='import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))'; \
+	for python in $(or $(PYTHON),python3.11 python3.12 python3 python3.13); do \
+	    "$$python" -c "$$suitable" 2>/dev/null && break || python=; \
+	done; \
+	test -n "$$python" || { echo "no Python 3.11 or 3.12 with its venv module (Debian: python3-venv) among" \
+	    "$(or $(PYTHON),python3.11 python3.12 python3 python3.13); name one with make PYTHON=/path/to/python" >&2; exit 1; }; \
+	echo "installing into $(VENV): once, a few minutes"; \
+	test -x $(BIN)/python || "$$python" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info build dist
