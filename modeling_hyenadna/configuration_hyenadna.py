@@ -1,0 +1,126 @@
+"""Configuration of HyenaDNA (NeurIPS 2023, arXiv 2306.15794)."""
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+POOLING_MODES = ("mean", "last", "first", "max")
+
+
+@strict
+class HyenaDNAConfig(PreTrainedConfig):
+    r"""Configuration of a HyenaDNA model. Field names, defaults and files are those of the official Hub port.
+
+    Args:
+        vocab_size: tokens of the vocabulary; the embedding has this many rows rounded up to a multiple of
+            `pad_vocab_size_multiple` (12 becomes 16).
+        d_model: width D.
+        d_inner: width of the MLP; `None` is 4 D.
+        n_layer: number of blocks.
+        max_seq_len: longest input in tokens. The implicit filter is a function of the position relative to it,
+            so a trained model keeps the value it was trained with.
+        emb_dim: positional features of the implicit filter, odd: 1 + 2 * bands.
+        filter_order: width of the implicit filter's MLP.
+        num_inner_mlps: its hidden layers after the first.
+        activation_freq: initial frequency of its sine activations.
+        train_freq: whether these frequencies are trained.
+        shift: constant added to the decay window, exp(-t |delta|) + shift. 0.05 in the official port and its released
+            weights' loader, 0.0 in the original training code.
+        short_filter_order: taps of the short causal convolution.
+        hyena_order: order of the Hyena recurrence; 2 alone is defined for DNA and accepted.
+        embed_dropout: dropout after the embedding. The official port has the field and never applies it.
+        resid_dropout: dropout on what a mixer or MLP adds to the residual stream.
+        hyena_dropout: dropout on the gated input of the long convolution.
+        hyena_filter_dropout: kept for the files' sake; without effect, as in the original.
+        use_bias: kept for the files' sake; `False` is refused, because no released model was built without biases.
+        layer_norm_epsilon: of every LayerNorm.
+        initializer_range: standard deviation of initial weights.
+        pooling: what the sequence classifier reads: "mean" over real tokens, "last" real token (the official
+            port), "first" token, or "max" over real tokens.
+        use_cache: return a cache from every forward; `generate` asks for one by itself.
+
+    Example:
+
+    ```python
+    >>> from modeling_hyenadna import HyenaDNAConfig, HyenaDNAModel
+    >>> config = HyenaDNAConfig(d_model=128, n_layer=2, max_seq_len=1026, emb_dim=5, activation_freq=10)
+    >>> HyenaDNAModel(config).num_parameters()
+    436096
+    ```
+    """
+
+    model_type = "hyenadna"
+    attribute_map = {
+        "hidden_size": "d_model",
+        "num_hidden_layers": "n_layer",
+        "intermediate_size": "d_inner",
+        "max_position_embeddings": "max_seq_len",
+    }
+    keys_to_ignore_at_inference = ["past_key_values"]
+    base_model_fsdp_plan = {"backbone.layers.*": "free_full_weight"}
+
+    vocab_size: int = 12
+    d_model: int = 256
+    d_inner: int | None = None
+    n_layer: int = 12
+    max_seq_len: int = 1024
+    emb_dim: int = 3
+    filter_order: int = 64
+    num_inner_mlps: int = 2
+    activation_freq: float | int = 1
+    train_freq: bool = True
+    shift: float | int = 0.05
+    short_filter_order: int = 3
+    hyena_order: int = 2
+    embed_dropout: float | int = 0.1
+    resid_dropout: float | int = 0.0
+    hyena_dropout: float | int = 0.0
+    hyena_filter_dropout: float | int = 0.0
+    use_bias: bool = True
+    layer_norm_epsilon: float = 1e-5
+    initializer_range: float = 0.02
+    pad_vocab_size_multiple: int = 8
+    pooling: str = "mean"
+    pad_token_id: int | None = 4
+    bos_token_id: int | None = 2
+    eos_token_id: int | list[int] | None = 1
+    tie_word_embeddings: bool = False
+    use_cache: bool = False
+
+    def __post_init__(self, **kwargs):
+        # The official repositories point at remote code that a re-saved model would not carry along.
+        kwargs.pop("auto_map", None)
+        super().__post_init__(**kwargs)
+        # After super(), which applies the aliases: HyenaDNAConfig(hidden_size=64) must give d_inner 256.
+        if self.d_inner is None:
+            self.d_inner = 4 * self.d_model
+
+    @property
+    def layer_types(self) -> list[str]:
+        """One kind of layer, with a cache of its own (cache_hyenadna.py)."""
+        return ["hyena"] * self.n_layer
+
+    @property
+    def padded_vocab_size(self) -> int:
+        """Rows of the embedding and of the language-model head."""
+        return -(-self.vocab_size // self.pad_vocab_size_multiple) * self.pad_vocab_size_multiple
+
+    def validate_layer_type(self):
+        """transformers knows attention layers by name; ours are all "hyena"."""
+
+    def validate_architecture(self):
+        """Refuse what the mathematics does not cover."""
+        if self.hyena_order != 2:
+            raise ValueError(f"hyena_order must be 2 (the only order HyenaDNA defines), got {self.hyena_order}")
+        if self.short_filter_order < 1:
+            raise ValueError(f"short_filter_order must be at least 1, got {self.short_filter_order}")
+        if self.emb_dim < 3 or self.emb_dim % 2 == 0:
+            raise ValueError(f"emb_dim must be odd and at least 3 (time and pairs of cos and sin), got {self.emb_dim}")
+        if self.max_seq_len < 2:
+            raise ValueError(f"max_seq_len must be at least 2, got {self.max_seq_len}")
+        if not self.use_bias:
+            raise ValueError("use_bias=False is not supported: no HyenaDNA was built without biases")
+        if self.pooling not in POOLING_MODES:
+            raise ValueError(f"pooling must be one of {', '.join(POOLING_MODES)}, got {self.pooling!r}")
+
+
+__all__ = ["HyenaDNAConfig"]

@@ -1,0 +1,592 @@
+"""HyenaDNA, a causal language model of DNA built on implicit long convolutions (NeurIPS 2023, arXiv 2306.15794).
+
+State-dict keys are those of the official Hub files (LongSafari/hyenadna-*-hf). Shapes: B sequences, L tokens, D channels.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import GenerationMixin, PreTrainedModel
+from transformers import initialization as init
+from transformers.cache_utils import Cache, DynamicCache
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPast,
+    CausalLMOutputWithPast,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, can_return_tuple, logging
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .cache_hyenadna import HyenaDNACacheLayer
+from .configuration_hyenadna import HyenaDNAConfig
+from .long_conv import long_conv
+
+logger = logging.get_logger(__name__)
+
+# Decay of the window over the whole context, per channel from the slowest to the fastest (section 1.5).
+WINDOW_TARGET, SLOW_DECAY, FAST_DECAY = 1e-2, 1.5, 0.3
+FREQUENCY_LOW = 1e-4
+
+
+def positional_features(length: int, config: HyenaDNAConfig, device=None, dtype=torch.float32) -> torch.Tensor:
+    """Inputs of the implicit filter (official buffer `pos_emb.z`): time, then cosines, then negated sines.
+
+    Args:
+        length: positions wanted, the first of `config.max_seq_len`.
+
+    Returns:
+        (length, emb_dim). Column 0 is t_j = j / (max_seq_len - 1).
+    """
+    position = torch.arange(length, device=device, dtype=dtype)[:, None]
+    bands = (config.emb_dim - 1) // 2
+    frequency = torch.linspace(FREQUENCY_LOW, bands - 1, bands, device=device, dtype=dtype)
+    angle = frequency * (2 * math.pi * position / config.max_seq_len)
+    return torch.cat([position / (config.max_seq_len - 1), angle.cos(), -angle.sin()], dim=-1)
+
+
+def decay_rates(channels: int, device=None, dtype=torch.float32) -> torch.Tensor:
+    """Decay of each channel's window over the whole context (official buffer `modulation.deltas`), (channels,)."""
+    log_target = math.log(WINDOW_TARGET)
+    return torch.linspace(log_target / SLOW_DECAY, log_target / FAST_DECAY, channels, device=device, dtype=dtype)
+
+
+class HyenaDNASine(nn.Module):
+    """sin(freq * x), with one trainable frequency a unit."""
+
+    def __init__(self, config: HyenaDNAConfig):
+        super().__init__()
+        self.initial_frequency = float(config.activation_freq)
+        self.freq = nn.Parameter(torch.empty(1, config.filter_order), requires_grad=config.train_freq)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sin(self.freq * x)
+
+
+class HyenaDNAFilter(nn.Module):
+    """The implicit filter: an MLP from position to kernel, times a decaying window (section 1.5). Always float32.
+
+    In half precision a million positions would fall on two thousand values, so the parameters stay float32 under
+    `.half()`, `.bfloat16()` and `.to(dtype)`, and autocast is off inside.
+    """
+
+    def __init__(self, config: HyenaDNAConfig):
+        super().__init__()
+        self.config = config
+        self.bias = nn.Parameter(torch.empty(config.d_model))  # the skip connection of the long convolution
+        # The original puts one sine module at every odd index; naming it once keeps the keys and shares nothing.
+        self.implicit_filter = nn.ModuleDict({"0": nn.Linear(config.emb_dim, config.filter_order)})
+        self.implicit_filter["1"] = HyenaDNASine(config)
+        for index in range(config.num_inner_mlps):
+            self.implicit_filter[str(2 * index + 2)] = nn.Linear(config.filter_order, config.filter_order)
+        self.last = str(2 * config.num_inner_mlps + 2)
+        self.implicit_filter[self.last] = nn.Linear(config.filter_order, config.d_model, bias=False)
+
+    def _apply(self, fn, recurse=True):
+        def keep_float32(tensor: torch.Tensor) -> torch.Tensor:
+            moved = fn(tensor)
+            return tensor.to(moved.device, torch.float32) if moved.dtype in (torch.float16, torch.bfloat16) else moved
+
+        return super()._apply(keep_float32, recurse)
+
+    def forward(self, length: int) -> torch.Tensor:
+        """The kernel of the first `length` lags, (D, length)."""
+        device, dtype = self.bias.device, self.bias.dtype
+        with torch.autocast(device.type, enabled=False):
+            features = positional_features(length, self.config, device, dtype)
+            sine = self.implicit_filter["1"]
+            hidden = features
+            for name, layer in self.implicit_filter.items():
+                if name not in ("1", self.last):
+                    hidden = sine(layer(hidden))
+            kernel = self.implicit_filter[self.last](hidden)
+            window = torch.exp(-features[:, :1] * decay_rates(self.config.d_model, device, dtype).abs())
+            return (kernel * (window + self.config.shift)).T
+
+
+class HyenaDNAMixer(nn.Module):
+    """The Hyena operator of order 2 (section 1.4): y = x0 * longconv(x1 * v), out of three short-convolved projections."""
+
+    def __init__(self, config: HyenaDNAConfig, layer_idx: int):
+        super().__init__()
+        self.layer_idx = layer_idx
+        self.d_model = config.d_model
+        self.taps = config.short_filter_order
+        self.in_proj = nn.Linear(config.d_model, 3 * config.d_model)
+        self.short_filter = nn.Conv1d(3 * config.d_model, 3 * config.d_model, self.taps, groups=3 * config.d_model)
+        self.filter_fn = HyenaDNAFilter(config)
+        self.out_proj = nn.Linear(config.d_model, config.d_model)
+        self.dropout = nn.Dropout(config.hyena_dropout)
+
+    def short_convolution(self, projected: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
+        """Depthwise causal convolution, channel-last: a few shifted multiply-adds instead of two transposes.
+
+        Args:
+            projected: (B, L, 3 D).
+            context: (B, taps - 1, 3 D) inputs before them, None for zeros.
+        """
+        length = projected.shape[1]
+        if context is None:
+            padded = F.pad(projected, (0, 0, self.taps - 1, 0))
+        else:
+            padded = torch.cat([context, projected], dim=1)
+        weight = self.short_filter.weight[:, 0]  # (3 D, taps)
+        mixed = self.short_filter.bias + padded[:, :length] * weight[:, 0]
+        for tap in range(1, self.taps):
+            mixed = torch.addcmul(mixed, padded[:, tap : tap + length], weight[:, tap])
+        return mixed
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        cache_layer: HyenaDNACacheLayer | None = None,
+    ) -> torch.Tensor:
+        """(B, L, D) -> (B, L, D). `mask` (B, L, 1) is 1 at real tokens and 0 at padding.
+
+        Both convolutions see zeros at padding: the short one through its input, the long one through its gated
+        input (the short one's bias would leak in otherwise). Filters depend on the lag alone, so a padded run equals
+        the unpadded one.
+        """
+        projected = self.in_proj(hidden_states)
+        if mask is not None:
+            projected = projected * mask.to(projected.dtype)
+        context = cache_layer.update_short(projected, self.taps) if cache_layer is not None else None
+        x0, x1, v = self.short_convolution(projected, context).split(self.d_model, dim=-1)
+        if mask is not None:
+            x1 = x1 * mask.to(x1.dtype)
+        x1 = self.dropout(x1)  # dropout(x1) * v is dropout(x1 * v)
+
+        if cache_layer is None:
+            x0, x1, v = x0.transpose(1, 2), x1.transpose(1, 2), v.transpose(1, 2)
+            y = long_conv(v, self.filter_fn(v.shape[-1]), self.filter_fn.bias, gate_in=x1, gate_out=x0).transpose(1, 2)
+        else:
+            y = x0 * self.continue_convolution(x1, v, cache_layer)
+        return self.out_proj(y.to(hidden_states.dtype))
+
+    def continue_convolution(self, x1: torch.Tensor, v: torch.Tensor, cache_layer: HyenaDNACacheLayer) -> torch.Tensor:
+        """The long convolution's outputs (B, L, D) at new positions, given all gated inputs so far."""
+        compute = torch.promote_types(v.dtype, torch.float32)
+        history, _ = cache_layer.update(x1.to(compute) * v.to(compute))
+        new, total = v.shape[1], history.shape[1]
+        kernel = self.filter_fn(total)
+        if new == 1:  # one dot product a channel
+            y = torch.einsum("btd,dt->bd", history, kernel.flip(-1))[:, None] + self.filter_fn.bias * history[:, -1:]
+        else:
+            y = long_conv(history.transpose(1, 2), kernel, self.filter_fn.bias).transpose(1, 2)[:, total - new :]
+        return y.to(v.dtype)
+
+
+class HyenaDNAMLP(nn.Module):
+    def __init__(self, config: HyenaDNAConfig):
+        super().__init__()
+        self.fc1 = nn.Linear(config.d_model, config.d_inner)
+        self.fc2 = nn.Linear(config.d_inner, config.d_model)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.fc2(F.gelu(self.fc1(hidden_states), approximate="tanh"))
+
+
+class HyenaDNABlock(GradientCheckpointingLayer):
+    """Pre-norm block; the residual stream stays float32 in half-precision models, as in the original."""
+
+    def __init__(self, config: HyenaDNAConfig, layer_idx: int):
+        super().__init__()
+        self.mixer = HyenaDNAMixer(config, layer_idx)
+        self.norm1 = nn.LayerNorm(config.d_model, eps=config.layer_norm_epsilon)
+        self.mlp = HyenaDNAMLP(config)
+        self.norm2 = nn.LayerNorm(config.d_model, eps=config.layer_norm_epsilon)
+        self.dropout = nn.Dropout(config.resid_dropout)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> torch.Tensor:
+        cache_layer = past_key_values.layers[self.mixer.layer_idx] if past_key_values is not None else None
+        residual = hidden_states.to(torch.promote_types(hidden_states.dtype, torch.float32))
+        mixed = self.mixer(self.norm1(residual.to(self.norm1.weight.dtype)), mask, cache_layer)
+        residual = residual + self.dropout(mixed)
+        return residual + self.dropout(self.mlp(self.norm2(residual.to(self.norm2.weight.dtype))))
+
+
+class HyenaDNAEmbeddings(nn.Module):
+    def __init__(self, config: HyenaDNAConfig):
+        super().__init__()
+        # No padding_idx: the official [PAD] row is an ordinary, trained one.
+        self.word_embeddings = nn.Embedding(config.padded_vocab_size, config.d_model)
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        return self.word_embeddings(input_ids)
+
+
+class HyenaDNABackbone(nn.Module):
+    """Embedding, blocks and final norm: the part that the original calls `backbone`."""
+
+    def __init__(self, config: HyenaDNAConfig):
+        super().__init__()
+        self.embeddings = HyenaDNAEmbeddings(config)
+        self.dropout = nn.Dropout(config.embed_dropout)
+        self.layers = nn.ModuleList([HyenaDNABlock(config, index) for index in range(config.n_layer)])
+        self.ln_f = nn.LayerNorm(config.d_model, eps=config.layer_norm_epsilon)
+
+    def forward(
+        self,
+        inputs_embeds: torch.Tensor,
+        mask: torch.Tensor | None,
+        past_key_values: Cache | None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> torch.Tensor:
+        hidden_states = self.dropout(inputs_embeds)
+        for layer in self.layers:
+            hidden_states = layer(hidden_states, mask, past_key_values, **kwargs)
+        return self.ln_f(hidden_states.to(self.ln_f.weight.dtype))
+
+
+class HyenaDNAPreTrainedModel(PreTrainedModel):
+    config: HyenaDNAConfig
+    base_model_prefix = "hyena"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["HyenaDNABlock"]
+    _skip_keys_device_placement = ["past_key_values"]
+    _keep_in_fp32_modules_strict = ["filter_fn"]
+    # Official files carry recomputable buffers, and the original's checkpoints two aliases of each frequency.
+    _keys_to_ignore_on_load_unexpected = [
+        r"filter_fn\.pos_emb\.(z|t)$",
+        r"filter_fn\.modulation\.deltas$",
+        r"implicit_filter\.(?!1\.)\d+\.freq$",
+    ]
+    _can_record_outputs = {"hidden_states": HyenaDNABlock}
+    _is_stateful = True
+    _supports_context_parallel = False
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        """Initialise as the original does (section 1.8), which the official port does not."""
+        std = self.config.initializer_range
+        if isinstance(module, nn.Linear):
+            init.normal_(module.weight, std=std)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            init.normal_(module.weight, std=std)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.Conv1d):
+            bound = 1 / math.sqrt(module.kernel_size[0])  # depthwise: the fan-in is the number of taps
+            init.uniform_(module.weight, -bound, bound)
+            init.uniform_(module.bias, -bound, bound)
+        elif isinstance(module, HyenaDNASine):
+            init.constant_(module.freq, module.initial_frequency)
+        elif isinstance(module, HyenaDNAFilter):
+            init.normal_(module.bias)
+        elif isinstance(module, HyenaDNABlock):  # after its children: rescale what feeds the residual stream (GPT-2)
+            for projection in (module.mixer.out_proj, module.mlp.fc2):
+                init.normal_(projection.weight, std=std / math.sqrt(2 * self.config.n_layer))
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Embedding:
+        """Resize to exactly `new_num_tokens` rows, so that the saved config describes the saved weights."""
+        embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
+        if embeddings.num_embeddings != self.config.padded_vocab_size:
+            self.config.vocab_size = embeddings.num_embeddings
+            self.config.pad_vocab_size_multiple = 1
+        return embeddings
+
+
+class HyenaDNAModel(HyenaDNAPreTrainedModel):
+    """HyenaDNA without a head. Returns hidden states after the final norm."""
+
+    def __init__(self, config: HyenaDNAConfig):
+        super().__init__(config)
+        self.backbone = HyenaDNABackbone(config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.backbone.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Module):
+        self.backbone.embeddings.word_embeddings = value
+
+    def cached_length(self, past_key_values: Cache | None) -> int:
+        if past_key_values is None:
+            return 0
+        if not all(isinstance(layer, HyenaDNACacheLayer) for layer in past_key_values.layers or [None]):
+            raise ValueError(
+                "past_key_values must be made for HyenaDNA: DynamicCache(config=model.config), "
+                f"got {past_key_values!r}"
+            )
+        return past_key_values.get_seq_length()
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutputWithPast:
+        r"""
+        Args:
+            input_ids: (B, L) token ids.
+            attention_mask: (B, L), or (B, past + L) with a cache: 1 at real tokens, 0 at padding. Exact for any mix of
+                left and right padding.
+            inputs_embeds: (B, L, D) instead of `input_ids`.
+            past_key_values: a `DynamicCache(config=model.config)` to continue from.
+            use_cache: return such a cache.
+
+        Returns:
+            `last_hidden_state` (B, L, D); on request `hidden_states`, n_layer + 1 of them: the embeddings, then after
+            each block, the last one normalised (equal to the official port's last).
+
+        Raises:
+            ValueError: if the input, with what the cache holds, is longer than `config.max_seq_len`.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
+        if inputs_embeds is None:
+            self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
+            inputs_embeds = self.backbone.embeddings(input_ids)
+        if use_cache and past_key_values is None:
+            past_key_values = DynamicCache(config=self.config)
+
+        length = inputs_embeds.shape[1]
+        past = self.cached_length(past_key_values)
+        if past + length > self.config.max_seq_len:
+            raise ValueError(
+                f"the input has {past + length} tokens, but this model's limit (config.max_seq_len) is "
+                f"{self.config.max_seq_len}; shorten or split it"
+            )
+        mask = None
+        if attention_mask is not None:
+            if attention_mask.shape != (inputs_embeds.shape[0], past + length) and attention_mask.shape[1:] != (length,):
+                raise ValueError(
+                    f"attention_mask must be {(inputs_embeds.shape[0], past + length)} for these inputs, "
+                    f"got {tuple(attention_mask.shape)}"
+                )
+            mask = attention_mask[:, -length:, None]
+
+        last_hidden_state = self.backbone(inputs_embeds, mask, past_key_values, **kwargs)
+        return BaseModelOutputWithPast(
+            last_hidden_state=last_hidden_state, past_key_values=past_key_values if use_cache else None
+        )
+
+
+class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
+    """HyenaDNA with its language-model head over the padded vocabulary."""
+
+    # Untied unless `tie_word_embeddings`: the Hub files store the head, the original pretrains tied.
+    _tied_weights_keys = {"lm_head.weight": "hyena.backbone.embeddings.word_embeddings.weight"}
+
+    def __init__(self, config: HyenaDNAConfig):
+        super().__init__(config)
+        self.hyena = HyenaDNAModel(config)
+        self.lm_head = nn.Linear(config.d_model, config.padded_vocab_size, bias=False)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        labels: torch.LongTensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> CausalLMOutputWithPast:
+        r"""
+        Args:
+            labels: (B, L) ids, shifted inside: position t predicts label t + 1. -100 is ignored.
+            logits_to_keep: compute logits for this many last positions (0: all), or for the positions given.
+
+        Other arguments are those of [`HyenaDNAModel.forward`]. Returns `loss` and `logits` (B, L, padded vocabulary).
+        """
+        outputs = self.hyena(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(outputs.last_hidden_state[:, kept])
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=logits.shape[-1], **kwargs)
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+        )
+
+    def generate(self, inputs: torch.Tensor | None = None, *args, **kwargs):
+        """As `GenerationMixin.generate`, after dropping the [SEP] with which the tokenizer ends every prompt."""
+        name = "inputs" if inputs is not None else "input_ids"
+        prompt = inputs if inputs is not None else kwargs.get("input_ids")
+        if prompt is not None and kwargs.get("past_key_values") is None and kwargs.get("inputs_embeds") is None:
+            prompt, mask = self.strip_final_separator(prompt, kwargs.get("attention_mask"))
+            if name == "inputs":
+                inputs = prompt
+            else:
+                kwargs["input_ids"] = prompt
+            if mask is not None:
+                kwargs["attention_mask"] = mask
+        return super().generate(inputs, *args, **kwargs)
+
+    def strip_final_separator(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Drop one final [SEP] (config.eos_token_id) of each row of (B, L) ids that ends with it.
+
+        Rows that keep their last token push the others right by one padding token, so that all stay left-padded.
+        A prompt of [SEP] alone is kept.
+        """
+        separator = self.config.eos_token_id
+        separators = separator if isinstance(separator, list) else [separator]
+        if separator is None or input_ids.shape[1] < 2:
+            return input_ids, attention_mask
+        ends = torch.isin(input_ids[:, -1], torch.tensor(separators, device=input_ids.device))
+        if attention_mask is not None:
+            ends = ends & (attention_mask.sum(dim=1) > 1)
+        if not ends.any():
+            return input_ids, attention_mask
+        if ends.all():
+            return input_ids[:, :-1], attention_mask[:, :-1] if attention_mask is not None else None
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        input_ids = torch.where(ends[:, None], input_ids.roll(1, dims=1), input_ids)
+        mask = torch.where(ends[:, None], mask.roll(1, dims=1), mask)
+        input_ids[ends, 0], mask[ends, 0] = self.config.pad_token_id, 0
+        return input_ids, mask
+
+
+def pool(hidden_states: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Tensor:
+    """Pool (B, L, D) over the real tokens of `mask` (B, L) by `mode` (HyenaDNAConfig.pooling): (B, D)."""
+    rows = torch.arange(hidden_states.shape[0], device=hidden_states.device)
+    if mode == "mean":
+        weight = mask.to(hidden_states.dtype)[..., None]
+        return (hidden_states * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+    if mode == "max":
+        return hidden_states.masked_fill(mask[..., None] == 0, torch.finfo(hidden_states.dtype).min).amax(dim=1)
+    position = torch.arange(mask.shape[1], device=mask.device)
+    real = (mask != 0).int()
+    index = real.argmax(dim=1) if mode == "first" else (position * real).argmax(dim=1)
+    return hidden_states[rows, index]
+
+
+class HyenaDNAForSequenceClassification(HyenaDNAPreTrainedModel):
+    """HyenaDNA with a linear head on pooled hidden states: classification, regression or multi-label."""
+
+    # The loss is a mean over the batch, whatever Trainer counts: let Trainer divide by the accumulation steps.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: HyenaDNAConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.hyena = HyenaDNAModel(config)
+        self.score = nn.Linear(config.d_model, config.num_labels, bias=False)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> SequenceClassifierOutput:
+        r"""
+        Args:
+            labels: (B,) class ids; (B,) or (B, num_labels) floats for regression; (B, num_labels) floats in [0, 1]
+                for multi-label. Which one follows from `config.problem_type`, or from num_labels and dtype.
+
+        Other arguments are those of [`HyenaDNAModel.forward`]. Returns `loss` and `logits` (B, num_labels).
+
+        `config.pooling="last"` without a mask takes the token before the first [PAD], else the last, as the official
+        port does.
+        """
+        outputs = self.hyena(
+            input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs
+        )
+        hidden_states = outputs.last_hidden_state
+        mask = attention_mask
+        if mask is None:
+            mask = hidden_states.new_ones(hidden_states.shape[:2])
+            if self.config.pooling == "last" and input_ids is not None and self.config.pad_token_id is not None:
+                mask = (input_ids == self.config.pad_token_id).cumsum(dim=1) == 0
+                mask = mask | (input_ids[:, :1] == self.config.pad_token_id)
+        logits = self.score(pool(hidden_states, mask, self.config.pooling))
+        loss = None if labels is None else self.classification_loss(logits, labels.to(logits.device))
+        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+
+    def classification_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        problem = self.config.problem_type
+        if problem is None:
+            if self.num_labels == 1:
+                problem = "regression"
+            else:
+                problem = "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
+        logits = logits.float()
+        if problem == "regression":
+            return F.mse_loss(logits, labels.to(logits.dtype).view_as(logits))
+        if problem == "single_label_classification":
+            return F.cross_entropy(logits, labels.view(-1))
+        return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+
+
+class HyenaDNAForTokenClassification(HyenaDNAPreTrainedModel):
+    """HyenaDNA with a linear head on every token. A token's logits know what is to its left alone."""
+
+    def __init__(self, config: HyenaDNAConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.hyena = HyenaDNAModel(config)
+        self.score = nn.Linear(config.d_model, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.LongTensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> TokenClassifierOutput:
+        r"""
+        Args:
+            labels: (B, L) class ids, -100 where there is none.
+
+        Other arguments are those of [`HyenaDNAModel.forward`]. Returns `loss` and `logits` (B, L, num_labels).
+        """
+        outputs = self.hyena(
+            input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs
+        )
+        logits = self.score(outputs.last_hidden_state)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits, labels=labels, config=self.config, **kwargs)
+        return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+
+
+__all__ = [
+    "HyenaDNAForCausalLM",
+    "HyenaDNAForSequenceClassification",
+    "HyenaDNAForTokenClassification",
+    "HyenaDNAModel",
+    "HyenaDNAPreTrainedModel",
+]
