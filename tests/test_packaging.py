@@ -1,0 +1,190 @@
+"""What is promised of the distribution: dependencies, versions, commands, and a README that runs as printed."""
+
+import ast
+import configparser
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ["modeling_hyenadna", "datasets_dart", "evaluation_dart", "trainer_scripts"]
+SETUP = configparser.RawConfigParser()
+SETUP.read(ROOT / "setup.cfg")
+EXTRAS = SETUP["options.extras_require"]
+
+
+def requirements(text: str) -> list[Requirement]:
+    return [Requirement(line) for line in text.split("\n") if line.strip()]
+
+
+def extra(name: str) -> list[Requirement]:
+    """The requirements of an extra, those of the extras it names in place of them."""
+    own = SETUP["metadata"]["name"]
+    return [
+        r
+        for stated in requirements(EXTRAS[name])
+        for r in ([r for e in sorted(stated.extras) for r in extra(e)] if stated.name == own else [stated])
+    ]
+
+
+CORE = requirements(SETUP["options"]["install_requires"])
+ALL = CORE + [r for name in EXTRAS for r in extra(name)]
+TESTED = {
+    canonicalize_name(r.name): r for r in requirements(re.sub("#.*", "", (ROOT / "constraints.txt").read_text()))
+}
+
+
+def absent_without(kept: list[str]) -> list[str]:
+    """Import names of every installed distribution that `kept` does not need, directly or through others."""
+    needed, todo = set(), list(kept)
+    while todo:
+        name = canonicalize_name(todo.pop())
+        if name not in needed:
+            needed.add(name)
+            for r in map(Requirement, importlib.metadata.requires(name) or []):
+                if r.marker is None or r.marker.evaluate({"extra": ""}):
+                    todo.append(r.name)
+    return [
+        module
+        for module, owners in importlib.metadata.packages_distributions().items()
+        if not any(canonicalize_name(owner) in needed for owner in owners) and module not in PACKAGES
+    ]
+
+
+def imported_modules(package: str) -> set[str]:
+    """Top-level names that the files of a package import anywhere, in functions too."""
+    names = set()
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names.add(node.module.partition(".")[0])
+    return names
+
+
+def run_without(absent: list[str], program: str) -> str:
+    """Output of a program run as if the distributions of these modules were not installed: find_spec gives None for
+    them and import raises ModuleNotFoundError."""
+    prelude = """
+import importlib.machinery, json, sys
+
+absent = set(json.loads(sys.argv[1]))
+
+class WithoutAbsent(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in absent else super().find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = WithoutAbsent
+"""
+    command = [sys.executable, "-W", "ignore", "-c", prelude + program, json.dumps(absent)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_long_conv_imports_with_torch_alone():
+    absent = absent_without(["torch"])
+    assert {"transformers", "numpy", "datasets", "tokenizers"} <= set(absent)
+    output = run_without(
+        absent,
+        """
+import torch
+from modeling_hyenadna.long_conv import long_conv
+
+v, k, skip = torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[1.0, 10.0, 100.0]]), torch.tensor([0.5])
+print([round(y, 3) for y in long_conv(v, k, skip).flatten().tolist()])
+""",
+    )
+    assert output == "[1.5, 13.0, 124.5]\n"
+
+
+def test_data_import_without_torch():
+    assert run_without(["torch", "transformers", "accelerate"], "import datasets_dart; print(datasets_dart.load_dart)")
+
+
+def test_one_version():
+    import modeling_hyenadna
+
+    version = SETUP["metadata"]["version"]
+    assert importlib.metadata.version("hyenadna-dart") == version
+    assert modeling_hyenadna.__version__ == version
+    assert re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.M)[1] == version
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert headings[0] == "Unreleased" or headings[0] == version
+
+
+def test_every_import_is_declared():
+    owners = importlib.metadata.packages_distributions()
+    declared = {canonicalize_name(r.name) for r in CORE + extra("peft") + extra("plot")}
+    for package in PACKAGES:
+        for module in imported_modules(package) - sys.stdlib_module_names - set(PACKAGES):
+            assert {canonicalize_name(o) for o in owners.get(module, [])} & declared, f"{package} imports {module}"
+
+
+def test_constraints_name_a_tested_version_of_every_direct_dependency():
+    assert {canonicalize_name(r.name) for r in ALL} == set(TESTED)
+    for r in ALL:
+        (pin,) = TESTED[canonicalize_name(r.name)].specifier
+        assert pin.operator == "==" and r.specifier.contains(pin.version), f"{r} and {pin}"
+
+
+def test_commands_resolve():
+    scripts = importlib.metadata.entry_points(group="console_scripts")
+    ours = {s.name: s for s in scripts if s.dist is not None and s.dist.name == "hyenadna-dart"}
+    assert set(ours) == {"dart-eval", "hyenadna"}
+    for script in ours.values():
+        assert callable(script.load())
+
+
+def test_licence_and_typing_markers_are_there():
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+    assert SETUP["metadata"]["license_expression"] == "Apache-2.0"
+    for package in PACKAGES:
+        assert (ROOT / package / "py.typed").is_file()
+
+
+def test_readme_python_runs_as_printed(tmp_path):
+    """Every ```python block, in order, in one program, in a folder that looks like a checkout; output stays out of the
+    real one. A block after a line `<!-- not run: reason -->` is left out."""
+    readme = ROOT / "README.md"
+    program = runnable_python(readme.read_text(encoding="utf-8"))
+    for entry in ROOT.iterdir():
+        if not entry.name.startswith(".") and entry.name not in ("results", "build"):
+            (tmp_path / entry.name).symlink_to(entry)
+    run = subprocess.run(
+        [sys.executable, "-c", f"exec(compile({program!r}, {str(readme)!r}, 'exec'))"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def runnable_python(markdown: str) -> str:
+    """The runnable blocks at the line numbers they have in the file, every other line empty."""
+    lines, inside, skip = [], False, False
+    for line in markdown.split("\n"):
+        if not inside and line.startswith("<!-- not run:"):
+            skip = True
+        elif not inside and line.startswith("```python"):
+            inside = True
+            lines.append("")
+            continue
+        elif inside and line.startswith("```"):
+            inside = skip = False
+        lines.append(line if inside and not skip else "")
+    return "\n".join(lines)
+
+
+def test_runnable_python():
+    text = "words\n```python\nx = 1\n```\n```bash\nmake\n```\n<!-- not run: slow -->\n```python\nx = 2\n```\n```python\nx\n```"
+    assert [(n, line) for n, line in enumerate(runnable_python(text).split("\n"), 1) if line] == [(3, "x = 1"), (13, "x")]
