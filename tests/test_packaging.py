@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -134,7 +133,8 @@ def test_constraints_name_a_tested_version_of_every_direct_dependency():
     assert {canonicalize_name(r.name) for r in ALL} == set(TESTED)
     for r in ALL:
         (pin,) = TESTED[canonicalize_name(r.name)].specifier
-        assert pin.operator == "==" and r.specifier.contains(pin.version), f"{r} and {pin}"
+        assert pin.operator == "=="
+        assert r.specifier.contains(pin.version), f"{r} and {pin}"
 
 
 def test_commands_resolve():
@@ -186,5 +186,19 @@ def runnable_python(markdown: str) -> str:
 
 
 def test_runnable_python():
-    text = "words\n```python\nx = 1\n```\n```bash\nmake\n```\n<!-- not run: slow -->\n```python\nx = 2\n```\n```python\nx\n```"
-    assert [(n, line) for n, line in enumerate(runnable_python(text).split("\n"), 1) if line] == [(3, "x = 1"), (13, "x")]
+    markdown = """words
+```python
+x = 1
+```
+```bash
+make
+```
+<!-- not run: slow -->
+```python
+x = 2
+```
+```python
+x
+```"""
+    program = runnable_python(markdown).split("\n")
+    assert [(n, line) for n, line in enumerate(program, 1) if line] == [(3, "x = 1"), (13, "x")]
