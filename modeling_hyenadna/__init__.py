@@ -14,6 +14,7 @@ if find_spec("transformers") is not None:
         AutoModelForCausalLM,
         AutoModelForSequenceClassification,
         AutoModelForTokenClassification,
+        AutoTokenizer,
     )
 
     from .configuration_hyenadna import HyenaDNAConfig
@@ -23,12 +24,14 @@ if find_spec("transformers") is not None:
         HyenaDNAForTokenClassification,
         HyenaDNAModel,
     )
+    from .tokenization_hyenadna import HyenaDNATokenizer
 
     AutoConfig.register("hyenadna", HyenaDNAConfig, exist_ok=True)
     AutoModel.register(HyenaDNAConfig, HyenaDNAModel, exist_ok=True)
     AutoModelForCausalLM.register(HyenaDNAConfig, HyenaDNAForCausalLM, exist_ok=True)
     AutoModelForSequenceClassification.register(HyenaDNAConfig, HyenaDNAForSequenceClassification, exist_ok=True)
     AutoModelForTokenClassification.register(HyenaDNAConfig, HyenaDNAForTokenClassification, exist_ok=True)
+    AutoTokenizer.register(HyenaDNAConfig, tokenizer_class=HyenaDNATokenizer, exist_ok=True)
 
     __all__ = [
         "HyenaDNAConfig",
@@ -36,4 +39,5 @@ if find_spec("transformers") is not None:
         "HyenaDNAForSequenceClassification",
         "HyenaDNAForTokenClassification",
         "HyenaDNAModel",
+        "HyenaDNATokenizer",
     ]
