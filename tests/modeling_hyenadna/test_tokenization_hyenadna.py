@@ -169,7 +169,8 @@ def outcome(tokenizer, text, options):
         encoded = tokenizer(text, verbose=False, **options)
     except Exception as error:  # whatever Rust or the conversion to tensors raises
         return type(error)
-    lists = {key: getattr(value, "tolist", lambda value=value: value)() for key, value in encoded.items()}
+    # As text, because rows of unequal length make an object array of arrays.
+    lists = {key: repr(value if isinstance(value, list) else value.tolist()) for key, value in encoded.items()}
     kinds = {key: (type(value), getattr(value, "dtype", None)) for key, value in encoded.items()}
     rust = [(e.ids, e.tokens, e.offsets, e.attention_mask, e.special_tokens_mask) for e in encoded.encodings]
     return lists, kinds, encoded.is_fast, encoded.n_sequences, rust
