@@ -109,6 +109,13 @@ class HyenaDNAFilter(nn.Module):
             return (kernel * (window + self.config.shift)).T
 
 
+def residual_projection(in_features: int, out_features: int) -> nn.Linear:
+    """A Linear whose output is added to the residual stream, marked for its smaller initial weights (section 1.8)."""
+    linear = nn.Linear(in_features, out_features)
+    linear.feeds_residual = True
+    return linear
+
+
 class HyenaDNAMixer(nn.Module):
     """The Hyena operator of order 2 (section 1.4): y = x0 * longconv(x1 * v), out of three short-convolved projections."""
 
@@ -120,7 +127,7 @@ class HyenaDNAMixer(nn.Module):
         self.in_proj = nn.Linear(config.d_model, 3 * config.d_model)
         self.short_filter = nn.Conv1d(3 * config.d_model, 3 * config.d_model, self.taps, groups=3 * config.d_model)
         self.filter_fn = HyenaDNAFilter(config)
-        self.out_proj = nn.Linear(config.d_model, config.d_model)
+        self.out_proj = residual_projection(config.d_model, config.d_model)
         self.dropout = nn.Dropout(config.hyena_dropout)
 
     def short_convolution(self, projected: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
@@ -186,7 +193,7 @@ class HyenaDNAMLP(nn.Module):
     def __init__(self, config: HyenaDNAConfig):
         super().__init__()
         self.fc1 = nn.Linear(config.d_model, config.d_inner)
-        self.fc2 = nn.Linear(config.d_inner, config.d_model)
+        self.fc2 = residual_projection(config.d_inner, config.d_model)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.fc2(F.gelu(self.fc1(hidden_states), approximate="tanh"))
@@ -272,7 +279,8 @@ class HyenaDNAPreTrainedModel(PreTrainedModel):
         """Initialise as the original does (section 1.8), which the official port does not."""
         std = self.config.initializer_range
         if isinstance(module, nn.Linear):
-            init.normal_(module.weight, std=std)
+            depth = 2 * self.config.n_layer if getattr(module, "feeds_residual", False) else 1
+            init.normal_(module.weight, std=std / math.sqrt(depth))
             if module.bias is not None:
                 init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
@@ -288,9 +296,6 @@ class HyenaDNAPreTrainedModel(PreTrainedModel):
             init.constant_(module.freq, module.initial_frequency)
         elif isinstance(module, HyenaDNAFilter):
             init.normal_(module.bias)
-        elif isinstance(module, HyenaDNABlock):  # after its children: rescale what feeds the residual stream (GPT-2)
-            for projection in (module.mixer.out_proj, module.mlp.fc2):
-                init.normal_(projection.weight, std=std / math.sqrt(2 * self.config.n_layer))
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Embedding:
         """Resize to exactly `new_num_tokens` rows, so that the saved config describes the saved weights."""

@@ -1,12 +1,9 @@
 """Which length to transform."""
 
-from functools import lru_cache
-
 # Few odd factors and many twos: measured faster than the smallest 5-smooth length (spec long_conv, section 4).
 ODD_FACTORS = (1, 3, 5, 9, 15)
 
 
-@lru_cache(maxsize=1024)
 def good_fft_length(minimum: int) -> int:
     """The smallest ``c * 2**a >= minimum`` with c in ``ODD_FACTORS`` and a >= 1 (so that a real FFT is even).
 
