@@ -1,5 +1,7 @@
 """What HyenaDNA carries from token to token while it generates."""
 
+from typing import Any
+
 import torch
 from transformers.cache_utils import CacheLayerMixin
 
@@ -17,6 +19,8 @@ class HyenaDNACacheLayer(CacheLayerMixin):
 
     _layer_type = "hyena"
     supports_early_init = False
+    keys: torch.Tensor
+    values: torch.Tensor
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         self.dtype, self.device = value_states.dtype, value_states.device
@@ -33,7 +37,9 @@ class HyenaDNACacheLayer(CacheLayerMixin):
         self.values = torch.cat([context, projected], dim=1)[:, length:]
         return context
 
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor | None = None, *args, **kwargs):
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor | None = None, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append gated inputs (B, L, D); returns those of all positions (B, T + L, D), and `values`."""
         self.keys = torch.cat([self.keys, key_states], dim=1)
         return self.keys, self.values

@@ -1,5 +1,7 @@
 """Configuration of HyenaDNA (NeurIPS 2023, arXiv 2306.15794)."""
 
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
@@ -86,7 +88,7 @@ class HyenaDNAConfig(PreTrainedConfig):
     tie_word_embeddings: bool = False
     use_cache: bool = False
 
-    def __post_init__(self, **kwargs):
+    def __post_init__(self, **kwargs: Any) -> None:
         # The official repositories point at remote code that a re-saved model would not carry along.
         kwargs.pop("auto_map", None)
         super().__post_init__(**kwargs)
@@ -104,10 +106,10 @@ class HyenaDNAConfig(PreTrainedConfig):
         """Rows of the embedding and of the language-model head."""
         return -(-self.vocab_size // self.pad_vocab_size_multiple) * self.pad_vocab_size_multiple
 
-    def validate_layer_type(self):
+    def validate_layer_type(self) -> None:
         """transformers knows attention layers by name; ours are all "hyena"."""
 
-    def validate_architecture(self):
+    def validate_architecture(self) -> None:
         """Refuse what the mathematics does not cover."""
         if self.hyena_order != 2:
             raise ValueError(f"hyena_order must be 2 (the only order HyenaDNA defines), got {self.hyena_order}")

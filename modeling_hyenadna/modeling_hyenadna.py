@@ -1,16 +1,20 @@
 """HyenaDNA, a causal language model of DNA built on implicit long convolutions (NeurIPS 2023, arXiv 2306.15794).
 
-State-dict keys are those of the official Hub files (LongSafari/hyenadna-*-hf). Shapes: B sequences, L tokens, D channels.
+State-dict keys are those of the official Hub files (LongSafari/hyenadna-*-hf). Sections are those of the paper's
+specification as this project records it. Shapes: B sequences, L tokens, D channels.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any, Self, cast
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import GenerationMixin, PreTrainedModel
+from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache
+from transformers.generation.utils import GenerateOutput
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import (
     BaseModelOutputWithPast,
@@ -34,7 +38,9 @@ WINDOW_TARGET, SLOW_DECAY, FAST_DECAY = 1e-2, 1.5, 0.3
 FREQUENCY_LOW = 1e-4
 
 
-def positional_features(length: int, config: HyenaDNAConfig, device=None, dtype=torch.float32) -> torch.Tensor:
+def positional_features(
+    length: int, config: HyenaDNAConfig, device: torch.device | None = None, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
     """Inputs of the implicit filter (official buffer `pos_emb.z`): time, then cosines, then negated sines.
 
     Args:
@@ -50,7 +56,7 @@ def positional_features(length: int, config: HyenaDNAConfig, device=None, dtype=
     return torch.cat([position / (config.max_seq_len - 1), angle.cos(), -angle.sin()], dim=-1)
 
 
-def decay_rates(channels: int, device=None, dtype=torch.float32) -> torch.Tensor:
+def decay_rates(channels: int, device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Decay of each channel's window over the whole context (official buffer `modulation.deltas`), (channels,)."""
     log_target = math.log(WINDOW_TARGET)
     return torch.linspace(log_target / SLOW_DECAY, log_target / FAST_DECAY, channels, device=device, dtype=dtype)
@@ -87,7 +93,7 @@ class HyenaDNAFilter(nn.Module):
         self.last = str(2 * config.num_inner_mlps + 2)
         self.implicit_filter[self.last] = nn.Linear(config.filter_order, config.d_model, bias=False)
 
-    def _apply(self, fn, recurse=True):
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
         def keep_float32(tensor: torch.Tensor) -> torch.Tensor:
             moved = fn(tensor)
             return tensor.to(moved.device, torch.float32) if moved.dtype in (torch.float16, torch.bfloat16) else moved
@@ -112,12 +118,12 @@ class HyenaDNAFilter(nn.Module):
 def residual_projection(in_features: int, out_features: int) -> nn.Linear:
     """A Linear whose output is added to the residual stream, marked for its smaller initial weights (section 1.8)."""
     linear = nn.Linear(in_features, out_features)
-    linear.feeds_residual = True
+    linear.feeds_residual = True  # type: ignore[assignment]
     return linear
 
 
 class HyenaDNAMixer(nn.Module):
-    """The Hyena operator of order 2 (section 1.4): y = x0 * longconv(x1 * v), out of three short-convolved projections."""
+    """The Hyena operator of order 2: y = x0 * longconv(x1 * v), out of three short-convolved projections."""
 
     def __init__(self, config: HyenaDNAConfig, layer_idx: int):
         super().__init__()
@@ -143,7 +149,7 @@ class HyenaDNAMixer(nn.Module):
         else:
             padded = torch.cat([context, projected], dim=1)
         weight = self.short_filter.weight[:, 0]  # (3 D, taps)
-        mixed = self.short_filter.bias + padded[:, :length] * weight[:, 0]
+        mixed = cast(torch.Tensor, self.short_filter.bias) + padded[:, :length] * weight[:, 0]
         for tap in range(1, self.taps):
             mixed = torch.addcmul(mixed, padded[:, tap : tap + length], weight[:, tap])
         return mixed
@@ -192,8 +198,9 @@ class HyenaDNAMixer(nn.Module):
 class HyenaDNAMLP(nn.Module):
     def __init__(self, config: HyenaDNAConfig):
         super().__init__()
-        self.fc1 = nn.Linear(config.d_model, config.d_inner)
-        self.fc2 = residual_projection(config.d_inner, config.d_model)
+        d_inner = cast(int, config.d_inner)
+        self.fc1 = nn.Linear(config.d_model, d_inner)
+        self.fc2 = residual_projection(d_inner, config.d_model)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.fc2(F.gelu(self.fc1(hidden_states), approximate="tanh"))
@@ -275,7 +282,7 @@ class HyenaDNAPreTrainedModel(PreTrainedModel):
     _supports_context_parallel = False
 
     @torch.no_grad()
-    def _init_weights(self, module: nn.Module):
+    def _init_weights(self, module: nn.Module) -> None:
         """Initialise as the original does (section 1.8), which the official port does not."""
         std = self.config.initializer_range
         if isinstance(module, nn.Linear):
@@ -291,13 +298,13 @@ class HyenaDNAPreTrainedModel(PreTrainedModel):
         elif isinstance(module, nn.Conv1d):
             bound = 1 / math.sqrt(module.kernel_size[0])  # depthwise: the fan-in is the number of taps
             init.uniform_(module.weight, -bound, bound)
-            init.uniform_(module.bias, -bound, bound)
+            init.uniform_(cast(torch.Tensor, module.bias), -bound, bound)
         elif isinstance(module, HyenaDNASine):
             init.constant_(module.freq, module.initial_frequency)
         elif isinstance(module, HyenaDNAFilter):
             init.normal_(module.bias)
 
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Embedding:
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
         """Resize to exactly `new_num_tokens` rows, so that the saved config describes the saved weights."""
         embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
         if embeddings.num_embeddings != self.config.padded_vocab_size:
@@ -314,19 +321,19 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
         self.backbone = HyenaDNABackbone(config)
         self.post_init()
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> nn.Embedding:
         return self.backbone.embeddings.word_embeddings
 
-    def set_input_embeddings(self, value: nn.Module):
-        self.backbone.embeddings.word_embeddings = value
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.backbone.embeddings.word_embeddings = cast(nn.Embedding, value)
 
     def cached_length(self, past_key_values: Cache | None) -> int:
         if past_key_values is None:
             return 0
-        if not all(isinstance(layer, HyenaDNACacheLayer) for layer in past_key_values.layers or [None]):
+        layers = past_key_values.layers
+        if not layers or not all(isinstance(layer, HyenaDNACacheLayer) for layer in layers):
             raise ValueError(
-                "past_key_values must be made for HyenaDNA: DynamicCache(config=model.config), "
-                f"got {past_key_values!r}"
+                f"past_key_values must be made for HyenaDNA: DynamicCache(config=model.config), got {past_key_values!r}"
             )
         return past_key_values.get_seq_length()
 
@@ -374,7 +381,9 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
             )
         mask = None
         if attention_mask is not None:
-            if attention_mask.shape != (inputs_embeds.shape[0], past + length) and attention_mask.shape[1:] != (length,):
+            if attention_mask.shape != (inputs_embeds.shape[0], past + length) and attention_mask.shape[1:] != (
+                length,
+            ):
                 raise ValueError(
                     f"attention_mask must be {(inputs_embeds.shape[0], past + length)} for these inputs, "
                     f"got {tuple(attention_mask.shape)}"
@@ -438,43 +447,49 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
             hidden_states=outputs.hidden_states,
         )
 
-    def generate(self, inputs: torch.Tensor | None = None, *args, **kwargs):
-        """As `GenerationMixin.generate`, after dropping the [SEP] with which the tokenizer ends every prompt."""
-        name = "inputs" if inputs is not None else "input_ids"
-        prompt = inputs if inputs is not None else kwargs.get("input_ids")
+    def generate(
+        self,
+        inputs: torch.Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> GenerateOutput | torch.LongTensor:
+        """As `GenerationMixin.generate`, with two provisions for DNA.
+
+        The [SEP] with which the tokenizer ends every prompt is not continued: such rows are moved one place to the
+        right, behind a masked [PAD], so that `output[:, prompt_length:]` is still what was generated. And the rows
+        that pad the vocabulary, which have no token to decode to, are never generated.
+        """
+        prompt = kwargs.pop("input_ids", None) if inputs is None else inputs
         if prompt is not None and kwargs.get("past_key_values") is None and kwargs.get("inputs_embeds") is None:
-            prompt, mask = self.strip_final_separator(prompt, kwargs.get("attention_mask"))
-            if name == "inputs":
-                inputs = prompt
-            else:
-                kwargs["input_ids"] = prompt
+            prompt, mask = self.mask_final_separator(prompt, kwargs.get("attention_mask"))
             if mask is not None:
                 kwargs["attention_mask"] = mask
-        return super().generate(inputs, *args, **kwargs)
+        settings = generation_config or self.generation_config
+        suppressed = kwargs.pop("suppress_tokens", settings.suppress_tokens) or []
+        if padding_rows := range(self.config.vocab_size, self.config.padded_vocab_size):
+            suppressed = sorted({*suppressed, *padding_rows})
+        kwargs["suppress_tokens"] = suppressed or None
+        return super().generate(prompt, generation_config, *args, **kwargs)  # type: ignore[misc]
 
-    def strip_final_separator(
+    def mask_final_separator(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Drop one final [SEP] (config.eos_token_id) of each row of (B, L) ids that ends with it.
+        """Move rows of (B, L) ids that end with [SEP] (config.eos_token_id) right by one, behind a masked [PAD].
 
-        Rows that keep their last token push the others right by one padding token, so that all stay left-padded.
-        A prompt of [SEP] alone is kept.
+        A prompt of [SEP] alone stays: there is nothing else to continue.
         """
         separator = self.config.eos_token_id
-        separators = separator if isinstance(separator, list) else [separator]
-        if separator is None or input_ids.shape[1] < 2:
+        if separator is None or self.config.pad_token_id is None:
             return input_ids, attention_mask
-        ends = torch.isin(input_ids[:, -1], torch.tensor(separators, device=input_ids.device))
-        if attention_mask is not None:
-            ends = ends & (attention_mask.sum(dim=1) > 1)
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        last = torch.tensor(separator, device=input_ids.device)
+        ends = torch.isin(input_ids[:, -1:], last) & (mask.sum(dim=1, keepdim=True) > 1)
         if not ends.any():
             return input_ids, attention_mask
-        if ends.all():
-            return input_ids[:, :-1], attention_mask[:, :-1] if attention_mask is not None else None
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        input_ids = torch.where(ends[:, None], input_ids.roll(1, dims=1), input_ids)
-        mask = torch.where(ends[:, None], mask.roll(1, dims=1), mask)
-        input_ids[ends, 0], mask[ends, 0] = self.config.pad_token_id, 0
+        pad = torch.full_like(input_ids[:, :1], self.config.pad_token_id)
+        input_ids = torch.where(ends, torch.cat([pad, input_ids[:, :-1]], dim=1), input_ids)
+        mask = torch.where(ends, torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], dim=1), mask)
         return input_ids, mask
 
 
@@ -500,9 +515,9 @@ class HyenaDNAForSequenceClassification(HyenaDNAPreTrainedModel):
 
     def __init__(self, config: HyenaDNAConfig):
         super().__init__(config)
-        self.num_labels = config.num_labels
+        self.num_labels = cast(int, config.num_labels)
         self.hyena = HyenaDNAModel(config)
-        self.score = nn.Linear(config.d_model, config.num_labels, bias=False)
+        self.score = nn.Linear(config.d_model, self.num_labels, bias=False)
         self.post_init()
 
     @can_return_tuple
@@ -558,9 +573,9 @@ class HyenaDNAForTokenClassification(HyenaDNAPreTrainedModel):
 
     def __init__(self, config: HyenaDNAConfig):
         super().__init__(config)
-        self.num_labels = config.num_labels
+        self.num_labels = cast(int, config.num_labels)
         self.hyena = HyenaDNAModel(config)
-        self.score = nn.Linear(config.d_model, config.num_labels)
+        self.score = nn.Linear(config.d_model, self.num_labels)
         self.post_init()
 
     @can_return_tuple

@@ -74,7 +74,8 @@ def check_shapes(
         raise ValueError(f"k must be (D, L'), got {tuple(k.shape)}")
     if kernel_channels != channels or kernel_length < length:
         raise ValueError(
-            f"k covers {kernel_channels} channels and {kernel_length} taps, but v has {channels} channels and length {length}"
+            f"k covers {kernel_channels} channels and {kernel_length} taps, "
+            f"but v has {channels} channels and length {length}"
         )
     if skip.shape != (channels,):
         raise ValueError(f"skip must be ({channels},), got {tuple(skip.shape)}")

@@ -30,7 +30,9 @@ def test_hand_computed():
     expected = torch.tensor([[[12.0, 25.0, 38.5]]])
     for backend in ("reference", "torch", "auto"):
         torch.testing.assert_close(long_conv(v, k, torch.tensor([2.0]), backend=backend), expected)
-    gated = long_conv(v, k, torch.tensor([2.0]), gate_in=torch.full_like(v, 2.0), gate_out=torch.tensor([[[1.0, 0.0, -1.0]]]))
+    gated = long_conv(
+        v, k, torch.tensor([2.0]), gate_in=torch.full_like(v, 2.0), gate_out=torch.tensor([[[1.0, 0.0, -1.0]]])
+    )
     torch.testing.assert_close(gated, torch.tensor([[[24.0, 0.0, -77.0]]]))
 
 
@@ -82,7 +84,8 @@ def test_prepared_kernel_serves_shorter_inputs():
 @given(st.integers(1, 2**21))
 def test_good_fft_length(minimum):
     length = good_fft_length(minimum)
-    assert minimum <= length < 2 * minimum + 2 and length % 2 == 0
+    assert minimum <= length < 2 * minimum + 2
+    assert length % 2 == 0
     while length % 2 == 0:
         length //= 2
     assert length in ODD_FACTORS

@@ -44,7 +44,14 @@ RELEASED = {
 
 
 def tiny_config(**changes) -> HyenaDNAConfig:
-    settings = {"d_model": 16, "n_layer": 2, "max_seq_len": 130, "emb_dim": 5, "filter_order": 16, "activation_freq": 10}
+    settings = {
+        "d_model": 16,
+        "n_layer": 2,
+        "max_seq_len": 130,
+        "emb_dim": 5,
+        "filter_order": 16,
+        "activation_freq": 10,
+    }
     return HyenaDNAConfig(**{**settings, **changes})
 
 
@@ -133,7 +140,10 @@ def test_golden_classifier(case, tmp_path):
     for name in ("config.json", "model.safetensors"):
         shutil.copy(GOLDEN / "small_d32_l2_s130" / name, tmp_path)
     golden = load_file(GOLDEN / "small_d32_l2_s130" / "seqcls.safetensors")
-    save_file({**load_file(tmp_path / "model.safetensors"), "score.weight": golden["score.weight"]}, tmp_path / "model.safetensors")
+    save_file(
+        {**load_file(tmp_path / "model.safetensors"), "score.weight": golden["score.weight"]},
+        tmp_path / "model.safetensors",
+    )
     model = HyenaDNAForSequenceClassification.from_pretrained(tmp_path, num_labels=3, pooling="last").eval()
     ids = golden[f"{case}.input_ids"]
     out = model(ids, labels=golden[f"{case}.labels_class"])
@@ -251,7 +261,8 @@ def test_config_refuses_what_the_maths_does_not_cover(change, message):
 def test_config_aliases():
     config = HyenaDNAConfig(hidden_size=64, num_hidden_layers=3)
     assert (config.d_model, config.d_inner, config.n_layer, config.intermediate_size) == (64, 256, 3, 256)
-    assert config.layer_types == ["hyena"] * 3 and "layer_types" not in config.to_dict()
+    assert config.layer_types == ["hyena"] * 3
+    assert "layer_types" not in config.to_dict()
 
 
 @pytest.mark.parametrize("taps", [1, 2, 3, 5])
@@ -301,7 +312,8 @@ def test_pads_without_a_mask_warn_once(model, monkeypatch):
     model(torch.tensor([[7, 8, 9], [7, PAD, 9]]))
     assert not messages
     model(torch.tensor([[PAD, 7, 8], [7, 8, 9]]))
-    assert len(messages) == 1 and "attention_mask" in messages[0]
+    assert len(messages) == 1
+    assert "attention_mask" in messages[0]
     torch.compiler.reset()
     torch.compile(model, backend="eager", fullgraph=True)(torch.tensor([[PAD, 7, 8], [7, 8, 9]]))
     assert len(messages) == 1  # not while tracing
@@ -407,7 +419,8 @@ def test_lora_changes_the_logits_and_is_trained(targets, tmp_path):
     assert (changed - before).abs().max() > 1e-3
     changed.square().mean().backward()
     adapters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert adapters and all("lora" in name and parameter.grad.abs().max() > 0 for name, parameter in adapters.items())
+    assert adapters
+    assert all("lora" in name and parameter.grad.abs().max() > 0 for name, parameter in adapters.items())
     torch.testing.assert_close(model.merge_and_unload()(ids).logits, changed, atol=5e-3, rtol=1e-3)
 
 
@@ -477,7 +490,11 @@ def test_trainer_accumulation_leaves_the_loss_unscaled(head, tmp_path):
             return strong(HyenaDNAForCausalLM(tiny_config(embed_dropout=0.0)))
         if head == "tokens":
             return strong(HyenaDNAForTokenClassification(tiny_config(embed_dropout=0.0, num_labels=3)))
-        return strong(HyenaDNAForSequenceClassification(tiny_config(embed_dropout=0.0, num_labels=1 if head == "regression" else 3)))
+        return strong(
+            HyenaDNAForSequenceClassification(
+                tiny_config(embed_dropout=0.0, num_labels=1 if head == "regression" else 3)
+            )
+        )
 
     ids = random_ids(4, 12)
     labels = {

@@ -1,0 +1,147 @@
+"""Generation and pipelines: with and without a cache, batched, continued, and from a tokenizer that appends [SEP]."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import DynamicCache, pipeline
+
+from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNAForSequenceClassification, HyenaDNAModel, HyenaDNATokenizer
+
+GOLDEN = Path(__file__).parents[1] / "fixtures" / "model" / "small_d32_l2_s130"
+PAD, SEP = 4, 1
+PROMPT = torch.tensor([[7, 8, 9, 10, 7, 7, 9, 10, 10, 8]])
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = HyenaDNAForCausalLM.from_pretrained(GOLDEN).eval()
+    model.generation_config.eos_token_id = None  # every run has its full length
+    return model
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return HyenaDNATokenizer(model_max_length=130)
+
+
+@pytest.mark.parametrize("splits", [[1] * 30, [10, 1, 1, 18], [29, 1], [7, 23]])
+def test_any_split_into_cached_steps_equals_one_forward(model, splits):
+    ids = torch.randint(7, 12, (2, 30), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones_like(ids)
+    mask[0, :6] = 0
+    with torch.no_grad():
+        expected = model(ids, attention_mask=mask).logits
+        cache, start, pieces = DynamicCache(config=model.config), 0, []
+        for size in splits:
+            out = model(
+                ids[:, start : start + size],
+                attention_mask=mask[:, : start + size],
+                past_key_values=cache,
+                use_cache=True,
+            )
+            start, cache = start + size, out.past_key_values
+            assert cache.get_seq_length() == start
+            pieces.append(out.logits)
+    real = mask.bool()
+    torch.testing.assert_close(torch.cat(pieces, dim=1)[real], expected[real], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"do_sample": False}, {"do_sample": True, "top_k": 4}, {"do_sample": False, "num_beams": 3}],
+    ids=["greedy", "sampling", "beams"],
+)
+def test_cached_generation_equals_uncached(model, options):
+    generated = []
+    for use_cache in (True, False):
+        torch.manual_seed(5)
+        generated.append(model.generate(PROMPT, max_new_tokens=25, use_cache=use_cache, **options))
+    assert generated[0].shape == (1, 35)
+    assert torch.equal(*generated)
+    assert generated[0].max() < model.config.vocab_size  # never a row that pads the vocabulary
+
+
+def test_left_padded_batch_generates_what_each_prompt_does_alone(model):
+    short = PROMPT[:, 4:]
+    batch = torch.cat([PROMPT, torch.cat([torch.full((1, 4), PAD), short], dim=1)])
+    mask = (batch != PAD).long()
+    together = model.generate(batch, attention_mask=mask, max_new_tokens=20, do_sample=False)
+    assert torch.equal(together[0], model.generate(PROMPT, max_new_tokens=20, do_sample=False)[0])
+    assert torch.equal(together[1, 4:], model.generate(short, max_new_tokens=20, do_sample=False)[0])
+
+
+def test_generation_continues_from_a_cache(model):
+    whole = model.generate(PROMPT, max_new_tokens=20, do_sample=False)
+    first = model.generate(PROMPT, max_new_tokens=8, do_sample=False, return_dict_in_generate=True)
+    second = model.generate(first.sequences, past_key_values=first.past_key_values, max_new_tokens=12, do_sample=False)
+    assert torch.equal(second, whole)
+
+
+def test_the_tokenizers_final_separator_is_not_continued(model, tokenizer):
+    expected = model.generate(PROMPT, max_new_tokens=12, do_sample=False)[:, 10:]
+    prompt = tokenizer("ACGTAAGTTC", return_tensors="pt")
+    assert prompt.input_ids[0, -1] == SEP
+    for generated in (
+        model.generate(**prompt, max_new_tokens=12, do_sample=False),
+        model.generate(prompt.input_ids, max_new_tokens=12, do_sample=False),
+    ):
+        assert generated[0, :11].tolist() == [PAD, *PROMPT[0].tolist()]
+        assert torch.equal(generated[:, 11:], expected)
+
+
+def test_rows_with_and_without_a_separator_can_be_mixed(model):
+    width = PROMPT.shape[1]
+    ids = torch.stack([torch.cat([PROMPT[0], torch.tensor([SEP])]), torch.cat([PROMPT[0, :1], PROMPT[0]])])
+    moved, mask = model.mask_final_separator(ids, None)
+    assert moved.tolist() == [[PAD, *PROMPT[0].tolist()], ids[1].tolist()]
+    assert mask.tolist() == [[0] + [1] * width, [1] * (width + 1)]
+    only_separator = torch.tensor([[SEP]])
+    assert torch.equal(model.mask_final_separator(only_separator, None)[0], only_separator)
+
+
+def test_text_generation_pipeline(model, tokenizer):
+    generator = pipeline("text-generation", model=model, tokenizer=tokenizer)
+    prompts = ["ACGTAAGTTC", "AAGTTC"]
+    expected = []
+    for prompt in prompts:
+        ids = model.generate(tokenizer(prompt, return_tensors="pt").input_ids, max_new_tokens=12, do_sample=False)
+        expected.append(tokenizer.decode(ids[0], skip_special_tokens=True))
+    for batch_size in (1, 2):
+        out = generator(prompts, max_new_tokens=12, do_sample=False, batch_size=batch_size)
+        assert [row[0]["generated_text"] for row in out] == expected
+    assert all(
+        text.startswith(prompt) and len(text) > len(prompt) for text, prompt in zip(expected, prompts, strict=True)
+    )
+
+
+def test_classification_and_feature_pipelines(model, tokenizer):
+    torch.manual_seed(1)
+    classifier = HyenaDNAForSequenceClassification(model.config).eval()
+    texts = ["ACGTACGTAA", "TTGA", "CCGGA"]
+    expected = [classifier(**tokenizer(text, return_tensors="pt")).logits.softmax(-1).max().item() for text in texts]
+    scores = pipeline("text-classification", model=classifier, tokenizer=tokenizer)(texts, batch_size=3)
+    assert [row["score"] for row in scores] == pytest.approx(expected, abs=1e-5)
+    base = HyenaDNAModel(model.config).eval()
+    features = pipeline("feature-extraction", model=base, tokenizer=tokenizer)("ACGTA")
+    torch.testing.assert_close(
+        torch.tensor(features[0]), base(**tokenizer("ACGTA", return_tensors="pt")).last_hidden_state[0]
+    )
+
+
+def test_logits_to_keep(model):
+    logits = model(PROMPT).logits
+    torch.testing.assert_close(model(PROMPT, logits_to_keep=3).logits, logits[:, -3:])
+    torch.testing.assert_close(model(PROMPT, logits_to_keep=torch.tensor([0, 4])).logits, logits[:, [0, 4]])
+
+
+def test_cache_refuses_what_it_cannot_do(model):
+    cache = model(PROMPT, use_cache=True).past_key_values
+    with pytest.raises(NotImplementedError, match="cannot remove -2 tokens"):
+        cache.crop(-2)
+    with pytest.raises(ValueError, match=r"DynamicCache\(config=model.config\)"):
+        model(PROMPT, past_key_values=DynamicCache(), use_cache=True)
+    with pytest.raises(ValueError, match="138 tokens, but this model's limit"):
+        model(torch.full((1, 128), 7), past_key_values=cache, use_cache=True)
+    cache.reset()
+    assert cache.get_seq_length() == 0
