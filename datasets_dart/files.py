@@ -1,0 +1,70 @@
+"""Input files: what they must be, how they are opened, what they are known by."""
+
+import gzip
+import hashlib
+import os
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+GZIP_MAGIC = b"\x1f\x8b"
+BGZF_SUBFIELD = b"BC\x02\x00"  # SAM specification section 4.1: each BGZF block carries its size in this gzip extra field
+
+
+def input_file(path: str | os.PathLike[str]) -> Path:
+    """`path` as an absolute Path.
+
+    Raises FileNotFoundError where there is nothing, ValueError for a folder or an empty file.
+    """
+    resolved = Path(path).expanduser().absolute()
+    if not resolved.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if resolved.is_dir():
+        raise ValueError(f"{path}: is a folder, not a file")
+    if resolved.is_file() and resolved.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty")
+    return resolved
+
+
+def compression(path: Path) -> Literal["plain", "gzip", "bgzip"]:
+    """How `path` is compressed, from its first bytes whatever its name."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if not head.startswith(GZIP_MAGIC):
+        return "plain"
+    return "bgzip" if head[12:16] == BGZF_SUBFIELD else "gzip"
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """`path` for reading, decompressed where it is gzip or bgzip."""
+    if compression(path) == "plain":
+        return path.open("rb")
+    return gzip.open(path, "rb")  # type: ignore[return-value]
+
+
+def numbered_lines(path: Path, offset: int = 0, line: int = 1) -> Iterator[tuple[int, bytes]]:
+    """(line number, line with its end) from byte `offset` of the decompressed text, where line number `line` starts.
+
+    Raises ValueError naming the last good line where the compressed data are damaged or cut short.
+    """
+    with open_bytes(path) as file:
+        try:
+            file.seek(offset)
+            for line, text in enumerate(file, line):  # noqa: B020  (where the damage is, for the message below)
+                yield line, text
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{path}: damaged gzip data after line {line}: {error}") from None
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of the file's bytes; read once for each (path, size, time of change) in a process."""
+    status = path.stat()
+    return _sha256(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,217 @@
+"""Random access to a genome: FASTA, plain, bgzip or gzip, through its samtools index."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pysam
+from datasets import config as datasets_config
+
+from datasets_dart.files import compression, input_file, numbered_lines, open_bytes, sha256
+
+SPAN = 1 << 22  # bp read at once, at most, when windows lie close together
+GAP = 1 << 16  # bp between windows from which two reads are cheaper than one; about a bgzip block
+
+_UPPER = np.arange(256, dtype=np.uint8)
+_UPPER[ord("a") : ord("z") + 1] -= 32
+
+
+class Genome:
+    """Contigs of an indexed FASTA. Cheap to pickle: every process opens the file for itself.
+
+    `contigs` maps names to lengths in bp, in file order. Positions are 0-based, half-open.
+    """
+
+    def __init__(self, path: Path, fasta: Path, fai: Path, gzi: Path | None) -> None:
+        self.path = path  # as the user knows it; `fasta` differs where that was gzip
+        self._files = (fasta, fai, gzi)
+        self._open: tuple[int, pysam.FastaFile] | None = None
+        handle = self._handle()
+        self.contigs: dict[str, int] = dict(zip(handle.references, handle.lengths, strict=True))
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_open": None}
+
+    def __repr__(self) -> str:
+        return f"Genome({str(self.path)!r}, {len(self.contigs)} contigs)"
+
+    def _handle(self) -> pysam.FastaFile:
+        if self._open is None or self._open[0] != os.getpid():  # a forked process would share the file's position
+            fasta, fai, gzi = self._files
+            try:
+                handle = pysam.FastaFile(
+                    str(fasta), filepath_index=str(fai), filepath_index_compressed=str(gzi) if gzi else None
+                )
+            except (OSError, ValueError) as error:
+                raise ValueError(f"{self.path}: cannot be read with its index {fai}: {error}") from None
+            self._open = os.getpid(), handle
+        return self._open[1]
+
+    def length(self, chrom: str) -> int:
+        """Length in bp; raises ValueError naming the file where it has no such contig."""
+        try:
+            return self.contigs[chrom]
+        except KeyError:
+            known = ", ".join(list(self.contigs)[:5]) + (", ..." if len(self.contigs) > 5 else "")
+            raise ValueError(f"{self.path}: has no contig {chrom!r} (it has {known})") from None
+
+    def fetch(self, chrom: str, start: int, end: int) -> str:
+        """Upper-cased bases [start, end); raises ValueError unless 0 <= start <= end <= length."""
+        if not 0 <= start <= end <= self.length(chrom):
+            raise ValueError(f"{self.path}: {chrom}:{start}-{end} is not within 0-{self.length(chrom)}")
+        return self._bases(chrom, start, end).tobytes().decode()
+
+    def windows(self, chrom: str, starts: np.ndarray, length: int) -> np.ndarray:
+        """Upper-cased bases of the windows [start, start + length), N off the contig's ends.
+
+        starts: (n,) int64, any order, may be negative. Returns (n, length) uint8 ASCII codes. Neighbouring windows
+        are read together, so that order and overlap cost little; memory beyond the result is bounded.
+        """
+        windows = np.empty((len(starts), length), dtype=np.uint8)
+        order = np.argsort(starts, kind="stable")
+        first = 0
+        while first < len(order):
+            low = starts[order[first]]
+            after = first + 1
+            while (
+                after < len(order)
+                and starts[order[after]] - starts[order[after - 1]] < length + GAP
+                and starts[order[after]] - low < SPAN
+            ):
+                after += 1
+            group = order[first:after]
+            span = self._padded(chrom, int(low), int(starts[group[-1]]) + length)
+            windows[group] = np.lib.stride_tricks.sliding_window_view(span, length)[starts[group] - low]
+            first = after
+        return windows
+
+    def _padded(self, chrom: str, start: int, end: int) -> np.ndarray:
+        inside = np.clip([start, end], 0, self.length(chrom))
+        span = np.full(end - start, ord("N"), dtype=np.uint8)
+        span[inside[0] - start : inside[1] - start] = self._bases(chrom, *inside.tolist())
+        return span
+
+    def _bases(self, chrom: str, start: int, end: int) -> np.ndarray:
+        bases = self._handle().fetch(chrom, start, end).encode()
+        if len(bases) != end - start:
+            raise ValueError(f"{self.path}: {chrom}:{start}-{end} cannot be read; does the index belong to the file?")
+        return _UPPER[np.frombuffer(bases, dtype=np.uint8)]
+
+
+def open_genome(path: str | os.PathLike[str], cache_dir: str | os.PathLike[str] | None = None) -> Genome:
+    """Open a FASTA file: plain or bgzip, or gzip (decompressed once into `cache_dir`).
+
+    A missing index (.fai, and .gzi for bgzip) is built beside the file or, where that folder cannot be written, in
+    `cache_dir`, by default the datasets library's cache.
+
+    Raises FileNotFoundError; ValueError, naming file, line and value, for a folder, an empty or a malformed file, an
+    index of another file, and when no index can be written.
+    """
+    fasta = path = input_file(path)
+    cache = Path(cache_dir or datasets_config.HF_DATASETS_CACHE).expanduser() / "genomes"
+    kind = compression(path)
+    if kind == "gzip":
+        fasta = cache / f"{sha256(path)[:16]}.fa"
+        if not fasta.exists():
+            _decompress(path, fasta)
+    folders = [fasta.parent] if kind == "gzip" else [fasta.parent, cache / sha256(path)[:16]]
+    for folder in folders:
+        fai = folder / f"{fasta.name}.fai"
+        gzi = folder / f"{fasta.name}.gzi" if kind == "bgzip" else None
+        if fai.exists() and (gzi is None or gzi.exists()):
+            break
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _build_index(path, fasta, fai, gzi)
+            break
+        except OSError as error:
+            refusal = error
+    else:
+        raise ValueError(f"{path}: has no index {path.name}.fai, and none can be written: {refusal}")
+    if kind != "bgzip":
+        _check_index(path, fasta, fai)
+    return Genome(path, fasta, fai, gzi)
+
+
+def _decompress(path: Path, fasta: Path) -> None:
+    fasta.parent.mkdir(parents=True, exist_ok=True)
+    with _temporary(fasta) as temporary:
+        try:
+            with open_bytes(path) as source, temporary.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+        except EOFError as error:
+            raise ValueError(f"{path}: damaged gzip data: {error}") from None
+        os.replace(temporary, fasta)
+
+
+def _build_index(path: Path, fasta: Path, fai: Path, gzi: Path | None) -> None:
+    _check_fasta(path)
+    with _temporary(fai) as new_fai, _temporary(gzi or fai) as new_gzi:
+        try:
+            pysam.faidx(str(fasta), "--fai-idx", str(new_fai), "--gzi-idx", str(new_gzi))
+        except pysam.SamtoolsError as error:
+            raise ValueError(f"{path}: samtools cannot index it: {str(error).strip()}") from None
+        if gzi:
+            os.replace(new_gzi, gzi)
+        os.replace(new_fai, fai)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A name beside `path` that no other process uses and that is gone afterwards."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(descriptor)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _check_fasta(path: Path) -> None:
+    """Raise ValueError naming file, line and value where `path` is no FASTA that can be indexed.
+
+    Stricter than samtools, which lets through headers without a name, repeated names and what are not letters.
+    """
+    names: dict[str, int] = {}
+    width: int | None = None  # of the contig's lines, with their end; None before its first
+    last = False  # whether a shorter line has been seen, after which the contig must end
+    for line, text in numbered_lines(path):
+        if text.startswith(b">"):
+            name = text[1:].split(None, 1)[0].decode(errors="replace") if text[1:2].strip() else ""
+            if not name:
+                raise ValueError(f"{path}:{line}: a header without a name: {text[:60]!r}")
+            if name in names:
+                raise ValueError(f"{path}:{line}: contig {name!r} stands a second time, first in line {names[name]}")
+            names[name] = line
+            width, last = None, False
+            continue
+        bases = text.rstrip(b"\r\n")
+        if not bases:
+            last = True
+        elif not names:
+            raise ValueError(f"{path}:{line}: not FASTA: sequence before the first '>' header: {text[:60]!r}")
+        elif not (bases.isalpha() or bases.translate(None, b"-*").isalpha()):
+            raise ValueError(f"{path}:{line}: not a sequence: {text[:60]!r}")
+        elif last or (width is not None and len(text) > width):
+            raise ValueError(f"{path}:{line}: {len(bases)} bases in a line, unlike the lines before it in its contig")
+        else:
+            width = width or len(text)
+            last = len(text) < width
+    if width is None and not names:
+        raise ValueError(f"{path}: not FASTA: no '>' header")
+
+
+def _check_index(path: Path, fasta: Path, fai: Path) -> None:
+    """Raise ValueError where the index of a plain FASTA points at something else than its contigs' first bases."""
+    with fasta.open("rb") as file:
+        for line, text in numbered_lines(fai):
+            name, _, offset = text.decode().split("\t")[:3]
+            header = f">{name}".encode()
+            file.seek(max(int(offset) - 4096, 0))
+            before = file.read(min(int(offset), 4096)).rstrip(b"\r\n")
+            if before.rsplit(b"\n", 1)[-1].split(None, 1)[:1] != [header]:
+                raise ValueError(f"{fai}:{line}: contig {name!r} is not there in {path}; delete the index to rebuild it")

@@ -1,0 +1,81 @@
+"""Which split an interval belongs to: DART-Eval's chromosomes, or blocks from a BED file."""
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets_dart.files import input_file
+from datasets_dart.intervals import read_intervals
+
+SPLITS = ("train", "validation", "test")
+PAPER_CHROMOSOMES = {  # DART-Eval spec section 1.3: fold 3 of ENCODE's five
+    "train": ("1", "2", "3", "4", "7", "8", "9", "11", "12", "13", "15", "16", "17", "19", "X", "Y"),
+    "validation": ("6", "21"),
+    "test": ("5", "10", "14", "18", "20", "22"),
+}
+CHROMOSOME_END = np.iinfo(np.int64).max
+
+
+class Blocks(NamedTuple):
+    """Disjoint stretches of one contig, by start; `split` indexes SPLITS."""
+
+    start: np.ndarray  # (blocks,) int64
+    end: np.ndarray  # (blocks,) int64
+    split: np.ndarray  # (blocks,) int8
+
+
+def read_splits(splits: str | os.PathLike[str]) -> dict[str, Blocks]:
+    """Blocks by contig, from "paper" (whole published chromosomes) or a BED whose column 4 names the split.
+
+    Blocks of one split that touch or overlap count as one. Raises ValueError naming file, line and value where a name
+    is not train, validation or test, or where blocks of two splits overlap.
+    """
+    if splits == "paper":
+        return {
+            f"chr{name}": Blocks(np.array([0]), np.array([CHROMOSOME_END]), np.array([code], dtype=np.int8))
+            for code, split in enumerate(SPLITS)
+            for name in PAPER_CHROMOSOMES[split]
+        }
+    path = input_file(splits)
+    rows: dict[str, list[tuple[int, int, int, int]]] = {}
+    for _, chunk in read_intervals(path, extra=(3,)):
+        for chrom, start, end, line, (name,) in zip(*chunk, strict=True):
+            if name not in SPLITS:
+                raise ValueError(f"{path}:{line}: split {name!r} is not one of {', '.join(SPLITS)}")
+            rows.setdefault(chrom, []).append((int(start), int(end), SPLITS.index(name), int(line)))
+    if not rows:
+        raise ValueError(f"{path}: has no split blocks")
+    return {chrom: _merged(path, chrom, sorted(blocks)) for chrom, blocks in rows.items()}
+
+
+def _merged(path: os.PathLike[str], chrom: str, rows: list[tuple[int, int, int, int]]) -> Blocks:
+    merged: list[list[int]] = []
+    for start, end, split, line in rows:
+        if merged and split == merged[-1][2] and start <= merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], end)
+        elif merged and start < merged[-1][1]:
+            raise ValueError(
+                f"{path}:{line}: {chrom}:{start}-{end} ({SPLITS[split]}) overlaps {chrom}:{merged[-1][0]}-"
+                f"{merged[-1][1]} ({SPLITS[merged[-1][2]]})"
+            )
+        else:
+            merged.append([start, end, split])
+    starts, ends, splits = np.array(merged, dtype=np.int64).T
+    return Blocks(starts, ends, splits.astype(np.int8))
+
+
+def assign_splits(blocks: dict[str, Blocks], chrom: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Index into SPLITS of the block that contains each interval [start, end), -1 where none does.
+
+    An interval that crosses the edge of a block is in no split: part of it would be in two, or in none. chrom: (n,)
+    str objects; start, end: (n,) int64. Returns (n,) int8.
+    """
+    assigned = np.full(len(chrom), -1, dtype=np.int8)
+    for name in set(chrom.tolist()) & blocks.keys():
+        rows = np.flatnonzero(chrom == name)
+        here = blocks[name]
+        block = np.searchsorted(here.start, start[rows], side="right") - 1
+        inside = (block >= 0) & (end[rows] <= here.end[block])
+        assigned[rows[inside]] = here.split[block[inside]]
+    return assigned
