@@ -54,7 +54,7 @@ class HyenaDNACacheLayer(CacheLayerMixin):
         return -1
 
     def reset(self) -> None:
-        self.keys = self.values = None
+        self.keys = self.values = None  # type: ignore[assignment]
         self.is_initialized = False
 
     def crop(self, tokens_to_remove: int) -> None:
