@@ -221,8 +221,6 @@ def plot_loss(log: list[dict], path: Path) -> None:
         low = min(loss for _, loss in held_out)
         settled = [loss for _, loss in training[len(training) // 20 :]]
         axes.set_ylim(min(low, *settled) - 0.01, max(settled[0], held_out[0][1]) + 0.01)
-    axes.axhline(math.log(4), color="0.5", linestyle=":", linewidth=1)
-    axes.annotate("uniform", (1, math.log(4)), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="0.4")
     axes.set(xlabel="million bases seen", ylabel="nats a base")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)

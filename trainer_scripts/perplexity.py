@@ -1,0 +1,159 @@
+"""Perplexity of language models, and of Markov models, on the same held-out bases.
+
+    python -m trainer_scripts.perplexity --genome hg19.chr20.fa.gz --models model_cards/hyenadna-tiny-1k-demo \\
+        --random model_cards/hyenadna-tiny-1k-demo --markov markov.safetensors --output perplexity.json
+
+Scored are all bases but the first of windows without N, drawn from a grid; each given what stands before it in its
+window. Intervals are bootstrapped over blocks of the chromosome, because neighbouring windows share isochores and
+repeats.
+"""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, HfArgumentParser, set_seed
+
+import modeling_hyenadna  # noqa: F401  (registers the model with the Auto classes)
+from evaluation_dart.baselines import MarkovModel
+from trainer_scripts.genome_windows import GenomeCodes, subtract_regions, tile_windows
+from trainer_scripts.pretrain import base_token_ids, window_losses, write_text
+
+METHOD = "percentile bootstrap over {block:,}-bp blocks, {resamples:,} resamples, 95 %"
+
+
+@dataclass
+class PerplexityArguments:
+    genome: str = field(metadata={"help": "FASTA (plain or bgzip)"})
+    output: str = field(metadata={"help": "JSON file to write"})
+    models: list[str] = field(
+        default_factory=list, metadata={"help": "causal models of single bases: folders, Hub ids"}
+    )
+    random: str | None = field(default=None, metadata={"help": "score this model's initialisation, too"})
+    markov: str | None = field(default=None, metadata={"help": "Markov model: it and all lower orders are scored"})
+    chromosomes: list[str] | None = field(default=None, metadata={"help": "contigs; default: all"})
+    exclude: list[str] | None = field(default=None, metadata={"help": "BED files that no window may touch"})
+    windows: int = field(default=2000, metadata={"help": "windows to score"})
+    length: int = field(default=1024, metadata={"help": "bases in a window"})
+    block: int = field(default=1_000_000, metadata={"help": "bases in a bootstrap block"})
+    resamples: int = field(default=2000, metadata={"help": "bootstrap resamples"})
+    seed: int = field(default=0, metadata={"help": "of windows, random weights and bootstrap"})
+
+
+def block_means(losses: np.ndarray, blocks: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Means over windows in resampled blocks.
+
+    Args:
+        losses: (windows,) or (models, windows) mean nats of each window.
+        blocks: (windows,) label of the block that each window lies in.
+
+    Returns:
+        (resamples,) or (models, resamples): the mean over all windows of as many blocks, drawn with replacement. Every
+        model sees the same draws.
+    """
+    _, block = np.unique(blocks, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    count = block.max() + 1
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)  # how often each block was drawn
+    membership = np.eye(count)[block]  # (windows, blocks)
+    return (losses @ membership) @ drawn.T / (membership.sum(axis=0) @ drawn.T)
+
+
+def markov_window_losses(model: MarkovModel, windows: np.ndarray) -> np.ndarray:
+    """Mean nats of each window (n, L) of base codes but for its first base: (n,) float64."""
+    return np.array([-model.base_log_likelihoods(window)[1:].mean() for window in windows])
+
+
+def causal_window_losses(name: str, windows: np.ndarray, random: bool = False) -> np.ndarray:
+    """The same for a causal model whose tokens are single bases; `random` leaves its weights as initialised."""
+    if random:
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name))
+    else:
+        model = AutoModelForCausalLM.from_pretrained(name)
+    model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    token_ids = base_token_ids(AutoTokenizer.from_pretrained(name))
+    return window_losses(model, windows, token_ids, model.device).mean(axis=1)
+
+
+def interval(value: float, draws: np.ndarray, n: int, method: str) -> dict[str, Any]:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return {
+        "value": float(value), "low": float(low), "high": float(high), "n": n, "method": method,
+        "higher_is_better": False,
+    }  # fmt: skip
+
+
+def measure(arguments: PerplexityArguments) -> dict[str, Any]:
+    """Score every model on the same windows.
+
+    Returns:
+        What was scored, and under `models`, by name, `perplexity` and `nats_per_base` with intervals, and
+        `nats_above_first`: the paired difference from the first model.
+    """
+    genome = GenomeCodes.from_fasta(arguments.genome, arguments.chromosomes)
+    regions = genome.whole()
+    for bed in arguments.exclude or []:
+        regions = subtract_regions(regions, genome.regions(bed))
+    starts = tile_windows(genome.codes, regions, arguments.length)
+    if len(starts) < arguments.windows:
+        raise ValueError(
+            f"{arguments.genome}: only {len(starts)} windows of {arguments.length} bases without N, "
+            f"not {arguments.windows}"
+        )
+    starts = np.sort(np.random.default_rng(arguments.seed).permutation(starts)[: arguments.windows])
+    windows = genome.codes[starts[:, None] + np.arange(arguments.length)]
+
+    losses = {name: causal_window_losses(name, windows) for name in arguments.models}
+    if arguments.random:
+        set_seed(arguments.seed)
+        losses["random initialisation"] = causal_window_losses(arguments.random, windows, random=True)
+    if arguments.markov:
+        markov = MarkovModel.load(arguments.markov)
+        for order in range(markov.order + 1):
+            losses[f"Markov, order {order}"] = markov_window_losses(markov.at_order(order), windows)
+    if not losses:
+        raise ValueError("nothing to score: name --models, --random or --markov")
+
+    table = np.stack(list(losses.values()))
+    draws = block_means(table, starts // arguments.block, arguments.resamples, arguments.seed)
+    method = METHOD.format(block=arguments.block, resamples=arguments.resamples)
+    scored = int(windows[:, 1:].size)
+    models = {}
+    for name, mean, drawn in zip(losses, table.mean(axis=1), draws, strict=True):
+        models[name] = {
+            "perplexity": interval(np.exp(mean), np.exp(drawn), scored, method),
+            "nats_per_base": interval(mean, drawn, scored, method),
+            "nats_above_first": interval(mean - table[0].mean(), drawn - draws[0], scored, method),
+        }
+    return {
+        "genome": Path(arguments.genome).name,
+        "contigs": list(genome.offsets),
+        "windows": len(windows),
+        "window_length": arguments.length,
+        "scored_bases": scored,
+        "seed": arguments.seed,
+        "models": models,
+    }
+
+
+def main() -> None:
+    parser = HfArgumentParser(PerplexityArguments, prog="python -m trainer_scripts.perplexity", description=__doc__)
+    try:
+        (arguments,) = parser.parse_args_into_dataclasses()
+        record = measure(arguments)
+        Path(arguments.output).parent.mkdir(parents=True, exist_ok=True)
+        write_text(Path(arguments.output), json.dumps(record, indent=1) + "\n")
+    except (ValueError, OSError) as error:
+        sys.exit(f"perplexity: {error}")
+    for name, metrics in record["models"].items():
+        value = metrics["perplexity"]
+        print(f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]  {name}")
+    print(f"written to {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()
