@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 GZIP_MAGIC = b"\x1f\x8b"
-BGZF_SUBFIELD = b"BC\x02\x00"  # SAM specification section 4.1: each BGZF block carries its size in this gzip extra field
+BGZF_SUBFIELD = b"BC\x02\x00"  # SAM specification section 4.1: the extra gzip field with the size of a BGZF block
 
 
 def input_file(path: str | os.PathLike[str]) -> Path:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,12 +163,11 @@ def _build_index(path: Path, fasta: Path, fai: Path, gzi: Path | None) -> None:
 @contextlib.contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
     """A name beside `path` that no other process uses and that is gone afterwards."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(descriptor)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        yield Path(name)
+        yield temporary
     finally:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _check_fasta(path: Path) -> None:
@@ -177,10 +176,13 @@ def _check_fasta(path: Path) -> None:
     Stricter than samtools, which lets through headers without a name, repeated names and what are not letters.
     """
     names: dict[str, int] = {}
+    name = ""
     width: int | None = None  # of the contig's lines, with their end; None before its first
     last = False  # whether a shorter line has been seen, after which the contig must end
     for line, text in numbered_lines(path):
         if text.startswith(b">"):
+            if names and width is None:
+                raise ValueError(f"{path}:{line}: no sequence since the last header, in line {names[name]}")
             name = text[1:].split(None, 1)[0].decode(errors="replace") if text[1:2].strip() else ""
             if not name:
                 raise ValueError(f"{path}:{line}: a header without a name: {text[:60]!r}")
@@ -201,17 +203,19 @@ def _check_fasta(path: Path) -> None:
         else:
             width = width or len(text)
             last = len(text) < width
-    if width is None and not names:
+    if not names:
         raise ValueError(f"{path}: not FASTA: no '>' header")
+    if width is None:
+        raise ValueError(f"{path}: contig {name!r} in line {names[name]} has no sequence")
 
 
 def _check_index(path: Path, fasta: Path, fai: Path) -> None:
     """Raise ValueError where the index of a plain FASTA points at something else than its contigs' first bases."""
     with fasta.open("rb") as file:
         for line, text in numbered_lines(fai):
-            name, _, offset = text.decode().split("\t")[:3]
-            header = f">{name}".encode()
-            file.seek(max(int(offset) - 4096, 0))
-            before = file.read(min(int(offset), 4096)).rstrip(b"\r\n")
-            if before.rsplit(b"\n", 1)[-1].split(None, 1)[:1] != [header]:
-                raise ValueError(f"{fai}:{line}: contig {name!r} is not there in {path}; delete the index to rebuild it")
+            name, _, offset, *_ = [*text.split(b"\t"), b"", b""]
+            start = int(offset) if offset.isdigit() else 0
+            file.seek(max(start - 4096, 0))
+            before = file.read(min(start, 4096)).rstrip(b"\r\n").rsplit(b"\n", 1)[-1]
+            if before.split(None, 1)[:1] != [b">" + name]:
+                raise ValueError(f"{fai}:{line}: {name!r} is not there in {path}; delete this index to rebuild it")

@@ -8,7 +8,7 @@ import numpy as np
 
 from datasets_dart.files import numbered_lines
 
-CHUNK_ROWS = 4096
+CHUNK_ROWS = 1024
 
 
 class Position(NamedTuple):
@@ -17,6 +17,9 @@ class Position(NamedTuple):
     offset: int = 0
     line: int = 1
     row: int = 0
+
+
+START = Position()
 
 
 class Intervals(NamedTuple):
@@ -31,7 +34,7 @@ class Intervals(NamedTuple):
 
 def read_intervals(
     path: Path,
-    position: Position = Position(),
+    position: Position = START,
     rows: int = CHUNK_ROWS,
     columns: tuple[int, int, int] = (0, 1, 2),
     extra: Sequence[int] = (),
@@ -53,8 +56,8 @@ def read_intervals(
     texts: list[tuple[str, ...]] = []
 
     def chunk() -> Intervals:
-        arrays = (np.array(values, dtype=np.int64) for values in (start, end, lines))
-        return Intervals(np.array(chrom, dtype=object), *arrays, texts.copy())
+        starts, ends, numbers = (np.array(values, dtype=np.int64) for values in (start, end, lines))
+        return Intervals(np.array(chrom, dtype=object), starts, ends, numbers, texts.copy())
 
     for line, text in numbered_lines(path, position.offset, position.line):
         word = text.split(None, 1)[0] if text.strip() else b"#"

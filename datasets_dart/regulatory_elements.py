@@ -14,15 +14,15 @@ from datasets.builder import Key
 
 from datasets_dart.files import input_file, numbered_lines, sha256
 from datasets_dart.genome import Genome, open_genome
-from datasets_dart.intervals import CHUNK_ROWS, Intervals, Position, centred_start, read_intervals
+from datasets_dart.intervals import CHUNK_ROWS, START, Intervals, Position, centred_start, read_intervals
 from datasets_dart.shuffling import dinucleotide_shuffle, item_seed, shuffle_known
-from datasets_dart.splits import SPLITS, assign_splits, read_splits
+from datasets_dart.splits import SPLITS, Blocks, assign_splits, read_splits
 
 WINDOW = 350  # bp, as published
 PROTOCOLS = ("fixed", "paper")
-PROCESSED_COLUMNS = (  # header of the table that the original makes of the element file
-    "chr input_start input_end ccre_start ccre_end ccre_relative_start ccre_relative_end reverse_complement"
-).split()
+PROCESSED_HEADER = (  # of the table that the original makes of the element file
+    "chr\tinput_start\tinput_end\tccre_start\tccre_end\tccre_relative_start\tccre_relative_end\treverse_complement"
+)
 TABLE_BYTES = 1 << 24  # of sequence in one Arrow table
 
 A, T, N = 0, 3, 4
@@ -44,6 +44,9 @@ class Elements(NamedTuple):
 
     def take(self, rows: np.ndarray) -> "Elements":
         return Elements(*(column[rows] for column in self))
+
+
+Chunk = tuple[Position, Elements, np.ndarray]  # where it starts, its rows, their line numbers
 
 
 def pairs(elements: Elements, genome: Genome, protocol: str, window: int = WINDOW) -> tuple[np.ndarray, np.ndarray]:
@@ -89,22 +92,22 @@ def strand_draws(rows: int) -> np.ndarray:
 
 def read_elements(
     path: Path, rows: int, position: Position | None = None, window: int = WINDOW, total: int | None = None
-) -> Iterator[tuple[Position, Elements, np.ndarray]]:
-    """Chunks of (position, elements, line numbers) of a BED, or of the table that the original makes of one.
+) -> Iterator[Chunk]:
+    """Chunks of at most `rows` rows of a BED, or of the table that the original makes of one.
 
     total: number of rows of the whole file, for `strand_draws`; unknown in a first pass, where all strands are False.
-    Of the original's table, windows and strands are as written there, and must be `window` bp long.
+    The original's table has windows, which must be of `window` bp, and strands of its own.
     """
-    first = next(numbered_lines(path))[1].decode(errors="replace").split()
-    if first != PROCESSED_COLUMNS:
-        for at, chunk in read_intervals(path, position or Position(), rows):
+    _, header = next(numbered_lines(path), (1, b""))
+    if header.rstrip() != PROCESSED_HEADER.encode():
+        for at, chunk in read_intervals(path, position or START, rows):
             ids = np.arange(at.row, at.row + len(chunk.start))
             reverse = strand_draws(total)[ids] if total else np.zeros(len(ids), dtype=bool)
             starts = centred_start(chunk.start, chunk.end, window)
             yield at, Elements(ids, chunk.chrom, chunk.start, chunk.end, starts, reverse), chunk.line
         return
-    header = len(next(numbered_lines(path))[1])
-    for at, chunk in read_intervals(path, position or Position(header, 2), rows, columns=(0, 3, 4), extra=(1, 2, 7)):
+    position = position or Position(len(header), line=2)
+    for at, chunk in read_intervals(path, position, rows, columns=(0, 3, 4), extra=(1, 2, 7)):
         ids = np.arange(at.row, at.row + len(chunk.start))
         starts, reverse = _processed_columns(path, chunk, window)
         yield at, Elements(ids, chunk.chrom, chunk.start, chunk.end, starts, reverse), chunk.line
@@ -196,7 +199,7 @@ class RegulatoryElements(datasets.ArrowBasedBuilder):
         blocks = read_splits(config.splits)
         genome = open_genome(config.genome, config.index_dir)
         rows = max(1, min(CHUNK_ROWS, TABLE_BYTES // config.window))
-        shards: dict[int, list[tuple[Position, int]]] = {code: [] for code in range(len(SPLITS))}
+        shards: dict[int, list[Position]] = {code: [] for code in range(len(SPLITS))}
         total = 0
         for position, elements, lines in read_elements(path, rows, window=config.window):
             total += len(lines)
@@ -204,12 +207,12 @@ class RegulatoryElements(datasets.ArrowBasedBuilder):
             used = np.flatnonzero(code >= 0)
             check_elements(path, elements.take(used), lines[used], genome, config.protocol, config.window)
             for split in np.unique(code[used]).tolist():
-                shards[split].append((position, len(lines)))
+                shards[split].append(position)
         if total == 0:
             raise ValueError(f"{path}: has no elements")
         if not any(shards.values()):
             raise ValueError(f"{path}: none of its {total} elements lies in a split ({config.splits})")
-        shared = {"path": path, "genome": genome, "blocks": blocks, "total": total}
+        shared = {"path": path, "genome": genome, "blocks": blocks, "rows": rows, "total": total}
         return [
             datasets.SplitGenerator(name=SPLITS[split], gen_kwargs={"shards": shards[split], "split": split, **shared})
             for split in shards
@@ -217,11 +220,23 @@ class RegulatoryElements(datasets.ArrowBasedBuilder):
         ]
 
     def _generate_tables(
-        self, shards: list[tuple[Position, int]], split: int, path: Path, genome: Genome, blocks: dict, total: int
+        self,
+        shards: list[Position],
+        split: int,
+        path: Path,
+        genome: Genome,
+        blocks: dict[str, Blocks],
+        rows: int,
+        total: int,
     ) -> Iterator[tuple[Key, pa.Table]]:
         config = self.config
-        for shard, (position, rows) in enumerate(shards):
-            _, elements, _ = next(read_elements(path, rows, position, config.window, total))
+        chunks: Iterator[Chunk] = iter(())
+        for shard, position in enumerate(shards):
+            chunk = next(chunks, None)
+            if chunk is None or chunk[0] != position:  # not the one after the last: seek, which is slow in gzip
+                chunks = read_elements(path, rows, position, config.window, total)
+                chunk = next(chunks)
+            elements = chunk[1]
             code = assign_splits(blocks, elements.chrom, elements.start, elements.end)
             elements = elements.take(np.flatnonzero(code == split))
             sequences, controls = pairs(elements, genome, config.protocol, config.window)

@@ -23,8 +23,8 @@ def dinucleotide_shuffle(bases: np.ndarray, rng: np.random.Generator) -> np.ndar
     successors = []
     for base in range(4):
         after = bases[1:][bases[:-1] == base]
-        if len(after) > 2:  # a permutation of one entry draws nothing
-            after = np.append(after[rng.permutation(len(after) - 1)], after[-1])
+        if len(after) > 2:  # a permutation of fewer entries draws nothing
+            after[:-1] = after[rng.permutation(len(after) - 1)]
         successors.append(iter(after.tolist()))
     base = int(bases[0])
     walk = [base]
@@ -40,8 +40,10 @@ def shuffle_known(bases: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     Every other code (N) keeps its place, so it neither moves nor stands for a base. Without any, the result and the
     draws are those of `dinucleotide_shuffle`.
     """
-    known = np.flatnonzero(np.diff(bases < 4, prepend=False, append=False))
+    known = bases < 4
+    if known.all():
+        return dinucleotide_shuffle(bases, rng)
     shuffled = bases.copy()
-    for start, end in known.reshape(-1, 2):
+    for start, end in np.flatnonzero(np.diff(known, prepend=False, append=False)).reshape(-1, 2):
         shuffled[start:end] = dinucleotide_shuffle(bases[start:end], rng)
     return shuffled

@@ -1,5 +1,7 @@
 """Rebuild the bundled sample: the central 350 bp of the CpG islands of hg19 chrX (see README.md in this folder).
 
+Fetch the sources and run it:
+
     apt-get download smalt-examples=0.7.6-12 && dpkg-deb -x smalt-examples_*.deb smalt
     gunzip -c smalt/usr/share/doc/smalt/test/data/hs37chrXtrunc.fa.gz > chrX.fa
     pip download --no-deps pyranges==0.1.7 && unzip pyranges-*.whl pyranges/example_data/cpg.bed
