@@ -206,13 +206,13 @@ def read_log(path: Path) -> list[dict]:
 
 
 def plot_loss(log: list[dict], path: Path) -> None:
-    """Training and held-out loss against bases seen, as a PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4), constrained_layout=True)
+    """Training and held-out loss against bases seen, as a PNG; nothing where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
     training = [(entry["tokens"] / 1e6, entry["loss"]) for entry in log if "loss" in entry]
     held_out = [(entry["tokens"] / 1e6, entry["validation_loss"]) for entry in log if "validation_loss" in entry]
     axes.plot(*zip(*training, strict=True), color="0.75", linewidth=0.8, label="training windows")
@@ -226,7 +226,6 @@ def plot_loss(log: list[dict], path: Path) -> None:
     axes.legend(frameon=False)
     temporary = path.with_name(f".{path.name}")
     figure.savefig(temporary, dpi=120, format="png")
-    plt.close(figure)
     os.replace(temporary, path)
 
 
