@@ -1,0 +1,129 @@
+"""Element/control pairs a second: the builder with one and two processes, and the original's loop, in one run.
+
+python benchmarks/regulatory_elements.py
+python benchmarks/regulatory_elements.py --genome hg38.fa --elements ENCFF420VPZ.bed
+"""
+
+import argparse
+import json
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pysam
+from record import Row, write
+from table import table
+
+from datasets_dart import load_dart
+from datasets_dart.intervals import centred_start
+from datasets_dart.regulatory_elements import WINDOW, strand_draws
+from datasets_dart.shuffling import item_seed
+
+CONTIG, CONTIG_LENGTH, ELEMENTS = "chr20", 60_000_000, 40_000  # an element in 1,500 bp; of cCREs one in 1,300
+LOOP_ELEMENTS = 2_000
+REPEATS = 3
+ALPHABET = np.array([["A"], ["C"], ["G"], ["T"]])
+
+
+def simulated(folder: Path) -> tuple[Path, Path]:
+    """An indexed FASTA of one random contig, and a BED of elements of 150-350 bp in order of position."""
+    bases = np.random.default_rng(0).choice(np.frombuffer(b"ACGT", dtype=np.uint8), size=CONTIG_LENGTH)
+    genome = folder / "genome.fa"
+    genome.write_bytes(f">{CONTIG}\n".encode() + b"\n".join(line.tobytes() for line in bases.reshape(-1, 60)) + b"\n")
+    rng = random.Random(0)
+    starts = sorted(rng.randrange(1000, CONTIG_LENGTH - 1000) for _ in range(ELEMENTS))
+    elements = folder / "elements.bed"
+    elements.write_text("".join(f"{CONTIG}\t{start}\t{start + rng.randint(150, 350)}\n" for start in starts))
+    return genome, elements
+
+
+def pair(genome: Path, chrom: str, start: int, end: int, reverse: bool) -> tuple[str, str]:
+    """One pair as the original makes it: FASTA opened for each, one-hot matrices, a shuffle of positions in Python."""
+    window_start = int(centred_start(np.array(start), np.array(end), WINDOW))
+    with pysam.FastaFile(str(genome)) as fasta:
+        window = fasta.fetch(chrom, max(window_start, 0), window_start + WINDOW).upper()
+    sequence = np.zeros((WINDOW, 4), dtype=np.int8)
+    sequence[max(-window_start, 0) :][: len(window)] = (np.array(list(window)) == ALPHABET).T
+    control = sequence.copy()
+    tokens = sequence[start - window_start : end - window_start].argmax(axis=1)
+    rng = np.random.default_rng(item_seed(chrom, start, end))
+    following = []
+    for base in range(4):
+        successors = np.flatnonzero(tokens[:-1] == base) + 1
+        if len(successors):
+            successors[:-1] = successors[rng.permutation(len(successors) - 1)]
+        following.append(successors)
+    used, place, walk = [0] * 4, 0, [tokens[0]]
+    for _ in range(len(tokens) - 1):
+        base = tokens[place]
+        place = following[base][used[base]]
+        used[base] += 1
+        walk.append(tokens[place])
+    control[start - window_start : end - window_start] = np.eye(4, dtype=np.int8)[walk]
+    strands = [matrix[::-1, ::-1] if reverse else matrix for matrix in (sequence, control)]
+    letters = ALPHABET[:, 0]
+    return "".join(letters[strands[0].argmax(axis=1)]), "".join(letters[strands[1].argmax(axis=1)])
+
+
+def seconds(work: Callable[[int], object]) -> float:
+    """Median of REPEATS runs after one to warm up; `work` gets the number of the run."""
+    times = []
+    for run in range(REPEATS + 1):
+        start = time.perf_counter()
+        work(run)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--genome", type=Path, help="FASTA; simulated where not given")
+    parser.add_argument("--elements", type=Path, help="BED")
+    arguments = parser.parse_args()
+    datasets.disable_progress_bars()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        genome, elements = arguments.genome, arguments.elements
+        if genome is None or elements is None:
+            genome, elements = simulated(folder)
+
+        def build(processes: int, run: int) -> datasets.DatasetDict:
+            cache = folder / f"{processes}-{run}"
+            return load_dart(
+                "regulatory_elements", "paper", genome=genome, elements=elements, num_proc=processes, cache_dir=cache
+            )
+
+        data = build(1, run=-1)
+        total = sum(data.num_rows.values())
+        rows = next(iter(data.values())).select(range(LOOP_ELEMENTS))
+        strands = strand_draws(rows["id"][-1] + 1)
+
+        def loop(run: int) -> list[tuple[str, str]]:
+            columns = (rows[name] for name in ("id", "chrom", "element_start", "element_end"))
+            return [pair(genome, *element, strands[row]) for row, *element in zip(*columns, strict=True)]
+
+        assert loop(0) == list(zip(rows["sequence"], rows["control"], strict=True))
+        theirs = LOOP_ELEMENTS / seconds(loop)
+        results = [
+            Row(
+                what=f"pairs of 350 bp, {processes} process{'es' if processes > 1 else ''}",
+                value=total / seconds(lambda run, processes=processes: build(processes, run)),
+                against="the original's loop, 1 process",
+                against_value=theirs,
+                unit="a second",
+                higher_is_better=True,
+            )
+            for processes in (1, 2)
+        ]
+    path = write("regulatory_elements", results)
+    print(table([json.loads(path.read_text(encoding="utf-8"))]))
+    print(f"\nwritten to {path}")
+
+
+if __name__ == "__main__":
+    main()
