@@ -18,7 +18,7 @@ test: $(INSTALLED)
 	$(TEST_ENV) $(BIN)/pytest -n 2
 
 test-transformers: $(INSTALLED)
-	$(TEST_ENV) $(BIN)/pytest tests/transformers_suite
+	$(TEST_ENV) $(BIN)/python tests/transformers_suite/run.py
 
 check: lint types contract
 
