@@ -47,15 +47,16 @@ def open_bytes(path: Path) -> BinaryIO:
 def numbered_lines(path: Path, offset: int = 0, line: int = 1) -> Iterator[tuple[int, bytes]]:
     """(line number, line with its end) from byte `offset` of the decompressed text, where line number `line` starts.
 
-    Raises ValueError naming the last good line where the compressed data are damaged or cut short.
+    Raises ValueError naming the line at which the compressed data are damaged or cut short.
     """
     with open_bytes(path) as file:
         try:
             file.seek(offset)
-            for line, text in enumerate(file, line):  # noqa: B020  (where the damage is, for the message below)
+            for text in file:
                 yield line, text
+                line += 1
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{path}: damaged gzip data after line {line}: {error}") from None
+            raise ValueError(f"{path}: damaged gzip data in line {line}: {error}") from None
 
 
 def sha256(path: Path) -> str:

@@ -1,9 +1,11 @@
 """Random access to a genome: FASTA, plain, bgzip or gzip, through its samtools index."""
 
 import contextlib
+import gzip
 import os
 import shutil
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,7 +145,7 @@ def _decompress(path: Path, fasta: Path) -> None:
         try:
             with open_bytes(path) as source, temporary.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
-        except EOFError as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path}: damaged gzip data: {error}") from None
         os.replace(temporary, fasta)
 
