@@ -1,5 +1,6 @@
 """Baselines that know nothing but local composition: Markov models of DNA, fitted by counting."""
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -134,10 +135,11 @@ class MarkovModel:
         """Log-likelihood of each sequence in nats, (n,) float64.
 
         As with a causal language model that has no start token, the first base is context and not scored; nor are
-        unknown bases.
+        unknown bases. Sums are correctly rounded, so that sequences of the same k-mers have the same likelihood: an
+        order 1 model cannot tell a sequence from its dinucleotide shuffle.
         """
         scores = (self.base_log_likelihoods(encode_bases(sequence))[1:] for sequence in sequences)
-        return np.array([np.nansum(score) for score in scores], dtype=np.float64)
+        return np.array([math.fsum(score[~np.isnan(score)]) for score in scores], dtype=np.float64)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the counts as safetensors, smallest unsigned type that holds them."""

@@ -35,6 +35,7 @@ from accelerate.utils import gather_object, set_seed
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, HfArgumentParser, PreTrainedModel
+from transformers.utils import logging
 
 from evaluation_dart.baselines import UNKNOWN
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNATokenizer
@@ -394,6 +395,7 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
 def main() -> None:
     dataclasses = (ModelArguments, DataArguments, TrainingArguments)
     parser = HfArgumentParser(dataclasses, prog="python -m trainer_scripts.pretrain", description=__doc__)
+    logging.disable_progress_bar()  # transformers shows one for writing its single file
     try:
         train(*parser.parse_args_into_dataclasses())
     except (ValueError, OSError) as error:

@@ -93,6 +93,13 @@ def test_lower_order_of_the_same_counts():
         model.at_order(3)
 
 
+def test_same_dinucleotides_have_the_same_likelihood():
+    model = MarkovModel.fit(["ACGTTGCANACGTAGCTAGGATCAACTTGA"], order=1)
+    first, second = "ACAGATACCAG" * 30, "ATACAGACCAG" * 30
+    assert sorted(zip(first, first[1:], strict=False)) == sorted(zip(second, second[1:], strict=False))
+    assert model.log_likelihood([first]) == model.log_likelihood([second])
+
+
 def test_save_and_load(tmp_path):
     model = MarkovModel.fit(["ACGTTGCANACGTAGCTA"], order=2, strength=3.5)
     model.save(tmp_path / "m" / "markov.safetensors")
