@@ -1,13 +1,17 @@
 """Checkpoints between this package's folders and those of others.
 
+`convert_lightning_checkpoint` makes a folder of an original `weights.ckpt` (LongSafari/hyenadna-* without -hf);
 `write_official_folder` gives a model the file layout of the official Hub port (LongSafari/hyenadna-*-hf).
 """
 
 import json
 import logging
 import os
+import pickle
+import re
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +19,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import save_file
 from transformers import AutoConfig
 
@@ -27,9 +32,46 @@ from .modeling_hyenadna import (
     decay_rates,
     positional_features,
 )
-from .tokenization_hyenadna import VOCABULARY
+from .tokenization_hyenadna import VOCABULARY, HyenaDNATokenizer
 
 logger = logging.getLogger(__name__)
+
+# Besides tensors an original checkpoint pickles its training configuration and state, which nothing here needs. These
+# are the names in it that torch.load(weights_only=True) does not allow by itself: plain containers, and classes that
+# become an inert `Skipped`. Every other name is refused.
+CONTAINERS = {
+    "builtins.dict": dict,
+    "builtins.int": int,
+    "builtins.list": list,
+    "collections.defaultdict": defaultdict,
+}
+SKIPPED = (
+    "numpy.dtype",
+    "numpy.ndarray",
+    "numpy._core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar",
+    "numpy.core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+    "omegaconf.base.ContainerMetadata",
+    "omegaconf.base.Metadata",
+    "omegaconf.dictconfig.DictConfig",
+    "omegaconf.listconfig.ListConfig",
+    "omegaconf.nodes.AnyNode",
+    "typing.Any",
+)
+# Settings of the original that every released model has, and the only ones that HyenaDNAConfig describes.
+ORIGINAL_CONSTANTS = {
+    "_name_": "hyena",
+    "activation": "id",
+    "bidirectional": False,
+    "inner_factor": 1,
+    "modulate": True,
+    "num_blocks": 1,
+    "num_heads": 1,
+    "order": 2,
+    "outer_mixing": False,
+    "post_order_ffn": False,
+}
 
 # The fields of the official config.json, besides those that say who wrote it.
 OFFICIAL_CONFIG_FIELDS = (
@@ -65,6 +107,145 @@ OFFICIAL_CLASSES: dict[str, type[HyenaDNAPreTrainedModel]] = {
 }
 # What the official port computes whatever its config says; a model that differs would change its outputs there.
 OFFICIAL_CONSTANTS = {"shift": 0.05, "short_filter_order": 3, "layer_norm_epsilon": 1e-5}
+
+
+class Skipped:
+    """Stands for any object of a checkpoint that is not a tensor; takes and forgets whatever it was made of."""
+
+    def __init__(self, *args: Any):
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def convert_lightning_checkpoint(
+    checkpoint: str | os.PathLike, config: str | os.PathLike, output: str | os.PathLike
+) -> None:
+    """Write the model of an original Lightning `checkpoint` and its config.json to the new folder `output`.
+
+    Nothing in the pickle is executed: tensors are rebuilt, the known rest is skipped, anything else is refused. Naming
+    with and without gradient checkpointing is told from the keys. The head is stored untied, as on the Hub. The
+    decoder of a fine-tuned model has a bias, for which the official layout has no place: it is left out with a warning.
+
+    Raises:
+        FileExistsError: if `output` is there already and not an empty folder.
+        FileNotFoundError: if `checkpoint` or `config` is not there.
+        ValueError: if one of them is not what it should be, naming file, key and value.
+    """
+    with written_folder(Path(output)) as unfinished:
+        settings = config_of_original(config)
+        state = hub_state_dict(read_lightning_checkpoint(checkpoint), settings, checkpoint)
+        model = HyenaDNAForCausalLM(settings)
+        check_state_dict(state, model, checkpoint)
+        model.load_state_dict(state)
+        model.save_pretrained(unfinished)
+        HyenaDNATokenizer(model_max_length=settings.max_seq_len).save_pretrained(unfinished)
+
+
+def read_lightning_checkpoint(path: str | os.PathLike) -> dict[str, torch.Tensor]:
+    """The `state_dict` of an original checkpoint, on the CPU. ValueError names a global that has no business there."""
+    allowed: list[Any] = [*((kind, name) for name, kind in CONTAINERS.items()), *((Skipped, name) for name in SKIPPED)]
+    try:
+        with torch.serialization.safe_globals(allowed):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if named := re.search(r"GLOBAL (\S+)", str(error)):
+            raise ValueError(f"{path}: refused: it names {named[1]}, which no HyenaDNA checkpoint needs") from None
+        raise ValueError(f"{path}: not a checkpoint that can be read safely: {last_line(error)}") from None
+    except (RuntimeError, EOFError) as error:
+        raise ValueError(f"{path}: not a readable checkpoint: {last_line(error)}") from None
+    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise ValueError(f"{path}: has no state_dict of tensors")
+    return state
+
+
+def config_of_original(path: str | os.PathLike) -> HyenaDNAConfig:
+    """The configuration that an original config.json (hyenadna.md, section 3.3) describes."""
+    try:
+        original = json.loads(Path(path).read_text(encoding="utf-8"))
+        layer = original["layer"]
+        for name, value in ORIGINAL_CONSTANTS.items():
+            if layer.get(name, value) != value:
+                raise ValueError(f"layer.{name} is {layer[name]!r}; only {value!r} is HyenaDNA")
+        return HyenaDNAConfig(
+            vocab_size=original["vocab_size"],
+            d_model=original["d_model"],
+            n_layer=original["n_layer"],
+            d_inner=original["d_inner"],
+            pad_vocab_size_multiple=original.get("pad_vocab_size_multiple", 1),
+            embed_dropout=original.get("embed_dropout", 0.1),
+            resid_dropout=original.get("resid_dropout", 0.0),
+            layer_norm_epsilon=original.get("layer_norm_epsilon", 1e-5),
+            max_seq_len=layer["l_max"],
+            emb_dim=layer["emb_dim"],
+            filter_order=layer["filter_order"],
+            num_inner_mlps=layer.get("num_inner_mlps", 2),
+            activation_freq=layer["w"],
+            short_filter_order=layer.get("local_order", layer.get("short_filter_order", 3)),
+        )
+    except KeyError as error:
+        raise ValueError(f"{path}: has no {error}, which an original config.json has") from None
+    except (AttributeError, TypeError, ValueError, StrictDataclassError) as error:
+        raise ValueError(f"{path}: {last_line(error)}") from None
+
+
+def hub_state_dict(
+    state: dict[str, torch.Tensor], config: HyenaDNAConfig, path: str | os.PathLike
+) -> dict[str, torch.Tensor]:
+    """An original state dict under the official Hub keys, its buffers and repeated frequencies checked and left out."""
+    features = positional_features(config.max_seq_len, config)[None]
+    buffers = {
+        "pos_emb.z": features,
+        "pos_emb.t": features[..., :1],
+        "modulation.deltas": decay_rates(config.d_model)[None, None],
+    }
+    renamed: dict[str, torch.Tensor] = {}
+    decoder = []
+    for name, tensor in state.items():
+        if "torchmetrics" in name or name.startswith("loss"):
+            continue
+        if name.startswith(("decoder.", "encoder.")):
+            decoder.append(name)
+            continue
+        # Gradient checkpointing wrapped mixer and mlp, each or both, in a module that put `.layer` into their keys.
+        key = re.sub(r"\.(mixer|mlp)\.layer\.", r".\1.", name)
+        key = re.sub(r"^model\.backbone\.", "hyena.backbone.", key).removeprefix("model.")
+        buffer = key.partition(".filter_fn.")[2]
+        if buffer in buffers:
+            _require_equal(tensor, buffers[buffer], name, f"what {config.max_seq_len} positions give", path)
+        elif alias := re.search(r"\.implicit_filter\.(?!1\.)\d+\.freq$", key):
+            first = name.replace(alias[0], ".implicit_filter.1.freq")
+            if first not in state:
+                raise ValueError(f"{path}: has {name}, but not {first}")
+            _require_equal(tensor, state[first], name, first, path)
+        else:
+            renamed[key] = tensor
+    if decoder:
+        logger.warning(f"{path}: left out, because the official layout has no such head: {', '.join(decoder)}")
+    return renamed
+
+
+def check_state_dict(state: dict[str, torch.Tensor], model: HyenaDNAPreTrainedModel, path: str | os.PathLike) -> None:
+    """ValueError naming the first keys that are missing, unknown, or of another shape than in `model`."""
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    for problem, names in (("lacks", expected.keys() - found.keys()), ("has unknown", found.keys() - expected.keys())):
+        if names:
+            raise ValueError(f"{path}: {problem} {', '.join(sorted(names)[:3])} ({len(names)} keys in all)")
+    for name, shape in expected.items():
+        if found[name] != shape:
+            raise ValueError(f"{path}: {name} has shape {found[name]}, but the config asks for {shape}")
+
+
+def _require_equal(tensor: torch.Tensor, expected: torch.Tensor, name: str, what: str, path: str | os.PathLike) -> None:
+    if tensor.shape != expected.shape or not torch.allclose(tensor.float(), expected.float(), rtol=0, atol=1e-4):
+        raise ValueError(f"{path}: {name} {tuple(tensor.shape)} differs from {what} {tuple(expected.shape)}")
+
+
+def last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
 
 
 def write_official_folder(folder: str | os.PathLike, output: str | os.PathLike) -> None:

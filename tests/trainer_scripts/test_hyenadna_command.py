@@ -6,7 +6,8 @@ import pytest
 
 from trainer_scripts import hyenadna
 
-GOLDEN = sorted((Path(__file__).parents[1] / "fixtures/model").iterdir())
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+GOLDEN = sorted((FIXTURES / "model").iterdir())
 
 
 def run(capsys, monkeypatch, *arguments):
@@ -42,3 +43,24 @@ def test_help_has_a_line_to_copy(capsys, monkeypatch):
     status, out, _ = run(capsys, monkeypatch, "convert", "--help")
     assert status == 0
     assert "hyenadna convert --to-official my-model --output my-model-hf" in out
+
+
+def test_convert_original_checkpoint(tmp_path, capsys, monkeypatch):
+    original, output = FIXTURES / "lightning_ckpt", tmp_path / "converted"
+    arguments = ["--config", original / "config.json", "--output", output]
+    status, out, _ = run(capsys, monkeypatch, "convert", original / "weights.ckpt", *arguments)
+    assert (status, out) == (0, f"written to {output}\n")
+    assert (output / "model.safetensors").is_file()
+
+    arguments[-1] = tmp_path / "other"
+    status, out, err = run(capsys, monkeypatch, "convert", original / "malicious_weights.ckpt", *arguments)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"hyenadna: {original / 'malicious_weights.ckpt'}: refused: it names posix.system")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "other").exists()
+
+
+def test_convert_says_what_it_needs(tmp_path, capsys, monkeypatch):
+    status, _, err = run(capsys, monkeypatch, "convert", "weights.ckpt", "--output", tmp_path / "converted")
+    assert status == 1
+    assert err == "hyenadna: weights.ckpt: give either --config (an original checkpoint) or --to-official (a folder)\n"
