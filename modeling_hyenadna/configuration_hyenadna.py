@@ -5,6 +5,8 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .long_conv import BACKENDS
+
 POOLING_MODES = ("mean", "last", "first", "max")
 
 
@@ -38,6 +40,7 @@ class HyenaDNAConfig(PreTrainedConfig):
         initializer_range: standard deviation of initial weights.
         pooling: what the sequence classifier reads: "mean" over real tokens, "last" real token (the official
             port), "first" token, or "max" over real tokens.
+        long_conv_backend: "auto", "cpu", "torch" or "reference" (modeling_hyenadna.long_conv).
         use_cache: return a cache from every forward; `generate` asks for one by itself.
 
     Example:
@@ -82,6 +85,7 @@ class HyenaDNAConfig(PreTrainedConfig):
     initializer_range: float = 0.02
     pad_vocab_size_multiple: int = 8
     pooling: str = "mean"
+    long_conv_backend: str = "auto"
     pad_token_id: int | None = 4
     bos_token_id: int | None = 2
     eos_token_id: int | list[int] | None = 1
@@ -121,6 +125,8 @@ class HyenaDNAConfig(PreTrainedConfig):
             raise ValueError(f"max_seq_len must be at least 2, got {self.max_seq_len}")
         if not self.use_bias:
             raise ValueError("use_bias=False is not supported: no HyenaDNA was built without biases")
+        if self.long_conv_backend not in BACKENDS:
+            raise ValueError(f"long_conv_backend must be one of {', '.join(BACKENDS)}, got {self.long_conv_backend!r}")
         if self.pooling not in POOLING_MODES:
             raise ValueError(f"pooling must be one of {', '.join(POOLING_MODES)}, got {self.pooling!r}")
 

@@ -130,6 +130,7 @@ class HyenaDNAMixer(nn.Module):
         self.layer_idx = layer_idx
         self.d_model = config.d_model
         self.taps = config.short_filter_order
+        self.backend = config.long_conv_backend
         self.in_proj = nn.Linear(config.d_model, 3 * config.d_model)
         self.short_filter = nn.Conv1d(3 * config.d_model, 3 * config.d_model, self.taps, groups=3 * config.d_model)
         self.filter_fn = HyenaDNAFilter(config)
@@ -177,7 +178,8 @@ class HyenaDNAMixer(nn.Module):
 
         if cache_layer is None:
             x0, x1, v = x0.transpose(1, 2), x1.transpose(1, 2), v.transpose(1, 2)
-            y = long_conv(v, self.filter_fn(v.shape[-1]), self.filter_fn.bias, gate_in=x1, gate_out=x0).transpose(1, 2)
+            kernel, skip = self.filter_fn(v.shape[-1]), self.filter_fn.bias
+            y = long_conv(v, kernel, skip, gate_in=x1, gate_out=x0, backend=self.backend).transpose(1, 2)
         else:
             y = x0 * self.continue_convolution(x1, v, cache_layer)
         return self.out_proj(y.to(hidden_states.dtype))
@@ -191,7 +193,8 @@ class HyenaDNAMixer(nn.Module):
         if new == 1:  # one dot product a channel
             y = torch.einsum("btd,dt->bd", history, kernel.flip(-1))[:, None] + self.filter_fn.bias * history[:, -1:]
         else:
-            y = long_conv(history.transpose(1, 2), kernel, self.filter_fn.bias).transpose(1, 2)[:, total - new :]
+            y = long_conv(history.transpose(1, 2), kernel, self.filter_fn.bias, backend=self.backend)
+            y = y.transpose(1, 2)[:, total - new :]
         return y.to(v.dtype)
 
 

@@ -3,12 +3,33 @@
 Needs torch alone.
 """
 
+import os
+from dataclasses import dataclass
+
 import torch
 
+from . import cpu_backend, torch_backend
+from .operator import chosen_backend, gated_convolution
 from .reference import long_conv_reference
-from .torch_backend import PreparedKernel, long_conv_torch, transform_kernel
 
-BACKENDS = ("auto", "reference", "torch")
+BACKENDS = ("auto", "reference", "torch", "cpu")
+
+
+@dataclass(frozen=True)
+class PreparedKernel:
+    """A kernel transformed once, for inputs of up to `length` positions; made by [`prepare_kernel`].
+
+    Attributes:
+        kernel: (D, L') the kernel itself, detached.
+        spectrum: its transform, in the order of the backend that made it.
+        length: the longest input it serves.
+        backend: "torch" or "cpu".
+    """
+
+    kernel: torch.Tensor
+    spectrum: torch.Tensor
+    length: int
+    backend: str
 
 
 def long_conv(
@@ -21,42 +42,60 @@ def long_conv(
 ) -> torch.Tensor:
     """Gated causal convolution ``y = gate_out * (k conv u + skip * u)`` with ``u = v * gate_in``.
 
-    ``(k conv u)[b, d, t] = sum_{s <= t} k[d, t - s] u[b, d, s]`` (HyenaDNA, equation of the Hyena operator of
-    order 2). Differentiable in v, k, skip and the gates. Half precisions are computed in float32.
+    ``(k conv u)[b, d, t] = sum_{s <= t} k[d, t - s] u[b, d, s]``: the Hyena operator of order 2 (HyenaDNA, section
+    2.2). Differentiable in v, k, skip and the gates; half precisions are computed in float32, float64 in float64.
 
     Args:
-        v: (B, D, L), any strides: a transposed view of (B, L, D) costs no copy of its own.
+        v: (B, D, L), any strides: a transposed view of (B, L, D) costs no copy.
         k: (D, L') with L' >= L, of which the first L taps are used; or what [`prepare_kernel`] returned.
         skip: (D,) weight of the input itself.
         gate_in: (B, D, L) or None for ones.
         gate_out: (B, D, L) or None for ones.
-        backend: "torch" (any device), "reference" (the definition, O(L^2)), or "auto".
+        backend: "cpu" (C++, for CPU tensors), "torch" (any device), "reference" (the definition, O(L^2)), or "auto",
+            the fastest that is there; the environment variable HYENADNA_LONG_CONV names another "auto".
 
     Returns:
         (B, D, L) in v's dtype.
 
     Raises:
         ValueError: for an unknown backend or shapes that do not fit.
+        RuntimeError: if the backend asked for cannot be had.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"unknown long convolution backend {backend!r}; there are {', '.join(BACKENDS)}")
-    check_shapes(v, k, skip, gate_in, gate_out)
+    backend = _resolved(backend)
+    _check_shapes(v, k, skip, gate_in, gate_out)
+    if isinstance(k, PreparedKernel):
+        if backend not in ("auto", k.backend):
+            raise ValueError(f"k was prepared for the {k.backend} backend of the long convolution, not for {backend}")
+        if v.dtype == torch.float64:
+            return torch_backend.long_conv_torch(v, k.kernel, skip, gate_in, gate_out)
+        return gated_convolution(v, k.kernel, skip, gate_in, gate_out, k.spectrum, k.backend)
     if backend == "reference":
-        if isinstance(k, PreparedKernel):
-            raise ValueError("the reference backend takes the kernel itself, not a prepared one")
         return long_conv_reference(v, k, skip, gate_in, gate_out)
-    return long_conv_torch(v, k, skip, gate_in, gate_out)
+    if torch.float64 in (v.dtype, k.dtype):
+        return torch_backend.long_conv_torch(v, k, skip, gate_in, gate_out)
+    return gated_convolution(v, k, skip, gate_in, gate_out, None, backend)
 
 
-def prepare_kernel(k: torch.Tensor, length: int) -> PreparedKernel:
+def prepare_kernel(k: torch.Tensor, length: int, backend: str = "auto") -> PreparedKernel:
     """Transform `k` (D, L') once for inputs of up to `length` <= L' positions; accepted as `k`, without gradient."""
     if k.ndim != 2 or not 1 <= length <= k.shape[1]:
         raise ValueError(f"cannot prepare a kernel of shape {tuple(k.shape)} for inputs of length {length}")
-    with torch.no_grad():
-        return transform_kernel(k, length)
+    chosen = chosen_backend(_resolved(backend), k.device)
+    if chosen == "reference":
+        raise ValueError("the reference backend takes the kernel itself, not a prepared one")
+    kernel = k.detach()
+    module = cpu_backend if chosen == "cpu" else torch_backend
+    return PreparedKernel(kernel, module.transform_kernel(kernel, length), length, chosen)
 
 
-def check_shapes(
+def _resolved(backend: str) -> str:
+    name = os.environ.get("HYENADNA_LONG_CONV", "auto") if backend == "auto" else backend
+    if name not in BACKENDS:
+        raise ValueError(f"unknown long convolution backend {name!r}; there are {', '.join(BACKENDS)}")
+    return name
+
+
+def _check_shapes(
     v: torch.Tensor,
     k: torch.Tensor | PreparedKernel,
     skip: torch.Tensor,
@@ -66,16 +105,13 @@ def check_shapes(
     if v.ndim != 3 or 0 in v.shape:
         raise ValueError(f"v must be (B, D, L) with none of them 0, got {tuple(v.shape)}")
     _, channels, length = v.shape
-    if isinstance(k, PreparedKernel):
-        kernel_channels, kernel_length = k.spectrum.shape[0], k.length
-    elif k.ndim == 2:
-        kernel_channels, kernel_length = k.shape
-    else:
-        raise ValueError(f"k must be (D, L'), got {tuple(k.shape)}")
-    if kernel_channels != channels or kernel_length < length:
+    kernel = k.kernel if isinstance(k, PreparedKernel) else k
+    if kernel.ndim != 2:
+        raise ValueError(f"k must be (D, L'), got {tuple(kernel.shape)}")
+    taps = k.length if isinstance(k, PreparedKernel) else kernel.shape[1]
+    if kernel.shape[0] != channels or taps < length:
         raise ValueError(
-            f"k covers {kernel_channels} channels and {kernel_length} taps, "
-            f"but v has {channels} channels and length {length}"
+            f"k covers {kernel.shape[0]} channels and {taps} taps, but v has {channels} channels and length {length}"
         )
     if skip.shape != (channels,):
         raise ValueError(f"skip must be ({channels},), got {tuple(skip.shape)}")

@@ -1,52 +1,110 @@
-"""The long convolution on any device torch has, by real FFTs of a good length."""
-
-from dataclasses import dataclass
+"""The long convolution on any device torch has, by real FFTs of a good length, a few channels at a time."""
 
 import torch
 
 from .fft_plan import good_fft_length
 
-
-@dataclass(frozen=True)
-class PreparedKernel:
-    """A kernel transformed once for inputs of up to `length` positions; made by [`prepare_kernel`].
-
-    Attributes:
-        spectrum: (D, fft_length // 2 + 1) complex, the real FFT of the zero-padded kernel.
-        length: the longest input it serves.
-        fft_length: the transformed length, at least ``2 * length - 1`` so that nothing wraps around.
-    """
-
-    spectrum: torch.Tensor
-    length: int
-    fft_length: int
+# Bytes of temporaries: enough rows to keep an FFT busy, few enough to stay far below the tensors themselves.
+CHUNK_BYTES = {"cpu": 32 << 20, "cuda": 512 << 20}
+FEWEST_ROWS = 16
 
 
-def fft_dtype(*dtypes: torch.dtype) -> torch.dtype:
-    """Half precisions are computed in float32, float64 stays."""
-    return torch.float64 if torch.float64 in dtypes else torch.float32
+def channel_chunks(batch: int, channels: int, fft_length: int, device: torch.device) -> list[slice]:
+    rows = max(FEWEST_ROWS, CHUNK_BYTES.get(device.type, 128 << 20) // (8 * fft_length))
+    size = max(1, rows // batch)
+    return [slice(start, start + size) for start in range(0, channels, size)]
 
 
-def transform_kernel(k: torch.Tensor, length: int) -> PreparedKernel:
-    """Transform the first `length` taps of `k` (D, L'). Differentiable."""
-    fft_length = good_fft_length(2 * length - 1)
-    spectrum = torch.fft.rfft(k[:, :length].to(fft_dtype(k.dtype)), n=fft_length)
-    return PreparedKernel(spectrum, length, fft_length)
+def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
+    """Real FFT of the first `length` taps of `k` (D, L'), zero-padded so that nothing wraps around."""
+    compute = torch.promote_types(k.dtype, torch.float32)
+    return torch.fft.rfft(k[:, :length].to(compute), n=good_fft_length(2 * length - 1))
 
 
 def long_conv_torch(
     v: torch.Tensor,
-    k: torch.Tensor | PreparedKernel,
+    k: torch.Tensor | None,
     skip: torch.Tensor,
     gate_in: torch.Tensor | None = None,
     gate_out: torch.Tensor | None = None,
+    spectrum: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """[`long_conv`] by a zero-padded linear convolution (HyenaDNA section 1.6); shapes as there."""
+    """The gated convolution by plain differentiable torch operations; `spectrum` replaces `k`.
+
+    Zero-padded linear convolution (HyenaDNA section 1.6); shapes as in [`long_conv`].
+    """
     length = v.shape[-1]
-    prepared = k if isinstance(k, PreparedKernel) else transform_kernel(k, length)
-    dtype = torch.float64 if prepared.spectrum.dtype == torch.complex128 else fft_dtype(v.dtype)
-    u = v.to(dtype) if gate_in is None else v.to(dtype) * gate_in.to(dtype)
-    product = torch.fft.rfft(u, n=prepared.fft_length) * prepared.spectrum
-    y = torch.fft.irfft(product, n=prepared.fft_length)[..., :length]
-    y = torch.addcmul(y, u, skip.to(dtype)[:, None])
-    return (y if gate_out is None else y * gate_out.to(dtype)).to(v.dtype)
+    if spectrum is None:
+        assert k is not None
+        spectrum = transform_kernel(k, length)
+    compute = torch.promote_types(v.dtype, torch.float32)
+    fft_length = 2 * (spectrum.shape[-1] - 1)
+    u = v.to(compute) if gate_in is None else v.to(compute) * gate_in.to(compute)
+    y = torch.fft.irfft(torch.fft.rfft(u, n=fft_length) * spectrum, n=fft_length)[..., :length]
+    y = torch.addcmul(y, u, skip.to(compute)[:, None])
+    return (y if gate_out is None else y * gate_out.to(compute)).to(v.dtype)
+
+
+def forward(
+    v: torch.Tensor,
+    k: torch.Tensor | None,
+    skip: torch.Tensor,
+    gate_in: torch.Tensor | None,
+    gate_out: torch.Tensor | None,
+    spectrum: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """[`long_conv_torch`] in chunks of channels: its temporaries are those of one chunk."""
+    length = v.shape[-1]
+    fft_length = good_fft_length(2 * length - 1) if spectrum is None else 2 * (spectrum.shape[-1] - 1)
+    y = torch.empty_like(v)
+    for chunk in channel_chunks(v.shape[0], v.shape[1], fft_length, v.device):
+        y[:, chunk] = long_conv_torch(
+            v[:, chunk],
+            None if k is None else k[chunk],
+            skip[chunk],
+            None if gate_in is None else gate_in[:, chunk],
+            None if gate_out is None else gate_out[:, chunk],
+            None if spectrum is None else spectrum[chunk],
+        )
+    return y
+
+
+def backward(
+    dy: torch.Tensor,
+    v: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    gate_in: torch.Tensor | None,
+    gate_out: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Gradients (v, k, skip, gate_in, gate_out) in chunks of channels, everything recomputed from the inputs."""
+    length = v.shape[-1]
+    fft_length = good_fft_length(2 * length - 1)
+    dv, dk, dskip = torch.empty_like(v), torch.zeros_like(k), torch.empty_like(skip)
+    dgate_in = None if gate_in is None else torch.empty_like(gate_in)
+    dgate_out = None if gate_out is None else torch.empty_like(gate_out)
+
+    def transformed(x: torch.Tensor) -> torch.Tensor:
+        return torch.fft.rfft(x, n=fft_length)
+
+    def causal(x: torch.Tensor) -> torch.Tensor:
+        return torch.fft.irfft(x, n=fft_length)[..., :length]
+
+    for chunk in channel_chunks(v.shape[0], v.shape[1], fft_length, v.device):
+        part = v[:, chunk].float()
+        u = part if gate_in is None else part * gate_in[:, chunk].float()
+        g = dy[:, chunk].float()
+        weight = skip[chunk].float()[:, None]
+        kernel, u_hat = transformed(k[chunk, :length].float()), transformed(u)
+        if gate_out is not None and dgate_out is not None:
+            dgate_out[:, chunk] = (g * torch.addcmul(causal(u_hat * kernel), u, weight)).to(dgate_out.dtype)
+            g = g * gate_out[:, chunk].float()
+        g_hat = transformed(g)
+        du = torch.addcmul(causal(g_hat * kernel.conj()), g, weight)
+        dk[chunk, :length] = causal((g_hat * u_hat.conj()).sum(dim=0)).to(dk.dtype)
+        dskip[chunk] = (g * u).sum(dim=(0, 2)).to(dskip.dtype)
+        if gate_in is not None and dgate_in is not None:
+            dgate_in[:, chunk] = (du * part).to(dgate_in.dtype)
+            du = du * gate_in[:, chunk].float()
+        dv[:, chunk] = du.to(dv.dtype)
+    return dv, dk, dskip, dgate_in, dgate_out

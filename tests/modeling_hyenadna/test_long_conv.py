@@ -1,12 +1,35 @@
+"""Every backend of the long convolution against its definition in float64."""
+
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_hyenadna.long_conv import long_conv, prepare_kernel
-from modeling_hyenadna.long_conv.fft_plan import ODD_FACTORS, good_fft_length
+from modeling_hyenadna.long_conv import cpu_backend, long_conv, prepare_kernel, torch_backend
+from modeling_hyenadna.long_conv.fft_plan import LONGEST_TAIL, ODD_FACTORS, good_fft_length, right_angle_length
+from modeling_hyenadna.long_conv.operator import chosen_backend, gated_convolution
 
-LENGTHS = [1, 2, 3, 7, 16, 17, 64, 97, 128, 130, 1025]
+LENGTHS = [1, 2, 3, 7, 16, 17, 64, 97, 128, 130, 1025, 1026, 5003]
+BUILDS = {"portable": 0, "avx2": 1, "avx512": 2}
+NAMES = ("v", "k", "skip", "gate_in", "gate_out")
+
+
+@pytest.fixture(params=["torch", *BUILDS])
+def backend(request, monkeypatch):
+    """Each backend's name; the cpu backend once for each instruction set that this machine has."""
+    if request.param == "torch":
+        return "torch"
+    if cpu_backend.library() is None:
+        pytest.skip("no C++ compiler")
+    level = BUILDS[request.param]
+    if cpu_backend.library().hyena_build_name(level).decode() != request.param:
+        pytest.skip(f"this processor has no {request.param}")
+    monkeypatch.setattr(cpu_backend, "BEST_BUILD", level)
+    return "cpu"
 
 
 def inputs(batch=2, channels=3, length=17, dtype=torch.float32, seed=0, extra_taps=0):
@@ -19,59 +42,111 @@ def inputs(batch=2, channels=3, length=17, dtype=torch.float32, seed=0, extra_ta
     return v, randn(channels, length + extra_taps), randn(channels), x1, x0
 
 
+def channel_last(tensor):
+    return tensor.transpose(-1, -2).contiguous().transpose(-1, -2)
+
+
 def relative_error(value, expected):
     return ((value.double() - expected.double()).norm() / expected.double().norm()).item()
 
 
-def test_hand_computed():
+def test_hand_computed(backend):
     v = torch.tensor([[[1.0, 2.0, 3.0]]])
     k = torch.tensor([[10.0, 1.0, 0.5]])
     # 10*1, 10*2 + 1*1, 10*3 + 1*2 + 0.5*1; plus the skip 2 * v
     expected = torch.tensor([[[12.0, 25.0, 38.5]]])
-    for backend in ("reference", "torch", "auto"):
-        torch.testing.assert_close(long_conv(v, k, torch.tensor([2.0]), backend=backend), expected)
-    gated = long_conv(
-        v, k, torch.tensor([2.0]), gate_in=torch.full_like(v, 2.0), gate_out=torch.tensor([[[1.0, 0.0, -1.0]]])
+    for name in ("reference", backend, "auto"):
+        torch.testing.assert_close(long_conv(v, k, torch.tensor([2.0]), backend=name), expected)
+    gates = {"gate_in": torch.full_like(v, 2.0), "gate_out": torch.tensor([[[1.0, 0.0, -1.0]]])}
+    torch.testing.assert_close(
+        long_conv(v, k, torch.tensor([2.0]), **gates, backend=backend), torch.tensor([[[24.0, 0.0, -77.0]]])
     )
-    torch.testing.assert_close(gated, torch.tensor([[[24.0, 0.0, -77.0]]]))
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-def test_forward_and_gradients_equal_the_definition(length):
-    tensors = [t.double().requires_grad_() for t in inputs(length=length, extra_taps=2)]
-    single = [t.detach().float().requires_grad_() for t in tensors]
-    expected = long_conv(*tensors, backend="reference")
-    value = long_conv(*single, backend="torch")
+def test_forward_and_gradients(backend, length):
+    # 37 channels: whole vectors and a rest; channel-last, as the model has them; more taps than positions
+    tensors = inputs(channels=37 if length < 2000 else 3, length=length, extra_taps=2)
+    exact = [t.double().requires_grad_() for t in tensors]
+    single = [(channel_last(t) if t.ndim > 1 else t).requires_grad_() for t in tensors]
+    expected = long_conv(*exact)  # float64, checked against the definition below
+    value = long_conv(*single, backend=backend)
     assert relative_error(value, expected) < 1e-6
     weight = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
     (expected * weight).sum().backward()
     (value * weight).sum().backward()
-    for ours, theirs in zip(single, tensors, strict=True):
-        assert relative_error(ours.grad, theirs.grad) < 1e-6
+    for name, ours, theirs in zip(NAMES, single, exact, strict=True):
+        assert relative_error(ours.grad, theirs.grad) < 1e-6, name
+        assert ours.grad.shape == ours.shape
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 17, 64, 97, 130])
+def test_float64_equals_the_definition(length):
+    tensors = [t.double().requires_grad_() for t in inputs(length=length, extra_taps=1)]
+    expected = long_conv(*tensors, backend="reference")
+    value = long_conv(*tensors, backend="torch")
+    assert relative_error(value, expected) < 1e-13
+    for ours, theirs in zip(
+        torch.autograd.grad(value.square().sum(), tensors),
+        torch.autograd.grad(expected.square().sum(), tensors),
+        strict=True,
+    ):
+        assert relative_error(ours, theirs) < 1e-12
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 200), st.integers(0, 2**16))
-def test_any_shape_and_stride(batch, channels, length, seed):
-    v, k, skip, x1, x0 = inputs(batch, channels, length, seed=seed)
-    channel_last = [t.transpose(1, 2).contiguous().transpose(1, 2) for t in (v, x1, x0)]
-    expected = long_conv(v, k, skip, x1, x0, backend="reference")
-    torch.testing.assert_close(long_conv(channel_last[0], k, skip, *channel_last[1:]), expected, rtol=1e-4, atol=1e-4)
+@given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 200), st.sampled_from(["torch", "auto"]), st.booleans())
+def test_any_shape_and_stride(batch, channels, length, backend, gated):
+    v, k, skip, x1, x0 = inputs(batch, channels, length, seed=length)
+    gates = (x1, x0) if gated else (None, None)
+    expected = long_conv(v, k, skip, *gates, backend="reference")
+    for layout in (channel_last, lambda t: t, lambda t: t.repeat_interleave(2, dim=-1)[..., ::2]):
+        laid_out = [None if t is None else layout(t) for t in (v, *gates)]
+        value = long_conv(laid_out[0], layout(k), skip, *laid_out[1:], backend=backend)
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_gates_are_optional_in_the_gradients(backend):
+    v, k, skip, x1, x0 = inputs(length=40)
+    for gates in ((None, None), (x1, None), (None, x0)):
+        tensors = [None if t is None else t.clone().requires_grad_() for t in (v, k, skip, *gates)]
+        exact = [None if t is None else t.detach().double().requires_grad_() for t in tensors]
+        long_conv(*tensors, backend=backend).square().sum().backward()
+        long_conv(*exact).square().sum().backward()
+        for ours, theirs in zip(tensors, exact, strict=True):
+            assert ours is None or relative_error(ours.grad, theirs.grad) < 1e-5
+
+
+@pytest.mark.parametrize("length", [32_770, 160_002])
+def test_official_lengths(length):
+    """Context + 2, the worst case of the stock transform: two outputs come from the tail."""
+    v, k, skip, x1, x0 = inputs(batch=1, channels=2, length=length)
+    k = k * torch.exp(-torch.arange(length) / 10_000)
+    value = long_conv(v, k, skip, x1, x0)
+    assert relative_error(value, long_conv(*(t.double() for t in (v, k, skip, x1, x0)))) < 1e-6
+    last = (x1 * v)[0].double()
+    direct = x0[0, :, -1] * ((k.flip(-1).double() * last).sum(-1) + skip * last[:, -1])
+    torch.testing.assert_close(value[0, :, -1].double(), direct, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_computed_in_float32(dtype):
-    v, k, skip, x1, x0 = inputs(length=300, dtype=dtype)
-    value = long_conv(v, k, skip, x1, x0)
-    expected = long_conv(v.float(), k.float(), skip.float(), x1.float(), x0.float())
+def test_half_precision_is_computed_in_float32(backend, dtype):
+    tensors = [t.requires_grad_() for t in inputs(length=300, dtype=dtype)]
+    single = [t.detach().float().requires_grad_() for t in tensors]
+    value, expected = long_conv(*tensors, backend=backend), long_conv(*single, backend=backend)
     assert value.dtype == dtype
-    torch.testing.assert_close(value, expected.to(dtype))
+    assert torch.equal(value, expected.to(dtype))
+    value.backward(torch.ones_like(value))
+    expected.backward(torch.ones_like(expected))
+    for ours, theirs in zip(tensors, single, strict=True):
+        assert ours.grad.dtype == dtype
+        assert torch.equal(ours.grad, theirs.grad.to(dtype))
 
 
-def test_prepared_kernel_serves_shorter_inputs():
-    v, k, skip, x1, x0 = inputs(length=100)
-    prepared = prepare_kernel(k, 100)
-    for length in (1, 37, 100):
+def test_prepared_kernel_serves_shorter_inputs(backend):
+    v, k, skip, x1, x0 = inputs(length=100, channels=20)
+    prepared = prepare_kernel(k, 100, backend=backend)
+    for length in (1, 37, 99, 100):
         short = [t[..., :length] for t in (v, x1, x0)]
         torch.testing.assert_close(
             long_conv(short[0], prepared, skip, *short[1:]),
@@ -79,6 +154,25 @@ def test_prepared_kernel_serves_shorter_inputs():
             rtol=1e-4,
             atol=1e-4,
         )
+
+
+def test_same_bits_for_any_number_of_threads():
+    tensors = inputs(batch=2, channels=50, length=1026)
+    threads = torch.get_num_threads()
+    try:
+        values = []
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            values.append(long_conv(*tensors))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*values)
+
+
+def test_operator_keeps_torchs_contract():
+    tensors = [t.requires_grad_() for t in inputs(length=17)]
+    torch.library.opcheck(gated_convolution, (*tensors, None, "auto"))
+    torch.library.opcheck(gated_convolution, (*tensors[:3], None, None, None, "torch"))
 
 
 @given(st.integers(1, 2**21))
@@ -91,17 +185,64 @@ def test_good_fft_length(minimum):
     assert length in ODD_FACTORS
 
 
+@given(st.integers(1, 2**21))
+def test_right_angle_length(length):
+    points = right_angle_length(length)
+    assert length - LONGEST_TAIL <= points < 1.34 * length + 1
+    while points % 2 == 0:
+        points //= 2
+    assert points in ODD_FACTORS
+
+
+def test_lengths_of_the_released_models():
+    lengths = (1026, 16_386, 32_770, 160_002, 450_002, 1_000_002)
+    assert [right_angle_length(n) for n in lengths] == [1024, 16_384, 32_768, 163_840, 491_520, 1_048_576]
+
+
 def test_errors_name_the_shapes():
     v, k, skip, x1, x0 = inputs()
+    prepared = prepare_kernel(k, 17, backend="torch")
     for arguments, message in [
         ((v[0], k, skip), r"v must be \(B, D, L\)"),
         ((v, k[:, :5], skip), "covers 3 channels and 5 taps"),
         ((v, k, skip[:2]), r"skip must be \(3,\), got \(2,\)"),
         ((v, k, skip, x1[..., :4]), "gate_in must have v's shape"),
         ((v, k, skip, x1, x0, "cufft"), "unknown long convolution backend 'cufft'"),
-        ((v, prepare_kernel(k, 17), skip, x1, x0, "reference"), "not a prepared one"),
+        ((v, prepared, skip, x1, x0, "reference"), "k was prepared for the torch backend"),
     ]:
         with pytest.raises(ValueError, match=message):
             long_conv(*arguments)
     with pytest.raises(ValueError, match="inputs of length 18"):
         prepare_kernel(k, 18)
+    with pytest.raises(
+        RuntimeError, match="the cpu backend of the long convolution is not available for tensors on meta"
+    ):
+        chosen_backend("cpu", torch.device("meta"))
+
+
+def test_without_a_compiler_torch_takes_over_and_says_so_once(tmp_path):
+    script = """
+import torch, warnings
+from modeling_hyenadna.long_conv import long_conv
+v, k, skip = torch.randn(1, 4, 50), torch.randn(4, 50), torch.randn(4)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    values = [long_conv(v, k, skip) for _ in range(2)]
+assert len(caught) == 1 and "no C++ compiler found" in str(caught[0].message), caught
+torch.testing.assert_close(values[0], long_conv(v, k, skip, backend="reference"), rtol=1e-4, atol=1e-4)
+"""
+    environment = {**os.environ, "PATH": str(tmp_path), "HYENADNA_CACHE": str(tmp_path)}
+    environment.pop("CXX", None)
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
+
+
+def test_environment_names_the_backend(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch_backend, "forward", lambda *args: chosen.append("torch") or args[0].clone())
+    v, k, skip, _, _ = inputs()
+    monkeypatch.setenv("HYENADNA_LONG_CONV", "torch")
+    long_conv(v, k, skip)
+    assert chosen == ["torch"]
+    monkeypatch.setenv("HYENADNA_LONG_CONV", "metal")
+    with pytest.raises(ValueError, match="unknown long convolution backend 'metal'"):
+        long_conv(v, k, skip)

@@ -1,0 +1,221 @@
+"""The long convolution on a CPU in C++ (csrc/cpu_kernel.h): AVX-512, AVX2 or portable vectors, chosen at run time.
+
+The sources are compiled on first use, once for each version of them and of the compiler, into a cache folder
+(HYENADNA_CACHE, by default ~/.cache/hyenadna). Where there is no C++ compiler, `library()` is None.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from .fft_plan import right_angle_length
+
+CSRC = Path(__file__).parent / "csrc"
+SOURCES = ("fft.h", "cpu_problem.h", "cpu_kernel.h", "cpu_build.cpp", "cpu_dispatch.cpp")
+COMMON_FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fno-math-errno", "-ffp-contract=fast")
+X86_BUILDS = {
+    "portable": ("-DHYENA_LANES=4",),
+    "avx2": ("-DHYENA_LANES=8", "-mavx2", "-mfma"),
+    "avx512": ("-DHYENA_LANES=16", "-mavx512f", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"),
+}
+TENSORS = ("v", "gate_in", "gate_out", "k", "y", "dy", "dv", "dgate_in", "dgate_out", "dk")
+BEST_BUILD = 2
+
+
+class _Strided(ctypes.Structure):
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("batch_stride", ctypes.c_int64),
+        ("channel_stride", ctypes.c_int64),
+        ("stride", ctypes.c_int64),
+    ]
+
+
+class _Problem(ctypes.Structure):
+    """`hyena::Problem` of csrc/cpu_problem.h."""
+
+    _fields_ = [
+        ("batch", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("length", ctypes.c_int64),
+        ("transform_length", ctypes.c_int64),
+        ("threads", ctypes.c_int32),
+        *((name, _Strided) for name in TENSORS),
+        *((name, ctypes.c_void_p) for name in ("skip", "dskip", "spectrum")),
+    ]
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels, built on the first call; None, after one warning, where they cannot be had."""
+    try:
+        compiled = ctypes.CDLL(str(build()))
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        warnings.warn(
+            f"the C++ long convolution is not available ({error}); torch's FFTs are used instead, several times slower",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    compiled.hyena_build_name.restype = ctypes.c_char_p
+    return compiled
+
+
+def build() -> Path:
+    """Compile the kernels unless this has been done; returns the shared library.
+
+    Raises:
+        RuntimeError: if there is no compiler, or it fails.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        raise RuntimeError("it is compiled on Unix systems only") from None
+    compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX") or "c++", "g++", "clang++"))), None)
+    if compiler is None:
+        raise RuntimeError("no C++ compiler found")
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+    machine = platform.machine()
+    digest = hashlib.sha256("\n".join([version, machine, *COMMON_FLAGS, str(X86_BUILDS)]).encode())
+    for source in SOURCES:
+        digest.update((CSRC / source).read_bytes())
+    folder = Path(os.environ.get("HYENADNA_CACHE") or Path.home() / ".cache" / "hyenadna") / "long_conv"
+    target = folder / f"cpu-{digest.hexdigest()[:16]}.so"
+    if target.exists():
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(target.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # processes that start together compile once
+        if not target.exists():
+            print(f"compiling the long convolution for this CPU into {folder}, once", file=sys.stderr)
+            _compile(compiler, machine, target)
+    return target
+
+
+def _compile(compiler: str, machine: str, target: Path) -> None:
+    builds = X86_BUILDS if machine in ("x86_64", "AMD64") else {"portable": X86_BUILDS["portable"]}
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        for openmp in (("-fopenmp",), ()):
+            commands = {
+                name: [*flags, f"-DHYENA_ARCH={name}", str(CSRC / "cpu_build.cpp")] for name, flags in builds.items()
+            }
+            commands["dispatch"] = [str(CSRC / "cpu_dispatch.cpp")]
+            running = {
+                name: subprocess.Popen(
+                    [compiler, *COMMON_FLAGS, *openmp, *arguments, "-c", "-o", f"{scratch}/{name}.o"],
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+                for name, arguments in commands.items()
+            }
+            errors = [process.communicate()[1] for process in running.values()]
+            if all(process.returncode == 0 for process in running.values()):
+                break
+        else:
+            raise RuntimeError(f"{compiler} failed: {next(filter(None, errors)).strip().splitlines()[0]}")
+        objects = [f"{scratch}/{name}.o" for name in commands]
+        built = Path(scratch) / target.name
+        subprocess.run([compiler, "-shared", *openmp, "-o", str(built), *objects], check=True, capture_output=True)
+        os.replace(built, target)
+
+
+def _strided(tensor: torch.Tensor | None) -> _Strided:
+    if tensor is None:
+        return _Strided(None, 0, 0, 0)
+    if tensor.ndim == 2:
+        return _Strided(tensor.data_ptr(), 0, tensor.stride(0), tensor.stride(1))
+    return _Strided(tensor.data_ptr(), *tensor.stride())
+
+
+def _run(name: str, shape: tuple[int, int, int], transform_length: int, **tensors: torch.Tensor | None) -> None:
+    compiled = library()
+    assert compiled is not None, "callers ask library() first"
+    problem = _Problem(*shape, transform_length, torch.get_num_threads())
+    for key in TENSORS:
+        setattr(problem, key, _strided(tensors.get(key)))
+    for key in ("skip", "dskip", "spectrum"):
+        tensor = tensors.get(key)
+        setattr(problem, key, None if tensor is None else tensor.data_ptr())
+    if getattr(compiled, f"hyena_{name}")(BEST_BUILD, ctypes.byref(problem)) != 0:
+        raise MemoryError(f"no memory for the scratch space of a long convolution of {shape[2]} positions")
+
+
+def _single(tensor: torch.Tensor | None) -> torch.Tensor | None:
+    return None if tensor is None else tensor.float()
+
+
+def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
+    """Spectrum of the first `length` taps of `k` (D, L'), in the kernels' own order: (groups, N, 2, lanes) floats."""
+    compiled = library()
+    assert compiled is not None, "callers ask library() first"
+    lanes, points = compiled.hyena_lanes(BEST_BUILD), right_angle_length(length)
+    spectrum = torch.empty(-(-k.shape[0] // lanes), points, 2, lanes)
+    _run("prepare", (1, k.shape[0], length), points, k=k.float(), spectrum=spectrum)
+    return spectrum
+
+
+def forward(
+    v: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    gate_in: torch.Tensor | None,
+    gate_out: torch.Tensor | None,
+    spectrum: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The gated convolution. `spectrum` (of [`transform_kernel`]) saves transforming `k`, which stays needed."""
+    y = torch.empty_like(v, dtype=torch.float32)
+    points = right_angle_length(v.shape[-1]) if spectrum is None else spectrum.shape[1]
+    _run(
+        "forward",
+        (v.shape[0], v.shape[1], v.shape[2]),
+        points,
+        v=v.float(),
+        k=k.float(),
+        skip=skip.float().contiguous(),
+        gate_in=_single(gate_in),
+        gate_out=_single(gate_out),
+        y=y,
+        spectrum=spectrum,
+    )
+    return y.to(v.dtype)
+
+
+def backward(
+    dy: torch.Tensor,
+    v: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    gate_in: torch.Tensor | None,
+    gate_out: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Gradients (v, k, skip, gate_in, gate_out), everything recomputed from the inputs."""
+    inputs = {"v": v, "k": k, "skip": skip, "gate_in": gate_in, "gate_out": gate_out}
+    gradients = {
+        f"d{name}": torch.zeros_like(tensor, dtype=torch.float32)
+        if name == "k"
+        else torch.empty_like(tensor, dtype=torch.float32)
+        for name, tensor in inputs.items()
+        if tensor is not None
+    }
+    single = {name: _single(tensor) for name, tensor in inputs.items()}
+    single["skip"] = skip.float().contiguous()
+    _run(
+        "backward",
+        (v.shape[0], v.shape[1], v.shape[2]),
+        right_angle_length(v.shape[-1]),
+        dy=dy.float(),
+        **single,
+        **gradients,
+    )
+    cast = {name: None if tensor is None else gradients[f"d{name}"].to(tensor.dtype) for name, tensor in inputs.items()}
+    return cast["v"], cast["k"], cast["skip"], cast["gate_in"], cast["gate_out"]  # type: ignore[return-value]

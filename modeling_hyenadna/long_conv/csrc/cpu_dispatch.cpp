@@ -1,0 +1,93 @@
+// C interface of the CPU kernels: chooses the build for this processor and keeps the plans.
+#include <list>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <utility>
+
+#include "cpu_problem.h"
+
+namespace {
+
+using Kernel = void(const hyena::Plan&, const hyena::Problem&);
+
+struct Build {
+  const char* name;
+  int lanes;
+  Kernel *prepare, *forward, *backward;
+};
+
+}  // namespace
+
+#define HYENA_DECLARE(arch)                \
+  extern "C" Kernel hyena_prepare_##arch;  \
+  extern "C" Kernel hyena_forward_##arch;  \
+  extern "C" Kernel hyena_backward_##arch;
+#define HYENA_BUILD(arch, lanes) {#arch, lanes, hyena_prepare_##arch, hyena_forward_##arch, hyena_backward_##arch}
+
+HYENA_DECLARE(portable)
+#if defined(__x86_64__)
+HYENA_DECLARE(avx2)
+HYENA_DECLARE(avx512)
+#endif
+
+namespace {
+
+const Build kPortable = HYENA_BUILD(portable, 4);
+#if defined(__x86_64__)
+const Build kAvx2 = HYENA_BUILD(avx2, 8);
+const Build kAvx512 = HYENA_BUILD(avx512, 16);
+#endif
+
+const Build& build(int level) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (level >= 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) return kAvx512;
+  if (level >= 1 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return kAvx2;
+#endif
+  return kPortable;
+}
+
+constexpr int64_t kOneLevel = 4096;  // points whose transform stays in the second-level cache
+
+int64_t column_length(int64_t n) {
+  if (n <= kOneLevel) return 1;
+  int64_t columns = 1;
+  while (columns * columns < n) columns *= 2;
+  while (n % columns || n / columns % 4) columns /= 2;
+  return columns;
+}
+
+std::shared_ptr<const hyena::Plan> plan_of(int64_t n) {
+  static std::mutex mutex;
+  static std::list<std::shared_ptr<const hyena::Plan>> plans;  // most recent first
+  std::lock_guard<std::mutex> lock(mutex);
+  for (auto plan = plans.begin(); plan != plans.end(); ++plan)
+    if ((*plan)->n == n) {
+      plans.splice(plans.begin(), plans, plan);
+      return plans.front();
+    }
+  plans.push_front(std::make_shared<const hyena::Plan>(n, column_length(n)));
+  if (plans.size() > 8) plans.pop_back();
+  return plans.front();
+}
+
+int run(Kernel* kernel, const hyena::Problem* problem) {
+  try {
+    kernel(*plan_of(problem->transform_length), *problem);
+    return 0;
+  } catch (const std::bad_alloc&) {
+    return 1;
+  }
+}
+
+}  // namespace
+
+extern "C" {
+// level: the best build to consider, 0 portable, 1 AVX2, 2 AVX-512.
+const char* hyena_build_name(int level) { return build(level).name; }
+int hyena_lanes(int level) { return build(level).lanes; }
+int hyena_prepare(int level, const hyena::Problem* p) { return run(build(level).prepare, p); }
+int hyena_forward(int level, const hyena::Problem* p) { return run(build(level).forward, p); }
+int hyena_backward(int level, const hyena::Problem* p) { return run(build(level).backward, p); }
+}

@@ -1,0 +1,91 @@
+"""The long convolution as operators of torch: opaque to compilers, with gradients that are recomputed, not stored.
+
+`hyenadna::long_conv` and `hyenadna::long_conv_backward` choose their backend when they run, so a traced graph is
+good wherever it is taken.
+"""
+
+import torch
+
+from . import cpu_backend, torch_backend
+
+Gradients = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def chosen_backend(name: str, device: torch.device) -> str:
+    """ "cpu" or "torch" for "auto"; else `name`, which must be there.
+
+    Raises:
+        RuntimeError: if the backend asked for cannot be had for tensors on `device`.
+    """
+    if name == "auto":
+        return "cpu" if device.type == "cpu" and cpu_backend.library() is not None else "torch"
+    if name == "cpu" and (device.type != "cpu" or cpu_backend.library() is None):
+        raise RuntimeError(f"the cpu backend of the long convolution is not available for tensors on {device}")
+    return name
+
+
+@torch.library.custom_op("hyenadna::long_conv", mutates_args=())
+def gated_convolution(
+    v: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    gate_in: torch.Tensor | None,
+    gate_out: torch.Tensor | None,
+    spectrum: torch.Tensor | None,
+    backend: str,
+) -> torch.Tensor:
+    if chosen_backend(backend, v.device) == "cpu":
+        return cpu_backend.forward(v, k, skip, gate_in, gate_out, spectrum)
+    return torch_backend.forward(v, k, skip, gate_in, gate_out, spectrum)
+
+
+@torch.library.custom_op("hyenadna::long_conv_backward", mutates_args=())
+def gated_convolution_backward(
+    dy: torch.Tensor,
+    v: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    gate_in: torch.Tensor | None,
+    gate_out: torch.Tensor | None,
+    backend: str,
+) -> Gradients:
+    module = cpu_backend if chosen_backend(backend, v.device) == "cpu" else torch_backend
+    dv, dk, dskip, dgate_in, dgate_out = module.backward(dy, v, k, skip, gate_in, gate_out)
+    none = v.new_empty(0)  # an operator returns tensors only
+    return dv, dk, dskip, none if dgate_in is None else dgate_in, none.clone() if dgate_out is None else dgate_out
+
+
+@gated_convolution.register_fake
+def _(v, k, skip, gate_in, gate_out, spectrum, backend):  # type: ignore[no-untyped-def]
+    return torch.empty_like(v)
+
+
+@gated_convolution_backward.register_fake
+def _(dy, v, k, skip, gate_in, gate_out, backend):  # type: ignore[no-untyped-def]
+    none = v.new_empty(0)
+    dgate_in = none if gate_in is None else torch.empty_like(gate_in)
+    dgate_out = none.clone() if gate_out is None else torch.empty_like(gate_out)
+    return torch.empty_like(v), torch.empty_like(k), torch.empty_like(skip), dgate_in, dgate_out
+
+
+def _save_inputs(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    v, k, skip, gate_in, gate_out, _, backend = inputs
+    ctx.save_for_backward(v, k, skip, gate_in, gate_out)
+    ctx.backend = backend
+
+
+def _gradients(ctx, dy):  # type: ignore[no-untyped-def]
+    v, k, skip, gate_in, gate_out = ctx.saved_tensors
+    dv, dk, dskip, dgate_in, dgate_out = gated_convolution_backward(dy, v, k, skip, gate_in, gate_out, ctx.backend)
+    return (
+        dv,
+        dk,
+        dskip,
+        None if gate_in is None else dgate_in,
+        None if gate_out is None else dgate_out,
+        None,
+        None,
+    )
+
+
+gated_convolution.register_autograd(_gradients, setup_context=_save_inputs)
