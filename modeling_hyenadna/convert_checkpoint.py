@@ -249,7 +249,7 @@ def last_line(error: Exception) -> str:
 
 
 def write_official_folder(folder: str | os.PathLike, output: str | os.PathLike) -> None:
-    """Write the model in `folder` (or of that Hub name) to `output` as the official Hub port keeps its files.
+    """Write the model in `folder` to the new folder `output` as the official Hub port keeps its files.
 
     `model.safetensors` holds float32 weights under the official keys, the buffers that the port reads
     (`pos_emb.z`, `pos_emb.t`, `modulation.deltas`) recomputed from the config, and an untied `lm_head.weight`;
@@ -258,11 +258,16 @@ def write_official_folder(folder: str | os.PathLike, output: str | os.PathLike) 
 
     Raises:
         FileExistsError: if `output` is there already and not an empty folder.
+        FileNotFoundError: if there is no `folder`; OSError if it holds no model.
         ValueError: if the port has no such model: another architecture, or a setting that it ignores.
-        OSError: if `folder` holds no model.
     """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
     with written_folder(Path(output)) as unfinished:
-        config = AutoConfig.from_pretrained(folder)
+        try:
+            config = AutoConfig.from_pretrained(folder)
+        except StrictDataclassError as error:
+            raise ValueError(f"{folder}/config.json: {last_line(error)}") from None
         architecture = official_architecture(config, folder)
         loaded: Any = OFFICIAL_CLASSES[architecture].from_pretrained(
             folder, config=config, dtype=torch.float32, output_loading_info=True

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from huggingface_hub.errors import StrictDataclassError
 from transformers.utils import logging
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -48,7 +47,7 @@ def convert(
 def main() -> None:
     try:
         app()
-    except (ValueError, OSError, StrictDataclassError) as error:
+    except (ValueError, OSError) as error:
         print("hyenadna:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(1)
 

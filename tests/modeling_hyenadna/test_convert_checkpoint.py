@@ -111,6 +111,15 @@ def test_what_the_official_port_would_compute_otherwise_is_refused(model_class, 
     assert [path.name for path in tmp_path.iterdir()] == ["ours"]
 
 
+def test_a_config_that_is_none_of_ours_is_refused(tmp_path):
+    HyenaDNAForCausalLM(HyenaDNAConfig(**TINY)).save_pretrained(tmp_path / "ours")
+    path = tmp_path / "ours/config.json"
+    for change, message in (({"hyena_order": 3}, "hyena_order must be 2"), ({"model_type": "gpt2"}, "not 'hyenadna'")):
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+        with pytest.raises(ValueError, match=rf"ours.*{message}"):
+            write_official_folder(tmp_path / "ours", tmp_path / "official")
+
+
 def test_missing_weights_are_refused(tmp_path):
     model = HyenaDNAForCausalLM(HyenaDNAConfig(**TINY))
     model.hyena.save_pretrained(tmp_path / "ours")
