@@ -1,0 +1,60 @@
+"""Intervals: exact for proportions, by resampling blocks of the genome for everything else."""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import stats
+
+BLOCK = 1_000_000  # bp
+REPLICATES = 1000
+CONFIDENCE = 0.95
+
+
+def exact_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Clopper-Pearson interval of a proportion."""
+    interval = stats.binomtest(successes, n).proportion_ci(confidence, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def normal_interval(proportion: float, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Wald interval of a proportion, as DART-Eval publishes it (spec section 1.8)."""
+    half_width = stats.norm.ppf(0.5 + confidence / 2) * np.sqrt(proportion * (1 - proportion) / n)
+    return float(proportion - half_width), float(proportion + half_width)
+
+
+def genome_blocks(chrom: np.ndarray, start: np.ndarray, size: int = BLOCK) -> np.ndarray:
+    """(n,) block numbers 0, 1, ...: rows of the same `size` bp of the same contig have the same number."""
+    _, contig = np.unique(np.asarray(chrom, dtype=str), return_inverse=True)
+    pairs = np.stack([contig, np.asarray(start) // size], axis=1)
+    return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def block_bootstrap_interval(
+    statistic: Callable[[np.ndarray], np.ndarray],
+    values: np.ndarray,
+    blocks: np.ndarray,
+    replicates: int = REPLICATES,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Percentile interval of `statistic` when whole blocks are drawn with replacement.
+
+    Neighbouring elements are alike; a bootstrap of single rows would take them for independent ones.
+
+    Args:
+        statistic: of (m,) values, returns a number or an array of them.
+        values: (n,); blocks: (n,) block numbers of [`genome_blocks`].
+
+    Returns:
+        Lower and upper ends, or None for a single block, from which nothing can be resampled.
+    """
+    order = np.argsort(blocks, kind="stable")
+    rows = np.split(order, np.flatnonzero(np.diff(blocks[order])) + 1)
+    if len(rows) < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(len(rows), size=(replicates, len(rows)))
+    replicated = np.array([statistic(values[np.concatenate([rows[b] for b in draw])]) for draw in draws])
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(replicated, [tail, 1 - tail], axis=0)
+    return low, high

@@ -1,0 +1,164 @@
+"""The result record: what was measured, on what, by what, and the predictions that prove it.
+
+`{output}/{org}__{model}/{revision}/{task}/{setting}/results.json` beside `predictions.parquet`.
+"""
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evaluation_dart.metrics import Metric, paired_likelihood_metrics
+
+SCHEMA_VERSION = 1
+RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
+# What must be in a record, and of which type.
+SCHEMA: dict[str, type | tuple[type, ...]] = {
+    "schema_version": int,
+    "task": str,
+    "split": str,
+    "setting": str,
+    "protocol": str,
+    "recipe": dict,
+    "metrics": dict,
+    "model": dict,
+    "dataset": dict,
+    "predictions": dict,
+    "versions": dict,
+    "device": str,
+    "processes": int,
+    "seconds": (int, float),
+    "sequences_per_second": (int, float),
+    "date": str,
+    "fingerprint": str,
+}
+METRIC_KEYS = frozenset(Metric.__annotations__)
+PREDICTION_COLUMNS = {"regulatory_elements": ("id", "chrom", "start", "score", "control_score")}
+
+
+def record_folder(output: str | os.PathLike[str], model: str, revision: str, task: str, setting: str) -> Path:
+    """Where a record lies. A local model, of whatever folder, is of the organisation "local"."""
+    path = Path(model)
+    name = f"local__{path.resolve().name}" if path.is_dir() else model.replace("/", "__")
+    return Path(output) / name / revision / task / setting
+
+
+def package_versions() -> dict[str, str]:
+    return {name: version(name) for name in ("hyenadna-dart", "torch", "transformers", "datasets", "numpy", "scipy")}
+
+
+def task_metrics(predictions: pa.Table, task: str, protocol: str) -> dict[str, Metric]:
+    """The metrics of a task from its predictions alone."""
+    score, control, start = (
+        predictions[name].to_numpy(zero_copy_only=False) for name in ("score", "control_score", "start")
+    )
+    chrom = np.array(predictions["chrom"].to_pylist())
+    return paired_likelihood_metrics(score, control, chrom, start, protocol)
+
+
+def write_record(folder: Path, record: Mapping[str, Any], predictions: pa.Table) -> None:
+    """Write predictions, then the record with their digest: both appear whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
+        parquet, results = Path(scratch) / PREDICTIONS, Path(scratch) / RESULTS
+        pq.write_table(predictions, parquet)
+        digest = hashlib.sha256(parquet.read_bytes()).hexdigest()
+        whole = {**record, "predictions": {"rows": predictions.num_rows, "sha256": digest}}
+        check_schema(whole, folder)
+        results.write_text(json.dumps(whole, indent=2) + "\n")
+        os.replace(parquet, folder / PREDICTIONS)
+        os.replace(results, folder / RESULTS)
+
+
+def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The record of a folder.
+
+    Raises:
+        FileNotFoundError: naming the file that is missing.
+        ValueError: naming the file and the field that does not follow the schema.
+    """
+    path = Path(folder) / RESULTS
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        record = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    check_schema(record, path)
+    return record
+
+
+def check_schema(record: Any, where: str | os.PathLike[str]) -> None:
+    """Raise ValueError naming the first field of `record` that is missing, unknown or of another type."""
+    if not isinstance(record, dict):
+        raise ValueError(f"{where}: a record is a JSON object, not {type(record).__name__}")
+    for name, expected in SCHEMA.items():
+        if name not in record:
+            raise ValueError(f"{where}: the record has no {name!r}")
+        if not isinstance(record[name], expected) or isinstance(record[name], bool):
+            raise ValueError(f"{where}: {name!r} is {record[name]!r}, of the wrong type")
+    if unknown := record.keys() - SCHEMA.keys():
+        raise ValueError(f"{where}: unknown field {min(unknown)!r}")
+    if record["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(f"{where}: schema_version is {record['schema_version']}, this package reads {SCHEMA_VERSION}")
+    if record["task"] not in PREDICTION_COLUMNS:
+        raise ValueError(f"{where}: unknown task {record['task']!r}")
+    for name, metric in record["metrics"].items():
+        if not isinstance(metric, dict) or metric.keys() != METRIC_KEYS:
+            raise ValueError(f"{where}: metric {name!r} must have exactly {', '.join(sorted(METRIC_KEYS))}")
+
+
+def validate_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The record of a folder, if every metric follows from its predictions.
+
+    Raises:
+        FileNotFoundError, ValueError: saying what is missing, or which value is not what the predictions give.
+    """
+    folder = Path(folder)
+    record = read_record(folder)
+    path = folder / PREDICTIONS
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != record["predictions"].get("sha256"):
+        raise ValueError(f"{path}: not the file that the record was made from (its SHA-256 differs)")
+    predictions = pq.read_table(path)
+    for column in PREDICTION_COLUMNS[record["task"]]:
+        if column not in predictions.column_names:
+            raise ValueError(f"{path}: no column {column!r}")
+        if predictions[column].null_count:
+            raise ValueError(f"{path}: column {column!r} has {predictions[column].null_count} missing values")
+    if predictions.num_rows != record["predictions"].get("rows") or predictions.num_rows != record["dataset"]["rows"]:
+        raise ValueError(
+            f"{path}: {predictions.num_rows} rows, but the record counts {record['predictions'].get('rows')} "
+            f"of a dataset of {record['dataset']['rows']}"
+        )
+    ids, counts = np.unique(predictions["id"].to_numpy(), return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"{path}: id {ids[counts > 1][0]} stands there {counts.max()} times")
+    expected = task_metrics(predictions, record["task"], record["protocol"])
+    if record["metrics"].keys() != expected.keys():
+        difference = sorted(record["metrics"].keys() ^ expected.keys())
+        raise ValueError(f"{folder / RESULTS}: metrics {', '.join(difference)} are missing or unknown")
+    for name, metric in expected.items():
+        for key, value in metric.items():
+            if not _same(record["metrics"][name][key], value):
+                raise ValueError(
+                    f"{folder / RESULTS}: {name} {key} is {record['metrics'][name][key]}, "
+                    f"but the predictions give {value}"
+                )
+    return record
+
+
+def _same(recorded: Any, expected: Any) -> bool:
+    if isinstance(expected, float) and isinstance(recorded, int | float) and not isinstance(recorded, bool):
+        return math.isclose(recorded, expected, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(recorded == expected and type(recorded) is type(expected))

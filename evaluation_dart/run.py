@@ -1,0 +1,173 @@
+"""One run of a task: rows of a dataset through a scorer into predictions, metrics and a record.
+
+Scores are kept in shards as they come, so that a run that was killed goes on where it stopped, on any number of
+processes.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from accelerate import PartialState
+from datasets import Dataset
+from tqdm.auto import tqdm
+
+from evaluation_dart.likelihood import Recipe, score_sequences
+from evaluation_dart.results import (
+    RESULTS,
+    SCHEMA_VERSION,
+    package_versions,
+    read_record,
+    record_folder,
+    task_metrics,
+    write_record,
+)
+
+# Pairs in a shard: what a kill can cost, and the step of the progress bar. A masked model needs hundreds of passes
+# for a pair.
+SHARD_ROWS = 512
+MASKED_SHARD_ROWS = 16
+
+
+def centred_crop(sequence: str, window: int) -> str:
+    """The central `window` bases; of an odd rest, the larger half is cut from the right."""
+    offset = (len(sequence) - window) // 2
+    return sequence[offset : offset + window]
+
+
+def evaluate_regulatory_elements(
+    scorer: Any,
+    dataset: Dataset,
+    recipe: Recipe,
+    output: str | os.PathLike[str],
+    *,
+    model: dict[str, Any],
+    inputs: dict[str, str],
+    split: str,
+    protocol: str,
+    window: int | None = None,
+    overwrite: bool = False,
+    **options: Any,
+) -> Path:
+    """Task 1, zero-shot: score every element and its control; returns the record's folder.
+
+    Args:
+        scorer: anything with `log_likelihood(sequences, **options) -> (n,)`: a language model, a baseline.
+        dataset: rows of `load_dart("regulatory_elements", ...)`, one split.
+        model: `id` and `revision`, and what else the record should say of it.
+        inputs: the files behind the dataset by name, with their digests.
+        window: bases of the centred crop of sequence and control; None for all.
+
+    Raises:
+        ValueError: for a window that is longer than the sequences, or if another record is in the way.
+    """
+    length = len(dataset[0]["sequence"])
+    if window is not None and not 1 <= window <= length:
+        raise ValueError(f"--window {window} is not within the {length} bp of this task's sequences")
+    what = {
+        "task": "regulatory_elements",
+        "split": split,
+        "setting": "zero_shot_likelihood",
+        "protocol": protocol,
+        "recipe": {**recipe._asdict(), "window": window or length},
+        "model": model,
+        "dataset": {"rows": len(dataset), "fingerprint": _digest(inputs), "inputs": inputs},
+    }
+    fingerprint = _digest(what)
+    folder = record_folder(output, model["id"], model["revision"], what["task"], what["setting"])
+    state = PartialState()
+    if _finished(folder, fingerprint, overwrite):
+        return folder
+
+    shard_rows = MASKED_SHARD_ROWS if getattr(scorer, "kind", None) == "masked" else SHARD_ROWS
+    shards = folder / f".shards-{fingerprint[:16]}"
+    if overwrite and state.is_main_process:
+        shutil.rmtree(shards, ignore_errors=True)
+    state.wait_for_everyone()
+    started = time.perf_counter()
+    scored = score_in_shards(scorer, dataset, recipe, shards, shard_rows, window, **options)
+    state.wait_for_everyone()
+    seconds = time.perf_counter() - started
+    if state.is_main_process:
+        predictions = pa.concat_tables(pq.read_table(path) for path in sorted(shards.glob("*.parquet")))
+        record = {
+            "schema_version": SCHEMA_VERSION,
+            **what,
+            "metrics": task_metrics(predictions, what["task"], protocol),
+            "versions": package_versions(),
+            "device": str(getattr(scorer, "device", "cpu")),
+            "processes": state.num_processes,
+            "seconds": round(seconds, 3),
+            "sequences_per_second": round(2 * scored * state.num_processes / seconds, 1),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "fingerprint": fingerprint,
+        }
+        write_record(folder, record, predictions)
+        shutil.rmtree(shards)
+    state.wait_for_everyone()
+    return folder
+
+
+def score_in_shards(
+    scorer: Any,
+    dataset: Dataset,
+    recipe: Recipe,
+    shards: Path,
+    shard_rows: int,
+    window: int | None = None,
+    **options: Any,
+) -> int:
+    """Score this process's shards that are not there yet; returns the number of pairs scored now.
+
+    A shard is `shard_rows` rows: id, chrom, start, score, control_score. It appears under its name when it is whole.
+    """
+    state = PartialState()
+    shards.mkdir(parents=True, exist_ok=True)
+    starts = range(0, len(dataset), shard_rows)
+    mine = [start for index, start in enumerate(starts) if index % state.num_processes == state.process_index]
+    missing = [start for start in mine if not (shards / f"{start:010d}.parquet").exists()]
+    scored = 0
+    progress = tqdm(missing, unit=f" x {shard_rows} pairs", disable=not state.is_main_process, desc="scoring")
+    for start in progress:
+        rows = dataset[start : start + shard_rows]
+        sequences = [*rows["sequence"], *rows["control"]]
+        if window is not None:
+            sequences = [centred_crop(sequence, window) for sequence in sequences]
+        scores = np.split(score_sequences(scorer, sequences, recipe, **options), 2)
+        columns = {name: rows[name] for name in ("id", "chrom", "start")}
+        table = pa.table({**columns, "score": scores[0], "control_score": scores[1]})
+        unfinished = shards / f".{start:010d}.{state.process_index}"
+        pq.write_table(table, unfinished)
+        os.replace(unfinished, shards / f"{start:010d}.parquet")
+        scored += table.num_rows
+    return scored
+
+
+def _finished(folder: Path, fingerprint: str, overwrite: bool) -> bool:
+    """Whether this very run is already recorded.
+
+    Raises:
+        ValueError: if the folder holds the record of another run, which would be lost.
+    """
+    if overwrite or not (folder / RESULTS).exists():
+        return False
+    existing = read_record(folder)
+    if existing["fingerprint"] == fingerprint:
+        return True
+    raise ValueError(
+        f"{folder / RESULTS} is the record of another run (protocol {existing['protocol']}, recipe "
+        f"{existing['recipe'].get('name')}, split {existing['split']}, {existing['dataset']['rows']} rows): "
+        "give another --output, or --overwrite"
+    )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
