@@ -14,7 +14,7 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 demo: $(INSTALLED)
 	$(BIN)/python -m trainer_scripts.demo
 
-test: $(INSTALLED)
+test: test-transformers
 	$(TEST_ENV) $(BIN)/pytest -n 2
 
 test-transformers: $(INSTALLED)
