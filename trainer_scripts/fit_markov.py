@@ -8,6 +8,7 @@ The flags of `pretrain` that choose the data mean the same here; with the same -
 
 import sys
 from dataclasses import dataclass, field
+from typing import Any
 
 from transformers import HfArgumentParser
 
@@ -25,9 +26,8 @@ class MarkovArguments:
 
 
 def main() -> None:
-    parser = HfArgumentParser(
-        (DataArguments, MarkovArguments), prog="python -m trainer_scripts.fit_markov", description=__doc__
-    )
+    dataclasses: Any = (DataArguments, MarkovArguments)
+    parser = HfArgumentParser(dataclasses, prog="python -m trainer_scripts.fit_markov", description=__doc__)
     try:
         data, arguments = parser.parse_args_into_dataclasses()
         genome = GenomeCodes.from_fasta(data.genome, data.chromosomes)

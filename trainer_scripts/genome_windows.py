@@ -120,8 +120,9 @@ def choose_blocks(
 
     Blocks that are mostly unknown bases are no use for validation and are not chosen. At least one block is chosen.
     """
-    grid = np.concatenate([np.arange(start, end - block + 1, block) for start, end in regions.tolist()] or [[]])
-    known = [start for start in grid.astype(np.int64) if (codes[start : start + block] != UNKNOWN).mean() > 0.5]
+    grids = [np.arange(start, end - block + 1, block) for start, end in regions.tolist()]
+    grid = np.concatenate([np.empty(0, np.int64), *grids])
+    known = [start for start in grid if (codes[start : start + block] != UNKNOWN).mean() > 0.5]
     if not known:
         raise ValueError(f"no block of {block:,} known bases can be held out of the training regions")
     count = max(1, round(fraction * int(np.diff(regions).sum()) / block))

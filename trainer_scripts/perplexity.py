@@ -141,7 +141,8 @@ def measure(arguments: PerplexityArguments) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = HfArgumentParser(PerplexityArguments, prog="python -m trainer_scripts.perplexity", description=__doc__)
+    dataclasses: Any = PerplexityArguments
+    parser = HfArgumentParser(dataclasses, prog="python -m trainer_scripts.perplexity", description=__doc__)
     try:
         (arguments,) = parser.parse_args_into_dataclasses()
         record = measure(arguments)

@@ -27,6 +27,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
 from torch.nn import functional as F
 from tqdm.auto import tqdm
-from transformers import AutoModelForCausalLM, HfArgumentParser, PreTrainedModel
+from transformers import AutoModelForCausalLM, HfArgumentParser, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from evaluation_dart.baselines import UNKNOWN
@@ -125,7 +126,7 @@ def parameter_groups(model: PreTrainedModel, arguments: TrainingArguments) -> li
     ]
 
 
-def base_token_ids(tokenizer: HyenaDNATokenizer) -> np.ndarray:
+def base_token_ids(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     """Token id of each base code, unknown bases as N: (5,) int64."""
     return np.array(tokenizer.convert_tokens_to_ids(list("ACGTN")), dtype=np.int64)
 
@@ -393,7 +394,7 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
 
 
 def main() -> None:
-    dataclasses = (ModelArguments, DataArguments, TrainingArguments)
+    dataclasses: Any = (ModelArguments, DataArguments, TrainingArguments)
     parser = HfArgumentParser(dataclasses, prog="python -m trainer_scripts.pretrain", description=__doc__)
     logging.disable_progress_bar()  # transformers shows one for writing its single file
     try:
