@@ -120,12 +120,13 @@ def with_interval(metric: Metric, digits: int) -> str:
 def table_of(outcomes: list[Outcome]) -> Table:
     n = len(outcomes[0].differences)
     table = Table(
-        "model",
         title=f"CpG islands of chrX against their dinucleotide shuffles, n = {n}",
         caption="in brackets: 95 % intervals; p: one-sided Wilcoxon signed-rank test",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1),
+        pad_edge=False,
+        collapse_padding=True,
     )
+    table.add_column("model", no_wrap=True)
     for heading in ("accuracy", "median, nats", "p"):
         table.add_column(heading, justify="right")
     for outcome in outcomes:
@@ -159,7 +160,8 @@ def draw(outcomes: list[Outcome], path: Path) -> None:
         accuracy = outcome.metrics["accuracy"]
         centre = y + 0.3
         right.axhline(centre, color="0.92", linewidth=0.8, zorder=0)
-        right.plot([100 * accuracy["low"], 100 * accuracy["high"]], [centre, centre], color=colour, linewidth=2.5)
+        ends = [100 * end for end in (accuracy["low"], accuracy["high"]) if end is not None]
+        right.plot(ends, [centre] * len(ends), color=colour, linewidth=2.5)
         right.plot(100 * accuracy["value"], centre, "o", color=colour, markersize=7)
         right.annotate(
             f"{100 * accuracy['value']:.1f} %",
