@@ -128,8 +128,13 @@ class LanguageModel:
         return np.concatenate(scores) if scores else np.empty(0)
 
     def forward_passes(self, sequences: Sequence[str]) -> int:
-        """Rows that go through the model to score these: one a sequence (causal), or one a token (masked)."""
-        return len(sequences) if self.kind == "causal" else int(self.encode(sequences)[1].sum())
+        """Rows that go through the model to score these: one a sequence (causal), or one a token (masked).
+
+        Raises:
+            ValueError: as [`encode`], before anything is scored.
+        """
+        _, own = self.encode(sequences)
+        return len(sequences) if self.kind == "causal" else int(own.sum())
 
 
 def load_language_model(
@@ -154,9 +159,10 @@ def load_language_model(
     config = AutoConfig.from_pretrained(name, revision=revision, **remote)
     kind = head_of(config, name)
     auto_class = AutoModelForCausalLM if kind == "causal" else AutoModelForMaskedLM
-    model, loading = auto_class.from_pretrained(
+    loaded: Any = auto_class.from_pretrained(
         name, config=config, revision=revision, dtype=dtype or torch.float32, output_loading_info=True, **remote
     )
+    model, loading = loaded
     if loading["missing_keys"]:
         raise ValueError(f"{name}: the checkpoint lacks {', '.join(sorted(loading['missing_keys'])[:5])}")
     tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, **remote)

@@ -32,7 +32,7 @@ from evaluation_dart.results import (
 )
 
 # Pairs in a shard: what a kill can cost, and the step of the progress bar. A masked model needs hundreds of passes
-# for a pair.
+# for a pair. The environment variable DART_EVAL_SHARD_ROWS sets another number.
 SHARD_ROWS = 512
 MASKED_SHARD_ROWS = 16
 
@@ -72,7 +72,7 @@ def evaluate_regulatory_elements(
     length = len(dataset[0]["sequence"])
     if window is not None and not 1 <= window <= length:
         raise ValueError(f"--window {window} is not within the {length} bp of this task's sequences")
-    what = {
+    what: dict[str, Any] = {
         "task": "regulatory_elements",
         "split": split,
         "setting": "zero_shot_likelihood",
@@ -87,8 +87,9 @@ def evaluate_regulatory_elements(
     if _finished(folder, fingerprint, overwrite):
         return folder
 
-    shard_rows = MASKED_SHARD_ROWS if getattr(scorer, "kind", None) == "masked" else SHARD_ROWS
-    shards = folder / f".shards-{fingerprint[:16]}"
+    usual = MASKED_SHARD_ROWS if getattr(scorer, "kind", None) == "masked" else SHARD_ROWS
+    shard_rows = int(os.environ.get("DART_EVAL_SHARD_ROWS", usual))
+    shards = folder / f".shards-{fingerprint[:16]}-{shard_rows}"
     if overwrite and state.is_main_process:
         shutil.rmtree(shards, ignore_errors=True)
     state.wait_for_everyone()

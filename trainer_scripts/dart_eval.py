@@ -1,8 +1,8 @@
 """The command `dart-eval`: score a model on DART-Eval's tasks.
 
-Several processes, on CPU (`accelerate launch --cpu` starts only one):
+Several processes, on GPUs or on CPU (where `accelerate launch --cpu` would start only one):
 
-    ACCELERATE_USE_CPU=1 torchrun --standalone --nproc_per_node 2 -m trainer_scripts.dart_eval run ...
+    torchrun --standalone --nproc_per_node 2 -m trainer_scripts.dart_eval run ...
 """
 
 import sys
@@ -81,6 +81,7 @@ def run(
     if setting not in TASKS.get(task, ()):
         known = "; ".join(f"{name}: {', '.join(settings)}" for name, settings in TASKS.items())
         raise ValueError(f"--task {task} --setting {setting}: there are {known}")
+    import torch
     from accelerate import PartialState
 
     import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
@@ -91,7 +92,8 @@ def run(
 
     if recipe not in RECIPES:
         raise ValueError(f"--recipe {recipe}: there are {', '.join(RECIPES)}")
-    state = PartialState()
+    # Without being told so, accelerate takes several processes on a machine without GPUs for one each.
+    state = PartialState(cpu=device == "cpu" or not torch.accelerator.is_available())
     with state.main_process_first():
         dataset = load_split(genome, elements, protocol, splits, split, cache_dir, num_proc)
     if limit is not None:
