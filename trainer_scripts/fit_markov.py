@@ -8,13 +8,10 @@ The flags of `pretrain` that choose the data mean the same here; with the same -
 
 import sys
 from dataclasses import dataclass, field
-from typing import Any
-
-from transformers import HfArgumentParser
 
 from evaluation_dart.baselines import MarkovModel
 from trainer_scripts.genome_windows import GenomeCodes
-from trainer_scripts.pretrain import DataArguments, training_and_validation_regions
+from trainer_scripts.pretrain import DataArguments, argument_parser, training_and_validation_regions
 
 
 @dataclass
@@ -26,8 +23,7 @@ class MarkovArguments:
 
 
 def main() -> None:
-    dataclasses: Any = (DataArguments, MarkovArguments)
-    parser = HfArgumentParser(dataclasses, prog="python -m trainer_scripts.fit_markov", description=__doc__)
+    parser = argument_parser((DataArguments, MarkovArguments), "fit_markov", __doc__)
     try:
         data, arguments = parser.parse_args_into_dataclasses()
         genome = GenomeCodes.from_fasta(data.genome, data.chromosomes)

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, HfArgumentParser, set_seed
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, set_seed
 
 import modeling_hyenadna  # noqa: F401  (registers the model with the Auto classes)
 from evaluation_dart.baselines import MarkovModel
 from trainer_scripts.genome_windows import GenomeCodes, subtract_regions, tile_windows
-from trainer_scripts.pretrain import base_token_ids, window_losses, write_text
+from trainer_scripts.pretrain import argument_parser, base_token_ids, window_losses, write_text
 
 METHOD = "percentile bootstrap over {block:,}-bp blocks, {resamples:,} resamples, 95 %"
 
@@ -141,8 +141,7 @@ def measure(arguments: PerplexityArguments) -> dict[str, Any]:
 
 
 def main() -> None:
-    dataclasses: Any = PerplexityArguments
-    parser = HfArgumentParser(dataclasses, prog="python -m trainer_scripts.perplexity", description=__doc__)
+    parser = argument_parser(PerplexityArguments, "perplexity", __doc__)
     try:
         (arguments,) = parser.parse_args_into_dataclasses()
         record = measure(arguments)

@@ -25,6 +25,7 @@ import os
 import shutil
 import sys
 import time
+from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -393,9 +394,19 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
     accelerator.end_training()
 
 
+class HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
+    """Defaults shown, and the line to copy left as it is."""
+
+
+def argument_parser(dataclasses: Any, script: str, description: str | None) -> HfArgumentParser:
+    """The parser of a script of this package, from the dataclasses of its arguments."""
+    return HfArgumentParser(
+        dataclasses, prog=f"python -m trainer_scripts.{script}", description=description, formatter_class=HelpFormatter
+    )
+
+
 def main() -> None:
-    dataclasses: Any = (ModelArguments, DataArguments, TrainingArguments)
-    parser = HfArgumentParser(dataclasses, prog="python -m trainer_scripts.pretrain", description=__doc__)
+    parser = argument_parser((ModelArguments, DataArguments, TrainingArguments), "pretrain", __doc__)
     logging.disable_progress_bar()  # transformers shows one for writing its single file
     try:
         train(*parser.parse_args_into_dataclasses())
