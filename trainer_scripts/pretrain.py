@@ -205,7 +205,9 @@ def newest_checkpoint(folder: Path) -> tuple[Path, int] | None:
 
 
 def read_log(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """Entries of a log, without a last line that a kill cut short."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def plot_loss(log: list[dict], path: Path) -> None:

@@ -98,6 +98,8 @@ def test_a_killed_run_goes_on_to_the_same_end(arguments, tmp_path):
     assert [path.name for path in (folder / "checkpoints").glob("step-*")] == ["step-00000002"]
     assert [entry["step"] for entry in read_log(training.output_dir)] == [1, 2, 3, 4]
 
+    with (folder / "log.jsonl").open("a") as log:
+        log.write('{"step": 5, "tok')
     train(*arguments)
     assert read_log(training.output_dir) == expected
     assert (folder / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
