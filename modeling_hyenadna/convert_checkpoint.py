@@ -195,12 +195,7 @@ def hub_state_dict(
     state: dict[str, torch.Tensor], config: HyenaDNAConfig, path: str | os.PathLike
 ) -> dict[str, torch.Tensor]:
     """An original state dict under the official Hub keys, its buffers and repeated frequencies checked and left out."""
-    features = positional_features(config.max_seq_len, config)[None]
-    buffers = {
-        "pos_emb.z": features,
-        "pos_emb.t": features[..., :1],
-        "modulation.deltas": decay_rates(config.d_model)[None, None],
-    }
+    buffers = official_buffers(config)
     renamed: dict[str, torch.Tensor] = {}
     decoder = []
     for name, tensor in state.items():
@@ -225,6 +220,16 @@ def hub_state_dict(
     if decoder:
         logger.warning(f"{path}: left out, because the official layout has no such head: {', '.join(decoder)}")
     return renamed
+
+
+def official_buffers(config: HyenaDNAConfig) -> dict[str, torch.Tensor]:
+    """What the official files hold for each layer beside its weights, all of it given by the config."""
+    features = positional_features(config.max_seq_len, config)[None]
+    return {
+        "pos_emb.z": features,
+        "pos_emb.t": features[..., :1],
+        "modulation.deltas": decay_rates(config.d_model)[None, None],
+    }
 
 
 def check_state_dict(state: dict[str, torch.Tensor], model: HyenaDNAPreTrainedModel, path: str | os.PathLike) -> None:
@@ -308,12 +313,7 @@ def official_state_dict(model: HyenaDNAPreTrainedModel) -> dict[str, torch.Tenso
     """`model`'s weights under the official keys, with the buffers that the official files hold, none sharing memory."""
     config = model.config
     prefix = "" if isinstance(model, HyenaDNAModel) else "hyena."
-    features = positional_features(config.max_seq_len, config)[None]
-    buffers = {
-        "pos_emb.z": features,
-        "pos_emb.t": features[..., :1],
-        "modulation.deltas": decay_rates(config.d_model)[None, None],
-    }
+    buffers = official_buffers(config)
     state = dict(model.state_dict())
     for layer in range(config.n_layer):
         for name, buffer in buffers.items():

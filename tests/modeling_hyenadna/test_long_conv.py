@@ -246,3 +246,18 @@ def test_environment_names_the_backend(monkeypatch):
     monkeypatch.setenv("HYENADNA_LONG_CONV", "metal")
     with pytest.raises(ValueError, match="unknown long convolution backend 'metal'"):
         long_conv(v, k, skip)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("length", [17, 1026, 32_770])
+def test_on_cuda(length):
+    tensors = inputs(channels=20, length=length)
+    single = [t.cuda().requires_grad_() for t in tensors]
+    exact = [t.double().requires_grad_() for t in tensors]
+    value, expected = long_conv(*single), long_conv(*exact)
+    assert relative_error(value.cpu(), expected) < 1e-6
+    value.square().sum().backward()
+    expected.square().sum().backward()
+    for ours, theirs in zip(single, exact, strict=True):
+        assert relative_error(ours.grad.cpu(), theirs.grad) < 2e-6

@@ -527,3 +527,14 @@ def test_trainer_accumulation_leaves_the_loss_unscaled(head, tmp_path):
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-4)
     for a, b in zip(results[0][1].parameters(), results[1][1].parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_on_cuda(model, dtype):
+    ids = random_ids(2, 100)
+    there = strong(HyenaDNAForCausalLM(tiny_config())).to("cuda", dtype)
+    assert filter_dtypes(there) == {torch.float32}
+    tolerance = 1e-3 if dtype == torch.float32 else 0.15
+    torch.testing.assert_close(there(ids.cuda()).logits.float().cpu(), model(ids).logits, atol=tolerance, rtol=0.05)
