@@ -29,7 +29,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .cache_hyenadna import HyenaDNACacheLayer
 from .configuration_hyenadna import HyenaDNAConfig
-from .long_conv import long_conv
+from .long_conv import hyena_mixer, long_conv, short_convolution
 
 logger = logging.get_logger(__name__)
 
@@ -137,31 +137,13 @@ class HyenaDNAMixer(nn.Module):
         self.out_proj = residual_projection(config.d_model, config.d_model)
         self.dropout = nn.Dropout(config.hyena_dropout)
 
-    def short_convolution(self, projected: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
-        """Depthwise causal convolution, channel-last: a few shifted multiply-adds instead of two transposes.
-
-        Args:
-            projected: (B, L, 3 D).
-            context: (B, taps - 1, 3 D) inputs before them, None for zeros.
-        """
-        length = projected.shape[1]
-        if context is None:
-            padded = F.pad(projected, (0, 0, self.taps - 1, 0))
-        else:
-            padded = torch.cat([context, projected], dim=1)
-        weight = self.short_filter.weight[:, 0]  # (3 D, taps)
-        mixed = cast(torch.Tensor, self.short_filter.bias) + padded[:, :length] * weight[:, 0]
-        for tap in range(1, self.taps):
-            mixed = torch.addcmul(mixed, padded[:, tap : tap + length], weight[:, tap])
-        return mixed
-
     def forward(
         self,
         hidden_states: torch.Tensor,
         mask: torch.Tensor | None = None,
         cache_layer: HyenaDNACacheLayer | None = None,
     ) -> torch.Tensor:
-        """(B, L, D) -> (B, L, D). `mask` (B, L, 1) is 1 at real tokens and 0 at padding.
+        """(B, L, D) -> (B, L, D). `mask` (B, L) is 1 at real tokens and 0 at padding.
 
         Both convolutions see zeros at padding: the short one through its input, the long one through its gated
         input (the short one's bias would leak in otherwise). Filters depend on the lag alone, so a padded run equals
@@ -169,19 +151,25 @@ class HyenaDNAMixer(nn.Module):
         """
         projected = self.in_proj(hidden_states)
         if mask is not None:
-            projected = projected * mask.to(projected.dtype)
-        context = cache_layer.update_short(projected, self.taps) if cache_layer is not None else None
-        x0, x1, v = self.short_convolution(projected, context).split(self.d_model, dim=-1)
-        if mask is not None:
-            x1 = x1 * mask.to(x1.dtype)
-        x1 = self.dropout(x1)  # dropout(x1) * v is dropout(x1 * v)
+            mask = mask.to(projected.dtype)
+            projected = projected * mask[..., None]
+        weight, bias = self.short_filter.weight[:, 0], cast(torch.Tensor, self.short_filter.bias)
+        if cache_layer is None and not (self.training and self.dropout.p > 0):
+            kernel, skip = self.filter_fn(projected.shape[1]), self.filter_fn.bias
+            y = hyena_mixer(projected, weight, bias, kernel, skip, mask, backend=self.backend)
+            return self.out_proj(y.to(hidden_states.dtype))
 
-        if cache_layer is None:
+        context = cache_layer.update_short(projected, self.taps) if cache_layer is not None else None
+        x0, x1, v = short_convolution(projected, weight, bias, context).split(self.d_model, dim=-1)
+        if mask is not None:
+            x1 = x1 * mask[..., None]
+        x1 = self.dropout(x1)  # dropout(x1) * v is dropout(x1 * v)
+        if cache_layer is not None:
+            y = x0 * self.continue_convolution(x1, v, cache_layer)
+        else:
             x0, x1, v = x0.transpose(1, 2), x1.transpose(1, 2), v.transpose(1, 2)
             kernel, skip = self.filter_fn(v.shape[-1]), self.filter_fn.bias
             y = long_conv(v, kernel, skip, gate_in=x1, gate_out=x0, backend=self.backend).transpose(1, 2)
-        else:
-            y = x0 * self.continue_convolution(x1, v, cache_layer)
         return self.out_proj(y.to(hidden_states.dtype))
 
     def continue_convolution(self, x1: torch.Tensor, v: torch.Tensor, cache_layer: HyenaDNACacheLayer) -> torch.Tensor:
@@ -391,7 +379,7 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
                     f"attention_mask must be {(inputs_embeds.shape[0], past + length)} for these inputs, "
                     f"got {tuple(attention_mask.shape)}"
                 )
-            mask = attention_mask[:, -length:, None]
+            mask = attention_mask[:, -length:]
 
         last_hidden_state = self.backbone(inputs_embeds, mask, past_key_values, **kwargs)
         return BaseModelOutputWithPast(

@@ -3,16 +3,14 @@
 Needs torch alone.
 """
 
-import os
 from dataclasses import dataclass
 
 import torch
 
 from . import cpu_backend, torch_backend
-from .operator import chosen_backend, gated_convolution
+from .mixer import hyena_mixer, short_convolution
+from .operator import BACKENDS, chosen_backend, gated_convolution, resolved
 from .reference import long_conv_reference
-
-BACKENDS = ("auto", "reference", "torch", "cpu")
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def long_conv(
         ValueError: for an unknown backend or shapes that do not fit.
         RuntimeError: if the backend asked for cannot be had.
     """
-    backend = _resolved(backend)
+    backend = resolved(backend)
     _check_shapes(v, k, skip, gate_in, gate_out)
     if isinstance(k, PreparedKernel):
         if backend not in ("auto", k.backend):
@@ -80,19 +78,12 @@ def prepare_kernel(k: torch.Tensor, length: int, backend: str = "auto") -> Prepa
     """Transform `k` (D, L') once for inputs of up to `length` <= L' positions; accepted as `k`, without gradient."""
     if k.ndim != 2 or not 1 <= length <= k.shape[1]:
         raise ValueError(f"cannot prepare a kernel of shape {tuple(k.shape)} for inputs of length {length}")
-    chosen = chosen_backend(_resolved(backend), k.device)
+    chosen = chosen_backend(resolved(backend), k.device)
     if chosen == "reference":
         raise ValueError("the reference backend takes the kernel itself, not a prepared one")
     kernel = k.detach()
     module = cpu_backend if chosen == "cpu" else torch_backend
     return PreparedKernel(kernel, module.transform_kernel(kernel, length), length, chosen)
-
-
-def _resolved(backend: str) -> str:
-    name = os.environ.get("HYENADNA_LONG_CONV", "auto") if backend == "auto" else backend
-    if name not in BACKENDS:
-        raise ValueError(f"unknown long convolution backend {name!r}; there are {', '.join(BACKENDS)}")
-    return name
 
 
 def _check_shapes(
@@ -120,4 +111,4 @@ def _check_shapes(
             raise ValueError(f"{name} must have v's shape {tuple(v.shape)}, got {tuple(gate.shape)}")
 
 
-__all__ = ["BACKENDS", "PreparedKernel", "long_conv", "prepare_kernel"]
+__all__ = ["BACKENDS", "PreparedKernel", "hyena_mixer", "long_conv", "prepare_kernel", "short_convolution"]

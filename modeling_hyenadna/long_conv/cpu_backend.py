@@ -28,7 +28,12 @@ X86_BUILDS = {
     "avx2": ("-DHYENA_LANES=8", "-mavx2", "-mfma"),
     "avx512": ("-DHYENA_LANES=16", "-mavx512f", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"),
 }
-TENSORS = ("v", "gate_in", "gate_out", "k", "y", "dy", "dv", "dgate_in", "dgate_out", "dk")
+TENSORS = (
+    *("v", "gate_in", "gate_out", "k", "y", "dy", "dv", "dgate_in", "dgate_out", "dk"),
+    *("projected", "mask", "dprojected", "dmixed"),
+)
+VECTORS = ("skip", "dskip", "spectrum", "short_weight", "short_bias", "dshort_weight", "dshort_bias")
+MOST_TAPS = 8
 BEST_BUILD = 2
 
 
@@ -50,8 +55,9 @@ class _Problem(ctypes.Structure):
         ("length", ctypes.c_int64),
         ("transform_length", ctypes.c_int64),
         ("threads", ctypes.c_int32),
+        ("taps", ctypes.c_int32),
         *((name, _Strided) for name in TENSORS),
-        *((name, ctypes.c_void_p) for name in ("skip", "dskip", "spectrum")),
+        *((name, ctypes.c_void_p) for name in VECTORS),
     ]
 
 
@@ -137,13 +143,15 @@ def _strided(tensor: torch.Tensor | None) -> _Strided:
     return _Strided(tensor.data_ptr(), *tensor.stride())
 
 
-def _run(name: str, shape: tuple[int, int, int], transform_length: int, **tensors: torch.Tensor | None) -> None:
+def _run(
+    name: str, shape: tuple[int, int, int], transform_length: int, taps: int = 0, **tensors: torch.Tensor | None
+) -> None:
     compiled = library()
     assert compiled is not None, "callers ask library() first"
-    problem = _Problem(*shape, transform_length, torch.get_num_threads())
+    problem = _Problem(*shape, transform_length, torch.get_num_threads(), taps)
     for key in TENSORS:
         setattr(problem, key, _strided(tensors.get(key)))
-    for key in ("skip", "dskip", "spectrum"):
+    for key in VECTORS:
         tensor = tensors.get(key)
         setattr(problem, key, None if tensor is None else tensor.data_ptr())
     if getattr(compiled, f"hyena_{name}")(BEST_BUILD, ctypes.byref(problem)) != 0:
@@ -219,3 +227,72 @@ def backward(
     )
     cast = {name: None if tensor is None else gradients[f"d{name}"].to(tensor.dtype) for name, tensor in inputs.items()}
     return cast["v"], cast["k"], cast["skip"], cast["gate_in"], cast["gate_out"]  # type: ignore[return-value]
+
+
+def mixer_forward(
+    projected: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    mask: torch.Tensor | None,
+) -> torch.Tensor:
+    """The whole mixer between its projections; shapes of [`hyena_mixer`]."""
+    batch, length, channels = projected.shape[0], projected.shape[1], skip.shape[0]
+    y = projected.new_empty(batch, length, channels, dtype=torch.float32)
+    _run(
+        "forward",
+        (batch, channels, length),
+        right_angle_length(length),
+        weight.shape[1],
+        projected=projected.float().transpose(1, 2),
+        short_weight=weight.float().contiguous(),
+        short_bias=bias.float().contiguous(),
+        k=k.float(),
+        skip=skip.float().contiguous(),
+        mask=None if mask is None else mask.float()[:, None],
+        y=y.transpose(1, 2),
+    )
+    return y.to(projected.dtype)
+
+
+def mixer_backward(
+    dy: torch.Tensor,
+    projected: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    mask: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Gradients (projected, weight, bias, k, skip), everything recomputed from the inputs."""
+    batch, length, channels = projected.shape[0], projected.shape[1], skip.shape[0]
+    dprojected = torch.empty(projected.shape)
+    dweight, dbias, dskip = torch.empty(weight.shape), torch.empty(bias.shape), torch.empty(skip.shape)
+    dk = torch.zeros_like(k, dtype=torch.float32)
+    _run(
+        "backward",
+        (batch, channels, length),
+        right_angle_length(length),
+        weight.shape[1],
+        dy=dy.float().transpose(1, 2),
+        projected=projected.float().transpose(1, 2),
+        short_weight=weight.float().contiguous(),
+        short_bias=bias.float().contiguous(),
+        k=k.float(),
+        skip=skip.float().contiguous(),
+        mask=None if mask is None else mask.float()[:, None],
+        dmixed=torch.empty(projected.shape).transpose(1, 2),
+        dprojected=dprojected.transpose(1, 2),
+        dshort_weight=dweight,
+        dshort_bias=dbias,
+        dk=dk,
+        dskip=dskip,
+    )
+    return (
+        dprojected.to(projected.dtype),
+        dweight.to(weight.dtype),
+        dbias.to(bias.dtype),
+        dk.to(k.dtype),
+        dskip.to(skip.dtype),
+    )

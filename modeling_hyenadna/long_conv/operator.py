@@ -4,15 +4,26 @@
 good wherever it is taken.
 """
 
+import os
+
 import torch
 
 from . import cpu_backend, torch_backend
 
+BACKENDS = ("auto", "reference", "torch", "cpu")
 Gradients = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
+def resolved(backend: str) -> str:
+    """`backend`, or what the environment names for "auto"; ValueError for an unknown one."""
+    name = os.environ.get("HYENADNA_LONG_CONV", "auto") if backend == "auto" else backend
+    if name not in BACKENDS:
+        raise ValueError(f"unknown long convolution backend {name!r}; there are {', '.join(BACKENDS)}")
+    return name
+
+
 def chosen_backend(name: str, device: torch.device) -> str:
-    """ "cpu" or "torch" for "auto"; else `name`, which must be there.
+    """The backend for tensors on `device`: "cpu" or "torch" for "auto", else `name`, which must be there.
 
     Raises:
         RuntimeError: if the backend asked for cannot be had for tensors on `device`.

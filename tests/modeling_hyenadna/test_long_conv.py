@@ -9,8 +9,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_hyenadna.long_conv import cpu_backend, long_conv, prepare_kernel, torch_backend
+from modeling_hyenadna.long_conv import (
+    cpu_backend,
+    hyena_mixer,
+    long_conv,
+    prepare_kernel,
+    short_convolution,
+    torch_backend,
+)
 from modeling_hyenadna.long_conv.fft_plan import LONGEST_TAIL, ODD_FACTORS, good_fft_length, right_angle_length
+from modeling_hyenadna.long_conv.mixer import _mixer
 from modeling_hyenadna.long_conv.operator import chosen_backend, gated_convolution
 
 LENGTHS = [1, 2, 3, 7, 16, 17, 64, 97, 128, 130, 1025, 1026, 5003]
@@ -169,7 +177,57 @@ def test_same_bits_for_any_number_of_threads():
     assert torch.equal(*values)
 
 
+def mixer_inputs(batch, channels, length, taps, masked=False):
+    generator = torch.Generator().manual_seed(length)
+
+    def randn(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    mask = (torch.rand(batch, length, generator=generator) > 0.3).float() if masked else None
+    projected = randn(batch, length, 3 * channels)
+    if mask is not None:
+        projected = projected * mask[..., None]
+    tensors = [
+        projected,
+        randn(3 * channels, taps),
+        randn(3 * channels),
+        randn(length + 2, channels).T,
+        randn(channels),
+    ]
+    return tensors, mask
+
+
+@pytest.mark.parametrize(
+    ("batch", "channels", "length", "taps", "masked"),
+    [(2, 5, 1, 3, False), (2, 37, 17, 3, True), (1, 20, 130, 1, True), (2, 16, 1026, 3, True), (1, 4, 5003, 5, False)],
+)
+def test_mixer_equals_its_parts(backend, batch, channels, length, taps, masked):
+    tensors, mask = mixer_inputs(batch, channels, length, taps, masked)
+    exact = [t.double().requires_grad_() for t in tensors]
+    x0, x1, v = short_convolution(*exact[:3]).transpose(1, 2).chunk(3, dim=1)
+    expected = long_conv(v, *exact[3:], x1 if mask is None else x1 * mask.double()[:, None], x0).transpose(1, 2)
+    single = [t.requires_grad_() for t in tensors]
+    value = hyena_mixer(*single, mask, backend=backend)
+    assert relative_error(value, expected) < 1e-6
+    weight = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1))
+    gradients = torch.autograd.grad(value, single, weight)
+    for ours, theirs in zip(gradients, torch.autograd.grad(expected, exact, weight.double()), strict=True):
+        assert relative_error(ours, theirs) < 1e-6
+
+
+def test_mixer_in_other_precisions():
+    tensors, mask = mixer_inputs(2, 5, 40, 3, masked=True)
+    reference = hyena_mixer(*tensors, mask, backend="reference")
+    double = hyena_mixer(*(t.double() for t in tensors), mask)
+    torch.testing.assert_close(double.float(), reference, rtol=1e-4, atol=1e-4)
+    half = hyena_mixer(tensors[0].bfloat16(), *tensors[1:], mask)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), reference, rtol=0.05, atol=0.3)
+
+
 def test_operator_keeps_torchs_contract():
+    mixer, mask = mixer_inputs(2, 3, 9, 3, masked=True)
+    torch.library.opcheck(_mixer, (*(t.requires_grad_() for t in mixer), mask, "auto"))
     tensors = [t.requires_grad_() for t in inputs(length=17)]
     torch.library.opcheck(gated_convolution, (*tensors, None, "auto"))
     torch.library.opcheck(gated_convolution, (*tensors[:3], None, None, None, "torch"))

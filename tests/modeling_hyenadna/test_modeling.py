@@ -18,6 +18,7 @@ from modeling_hyenadna import (
     HyenaDNAForTokenClassification,
     HyenaDNAModel,
 )
+from modeling_hyenadna.long_conv import short_convolution
 from modeling_hyenadna.modeling_hyenadna import decay_rates, positional_features
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "model"
@@ -269,10 +270,10 @@ def test_config_aliases():
 @pytest.mark.parametrize("taps", [1, 2, 3, 5])
 def test_any_short_filter_is_causal_and_right(taps):
     model = strong(HyenaDNAForCausalLM(tiny_config(short_filter_order=taps)))
-    mixer = model.hyena.backbone.layers[0].mixer
+    conv = model.hyena.backbone.layers[0].mixer.short_filter
     x = torch.randn(2, 11, 48, generator=torch.Generator().manual_seed(0))
-    expected = mixer.short_filter(torch.nn.functional.pad(x.transpose(1, 2), (taps - 1, 0))).transpose(1, 2)
-    torch.testing.assert_close(mixer.short_convolution(x, None), expected)
+    expected = conv(torch.nn.functional.pad(x.transpose(1, 2), (taps - 1, 0))).transpose(1, 2)
+    torch.testing.assert_close(short_convolution(x, conv.weight[:, 0], conv.bias), expected)
     ids = random_ids(1, 30)
     changed = ids.clone()
     changed[0, 20] = 18 - changed[0, 20]
@@ -395,6 +396,15 @@ def test_dropout_is_applied_in_training_alone():
         assert torch.equal(model(ids).logits, model(ids).logits)
         model.train()
         assert not torch.equal(model(ids).logits, model(ids).logits)
+
+
+@pytest.mark.parametrize("backend", ["torch", "reference"])
+def test_every_backend_gives_the_same_model(model, backend):
+    other = strong(HyenaDNAForCausalLM(tiny_config(long_conv_backend=backend)))
+    ids, mask = random_ids(2, 40), torch.ones(2, 40, dtype=torch.long)
+    mask[0, :7] = 0
+    logits, expected = (m(ids, attention_mask=mask).logits for m in (other, model))
+    torch.testing.assert_close(logits, expected, atol=1e-3, rtol=1e-3)
 
 
 def test_compiles_as_one_graph():

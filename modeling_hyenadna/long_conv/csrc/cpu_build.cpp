@@ -9,9 +9,12 @@ void HYENA_NAME(hyena_prepare_, HYENA_ARCH)(const hyena::Plan& plan, const hyena
   hyena::HYENA_ARCH::prepare(plan, p);
 }
 void HYENA_NAME(hyena_forward_, HYENA_ARCH)(const hyena::Plan& plan, const hyena::Problem& p) {
-  hyena::HYENA_ARCH::run_forward(plan, p);
+  using namespace hyena::HYENA_ARCH;
+  p.taps ? run_forward<MixerSource>(plan, p) : run_forward<GivenSource>(plan, p);
 }
 void HYENA_NAME(hyena_backward_, HYENA_ARCH)(const hyena::Plan& plan, const hyena::Problem& p) {
-  hyena::HYENA_ARCH::run_backward(plan, p);
+  using namespace hyena::HYENA_ARCH;
+  p.taps ? run_backward<MixerSource>(plan, p) : run_backward<GivenSource>(plan, p);
+  if (p.taps) run_short_backward(p);
 }
 }

@@ -31,6 +31,7 @@ typedef float Vector __attribute__((vector_size(4 * W)));
 typedef float LooseVector __attribute__((vector_size(4 * W), aligned(4)));
 using C = Complex<Vector>;
 
+constexpr int kMostTaps = 8;
 constexpr int kColumns = 4;  // columns transformed together: contiguous pieces of 4 * 8 W bytes
 
 template <int R, int S>
@@ -214,6 +215,75 @@ struct Workspace {
   C* columns() const { return get(count - 1); }
 };
 
+// Where a group's gated input and output gate come from, and where their gradients go: given tensors ...
+struct GivenSource {
+  View v, gate_in, gate_out, dv, dgate_in, dgate_out;
+  GivenSource(const Problem& p, int64_t batch, int64_t channel, int lanes)
+      : v(p.v, batch, channel, lanes), gate_in(p.gate_in, batch, channel, lanes),
+        gate_out(p.gate_out, batch, channel, lanes), dv(p.dv, batch, channel, lanes),
+        dgate_in(p.dgate_in, batch, channel, lanes), dgate_out(p.dgate_out, batch, channel, lanes) {}
+  bool gated() const { return bool(gate_out); }
+  HYENA_INLINE Vector input(int64_t i) const { return gate_in ? v[i] * gate_in[i] : v[i]; }
+  HYENA_INLINE Vector gate(int64_t i) const { return gate_out[i]; }
+  HYENA_INLINE void set_input_gradient(int64_t i, Vector du) const {
+    if (gate_in) {
+      dgate_in.set(i, du * v[i]);
+      du *= gate_in[i];
+    }
+    dv.set(i, du);
+  }
+  HYENA_INLINE void set_gate_gradient(int64_t i, Vector dgate) const { dgate_out.set(i, dgate); }
+};
+
+// ... or the short convolution of a projection, computed where it is needed and never stored.
+struct ShortConvolution {
+  View projected;
+  int taps;
+  Vector weight[kMostTaps], bias;
+  ShortConvolution(const Problem& p, int64_t batch, int64_t channel, int lanes)
+      : projected(p.projected, batch, channel, lanes), taps(p.taps), bias(load(p.short_bias + channel, 1, lanes)) {
+    for (int tap = 0; tap < taps; tap++) weight[tap] = load(p.short_weight + channel * taps + tap, taps, lanes);
+  }
+  HYENA_INLINE Vector operator[](int64_t i) const {
+    Vector sum = bias;
+    for (int tap = 0; tap < taps; tap++) {
+      const int64_t from = i - (taps - 1) + tap;
+      if (from >= 0) sum += weight[tap] * projected[from];
+    }
+    return sum;
+  }
+};
+
+struct MixerSource {
+  ShortConvolution gate_out, gate_in, v;
+  View mask, dgate_out, dgate_in, dv;
+  MixerSource(const Problem& p, int64_t batch, int64_t channel, int lanes)
+      : gate_out(p, batch, channel, lanes), gate_in(p, batch, p.channels + channel, lanes),
+        v(p, batch, 2 * p.channels + channel, lanes), mask(p.mask, batch, 0, 1),
+        dgate_out(p.dmixed, batch, channel, lanes), dgate_in(p.dmixed, batch, p.channels + channel, lanes),
+        dv(p.dmixed, batch, 2 * p.channels + channel, lanes) {}
+  bool gated() const { return true; }
+  HYENA_INLINE float kept(int64_t i) const { return mask ? mask.data[i * mask.stride] : 1.0f; }
+  HYENA_INLINE Vector input(int64_t i) const { return v[i] * gate_in[i] * kept(i); }
+  HYENA_INLINE Vector gate(int64_t i) const { return gate_out[i]; }
+  HYENA_INLINE void set_input_gradient(int64_t i, Vector du) const {
+    du *= kept(i);
+    dgate_in.set(i, du * v[i]);
+    dv.set(i, du * gate_in[i]);
+  }
+  HYENA_INLINE void set_gate_gradient(int64_t i, Vector dgate) const { dgate_out.set(i, dgate); }
+};
+
+// A sum of many terms of both signs, whose rounding does not grow with their number.
+struct CompensatedSum {
+  Vector sum = {}, lost = {};
+  HYENA_INLINE void operator+=(Vector term) {
+    const Vector corrected = term - lost, next = sum + corrected;
+    lost = (next - sum) - corrected;
+    sum = next;
+  }
+};
+
 void transform_kernel(const Plan& plan, const Problem& p, int64_t group, C* out, C* columns) {
   const View k(p.k, 0, group * W, lanes_of(p, group));
   transform(plan, std::min(p.length, plan.n), [&](int64_t i) { return k[i]; }, out, columns);
@@ -229,21 +299,20 @@ void prepare(const Plan& plan, const Problem& p) {
     transform_kernel(plan, p, group, reinterpret_cast<C*>(p.spectrum) + group * plan.n, workspace.columns());
 }
 
-void forward_group(const Plan& plan, const Problem& p, int64_t batch, int64_t group, const C* spectrum,
-                   C* data, C* columns) {
+template <class Source>
+void forward_group(const Plan& plan, const Problem& p, int64_t batch, int64_t group, const C* spectrum, C* data,
+                   C* columns) {
   const int lanes = lanes_of(p, group);
-  const int64_t channel = group * W, head = std::min(p.length, plan.n);
-  const View v(p.v, batch, channel, lanes), gate_in(p.gate_in, batch, channel, lanes);
-  const View gate_out(p.gate_out, batch, channel, lanes), y(p.y, batch, channel, lanes);
-  const View k(p.k, 0, channel, lanes);
+  const int64_t channel = group * W, head = std::min(p.length, plan.n), n2 = plan.rows.n;
+  const Source source(p, batch, channel, lanes);
+  const View y(p.y, batch, channel, lanes), k(p.k, 0, channel, lanes);
   const Vector skip = load(p.skip + channel, 1, lanes);
-  auto input = [&](int64_t i) -> Vector { return gate_in ? v[i] * gate_in[i] : v[i]; };
+  auto input = [&](int64_t i) { return source.input(i); };
   auto output = [&](int64_t i, Vector convolved) {
     const Vector result = convolved + skip * input(i);
-    y.set(i, gate_out ? result * gate_out[i] : result);
+    y.set(i, source.gated() ? result * source.gate(i) : result);
   };
   transform(plan, head, input, data, columns);
-  const int64_t n2 = plan.rows.n;
   for (int64_t row = 0; row < plan.columns.n; row++) {
     C* a = data + row * n2;
     const C* b = spectrum + row * n2;
@@ -264,6 +333,7 @@ void forward_group(const Plan& plan, const Problem& p, int64_t batch, int64_t gr
   }
 }
 
+template <class Source>
 void run_forward(const Plan& plan, const Problem& p) {
   const int64_t groups = (p.channels + W - 1) / W, n = plan.n;
   const bool raw = p.spectrum == nullptr;
@@ -277,39 +347,33 @@ void run_forward(const Plan& plan, const Problem& p) {
     C *data = workspace.get(0), *columns = workspace.columns();
     if (!raw) {
       const C* spectrum = reinterpret_cast<const C*>(p.spectrum) + group * n;
-      forward_group(plan, p, task / groups, group, spectrum, data, columns);
+      forward_group<Source>(plan, p, task / groups, group, spectrum, data, columns);
       continue;
     }
     C* spectrum = workspace.get(1);
     transform_kernel(plan, p, group, spectrum, columns);
     for (int64_t batch = 0; batch < p.batch; batch++)
-      forward_group(plan, p, batch, group, spectrum, data, columns);
+      forward_group<Source>(plan, p, batch, group, spectrum, data, columns);
   }
 }
 
+template <class Source>
 void backward_group(const Plan& plan, const Problem& p, int64_t group, C* kernel, C* u_hat, C* d_hat, C* dk_hat,
                     C* columns) {
   const int lanes = lanes_of(p, group);
   const int64_t channel = group * W, n = plan.n, head = std::min(p.length, n), n2 = plan.rows.n;
   const Vector skip = load(p.skip + channel, 1, lanes);
   const View k(p.k, 0, channel, lanes), dk(p.dk, 0, channel, lanes);
-  Vector dskip = {}, lost = {};
-  auto add_to_dskip = [&](Vector term) {  // compensated: its terms are many and of both signs
-    const Vector corrected = term - lost, sum = dskip + corrected;
-    lost = (sum - dskip) - corrected;
-    dskip = sum;
-  };
+  CompensatedSum dskip;
   transform_kernel(plan, p, group, kernel, columns);
   std::fill(dk_hat, dk_hat + n, C{});
   for (int64_t j = 0; j < p.length; j++) dk.set(j, Vector{});
 
   for (int64_t batch = 0; batch < p.batch; batch++) {
-    const View v(p.v, batch, channel, lanes), gate_in(p.gate_in, batch, channel, lanes);
-    const View gate_out(p.gate_out, batch, channel, lanes), dy(p.dy, batch, channel, lanes);
-    const View dv(p.dv, batch, channel, lanes), dgate_in(p.dgate_in, batch, channel, lanes);
-    const View dgate_out(p.dgate_out, batch, channel, lanes);
-    auto input = [&](int64_t i) -> Vector { return gate_in ? v[i] * gate_in[i] : v[i]; };
-    auto output_gradient = [&](int64_t i) -> Vector { return gate_out ? dy[i] * gate_out[i] : dy[i]; };
+    const Source source(p, batch, channel, lanes);
+    const View dy(p.dy, batch, channel, lanes);
+    auto input = [&](int64_t i) { return source.input(i); };
+    auto output_gradient = [&](int64_t i) -> Vector { return source.gated() ? dy[i] * source.gate(i) : dy[i]; };
 
     transform(plan, head, input, u_hat, columns);
     transform(plan, head, output_gradient, d_hat, columns);
@@ -323,57 +387,77 @@ void backward_group(const Plan& plan, const Problem& p, int64_t group, C* kernel
         u[i] = u[i] * b[i];
         d[i] = times_conjugate(d[i], b[i]);
       }
-      if (gate_out) inverse(plan.rows, u);
+      if (source.gated()) inverse(plan.rows, u);
       inverse(plan.rows, d);
     }
-    auto gate_out_gradient = [&](int64_t i, Vector convolved) {
-      dgate_out.set(i, dy[i] * (convolved + skip * input(i)));
+    auto gate_gradient = [&](int64_t i, Vector convolved) {
+      source.set_gate_gradient(i, dy[i] * (convolved + skip * input(i)));
     };
-    if (gate_out) untransform(plan, head, u_hat, columns, gate_out_gradient);
+    if (source.gated()) untransform(plan, head, u_hat, columns, gate_gradient);
     auto input_gradient = [&](int64_t i, Vector correlated) {
-      for (int64_t t = head; t < p.length; t++) correlated += k[t - i] * output_gradient(t);
-      const Vector g = output_gradient(i), du = correlated + skip * g, u = input(i);
-      add_to_dskip(g * u);
-      if (gate_in) {
-        dgate_in.set(i, du * v[i]);
-        dv.set(i, du * gate_in[i]);
-      } else {
-        dv.set(i, du);
-      }
+      for (int64_t t = std::max(head, i + 1); t < p.length; t++) correlated += k[t - i] * output_gradient(t);
+      const Vector g = output_gradient(i);
+      dskip += g * input(i);
+      source.set_input_gradient(i, correlated + skip * g);
     };
     untransform(plan, head, d_hat, columns, input_gradient);
     for (int64_t t = head; t < p.length; t++) {
-      Vector correlated = {}, convolved = {};
-      for (int64_t s = t + 1; s < p.length; s++) correlated += k[s - t] * output_gradient(s);
-      correlated += k[0] * output_gradient(t);
-      const Vector g = output_gradient(t), du = correlated + skip * g;
-      add_to_dskip(g * input(t));
+      const Vector g = output_gradient(t);
+      Vector convolved = {};
       for (int64_t j = 0; j <= t; j++) {
-        dk.set(j, dk[j] + g * input(t - j));
-        convolved += k[j] * input(t - j);
+        const Vector u = input(t - j);
+        dk.set(j, dk[j] + g * u);
+        convolved += k[j] * u;
       }
-      if (gate_out) gate_out_gradient(t, convolved);
-      if (gate_in) {
-        dgate_in.set(t, du * v[t]);
-        dv.set(t, du * gate_in[t]);
-      } else {
-        dv.set(t, du);
-      }
+      if (source.gated()) gate_gradient(t, convolved);
+      input_gradient(t, k[0] * g);
     }
   }
   for (int64_t row = 0; row < plan.columns.n; row++) inverse(plan.rows, dk_hat + row * n2);
   untransform(plan, head, dk_hat, columns, [&](int64_t j, Vector value) { dk.set(j, dk[j] + value); });
-  store(p.dskip + channel, 1, lanes, dskip);
+  store(p.dskip + channel, 1, lanes, dskip.sum);
 }
 
+// Gradients of the short convolution from those of its outputs (dmixed), one group of its 3 * channels.
+inline void short_backward_group(const Problem& p, int64_t group) {
+  const int64_t all = 3 * p.channels, channel = group * W;
+  const int lanes = static_cast<int>(std::min<int64_t>(W, all - channel));
+  CompensatedSum dbias, dweight[kMostTaps];
+  for (int64_t batch = 0; batch < p.batch; batch++) {
+    const ShortConvolution mixed(p, batch, channel, lanes);
+    const View dmixed(p.dmixed, batch, channel, lanes), dprojected(p.dprojected, batch, channel, lanes);
+    for (int64_t i = 0; i < p.length; i++) {
+      const Vector g = dmixed[i];
+      Vector gradient = {};
+      dbias += g;
+      for (int tap = 0; tap < p.taps; tap++) {
+        const int64_t shift = p.taps - 1 - tap;
+        if (i >= shift) dweight[tap] += g * mixed.projected[i - shift];
+        if (i + shift < p.length) gradient += mixed.weight[tap] * dmixed[i + shift];
+      }
+      dprojected.set(i, gradient);
+    }
+  }
+  store(p.dshort_bias + channel, 1, lanes, dbias.sum);
+  for (int tap = 0; tap < p.taps; tap++)
+    store(p.dshort_weight + channel * p.taps + tap, p.taps, lanes, dweight[tap].sum);
+}
+
+template <class Source>
 void run_backward(const Plan& plan, const Problem& p) {
   const int64_t groups = (p.channels + W - 1) / W;
   const int threads = threads_for(p, groups);
   const Workspace workspace(threads, 4, plan.n, plan.columns.n);
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
   for (int64_t group = 0; group < groups; group++)
-    backward_group(plan, p, group, workspace.get(0), workspace.get(1), workspace.get(2), workspace.get(3),
-                   workspace.columns());
+    backward_group<Source>(plan, p, group, workspace.get(0), workspace.get(1), workspace.get(2), workspace.get(3),
+                           workspace.columns());
+}
+
+inline void run_short_backward(const Problem& p) {
+  const int64_t groups = (3 * p.channels + W - 1) / W;
+#pragma omp parallel for num_threads(threads_for(p, groups)) schedule(dynamic, 1)
+  for (int64_t group = 0; group < groups; group++) short_backward_group(p, group);
 }
 
 }  // namespace HYENA_ARCH

@@ -18,8 +18,12 @@ struct Problem {
   int64_t batch, channels, length;
   int64_t transform_length;  // outputs from here on are computed by their definition
   int32_t threads;
+  int32_t taps;     // of the short convolution in front; 0 where v and the gates are given
   Strided v, gate_in, gate_out, k, y, dy, dv, dgate_in, dgate_out, dk;
-  float *skip, *dskip, *spectrum;
+  // In place of v and the gates: 3 * channels inputs of the short convolution, which gives gate_out, gate_in and v in
+  // this order, and the mask (batch, 1, position) of the gated input.
+  Strided projected, mask, dprojected, dmixed;
+  float *skip, *dskip, *spectrum, *short_weight, *short_bias, *dshort_weight, *dshort_bias;
 };
 
 struct Transform {

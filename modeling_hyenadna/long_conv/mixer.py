@@ -1,0 +1,153 @@
+"""The Hyena mixer between its projections as one operator: short convolution, gates and long convolution.
+
+Channel-last in and out, so that nothing is transposed, and the three short-convolved branches are never stored.
+"""
+
+import torch
+from torch.nn import functional as F
+
+from . import cpu_backend, torch_backend
+from .operator import chosen_backend, resolved
+from .reference import long_conv_reference
+
+Gradients = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def short_convolution(
+    projected: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, context: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Depthwise causal convolution of (B, L, C) by a few shifted multiply-adds.
+
+    Args:
+        weight: (C, taps); bias: (C,).
+        context: (B, taps - 1, C), what stands before, None for zeros.
+    """
+    length, taps = projected.shape[1], weight.shape[1]
+    if context is None:
+        padded = F.pad(projected, (0, 0, taps - 1, 0))
+    else:
+        padded = torch.cat([context, projected], dim=1)
+    mixed = bias + padded[:, :length] * weight[:, 0]
+    for tap in range(1, taps):
+        mixed = torch.addcmul(mixed, padded[:, tap : tap + length], weight[:, tap])
+    return mixed
+
+
+def hyena_mixer(
+    projected: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    mask: torch.Tensor | None = None,
+    backend: str = "auto",
+) -> torch.Tensor:
+    """``x0 * (k conv u + skip * u)`` with ``u = x1 * v * mask`` and (x0, x1, v) the short convolution of `projected`.
+
+    HyenaDNA's operator of order 2 without its two projections (sections 1.4 to 1.6). Differentiable in all but mask.
+
+    Args:
+        projected: (B, L, 3 D), in this order x0, x1 and v.
+        weight: (3 D, taps) and bias: (3 D,) of the short convolution.
+        k: (D, L') with L' >= L; skip: (D,).
+        mask: (B, L), 0 where there is padding; `projected` must be 0 there.
+        backend: as of [`long_conv`].
+
+    Returns:
+        (B, L, D).
+    """
+    backend = resolved(backend)
+    if backend == "reference" or torch.float64 in (projected.dtype, k.dtype):
+        x0, x1, v = _branches(projected, weight, bias, mask)
+        convolve = long_conv_reference if backend == "reference" else torch_backend.long_conv_torch
+        return convolve(v, k, skip, x1, x0).transpose(1, 2)
+    return _mixer(projected, weight, bias, k, skip, mask, backend)
+
+
+def _fused(backend: str, projected: torch.Tensor, weight: torch.Tensor) -> bool:
+    return weight.shape[1] <= cpu_backend.MOST_TAPS and chosen_backend(backend, projected.device) == "cpu"
+
+
+def _branches(
+    projected: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, mask: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """gate_out, gate_in and v, each (B, D, L)."""
+    mixed = short_convolution(projected, weight, bias).transpose(1, 2)
+    x0, x1, v = mixed.chunk(3, dim=1)
+    return x0, x1 if mask is None else x1 * mask[:, None].to(x1.dtype), v
+
+
+@torch.library.custom_op("hyenadna::mixer", mutates_args=())
+def _mixer(
+    projected: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    mask: torch.Tensor | None,
+    backend: str,
+) -> torch.Tensor:
+    if _fused(backend, projected, weight):
+        return cpu_backend.mixer_forward(projected, weight, bias, k, skip, mask)
+    x0, x1, v = _branches(projected, weight, bias, mask)
+    y = torch_backend.forward(v, k, skip, x1, x0)
+    return y.transpose(1, 2).to(projected.dtype).contiguous()
+
+
+@torch.library.custom_op("hyenadna::mixer_backward", mutates_args=())
+def _mixer_backward(
+    dy: torch.Tensor,
+    projected: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    mask: torch.Tensor | None,
+    backend: str,
+) -> Gradients:
+    if _fused(backend, projected, weight):
+        return cpu_backend.mixer_backward(dy, projected, weight, bias, k, skip, mask)
+    x0, x1, v = _branches(projected, weight, bias, mask)
+    dv, dk, dskip, dx1, dx0 = torch_backend.backward(dy.transpose(1, 2), v, k, skip, x1, x0)
+    assert dx0 is not None
+    assert dx1 is not None
+    if mask is not None:
+        dx1 = dx1 * mask[:, None].to(dx1.dtype)
+    dmixed = torch.cat([dx0, dx1, dv], dim=1).transpose(1, 2)
+    return *_short_convolution_backward(dmixed, projected, weight), dk, dskip
+
+
+def _short_convolution_backward(
+    dmixed: torch.Tensor, projected: torch.Tensor, weight: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Gradients of [`short_convolution`] (projected, weight, bias) from that of its output (B, L, C)."""
+    length, taps = projected.shape[1], weight.shape[1]
+    dprojected, dweight = torch.zeros_like(projected), torch.zeros_like(weight)
+    for tap in range(taps):
+        lag = taps - 1 - tap
+        late, early = dmixed[:, lag:], slice(0, max(0, length - lag))
+        dprojected[:, early] += late * weight[:, tap]
+        dweight[:, tap] = (late * projected[:, early]).sum(dim=(0, 1))
+    return dprojected, dweight, dmixed.sum(dim=(0, 1)).to(weight.dtype)
+
+
+@_mixer.register_fake
+def _(projected, weight, bias, k, skip, mask, backend):  # type: ignore[no-untyped-def]
+    return projected.new_empty(projected.shape[0], projected.shape[1], skip.shape[0])
+
+
+@_mixer_backward.register_fake
+def _(dy, projected, weight, bias, k, skip, mask, backend):  # type: ignore[no-untyped-def]
+    return tuple(torch.empty_like(tensor) for tensor in (projected, weight, bias, k, skip))
+
+
+def _save_inputs(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    *tensors, ctx.backend = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _gradients(ctx, dy):  # type: ignore[no-untyped-def]
+    return (*_mixer_backward(dy, *ctx.saved_tensors, ctx.backend), None, None)
+
+
+_mixer.register_autograd(_gradients, setup_context=_save_inputs)
