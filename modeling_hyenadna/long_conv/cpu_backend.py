@@ -144,7 +144,7 @@ def _strided(tensor: torch.Tensor | None) -> _Strided:
 
 
 def _run(
-    name: str, shape: tuple[int, int, int], transform_length: int, taps: int = 0, **tensors: torch.Tensor | None
+    name: str, shape: tuple[int, int, int], transform_length: int, taps: int, **tensors: torch.Tensor | None
 ) -> None:
     compiled = library()
     assert compiled is not None, "callers ask library() first"
@@ -168,7 +168,7 @@ def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
     assert compiled is not None, "callers ask library() first"
     lanes, points = compiled.hyena_lanes(BEST_BUILD), right_angle_length(length)
     spectrum = torch.empty(-(-k.shape[0] // lanes), points, 2, lanes)
-    _run("prepare", (1, k.shape[0], length), points, k=k.float(), spectrum=spectrum)
+    _run("prepare", (1, k.shape[0], length), points, 0, k=k.float(), spectrum=spectrum)
     return spectrum
 
 
@@ -187,6 +187,7 @@ def forward(
         "forward",
         (v.shape[0], v.shape[1], v.shape[2]),
         points,
+        0,
         v=v.float(),
         k=k.float(),
         skip=skip.float().contiguous(),
@@ -221,6 +222,7 @@ def backward(
         "backward",
         (v.shape[0], v.shape[1], v.shape[2]),
         right_angle_length(v.shape[-1]),
+        0,
         dy=dy.float(),
         **single,
         **gradients,
