@@ -4,6 +4,7 @@ import ast
 import configparser
 import importlib.metadata
 import json
+import os
 import re
 import subprocess
 import sys
@@ -163,6 +164,7 @@ def test_readme_python_runs_as_printed(tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", f"exec(compile({program!r}, {str(readme)!r}, 'exec'))"],
         cwd=tmp_path,
+        env={**os.environ, "HF_HOME": str(tmp_path / ".cache"), "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
     )
