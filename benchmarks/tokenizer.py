@@ -1,6 +1,6 @@
 """Time to ids: the tokenizer's byte-table path, its Rust path and a per-character Python tokenizer, in one run.
 
-    python benchmarks/tokenizer.py
+python benchmarks/tokenizer.py
 """
 
 import json
