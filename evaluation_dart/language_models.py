@@ -13,19 +13,25 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from evaluation_dart.likelihood import causal_log_likelihood, masked_log_likelihood
 
 # A tokenizer without a limit of its own reports one of this size or more.
 NO_LIMIT = 1_000_000_000
+# Parts of BERT and ESM that a language model's logits do not depend on: without them, a checkpoint is still whole.
+BESIDE_THE_HEAD = ("pooler.", "contact_head.")
 
 
 class Family(NamedTuple):
@@ -54,6 +60,10 @@ class LanguageModel:
         name: Hub id or folder; revision: commit, or digest of a local folder's files.
         kind: "causal" or "masked".
         max_tokens: longest input, or None where neither model nor tokenizer has a limit.
+        before, after: how many special tokens the tokenizer adds at either end of a sequence.
+
+    Raises:
+        ValueError: for a masked model without a mask token.
     """
 
     def __init__(
@@ -71,7 +81,12 @@ class LanguageModel:
             tokenizer.pad_token = tokenizer.eos_token
         if kind == "masked" and tokenizer.mask_token_id is None:
             raise ValueError(f"{name}: a masked language model whose tokenizer has no mask token cannot be scored")
-        self.takes_mask = "attention_mask" in inspect.signature(model.forward).parameters
+        # Caduceus has no mask to take; a tokenizer that makes none says that the model was trained without.
+        self.takes_mask = (
+            "attention_mask" in inspect.signature(model.forward).parameters
+            and "attention_mask" in tokenizer.model_input_names
+        )
+        self.before, self.after = added_tokens(tokenizer)
         limits = [getattr(model.config, key, None) for key in ("max_position_embeddings", "n_positions")]
         if tokenizer.model_max_length < NO_LIMIT:
             limits.append(tokenizer.model_max_length)
@@ -85,20 +100,22 @@ class LanguageModel:
     def device(self) -> torch.device:
         return self.model.device
 
+    @property
+    def device_name(self) -> str:
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
+
     def encode(self, sequences: Sequence[str]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Model inputs of a batch, and which tokens are of the sequences themselves: (B, T) bool.
 
         Raises:
             ValueError: if a sequence has more tokens than the model can read.
         """
-        encoded = self.tokenizer(list(sequences), padding=True, return_tensors="pt", return_special_tokens_mask=True)
-        own = encoded["special_tokens_mask"] == 0
-        mask = encoded.get("attention_mask")
-        if mask is not None:
-            own &= mask.bool()
-        elif self.tokenizer.pad_token_id is not None:
-            own &= encoded["input_ids"] != self.tokenizer.pad_token_id
-        tokens = encoded["input_ids"].shape[1]
+        encoded = self.tokenizer(list(sequences), padding=True, return_tensors="pt", return_attention_mask=True)
+        mask = encoded["attention_mask"]
+        # Not the tokenizer's special_tokens_mask: ESM's, of the Nucleotide Transformer, counts an [EOS] it never adds.
+        position = torch.arange(mask.shape[1])
+        own = (position >= self.before) & (position < mask.sum(dim=1, keepdim=True) - self.after)
+        tokens = mask.shape[1]
         if self.max_tokens is not None and tokens > self.max_tokens:
             longest = max(map(len, sequences))
             raise ValueError(
@@ -106,7 +123,7 @@ class LanguageModel:
                 f"score a shorter window (--window)"
             )
         inputs = {"input_ids": encoded["input_ids"].to(self.device)}
-        if self.takes_mask and mask is not None:
+        if self.takes_mask:
             inputs["attention_mask"] = mask.to(self.device)
         return inputs, own.to(self.device)
 
@@ -116,14 +133,25 @@ class LanguageModel:
         Special tokens are not scored, nor is the first token of a causal model without a start token
         (DART-Eval spec section 1.4). reduction "mean" divides by the number of scored tokens.
         `batch_size` rows go through the model at once.
+
+        Raises:
+            ValueError: as [`encode`], or if `batch_size` rows do not fit into the device's memory.
         """
         scores = []
         for start in range(0, len(sequences), batch_size):
             inputs, own = self.encode(sequences[start : start + batch_size])
-            if self.kind == "causal":
-                total, count = causal_log_likelihood(self.model, inputs, own)
-            else:
-                total, count = masked_log_likelihood(self.model, inputs, own, self.tokenizer.mask_token_id, batch_size)
+            try:
+                if self.kind == "causal":
+                    total, count = causal_log_likelihood(self.model, inputs, own)
+                else:
+                    mask_token = self.tokenizer.mask_token_id
+                    total, count = masked_log_likelihood(self.model, inputs, own, mask_token, batch_size)
+            except torch.OutOfMemoryError as error:
+                rows, tokens = batch_size, own.shape[1]
+                raise ValueError(
+                    f"{self.name}: {rows} rows of {tokens} tokens do not fit into memory on {self.device}: "
+                    "take fewer at once (--batch-size)"
+                ) from error
             scores.append((total / count.clamp(min=1) if reduction == "mean" else total).cpu().numpy())
         return np.concatenate(scores) if scores else np.empty(0)
 
@@ -135,6 +163,21 @@ class LanguageModel:
         """
         _, own = self.encode(sequences)
         return len(sequences) if self.kind == "causal" else int(own.sum())
+
+
+def added_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    """How many special tokens a tokenizer puts before and after a sequence.
+
+    Raises:
+        ValueError: if what it puts between them is not the tokens of the bare sequence.
+    """
+    sequence = "ACGTTGCAACGTTGCA"
+    bare = tokenizer(sequence, add_special_tokens=False)["input_ids"]
+    whole = tokenizer(sequence)["input_ids"]
+    for before in range(len(whole) - len(bare) + 1):
+        if whole[before : before + len(bare)] == bare:
+            return before, len(whole) - len(bare) - before
+    raise ValueError(f"{tokenizer.name_or_path}: special tokens other than before and after a sequence: {whole}")
 
 
 def load_language_model(
@@ -151,24 +194,63 @@ def load_language_model(
         trust_remote_code: execute the repository's own code. Never needed for models of this package.
 
     Raises:
-        ValueError: if the checkpoint has no language-model head, or its weights are incomplete.
+        ValueError: if the checkpoint has no language-model head, its files are damaged or its weights incomplete,
+            its own code cannot run here, or there is no such device or dtype.
         OSError: if there is no such model.
     """
     name = os.fspath(name)
-    remote: dict[str, Any] = {"trust_remote_code": trust_remote_code} if trust_remote_code else {}
-    config = AutoConfig.from_pretrained(name, revision=revision, **remote)
-    kind = head_of(config, name)
-    auto_class = AutoModelForCausalLM if kind == "causal" else AutoModelForMaskedLM
-    loaded: Any = auto_class.from_pretrained(
-        name, config=config, revision=revision, dtype=dtype or torch.float32, output_loading_info=True, **remote
-    )
+    folder = Path(name) if Path(name).is_dir() else None
+    if folder and revision:
+        raise ValueError(f"{name}: a folder has no revision {revision!r}; revisions are of models on the Hub")
+    device = usable_device(device)
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # instead of a report of weights that do not fit, the error below
+    try:
+        config = AutoConfig.from_pretrained(name, **options)
+        kind = head_of(config, name)
+        auto_class = auto_class_of(config, kind, name, trust_remote_code)
+        loaded: Any = auto_class.from_pretrained(
+            name,
+            config=config,
+            dtype=dtype or torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **options,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
+    except (ImportError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        raise ValueError(f"{name}: {error}") from error
+    finally:
+        logging.set_verbosity(verbosity)
     model, loading = loaded
-    if loading["missing_keys"]:
-        raise ValueError(f"{name}: the checkpoint lacks {', '.join(sorted(loading['missing_keys'])[:5])}")
-    tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, **remote)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    commit = folder_digest(Path(name)) if Path(name).is_dir() else getattr(config, "_commit_hash", None) or "unknown"
+    code = "; its repository has code of its own (--trust-remote-code)"
+    hint = code if remote_classes(config) and not trust_remote_code else ""
+    if missing := sorted(key for key in loading["missing_keys"] if not any(part in key for part in BESIDE_THE_HEAD)):
+        raise ValueError(f"{name}: the checkpoint lacks {', '.join(missing[:5])}{hint}")
+    if loading["mismatched_keys"]:
+        weight, found, expected = min(loading["mismatched_keys"], key=lambda mismatch: mismatch[0])
+        shapes = f"{tuple(found)} in the checkpoint, {tuple(expected)} by the config"
+        raise ValueError(f"{name}: weights of another shape than config.json says: {weight}, {shapes}{hint}")
+    commit = folder_digest(folder) if folder else getattr(config, "_commit_hash", None) or "unknown"
     return LanguageModel(model.to(device), tokenizer, kind, name, commit)
+
+
+def usable_device(device: str | torch.device | None) -> torch.device:
+    """The device of that name, or for None CUDA where there is one.
+
+    Raises:
+        ValueError: naming it, if it is not there.
+    """
+    try:
+        return torch.empty(0, device=device or ("cuda" if torch.cuda.is_available() else "cpu")).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
+
+
+def remote_classes(config: Any) -> dict[str, str]:
+    """Auto class -> "file.Class" of the code that comes with a model's repository."""
+    return getattr(config, "auto_map", None) or {}
 
 
 def head_of(config: Any, name: str) -> Literal["causal", "masked"]:
@@ -177,7 +259,7 @@ def head_of(config: Any, name: str) -> Literal["causal", "masked"]:
     Raises:
         ValueError: if it was saved with none.
     """
-    saved = [*(config.architectures or []), *getattr(config, "auto_map", {})]
+    saved = config.architectures or [*remote_classes(config)]
     if any("MaskedLM" in architecture for architecture in saved):
         return "masked"
     if any("CausalLM" in architecture or "LMHead" in architecture for architecture in saved):
@@ -188,11 +270,31 @@ def head_of(config: Any, name: str) -> Literal["causal", "masked"]:
     )
 
 
+def auto_class_of(config: Any, kind: Literal["causal", "masked"], name: str, trust_remote_code: bool) -> Any:
+    """The Auto class that gives the model with its head.
+
+    GENA-LM's repository declares its BertForMaskedLM, which is not transformers', as "AutoModel" only.
+
+    Raises:
+        ValueError: if the head is code that was not trusted.
+    """
+    auto_class = AutoModelForCausalLM if kind == "causal" else AutoModelForMaskedLM
+    remote = remote_classes(config)
+    if auto_class.__name__ in remote or "LM" not in remote.get("AutoModel", "").rpartition(".")[2]:
+        return auto_class
+    if not trust_remote_code:
+        raise ValueError(
+            f"{name}: the model is code of its repository ({remote['AutoModel']}), which runs only with "
+            "--trust-remote-code"
+        )
+    return AutoModel
+
+
 def folder_digest(folder: Path) -> str:
-    """12 hexadecimal digits of SHA-256 over a model folder's configuration, tokenizer and weights."""
+    """12 hexadecimal digits of SHA-256 over a model folder's configuration, tokenizer, weights and code."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".json", ".safetensors", ".bin", ".txt", ".model"):
+        if path.suffix in (".json", ".safetensors", ".bin", ".txt", ".model", ".py"):
             digest.update(path.name.encode())
             with open(path, "rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -15,7 +15,6 @@ class Recipe(NamedTuple):
     name: str
     reduction: str  # over tokens: "sum" or "mean"
     strand: str  # "forward", or "mean" of forward and reverse complement
-
     special_tokens: str = "not scored"
 
 

@@ -29,7 +29,8 @@ def paired_likelihood_metrics(
     """Task 1, zero-shot: does the model find an element likelier than its shuffled control? (DART-Eval spec section 2)
 
     `accuracy` is the share of pairs with score > control_score, ties being wrong; then the one-sided Wilcoxon
-    signed-rank test, and mean and quantiles of score - control_score.
+    signed-rank test, and mean and quantiles of score - control_score. `accuracy_by_block` is the accuracy again, with
+    an interval that allows for neighbouring elements being alike: the exact one takes all pairs for independent.
 
     Args:
         score, control_score: (n,); chrom, start: (n,), where each window lies.
@@ -65,9 +66,9 @@ def paired_likelihood_metrics(
     metrics["wilcoxon_statistic"] = _metric(statistic, None, None, n, wilcoxon, True)
 
     def summary(values: np.ndarray) -> np.ndarray:
-        return np.array([values.mean(), *np.quantile(values, list(QUANTILES.values()))])
+        return np.array([(values > 0).mean(), values.mean(), *np.quantile(values, list(QUANTILES.values()))])
 
-    names = ("mean_diff", *QUANTILES)
+    names = ("accuracy_by_block", "mean_diff", *QUANTILES)
     interval = block_bootstrap_interval(summary, difference, genome_blocks(chrom, start))
     for i, (name, value) in enumerate(zip(names, summary(difference), strict=True)):
         if interval is None:

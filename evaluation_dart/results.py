@@ -41,15 +41,37 @@ SCHEMA: dict[str, type | tuple[type, ...]] = {
     "date": str,
     "fingerprint": str,
 }
+NESTED = [
+    *(("dataset", key) for key in ("rows", "fingerprint")),
+    *(("predictions", key) for key in ("rows", "sha256")),
+    *(("model", key) for key in ("id", "revision")),
+]
+# The fields that say what is run; the others say what came of it.
+RUN = ("task", "split", "setting", "protocol", "recipe", "model", "dataset")
 METRIC_KEYS = frozenset(Metric.__annotations__)
+# Relative. Sums are taken in another order by another numpy; p-values differ by 1e-6 between versions of scipy.
+TOLERANCE, P_VALUE_TOLERANCE = 1e-9, 1e-5
 PREDICTION_COLUMNS = {"regulatory_elements": ("id", "chrom", "start", "score", "control_score")}
 
 
+def model_id(name: str) -> str:
+    """What a record calls a model: its id on the Hub, or "local/{folder}", wherever that folder lies."""
+    return f"local/{Path(name).resolve().name}" if Path(name).is_dir() else name
+
+
 def record_folder(output: str | os.PathLike[str], model: str, revision: str, task: str, setting: str) -> Path:
-    """Where a record lies. A local model, of whatever folder, is of the organisation "local"."""
-    path = Path(model)
-    name = f"local__{path.resolve().name}" if path.is_dir() else model.replace("/", "__")
-    return Path(output) / name / revision / task / setting
+    """Where the record of a model id lies."""
+    return Path(output) / model.replace("/", "__") / revision / task / setting
+
+
+def fingerprint(what: Mapping[str, Any]) -> str:
+    """Of what a run is, as far as the record tells: equal runs have equal fingerprints."""
+    return digest({key: what[key] for key in RUN})
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value's JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def package_versions() -> dict[str, str]:
@@ -71,8 +93,8 @@ def write_record(folder: Path, record: Mapping[str, Any], predictions: pa.Table)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
         parquet, results = Path(scratch) / PREDICTIONS, Path(scratch) / RESULTS
         pq.write_table(predictions, parquet)
-        digest = hashlib.sha256(parquet.read_bytes()).hexdigest()
-        whole = {**record, "predictions": {"rows": predictions.num_rows, "sha256": digest}}
+        sha256 = hashlib.sha256(parquet.read_bytes()).hexdigest()
+        whole = {**record, "predictions": {"rows": predictions.num_rows, "sha256": sha256}}
         check_schema(whole, folder)
         results.write_text(json.dumps(whole, indent=2) + "\n")
         os.replace(parquet, folder / PREDICTIONS)
@@ -115,20 +137,25 @@ def check_schema(record: Any, where: str | os.PathLike[str]) -> None:
     for name, metric in record["metrics"].items():
         if not isinstance(metric, dict) or metric.keys() != METRIC_KEYS:
             raise ValueError(f"{where}: metric {name!r} must have exactly {', '.join(sorted(METRIC_KEYS))}")
+    for field, key in NESTED:
+        if key not in record[field]:
+            raise ValueError(f"{where}: {field!r} has no {key!r}")
 
 
 def validate_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The record of a folder, if every metric follows from its predictions.
+    """The record of a folder, if every metric follows from its predictions, and its fingerprint from what was run.
 
     Raises:
         FileNotFoundError, ValueError: saying what is missing, or which value is not what the predictions give.
     """
     folder = Path(folder)
     record = read_record(folder)
+    if fingerprint(record) != record["fingerprint"]:
+        raise ValueError(f"{folder / RESULTS}: the fingerprint is not that of {', '.join(RUN)} as they stand there")
     path = folder / PREDICTIONS
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != record["predictions"].get("sha256"):
+    if hashlib.sha256(path.read_bytes()).hexdigest() != record["predictions"]["sha256"]:
         raise ValueError(f"{path}: not the file that the record was made from (its SHA-256 differs)")
     predictions = pq.read_table(path)
     for column in PREDICTION_COLUMNS[record["task"]]:
@@ -136,9 +163,9 @@ def validate_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
             raise ValueError(f"{path}: no column {column!r}")
         if predictions[column].null_count:
             raise ValueError(f"{path}: column {column!r} has {predictions[column].null_count} missing values")
-    if predictions.num_rows != record["predictions"].get("rows") or predictions.num_rows != record["dataset"]["rows"]:
+    if predictions.num_rows != record["predictions"]["rows"] or predictions.num_rows != record["dataset"]["rows"]:
         raise ValueError(
-            f"{path}: {predictions.num_rows} rows, but the record counts {record['predictions'].get('rows')} "
+            f"{path}: {predictions.num_rows} rows, but the record counts {record['predictions']['rows']} "
             f"of a dataset of {record['dataset']['rows']}"
         )
     ids, counts = np.unique(predictions["id"].to_numpy(), return_counts=True)
@@ -150,7 +177,7 @@ def validate_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{folder / RESULTS}: metrics {', '.join(difference)} are missing or unknown")
     for name, metric in expected.items():
         for key, value in metric.items():
-            if not _same(record["metrics"][name][key], value):
+            if not _same(record["metrics"][name][key], value, P_VALUE_TOLERANCE if name.endswith("_p") else TOLERANCE):
                 raise ValueError(
                     f"{folder / RESULTS}: {name} {key} is {record['metrics'][name][key]}, "
                     f"but the predictions give {value}"
@@ -158,7 +185,7 @@ def validate_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return record
 
 
-def _same(recorded: Any, expected: Any) -> bool:
+def _same(recorded: Any, expected: Any, tolerance: float) -> bool:
     if isinstance(expected, float) and isinstance(recorded, int | float) and not isinstance(recorded, bool):
-        return math.isclose(recorded, expected, rel_tol=1e-9, abs_tol=1e-12)
+        return math.isclose(recorded, expected, rel_tol=tolerance)
     return bool(recorded == expected and type(recorded) is type(expected))

@@ -4,8 +4,6 @@ Scores are kept in shards as they come, so that a run that was killed goes on wh
 processes.
 """
 
-import hashlib
-import json
 import os
 import shutil
 import time
@@ -17,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from accelerate import PartialState
+from accelerate.utils import gather_object
 from datasets import Dataset
 from tqdm.auto import tqdm
 
@@ -24,6 +23,8 @@ from evaluation_dart.likelihood import Recipe, score_sequences
 from evaluation_dart.results import (
     RESULTS,
     SCHEMA_VERSION,
+    digest,
+    fingerprint,
     package_versions,
     read_record,
     record_folder,
@@ -79,23 +80,23 @@ def evaluate_regulatory_elements(
         "protocol": protocol,
         "recipe": {**recipe._asdict(), "window": window or length},
         "model": model,
-        "dataset": {"rows": len(dataset), "fingerprint": _digest(inputs), "inputs": inputs},
+        "dataset": {"rows": len(dataset), "fingerprint": digest(inputs), "inputs": inputs},
     }
-    fingerprint = _digest(what)
+    identity = fingerprint(what)
     folder = record_folder(output, model["id"], model["revision"], what["task"], what["setting"])
     state = PartialState()
-    if _finished(folder, fingerprint, overwrite):
+    if _finished(folder, identity, overwrite):
         return folder
 
     usual = MASKED_SHARD_ROWS if getattr(scorer, "kind", None) == "masked" else SHARD_ROWS
     shard_rows = int(os.environ.get("DART_EVAL_SHARD_ROWS", usual))
-    shards = folder / f".shards-{fingerprint[:16]}-{shard_rows}"
+    shards = folder / f".shards-{identity[:16]}-{shard_rows}"
     if overwrite and state.is_main_process:
         shutil.rmtree(shards, ignore_errors=True)
     state.wait_for_everyone()
     started = time.perf_counter()
-    scored = score_in_shards(scorer, dataset, recipe, shards, shard_rows, window, **options)
-    state.wait_for_everyone()
+    # gather_object: waits for all, too
+    scored = sum(gather_object([score_in_shards(scorer, dataset, recipe, shards, shard_rows, window, **options)]))
     seconds = time.perf_counter() - started
     if state.is_main_process:
         predictions = pa.concat_tables(pq.read_table(path) for path in sorted(shards.glob("*.parquet")))
@@ -104,12 +105,12 @@ def evaluate_regulatory_elements(
             **what,
             "metrics": task_metrics(predictions, what["task"], protocol),
             "versions": package_versions(),
-            "device": str(getattr(scorer, "device", "cpu")),
+            "device": getattr(scorer, "device_name", "cpu"),
             "processes": state.num_processes,
             "seconds": round(seconds, 3),
-            "sequences_per_second": round(2 * scored * state.num_processes / seconds, 1),
+            "sequences_per_second": round(2 * scored / seconds, 1),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "fingerprint": fingerprint,
+            "fingerprint": identity,
         }
         write_record(folder, record, predictions)
         shutil.rmtree(shards)
@@ -133,11 +134,12 @@ def score_in_shards(
     state = PartialState()
     shards.mkdir(parents=True, exist_ok=True)
     starts = range(0, len(dataset), shard_rows)
-    mine = [start for index, start in enumerate(starts) if index % state.num_processes == state.process_index]
-    missing = [start for start in mine if not (shards / f"{start:010d}.parquet").exists()]
-    scored = 0
-    progress = tqdm(missing, unit=f" x {shard_rows} pairs", disable=not state.is_main_process, desc="scoring")
-    for start in progress:
+    missing = [start for start in starts if not (shards / f"{start:010d}.parquet").exists()]
+    state.wait_for_everyone()  # all have looked before one writes, so that all share out the same list
+    mine = missing[state.process_index :: state.num_processes]
+    pairs = [min(shard_rows, len(dataset) - start) for start in mine]
+    progress = tqdm(desc="scoring", unit=" pairs", total=sum(pairs), disable=not state.is_main_process)
+    for start, count in zip(mine, pairs, strict=True):
         rows = dataset[start : start + shard_rows]
         sequences = [*rows["sequence"], *rows["control"]]
         if window is not None:
@@ -148,11 +150,12 @@ def score_in_shards(
         unfinished = shards / f".{start:010d}.{state.process_index}"
         pq.write_table(table, unfinished)
         os.replace(unfinished, shards / f"{start:010d}.parquet")
-        scored += table.num_rows
-    return scored
+        progress.update(count)
+    progress.close()
+    return sum(pairs)
 
 
-def _finished(folder: Path, fingerprint: str, overwrite: bool) -> bool:
+def _finished(folder: Path, identity: str, overwrite: bool) -> bool:
     """Whether this very run is already recorded.
 
     Raises:
@@ -161,14 +164,10 @@ def _finished(folder: Path, fingerprint: str, overwrite: bool) -> bool:
     if overwrite or not (folder / RESULTS).exists():
         return False
     existing = read_record(folder)
-    if existing["fingerprint"] == fingerprint:
+    if existing["fingerprint"] == identity:
         return True
     raise ValueError(
         f"{folder / RESULTS} is the record of another run (protocol {existing['protocol']}, recipe "
         f"{existing['recipe'].get('name')}, split {existing['split']}, {existing['dataset']['rows']} rows): "
         "give another --output, or --overwrite"
     )
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -8,9 +8,12 @@ Several processes, on GPUs or on CPU (where `accelerate launch --cpu` would star
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -81,34 +84,42 @@ def run(
     if setting not in TASKS.get(task, ()):
         known = "; ".join(f"{name}: {', '.join(settings)}" for name, settings in TASKS.items())
         raise ValueError(f"--task {task} --setting {setting}: there are {known}")
+    from datetime import timedelta
+
     import torch
     from accelerate import PartialState
+    from transformers.utils import logging
 
     import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
     from evaluation_dart.language_models import load_language_model
     from evaluation_dart.likelihood import RECIPES
-    from evaluation_dart.results import read_record
+    from evaluation_dart.results import model_id, read_record
     from evaluation_dart.run import centred_crop, evaluate_regulatory_elements
 
     if recipe not in RECIPES:
         raise ValueError(f"--recipe {recipe}: there are {', '.join(RECIPES)}")
     # Without being told so, accelerate takes several processes on a machine without GPUs for one each.
-    state = PartialState(cpu=device == "cpu" or not torch.accelerator.is_available())
+    # They wait for each other at the end, for as long as the slowest takes.
+    on_cpu = device == "cpu" or not torch.accelerator.is_available()
+    state = PartialState(cpu=on_cpu, timeout=timedelta(days=7))
+    logging.disable_progress_bar()  # of every process, for a second's work
+    # The model first: what is wrong with it shows before a whole genome is read.
+    scorer = load_language_model(model, revision, device or state.device, dtype, trust_remote_code)
     with state.main_process_first():
         dataset = load_split(genome, elements, protocol, splits, split, cache_dir, num_proc)
     if limit is not None:
         dataset = dataset.select(range(min(limit, len(dataset))))
-    scorer = load_language_model(model, revision, device or state.device, dtype, trust_remote_code)
     example = [dataset[0]["sequence"] if window is None else centred_crop(dataset[0]["sequence"], window)]
     passes = scorer.forward_passes(example)  # refuses a window that the model cannot read
     if scorer.kind == "masked" and state.is_main_process:
-        typer.echo(f"masked model: about {2 * len(dataset) * passes:,} rows through the model", err=True)
+        rows = 2 * len(dataset) * passes * (2 if RECIPES[recipe].strand == "mean" else 1)
+        typer.echo(f"masked model: about {rows:,} rows through the model, one for each token", err=True)
     folder = evaluate_regulatory_elements(
         scorer,
         dataset,
         RECIPES[recipe],
         output,
-        model={"id": model, "revision": scorer.revision, "parameters": scorer.num_parameters, "dtype": dtype},
+        model={"id": model_id(model), "revision": scorer.revision, "parameters": scorer.num_parameters, "dtype": dtype},
         inputs=described_inputs(genome=genome, elements=elements, splits=splits),
         split=split,
         protocol=protocol.value,
@@ -136,7 +147,15 @@ def validate(
         typer.echo(f"{folder}: valid ({record['predictions']['rows']} predictions)")
 
 
-def load_split(genome, elements, protocol, splits, split, cache_dir=None, num_proc=None):  # type: ignore[no-untyped-def]
+def load_split(
+    genome: Path | str,
+    elements: Path | str,
+    protocol: str,
+    splits: Path | str,
+    split: str,
+    cache_dir: Path | None = None,
+    num_proc: int | None = None,
+) -> "Dataset":
     """One split of task 1 as a Dataset.
 
     Raises:
@@ -171,7 +190,7 @@ def described_inputs(**paths: Path | str) -> dict[str, str]:
     }
 
 
-def print_metrics(record: dict) -> None:
+def print_metrics(record: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -1,8 +1,10 @@
 """Scores against DART-Eval's own code (tests/fixtures/task1), and adapters of other shapes of model."""
 
 import csv
+import itertools
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +13,18 @@ import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import (
     BertConfig,
+    BertForMaskedLM,
     BertForSequenceClassification,
+    EsmConfig,
+    EsmForMaskedLM,
+    EsmTokenizer,
     MistralConfig,
     MistralForCausalLM,
     PreTrainedTokenizerFast,
 )
 
 import modeling_hyenadna  # noqa: F401
-from evaluation_dart.language_models import load_language_model
+from evaluation_dart.language_models import added_tokens, load_language_model
 from evaluation_dart.likelihood import (
     RECIPES,
     causal_log_likelihood,
@@ -35,6 +41,7 @@ MODELS = {
     "bert_bpe": TASK1 / "bert_bpe",
     "bert_char": TASK1 / "bert_char",
 }
+TINY = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
 def rows(path):
@@ -115,8 +122,7 @@ def kmer_tokenizer():
 
 def test_causal_kmer_model_and_padding(tmp_path):
     torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = MistralConfig(vocab_size=20, num_key_value_heads=2, max_position_embeddings=64, **sizes)
+    config = MistralConfig(vocab_size=20, num_key_value_heads=2, max_position_embeddings=64, **TINY)
     MistralForCausalLM(config).save_pretrained(tmp_path)
     kmer_tokenizer().save_pretrained(tmp_path)
     scorer = load_language_model(tmp_path)
@@ -143,15 +149,114 @@ def test_recipes():
     assert score_sequences(Content(), sequences, RECIPES["dart-eval-both-strands"]).tolist() == [6.0, 5.5]
 
 
+def test_special_tokens_of_the_nucleotide_transformer(tmp_path):
+    """[CLS] and 6-mers, the rest as single bases, no [EOS]: all but [CLS] is scored, the last base too."""
+    kmers = ["".join(kmer) for kmer in itertools.product("ACGT", repeat=6)]
+    vocabulary = ["<unk>", "<pad>", "<mask>", "<cls>", *kmers, *"ATCGN"]
+    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary))
+    tokenizer = EsmTokenizer(str(tmp_path / "vocab.txt"), eos_token=None, bos_token=None)
+    assert added_tokens(tokenizer) == (1, 0)
+    tokenizer.save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    config = EsmConfig(vocab_size=len(vocabulary), mask_token_id=2, pad_token_id=1, **TINY)
+    model = EsmForMaskedLM(config)
+    parts = {name: value for name, value in model.state_dict().items() if "contact_head" not in name}
+    model.save_pretrained(tmp_path, state_dict=parts)
+    scorer = load_language_model(tmp_path)
+    inputs, own = scorer.encode(["ACGTACGTAC", "ACGTAC"])
+    first, second = inputs["input_ids"].tolist()
+    assert first == [3, 4 + kmers.index("ACGTAC"), *(vocabulary.index(base, 4100) for base in "GTAC")]
+    assert second == first[:2] + [1] * 4
+    assert own.tolist() == [[False, *[True] * 5], [False, True, *[False] * 4]]
+    assert scorer.forward_passes(["ACGTACGTAC", "ACGTAC"]) == 6
+    together = scorer.log_likelihood(["ACGTACGTAC", "ACGTAC"])
+    assert together == pytest.approx([scorer.log_likelihood([s])[0] for s in ("ACGTACGTAC", "ACGTAC")], abs=1e-5)
+
+
+@pytest.mark.parametrize(("name", "added"), [("hyenadna_tiny1k", (0, 1)), ("bert_bpe", (1, 1)), ("bert_char", (0, 1))])
+def test_special_tokens_and_masks(name, added):
+    scorer = load_language_model(MODELS[name])
+    assert (scorer.before, scorer.after) == added
+    assert scorer.takes_mask == (name != "bert_char")
+    _, own = scorer.encode(["ACGTNACGTA"])
+    assert own.sum() == own.shape[1] - sum(added)
+
+
+def test_language_models_that_are_code_of_their_repository(tmp_path, monkeypatch):
+    """GENA-LM: the masked model is declared as AutoModel, and transformers' own BERT would load in its place."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "gena"
+    BertForMaskedLM(BertConfig(vocab_size=20, **TINY)).save_pretrained(folder)
+    kmer_tokenizer().save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"] = {"AutoModel": "modeling_gena.GenaForMaskedLM"}
+    (folder / "config.json").write_text(json.dumps(config))
+    code = folder / "modeling_gena.py"
+    code.write_text("from transformers import BertForMaskedLM\n\n\nclass GenaForMaskedLM(BertForMaskedLM):\n    pass\n")
+    with pytest.raises(ValueError, match=r"code of its repository \(modeling_gena.GenaForMaskedLM\).*--trust-remote"):
+        load_language_model(folder)
+    scorer = load_language_model(folder, trust_remote_code=True)
+    assert type(scorer.model).__name__ == "GenaForMaskedLM"
+    assert scorer.kind == "masked"
+    assert np.isfinite(scorer.log_likelihood(["ACGTAC"])).all()
+    changed = tmp_path / "changed"
+    shutil.copytree(folder, changed)
+    (changed / code.name).write_text(code.read_text() + "# another model\n")
+    assert load_language_model(changed, trust_remote_code=True).revision != scorer.revision
+    code.write_text("import a_package_that_is_not_here\n" + code.read_text())
+    with pytest.raises(ValueError, match="a_package_that_is_not_here"):
+        load_language_model(folder, trust_remote_code=True)
+
+
+def test_damaged_checkpoints_and_wrong_options_are_refused(tmp_path):
+    def copy(name):
+        return Path(shutil.copytree(MODELS["hyenadna_tiny1k"], tmp_path / name))
+
+    damaged = copy("damaged")
+    weights = (damaged / "model.safetensors").read_bytes()
+    (damaged / "model.safetensors").write_bytes(weights[:1000])
+    wrong = copy("wrong")
+    config = (wrong / "config.json").read_text()
+    (wrong / "config.json").write_text(config.replace('"n_layer": 2', '"n_layer": "two"'))
+    other = copy("other")
+    (other / "config.json").write_text(config.replace('"d_model": 128', '"d_model": 64'))
+    for arguments, message in [
+        ({"name": damaged}, "damaged: .*header"),
+        ({"name": wrong}, "wrong: .*n_layer"),
+        ({"name": other}, r"other: weights of another shape.* hyena.* in the checkpoint, \(.*64.*\) by the config"),
+        ({"name": MODELS["bert_bpe"], "device": "abacus"}, "device 'abacus' cannot be used"),
+        ({"name": MODELS["bert_bpe"], "dtype": "float31"}, "dtype"),
+        ({"name": MODELS["bert_bpe"], "revision": "v1"}, "bert_bpe: a folder has no revision 'v1'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            load_language_model(**arguments)
+
+
+def test_out_of_memory_says_what_to_do(monkeypatch):
+    scorer = load_language_model(MODELS["hyenadna_tiny1k"])
+
+    def exhausted(**inputs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(scorer, "model", exhausted)
+    monkeypatch.setattr(type(scorer), "device", torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"64 rows of 5 tokens do not fit into memory on cpu: .*--batch-size"):
+        scorer.log_likelihood(["ACGT"])
+
+
 def test_models_without_the_needed_head_are_refused(tmp_path):
-    config = BertConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    config = BertConfig(vocab_size=20, **TINY)
     BertForSequenceClassification(config).save_pretrained(tmp_path)
     kmer_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="saved as BertForSequenceClassification, not as"):
         load_language_model(tmp_path)
     config.architectures = ["BertForMaskedLM"]  # says it has a head, and has not
     config.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="the checkpoint lacks cls"):
+    with pytest.raises(ValueError, match=r"the checkpoint lacks cls\.[a-zA-Z., ]*bias$"):
+        load_language_model(tmp_path)
+    config.auto_map = {"AutoModelForMaskedLM": "bert_layers.BertForMaskedLM"}  # as DNABERT-2
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"the checkpoint lacks cls.*code of its own \(--trust-remote-code\)"):
         load_language_model(tmp_path)
     with pytest.raises(OSError, match="missing"):
         load_language_model(tmp_path / "missing")

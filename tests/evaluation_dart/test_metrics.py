@@ -61,6 +61,16 @@ def test_paired_metrics_by_hand():
     assert metrics["wilcoxon_p"]["value"] == stats.wilcoxon([2.0, 0.0, -1.0, 4.0], alternative="greater").pvalue
 
 
+def test_accuracy_by_block():
+    # One block of wins, one of losses: a replicate's accuracy is 0, 0.5 or 1, however many pairs a block has
+    score = np.repeat([1.0, -1.0], 50)
+    metrics = paired_likelihood_metrics(score, np.zeros(100), np.repeat(["a", "b"], 50), np.arange(100))
+    accuracy, by_block = metrics["accuracy"], metrics["accuracy_by_block"]
+    assert accuracy["value"] == by_block["value"] == 0.5
+    assert (accuracy["low"], accuracy["high"]) == exact_interval(50, 100)
+    assert (by_block["low"], by_block["high"]) == (0.0, 1.0)
+
+
 def test_paper_interval_is_narrower_and_says_so():
     rng = np.random.default_rng(0)
     score, control = rng.normal(size=(2, 200))
