@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
@@ -200,14 +201,19 @@ def load_language_model(
     """
     name = os.fspath(name)
     folder = Path(name) if Path(name).is_dir() else None
+    if folder is None and (name.startswith(("/", ".", "~")) or Path(name).exists()):
+        raise FileNotFoundError(f"{name}: no such folder")
     if folder and revision:
         raise ValueError(f"{name}: a folder has no revision {revision!r}; revisions are of models on the Hub")
     device = usable_device(device)
-    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    remote = {"trust_remote_code": trust_remote_code}
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # instead of a report of weights that do not fit, the error below
     try:
-        config = AutoConfig.from_pretrained(name, **options)
+        config = AutoConfig.from_pretrained(name, revision=revision, **remote)
+        commit = folder_digest(folder) if folder else commit_of(name, revision)
+        # Weights and tokenizer of the very commit that the record will name, even if a branch moves meanwhile
+        pinned = {"revision": None if folder else commit, **remote}
         kind = head_of(config, name)
         auto_class = auto_class_of(config, kind, name, trust_remote_code)
         loaded: Any = auto_class.from_pretrained(
@@ -216,11 +222,12 @@ def load_language_model(
             dtype=dtype or torch.float32,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
-            **options,
+            **pinned,
         )
-        tokenizer = AutoTokenizer.from_pretrained(name, **options)
-    except (ImportError, RuntimeError, SafetensorError, StrictDataclassError) as error:
-        raise ValueError(f"{name}: {error}") from error
+        tokenizer = AutoTokenizer.from_pretrained(name, **pinned)
+    except (ImportError, OSError, RuntimeError, ValueError, SafetensorError, StrictDataclassError) as error:
+        kind_of_error = OSError if isinstance(error, OSError) else ValueError
+        raise kind_of_error(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
     finally:
         logging.set_verbosity(verbosity)
     model, loading = loaded
@@ -232,7 +239,6 @@ def load_language_model(
         weight, found, expected = min(loading["mismatched_keys"], key=lambda mismatch: mismatch[0])
         shapes = f"{tuple(found)} in the checkpoint, {tuple(expected)} by the config"
         raise ValueError(f"{name}: weights of another shape than config.json says: {weight}, {shapes}{hint}")
-    commit = folder_digest(folder) if folder else getattr(config, "_commit_hash", None) or "unknown"
     return LanguageModel(model.to(device), tokenizer, kind, name, commit)
 
 
@@ -288,6 +294,12 @@ def auto_class_of(config: Any, kind: Literal["causal", "masked"], name: str, tru
             "--trust-remote-code"
         )
     return AutoModel
+
+
+def commit_of(name: str, revision: str | None) -> str:
+    """The commit that a branch, tag or part of a commit's name stands for; None is the main branch."""
+    # A file of the Hub lies in the cache as snapshots/{commit}/{file}.
+    return Path(hf_hub_download(name, "config.json", revision=revision)).parent.name
 
 
 def folder_digest(folder: Path) -> str:

@@ -28,9 +28,9 @@ def paired_likelihood_metrics(
 ) -> dict[str, Metric]:
     """Task 1, zero-shot: does the model find an element likelier than its shuffled control? (DART-Eval spec section 2)
 
-    `accuracy` is the share of pairs with score > control_score, ties being wrong; then the one-sided Wilcoxon
-    signed-rank test, and mean and quantiles of score - control_score. `accuracy_by_block` is the accuracy again, with
-    an interval that allows for neighbouring elements being alike: the exact one takes all pairs for independent.
+    `accuracy` is the share of pairs with score > control_score, ties being wrong. `accuracy_by_block` is the
+    same with an interval that allows for neighbouring elements being alike: the exact one takes all pairs for
+    independent. Then mean and quantiles of score - control_score, and the one-sided Wilcoxon signed-rank test.
 
     Args:
         score, control_score: (n,); chrom, start: (n,), where each window lies.
@@ -56,15 +56,6 @@ def paired_likelihood_metrics(
         method = "exact binomial (Clopper-Pearson)"
     metrics: dict[str, Metric] = {"accuracy": _metric(wins / n, low, high, n, method, True)}
 
-    if difference.any():
-        test = stats.wilcoxon(difference, alternative="greater")
-        statistic, p_value = float(test.statistic), float(test.pvalue)
-    else:  # all ties: the test is not defined, and there is no evidence at all
-        statistic, p_value = 0.0, 1.0
-    wilcoxon = "one-sided Wilcoxon signed-rank test of score > control_score"
-    metrics["wilcoxon_p"] = _metric(p_value, None, None, n, wilcoxon, False)
-    metrics["wilcoxon_statistic"] = _metric(statistic, None, None, n, wilcoxon, True)
-
     def summary(values: np.ndarray) -> np.ndarray:
         return np.array([(values > 0).mean(), values.mean(), *np.quantile(values, list(QUANTILES.values()))])
 
@@ -76,6 +67,15 @@ def paired_likelihood_metrics(
         else:
             method = "bootstrap of 1-Mb blocks, percentiles of 1000 replicates"
             metrics[name] = _metric(value, interval[0][i], interval[1][i], n, method, True)
+
+    if difference.any():
+        test = stats.wilcoxon(difference, alternative="greater")
+        statistic, p_value = float(test.statistic), float(test.pvalue)
+    else:  # all ties: the test is not defined, and there is no evidence at all
+        statistic, p_value = 0.0, 1.0
+    wilcoxon = "one-sided Wilcoxon signed-rank test of score > control_score"
+    metrics["wilcoxon_p"] = _metric(p_value, None, None, n, wilcoxon, False)
+    metrics["wilcoxon_statistic"] = _metric(statistic, None, None, n, wilcoxon, True)
     return metrics
 
 

@@ -142,6 +142,20 @@ def check_schema(record: Any, where: str | os.PathLike[str]) -> None:
             raise ValueError(f"{where}: {field!r} has no {key!r}")
 
 
+def predictions_of(folder: Path, record: Mapping[str, Any]) -> pa.Table:
+    """The predictions that a folder's record was made from.
+
+    Raises:
+        FileNotFoundError, ValueError: if they are not there, or not those.
+    """
+    path = folder / PREDICTIONS
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != record["predictions"]["sha256"]:
+        raise ValueError(f"{path}: not the file that the record was made from (its SHA-256 differs)")
+    return pq.read_table(path)
+
+
 def validate_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The record of a folder, if every metric follows from its predictions, and its fingerprint from what was run.
 
@@ -152,12 +166,7 @@ def validate_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
     record = read_record(folder)
     if fingerprint(record) != record["fingerprint"]:
         raise ValueError(f"{folder / RESULTS}: the fingerprint is not that of {', '.join(RUN)} as they stand there")
-    path = folder / PREDICTIONS
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != record["predictions"]["sha256"]:
-        raise ValueError(f"{path}: not the file that the record was made from (its SHA-256 differs)")
-    predictions = pq.read_table(path)
+    path, predictions = folder / PREDICTIONS, predictions_of(folder, record)
     for column in PREDICTION_COLUMNS[record["task"]]:
         if column not in predictions.column_names:
             raise ValueError(f"{path}: no column {column!r}")

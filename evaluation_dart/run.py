@@ -26,6 +26,7 @@ from evaluation_dart.results import (
     digest,
     fingerprint,
     package_versions,
+    predictions_of,
     read_record,
     record_folder,
     task_metrics,
@@ -69,6 +70,7 @@ def evaluate_regulatory_elements(
 
     Raises:
         ValueError: for a window that is longer than the sequences, or if another record is in the way.
+        FileNotFoundError: if the record of this run is there without its predictions.
     """
     length = len(dataset[0]["sequence"])
     if window is not None and not 1 <= window <= length:
@@ -159,12 +161,14 @@ def _finished(folder: Path, identity: str, overwrite: bool) -> bool:
     """Whether this very run is already recorded.
 
     Raises:
-        ValueError: if the folder holds the record of another run, which would be lost.
+        ValueError: if the folder holds the record of another run, which would be lost, or other predictions.
+        FileNotFoundError: if it holds no predictions.
     """
     if overwrite or not (folder / RESULTS).exists():
         return False
     existing = read_record(folder)
     if existing["fingerprint"] == identity:
+        predictions_of(folder, existing)
         return True
     raise ValueError(
         f"{folder / RESULTS} is the record of another run (protocol {existing['protocol']}, recipe "

@@ -208,6 +208,23 @@ def test_language_models_that_are_code_of_their_repository(tmp_path, monkeypatch
         load_language_model(folder, trust_remote_code=True)
 
 
+def test_models_of_the_hub_are_known_by_their_commit(tmp_path, monkeypatch):
+    """From a cache as the Hub's client leaves it; main stands for one commit, and another is there too."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    main, older = "0123456789abcdef" * 2 + "01234567", "fedcba9876543210" * 2 + "fedcba98"
+    repository = tmp_path / "models--someone--hyenadna"
+    shutil.copytree(MODELS["hyenadna_tiny1k"], repository / "snapshots" / main)
+    shutil.copytree(MODELS["hyenadna_tiny1k"], repository / "snapshots" / older)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(main)
+    assert load_language_model("someone/hyenadna").revision == main
+    assert load_language_model("someone/hyenadna", revision="main").revision == main
+    assert load_language_model("someone/hyenadna", revision=older).revision == older
+    with pytest.raises(OSError, match=r"someone/else: .*cached"):
+        load_language_model("someone/else")
+
+
 def test_damaged_checkpoints_and_wrong_options_are_refused(tmp_path):
     def copy(name):
         return Path(shutil.copytree(MODELS["hyenadna_tiny1k"], tmp_path / name))
@@ -258,5 +275,9 @@ def test_models_without_the_needed_head_are_refused(tmp_path):
     config.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"the checkpoint lacks cls.*code of its own \(--trust-remote-code\)"):
         load_language_model(tmp_path)
-    with pytest.raises(OSError, match="missing"):
-        load_language_model(tmp_path / "missing")
+    for name in ("missing", "config.json"):
+        with pytest.raises(FileNotFoundError, match=f"{name}: no such folder"):
+            load_language_model(tmp_path / name)
+    (tmp_path / "config.json").write_text('{"model_type": "unheard-of"}')
+    with pytest.raises(ValueError, match=f"^{tmp_path}: .*unheard-of"):
+        load_language_model(tmp_path)

@@ -18,12 +18,17 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from datasets_dart import load_dart
+from evaluation_dart.language_models import load_language_model
+from evaluation_dart.likelihood import reverse_complement
 from evaluation_dart.results import read_record, validate_record, write_record
+from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNATokenizer
 from trainer_scripts.dart_eval import main
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 GENOME, ELEMENTS = FIXTURES / "genome" / "genome.fa", FIXTURES / "task1" / "ccre.bed"
 MODEL = FIXTURES / "model" / "tiny1k_d128_l2_s1026"
+BERT = FIXTURES / "task1" / "bert_char"
 SMALL = FIXTURES / "model" / "small_d32_l2_s130"
 
 
@@ -154,7 +159,7 @@ def test_a_killed_run_goes_on(run_options, tmp_path, monkeypatch, one_thread):
     assert sorted(path.name for path in results.parent.iterdir()) == ["predictions.parquet", "results.json"]
 
 
-def test_a_finished_run_is_kept_and_another_does_not_replace_it(run_options, finished):
+def test_a_finished_run_is_kept_and_another_does_not_replace_it(run_options, finished, tmp_path):
     folder = finished[1]
     output = folder.parents[3]
     before = (folder / "results.json").read_bytes()
@@ -164,6 +169,15 @@ def test_a_finished_run_is_kept_and_another_does_not_replace_it(run_options, fin
     assert refused.returncode == 1
     assert "is the record of another run (protocol paper" in refused.stderr
     assert (folder / "results.json").read_bytes() == before
+    torn = tmp_path / "torn"
+    shutil.copytree(output, torn)
+    (predictions,) = torn.rglob("predictions.parquet")
+    predictions.unlink()
+    refused = dart_eval(*options[:-1], torn, "--protocol", "paper")
+    assert refused.returncode == 1
+    assert "predictions.parquet: no such file" in refused.stderr
+    assert dart_eval(*options[:-1], torn, "--protocol", "paper", "--overwrite").returncode == 0
+    assert pq.read_table(predictions).num_rows == 122
 
 
 def test_window_crops_the_centre_and_is_recorded(run_options, tmp_path):
@@ -178,11 +192,6 @@ def test_window_crops_the_centre_and_is_recorded(run_options, tmp_path):
     assert record["recipe"]["window"] == 128
     assert record["dataset"]["rows"] == 6
 
-    import torch
-
-    from datasets_dart import load_dart
-    from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNATokenizer
-
     genome, cache = run_options[2], run_options[6]
     row = load_dart("regulatory_elements", genome=genome, elements=ELEMENTS, cache_dir=cache, split="test")[0]
     ids = HyenaDNATokenizer()(row["sequence"][111:239], return_tensors="pt").input_ids
@@ -193,6 +202,32 @@ def test_window_crops_the_centre_and_is_recorded(run_options, tmp_path):
     assert predictions["score"][0].as_py() == pytest.approx(expected, abs=2e-3)
     too_long = dart_eval(*options, "--output", tmp_path / "long", "--window", "351")
     assert "--window 351 is not within the 350 bp" in too_long.stderr
+
+
+def test_masked_model_on_both_strands_of_blocks_of_ones_own(run_options, tmp_path):
+    splits = tmp_path / "splits.bed"
+    splits.write_text("chr6\t0\t1000000\ttest\nchr5\t0\t1000000\ttrain\n")
+    done = dart_eval(
+        *(*run_options, "--model", BERT, "--output", tmp_path, "--splits", splits, "--limit", "3"),
+        *("--window", "40", "--recipe", "dart-eval-both-strands"),
+    )
+    assert done.returncode == 0, done.stderr
+    # 2 sequences x 3 pairs x 40 bases x 2 strands
+    assert "masked model: about 480 rows through the model, one for each token" in done.stderr
+    (results,) = tmp_path.rglob("results.json")
+    record = read_record(results.parent)
+    assert record["recipe"]["name"] == "dart-eval-both-strands"
+    assert record["recipe"]["strand"] == "mean"
+    assert record["dataset"]["inputs"]["splits"].startswith("splits.bed sha256:")
+    predictions = pq.read_table(results.parent / "predictions.parquet")
+    assert set(predictions["chrom"].to_pylist()) == {"chr6"}
+
+    inputs = {"genome": run_options[2], "elements": ELEMENTS, "splits": splits, "cache_dir": run_options[6]}
+    row = load_dart("regulatory_elements", split="test", **inputs)[0]
+    crop = row["control"][155:195]
+    forward, reverse = load_language_model(BERT).log_likelihood([crop, reverse_complement(crop)])
+    assert predictions["control_score"][0].as_py() == pytest.approx((forward + reverse) / 2, abs=1e-4)
+    assert predictions["id"][0].as_py() == row["id"]
 
 
 @pytest.mark.parametrize(
