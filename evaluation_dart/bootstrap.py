@@ -6,6 +6,7 @@ import numpy as np
 from scipy import stats
 
 BLOCK = 1_000_000  # bp
+FEWEST_BLOCKS = 10  # a percentile bootstrap of fewer is far too narrow
 REPLICATES = 1000
 CONFIDENCE = 0.95
 
@@ -46,11 +47,11 @@ def block_bootstrap_interval(
         values: (n,); blocks: (n,) block numbers of [`genome_blocks`].
 
     Returns:
-        Lower and upper ends, or None for a single block, from which nothing can be resampled.
+        Lower and upper ends, or None for fewer than `FEWEST_BLOCKS` blocks.
     """
     order = np.argsort(blocks, kind="stable")
     rows = np.split(order, np.flatnonzero(np.diff(blocks[order])) + 1)
-    if len(rows) < 2:
+    if len(rows) < FEWEST_BLOCKS:
         return None
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(rows), size=(replicates, len(rows)))

@@ -5,7 +5,13 @@ from typing import TypedDict
 import numpy as np
 from scipy import stats
 
-from evaluation_dart.bootstrap import block_bootstrap_interval, exact_interval, genome_blocks, normal_interval
+from evaluation_dart.bootstrap import (
+    FEWEST_BLOCKS,
+    block_bootstrap_interval,
+    exact_interval,
+    genome_blocks,
+    normal_interval,
+)
 
 # Elements in ENCFF420VPZ.bed: the n of the published intervals, whichever split they are of.
 PUBLISHED_ELEMENTS = 2_348_854
@@ -63,7 +69,9 @@ def paired_likelihood_metrics(
     interval = block_bootstrap_interval(summary, difference, genome_blocks(chrom, start))
     for i, (name, value) in enumerate(zip(names, summary(difference), strict=True)):
         if interval is None:
-            metrics[name] = _metric(value, None, None, n, "no interval: all rows in one block of 1 Mb", True)
+            metrics[name] = _metric(
+                value, None, None, n, f"no interval: fewer than {FEWEST_BLOCKS} blocks of 1 Mb", True
+            )
         else:
             method = "bootstrap of 1-Mb blocks, percentiles of 1000 replicates"
             metrics[name] = _metric(value, interval[0][i], interval[1][i], n, method, True)

@@ -37,12 +37,13 @@ def test_genome_blocks():
 
 
 def test_block_bootstrap_resamples_whole_blocks():
-    # Two blocks of equal values: a replicate is the mean of two draws of 0 and 1
-    values, blocks = np.array([0.0] * 50 + [1.0] * 50), np.array([0] * 50 + [1] * 50)
+    # Ten blocks of equal values, half of them 0, half 1: a replicate is the mean of ten draws of 0 and 1, and the
+    # binomial distribution of ten has its 2.5 and 97.5 percent points at 2 and 8
+    values, blocks = np.tile(np.repeat([0.0, 1.0], 10), 5), np.repeat(np.arange(10), 10)
     interval = block_bootstrap_interval(lambda v: v.mean(), values, blocks)
     assert interval is not None
-    assert tuple(map(float, interval)) == (0.0, 1.0)
-    assert block_bootstrap_interval(lambda v: v.mean(), values, np.zeros(100, int)) is None
+    assert tuple(map(float, interval)) == pytest.approx((0.2, 0.8))
+    assert block_bootstrap_interval(lambda v: v.mean(), values[:90], blocks[:90]) is None  # nine blocks
     independent = block_bootstrap_interval(lambda v: v.mean(), values, np.arange(100))
     assert 0.38 < independent[0] < 0.45 < 0.55 < independent[1] < 0.62
 
@@ -62,13 +63,16 @@ def test_paired_metrics_by_hand():
 
 
 def test_accuracy_by_block():
-    # One block of wins, one of losses: a replicate's accuracy is 0, 0.5 or 1, however many pairs a block has
-    score = np.repeat([1.0, -1.0], 50)
-    metrics = paired_likelihood_metrics(score, np.zeros(100), np.repeat(["a", "b"], 50), np.arange(100))
+    # Five blocks of wins, five of losses: the interval is that of ten draws, however many pairs a block has
+    score, chrom = np.tile(np.repeat([1.0, -1.0], 50), 5), np.repeat([f"chr{i}" for i in range(10)], 50)
+    metrics = paired_likelihood_metrics(score, np.zeros(500), chrom, np.arange(500))
     accuracy, by_block = metrics["accuracy"], metrics["accuracy_by_block"]
     assert accuracy["value"] == by_block["value"] == 0.5
-    assert (accuracy["low"], accuracy["high"]) == exact_interval(50, 100)
-    assert (by_block["low"], by_block["high"]) == (0.0, 1.0)
+    assert (accuracy["low"], accuracy["high"]) == exact_interval(250, 500)
+    assert (by_block["low"], by_block["high"]) == pytest.approx((0.2, 0.8))
+    few = paired_likelihood_metrics(score[:100], np.zeros(100), chrom[:100], np.arange(100))["accuracy_by_block"]
+    assert few["low"] is None
+    assert "fewer than 10 blocks" in few["method"]
 
 
 def test_paper_interval_is_narrower_and_says_so():

@@ -421,10 +421,11 @@ def test_compiles_as_one_graph():
 
 
 @pytest.mark.parametrize("targets", [["in_proj", "out_proj", "fc1", "fc2"], r".*implicit_filter\.[0246]"])
-def test_lora_changes_the_logits_and_is_trained(targets, tmp_path):
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_lora_changes_the_logits_and_is_trained(targets, backend):
     peft = pytest.importorskip("peft")
     ids = random_ids(2, 40)
-    base = strong(HyenaDNAForCausalLM(tiny_config()))
+    base = strong(HyenaDNAForCausalLM(tiny_config(long_conv_backend=backend)))
     before = base(ids).logits.detach()
     model = peft.get_peft_model(base, peft.LoraConfig(r=4, target_modules=targets, init_lora_weights=False)).eval()
     changed = model(ids).logits
