@@ -21,7 +21,7 @@ import torch
 from .fft_plan import right_angle_length
 
 CSRC = Path(__file__).parent / "csrc"
-SOURCES = ("fft.h", "cpu_problem.h", "cpu_kernel.h", "cpu_build.cpp", "cpu_dispatch.cpp")
+SOURCES = ("fft.h", "scratch.h", "cpu_problem.h", "cpu_kernel.h", "cpu_build.cpp", "cpu_dispatch.cpp")
 COMMON_FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fno-math-errno", "-ffp-contract=fast")
 X86_BUILDS = {
     "portable": ("-DHYENA_LANES=4",),

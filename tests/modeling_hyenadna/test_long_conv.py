@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -175,6 +176,17 @@ def test_same_bits_for_any_number_of_threads():
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(*values)
+
+
+def test_calls_from_several_threads_do_not_meet():
+    """Scratch memory is kept from call to call, and ctypes lets other threads run meanwhile."""
+    cases = [
+        inputs(batch=2, channels=20, length=length, seed=length) for length in (64, 1026, 5003, 64, 1026, 5003)
+    ] * 4
+    expected = [long_conv(*case) for case in cases]
+    with ThreadPoolExecutor(4) as threads:
+        values = list(threads.map(lambda case: long_conv(*case), cases))
+    assert all(torch.equal(value, single) for value, single in zip(values, expected, strict=True))
 
 
 def mixer_inputs(batch, channels, length, taps, masked=False):

@@ -9,19 +9,16 @@
 #if defined(_OPENMP)
 #include <omp.h>
 #endif
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
-#include <cstring>
 #include <memory>
-#include <new>
 #include <vector>
 
 #include "cpu_problem.h"
 #include "fft.h"
+#include "scratch.h"
 
 namespace hyena {
 namespace HYENA_ARCH {
@@ -91,24 +88,6 @@ inline void inverse(const Transform& t, C* data) {
     stride *= *radix;
   }
 }
-
-// Scratch memory in huge pages where the system has them: columns are far apart.
-struct Scratch {
-  C* data;
-  explicit Scratch(int64_t points) {
-    const size_t page = size_t{1} << 21, bytes = points * sizeof(C);
-    const size_t rounded = (bytes + page - 1) / page * page;
-    data = static_cast<C*>(bytes < page ? std::aligned_alloc(64, (bytes + 63) / 64 * 64)
-                                        : std::aligned_alloc(page, rounded));
-    if (!data) throw std::bad_alloc();
-#if defined(MADV_HUGEPAGE)
-    if (bytes >= page) madvise(data, rounded, MADV_HUGEPAGE);
-#endif
-  }
-  ~Scratch() { std::free(data); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-};
 
 HYENA_INLINE Vector load(const float* p, int64_t channel_stride, int lanes) {
   if (channel_stride == 1 && lanes == W) return *reinterpret_cast<const LooseVector*>(p);
@@ -207,11 +186,11 @@ struct Workspace {
   int64_t count;
   Workspace(int threads, int64_t count, int64_t points, int64_t columns) : count(count + 1) {
     for (int thread = 0; thread < threads; thread++) {
-      for (int64_t i = 0; i < count; i++) buffers.push_back(std::make_unique<Scratch>(points));
-      buffers.push_back(std::make_unique<Scratch>(kColumns * columns));
+      for (int64_t i = 0; i < count; i++) buffers.push_back(std::make_unique<Scratch>(points * sizeof(C)));
+      buffers.push_back(std::make_unique<Scratch>(kColumns * columns * sizeof(C)));
     }
   }
-  C* get(int64_t i) const { return buffers[thread_number() * count + i]->data; }
+  C* get(int64_t i) const { return static_cast<C*>(buffers[thread_number() * count + i]->data()); }
   C* columns() const { return get(count - 1); }
 };
 
