@@ -231,6 +231,24 @@ def backward(
     return cast["v"], cast["k"], cast["skip"], cast["gate_in"], cast["gate_out"]  # type: ignore[return-value]
 
 
+def _mixer_inputs(
+    projected: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    mask: torch.Tensor | None,
+) -> dict[str, torch.Tensor | None]:
+    return {
+        "projected": projected.float().transpose(1, 2),
+        "short_weight": weight.float().contiguous(),
+        "short_bias": bias.float().contiguous(),
+        "k": k.float(),
+        "skip": skip.float().contiguous(),
+        "mask": None if mask is None else mask.float()[:, None],
+    }
+
+
 def mixer_forward(
     projected: torch.Tensor,
     weight: torch.Tensor,
@@ -247,12 +265,7 @@ def mixer_forward(
         (batch, channels, length),
         right_angle_length(length),
         weight.shape[1],
-        projected=projected.float().transpose(1, 2),
-        short_weight=weight.float().contiguous(),
-        short_bias=bias.float().contiguous(),
-        k=k.float(),
-        skip=skip.float().contiguous(),
-        mask=None if mask is None else mask.float()[:, None],
+        **_mixer_inputs(projected, weight, bias, k, skip, mask),
         y=y.transpose(1, 2),
     )
     return y.to(projected.dtype)
@@ -278,12 +291,7 @@ def mixer_backward(
         right_angle_length(length),
         weight.shape[1],
         dy=dy.float().transpose(1, 2),
-        projected=projected.float().transpose(1, 2),
-        short_weight=weight.float().contiguous(),
-        short_bias=bias.float().contiguous(),
-        k=k.float(),
-        skip=skip.float().contiguous(),
-        mask=None if mask is None else mask.float()[:, None],
+        **_mixer_inputs(projected, weight, bias, k, skip, mask),
         dmixed=torch.empty(projected.shape).transpose(1, 2),
         dprojected=dprojected.transpose(1, 2),
         dshort_weight=dweight,
