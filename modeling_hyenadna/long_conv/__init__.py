@@ -3,31 +3,13 @@
 Needs torch alone.
 """
 
-from dataclasses import dataclass
-
 import torch
 
-from . import cpu_backend, torch_backend
+from . import torch_backend
 from .mixer import hyena_mixer, short_convolution
-from .operator import BACKENDS, chosen_backend, gated_convolution, resolved
+from .operator import BACKENDS, gated_convolution, resolved
+from .prepared import PreparedKernel, prepare_kernel
 from .reference import long_conv_reference
-
-
-@dataclass(frozen=True)
-class PreparedKernel:
-    """A kernel transformed once, for inputs of up to `length` positions; made by [`prepare_kernel`].
-
-    Attributes:
-        kernel: (D, L') the kernel itself, detached.
-        spectrum: its transform, in the order of the backend that made it.
-        length: the longest input it serves.
-        backend: "torch" or "cpu".
-    """
-
-    kernel: torch.Tensor
-    spectrum: torch.Tensor
-    length: int
-    backend: str
 
 
 def long_conv(
@@ -62,8 +44,7 @@ def long_conv(
     backend = resolved(backend)
     _check_shapes(v, k, skip, gate_in, gate_out)
     if isinstance(k, PreparedKernel):
-        if backend not in ("auto", k.backend):
-            raise ValueError(f"k was prepared for the {k.backend} backend of the long convolution, not for {backend}")
+        k.must_serve(backend)
         if v.dtype == torch.float64:
             return torch_backend.long_conv_torch(v, k.kernel, skip, gate_in, gate_out)
         return gated_convolution(v, k.kernel, skip, gate_in, gate_out, k.spectrum, k.backend)
@@ -72,18 +53,6 @@ def long_conv(
     if torch.float64 in (v.dtype, k.dtype):
         return torch_backend.long_conv_torch(v, k, skip, gate_in, gate_out)
     return gated_convolution(v, k, skip, gate_in, gate_out, None, backend)
-
-
-def prepare_kernel(k: torch.Tensor, length: int, backend: str = "auto") -> PreparedKernel:
-    """Transform `k` (D, L') once for inputs of up to `length` <= L' positions; accepted as `k`, without gradient."""
-    if k.ndim != 2 or not 1 <= length <= k.shape[1]:
-        raise ValueError(f"cannot prepare a kernel of shape {tuple(k.shape)} for inputs of length {length}")
-    chosen = chosen_backend(resolved(backend), k.device)
-    if chosen == "reference":
-        raise ValueError("the reference backend takes the kernel itself, not a prepared one")
-    kernel = k.detach()
-    module = cpu_backend if chosen == "cpu" else torch_backend
-    return PreparedKernel(kernel, module.transform_kernel(kernel, length), length, chosen)
 
 
 def _check_shapes(

@@ -256,17 +256,19 @@ def mixer_forward(
     k: torch.Tensor,
     skip: torch.Tensor,
     mask: torch.Tensor | None,
+    spectrum: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The whole mixer between its projections; shapes of [`hyena_mixer`]."""
+    """The whole mixer between its projections; shapes of [`hyena_mixer`], `spectrum` as of [`forward`]."""
     batch, length, channels = projected.shape[0], projected.shape[1], skip.shape[0]
     y = projected.new_empty(batch, length, channels, dtype=torch.float32)
     _run(
         "forward",
         (batch, channels, length),
-        right_angle_length(length),
+        right_angle_length(length) if spectrum is None else spectrum.shape[1],
         weight.shape[1],
         **_mixer_inputs(projected, weight, bias, k, skip, mask),
         y=y.transpose(1, 2),
+        spectrum=spectrum,
     )
     return y.to(projected.dtype)
 

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from . import cpu_backend, torch_backend
-from .operator import chosen_backend, resolved
+from .operator import MODULES, chosen_backend, resolved
+from .prepared import PreparedKernel
 from .reference import long_conv_reference
 
 Gradients = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
@@ -37,7 +38,7 @@ def hyena_mixer(
     projected: torch.Tensor,
     weight: torch.Tensor,
     bias: torch.Tensor,
-    k: torch.Tensor,
+    k: torch.Tensor | PreparedKernel,
     skip: torch.Tensor,
     mask: torch.Tensor | None = None,
     backend: str = "auto",
@@ -49,19 +50,28 @@ def hyena_mixer(
     Args:
         projected: (B, L, 3 D), in this order x0, x1 and v.
         weight: (3 D, taps) and bias: (3 D,) of the short convolution.
-        k: (D, L') with L' >= L; skip: (D,).
+        k: (D, L') with L' >= L, or a prepared kernel, without gradient then; skip: (D,).
         mask: (B, L), 0 where there is padding; `projected` must be 0 there.
         backend: as of [`long_conv`].
 
     Returns:
         (B, L, D).
+
+    Raises:
+        ValueError: for an unknown backend, or a kernel shorter than the input.
     """
-    backend = resolved(backend)
+    backend, spectrum = resolved(backend), None
+    taps = k.length if isinstance(k, PreparedKernel) else k.shape[1]
+    if taps < projected.shape[1]:
+        raise ValueError(f"k covers {taps} taps, but projected has length {projected.shape[1]}")
+    if isinstance(k, PreparedKernel):
+        k.must_serve(backend)
+        k, spectrum, backend = k.kernel, k.spectrum, k.backend
     if backend == "reference" or torch.float64 in (projected.dtype, k.dtype):
         x0, x1, v = _branches(projected, weight, bias, mask)
         convolve = long_conv_reference if backend == "reference" else torch_backend.long_conv_torch
         return convolve(v, k, skip, x1, x0).transpose(1, 2)
-    return _mixer(projected, weight, bias, k, skip, mask, backend)
+    return _mixer(projected, weight, bias, k, skip, mask, spectrum, backend)
 
 
 def _fused(backend: str, projected: torch.Tensor, weight: torch.Tensor) -> bool:
@@ -85,12 +95,13 @@ def _mixer(
     k: torch.Tensor,
     skip: torch.Tensor,
     mask: torch.Tensor | None,
+    spectrum: torch.Tensor | None,
     backend: str,
 ) -> torch.Tensor:
     if _fused(backend, projected, weight):
-        return cpu_backend.mixer_forward(projected, weight, bias, k, skip, mask)
+        return cpu_backend.mixer_forward(projected, weight, bias, k, skip, mask, spectrum)
     x0, x1, v = _branches(projected, weight, bias, mask)
-    y = torch_backend.forward(v, k, skip, x1, x0)
+    y = MODULES[chosen_backend(backend, v.device)].forward(v, k, skip, x1, x0, spectrum)
     return y.transpose(1, 2).to(projected.dtype).contiguous()
 
 
@@ -108,7 +119,8 @@ def _mixer_backward(
     if _fused(backend, projected, weight):
         return cpu_backend.mixer_backward(dy, projected, weight, bias, k, skip, mask)
     x0, x1, v = _branches(projected, weight, bias, mask)
-    dv, dk, dskip, dx1, dx0 = torch_backend.backward(dy.transpose(1, 2), v, k, skip, x1, x0)
+    module = MODULES[chosen_backend(backend, v.device)]
+    dv, dk, dskip, dx1, dx0 = module.backward(dy.transpose(1, 2), v, k, skip, x1, x0)
     assert dx0 is not None
     assert dx1 is not None
     if mask is not None:
@@ -132,7 +144,7 @@ def _short_convolution_backward(
 
 
 @_mixer.register_fake
-def _(projected, weight, bias, k, skip, mask, backend):  # type: ignore[no-untyped-def]
+def _(projected, weight, bias, k, skip, mask, spectrum, backend):  # type: ignore[no-untyped-def]
     return projected.new_empty(projected.shape[0], projected.shape[1], skip.shape[0])
 
 
@@ -142,12 +154,12 @@ def _(dy, projected, weight, bias, k, skip, mask, backend):  # type: ignore[no-u
 
 
 def _save_inputs(ctx, inputs, output):  # type: ignore[no-untyped-def]
-    *tensors, ctx.backend = inputs
+    *tensors, _, ctx.backend = inputs
     ctx.save_for_backward(*tensors)
 
 
 def _gradients(ctx, dy):  # type: ignore[no-untyped-def]
-    return (*_mixer_backward(dy, *ctx.saved_tensors, ctx.backend), None, None)
+    return (*_mixer_backward(dy, *ctx.saved_tensors, ctx.backend), None, None, None)
 
 
 _mixer.register_autograd(_gradients, setup_context=_save_inputs)

@@ -5,12 +5,14 @@ good wherever it is taken.
 """
 
 import os
+from types import ModuleType
 
 import torch
 
 from . import cpu_backend, torch_backend
 
 BACKENDS = ("auto", "reference", "torch", "cpu")
+MODULES: dict[str, ModuleType] = {"cpu": cpu_backend, "torch": torch_backend}
 Gradients = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -45,9 +47,7 @@ def gated_convolution(
     spectrum: torch.Tensor | None,
     backend: str,
 ) -> torch.Tensor:
-    if chosen_backend(backend, v.device) == "cpu":
-        return cpu_backend.forward(v, k, skip, gate_in, gate_out, spectrum)
-    return torch_backend.forward(v, k, skip, gate_in, gate_out, spectrum)
+    return MODULES[chosen_backend(backend, v.device)].forward(v, k, skip, gate_in, gate_out, spectrum)
 
 
 @torch.library.custom_op("hyenadna::long_conv_backward", mutates_args=())
@@ -60,7 +60,7 @@ def gated_convolution_backward(
     gate_out: torch.Tensor | None,
     backend: str,
 ) -> Gradients:
-    module = cpu_backend if chosen_backend(backend, v.device) == "cpu" else torch_backend
+    module = MODULES[chosen_backend(backend, v.device)]
     dv, dk, dskip, dgate_in, dgate_out = module.backward(dy, v, k, skip, gate_in, gate_out)
     none = v.new_empty(0)  # an operator returns tensors only
     return dv, dk, dskip, none if dgate_in is None else dgate_in, none.clone() if dgate_out is None else dgate_out

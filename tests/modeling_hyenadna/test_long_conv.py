@@ -237,9 +237,20 @@ def test_mixer_in_other_precisions():
     torch.testing.assert_close(half.float(), reference, rtol=0.05, atol=0.3)
 
 
+@pytest.mark.parametrize("backend", ["torch", "cpu"])
+def test_mixer_with_a_prepared_kernel(backend):
+    tensors, mask = mixer_inputs(2, 5, 40, 3, masked=True)
+    *tensors, k, skip = tensors
+    prepared = prepare_kernel(k, 40, backend=backend)
+    expected = hyena_mixer(*tensors, k, skip, mask, backend=backend)
+    torch.testing.assert_close(hyena_mixer(*tensors, prepared, skip, mask), expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="k covers 30 taps, but projected has length 40"):
+        hyena_mixer(*tensors, prepare_kernel(k, 30), skip)
+
+
 def test_operator_keeps_torchs_contract():
     mixer, mask = mixer_inputs(2, 3, 9, 3, masked=True)
-    torch.library.opcheck(_mixer, (*(t.requires_grad_() for t in mixer), mask, "auto"))
+    torch.library.opcheck(_mixer, (*(t.requires_grad_() for t in mixer), mask, None, "auto"))
     tensors = [t.requires_grad_() for t in inputs(length=17)]
     torch.library.opcheck(gated_convolution, (*tensors, None, "auto"))
     torch.library.opcheck(gated_convolution, (*tensors[:3], None, None, None, "torch"))

@@ -1,0 +1,46 @@
+"""Kernels transformed once and used for many inputs."""
+
+from dataclasses import dataclass
+
+import torch
+
+from .operator import MODULES, chosen_backend, resolved
+
+
+@dataclass(frozen=True)
+class PreparedKernel:
+    """A kernel transformed once, for inputs of up to `length` positions; made by [`prepare_kernel`].
+
+    Attributes:
+        kernel: (D, L') the kernel itself, detached.
+        spectrum: its transform, in the order of the backend that made it.
+        length: the longest input it serves.
+        backend: the backend that made it.
+    """
+
+    kernel: torch.Tensor
+    spectrum: torch.Tensor
+    length: int
+    backend: str
+
+    @property
+    def nbytes(self) -> int:
+        return self.kernel.nbytes + self.spectrum.nbytes
+
+    def must_serve(self, backend: str) -> None:
+        """ValueError unless `backend`, the one asked for, is "auto" or the one that made this."""
+        if backend not in ("auto", self.backend):
+            raise ValueError(
+                f"k was prepared for the {self.backend} backend of the long convolution, not for {backend}"
+            )
+
+
+def prepare_kernel(k: torch.Tensor, length: int, backend: str = "auto") -> PreparedKernel:
+    """Transform `k` (D, L') once for inputs of up to `length` <= L' positions; accepted as `k`, without gradient."""
+    if k.ndim != 2 or not 1 <= length <= k.shape[1]:
+        raise ValueError(f"cannot prepare a kernel of shape {tuple(k.shape)} for inputs of length {length}")
+    chosen = chosen_backend(resolved(backend), k.device)
+    if chosen == "reference":
+        raise ValueError("the reference backend takes the kernel itself, not a prepared one")
+    kernel = k.detach()
+    return PreparedKernel(kernel, MODULES[chosen].transform_kernel(kernel, length), length, chosen)
