@@ -66,7 +66,8 @@ def hyena_mixer(
         raise ValueError(f"k covers {taps} taps, but projected has length {projected.shape[1]}")
     if isinstance(k, PreparedKernel):
         k.must_serve(backend)
-        k, spectrum, backend = k.kernel, k.spectrum, k.backend
+        spectrum, backend = k.spectrum, k.backend
+        k = k.kernel
     if backend == "reference" or torch.float64 in (projected.dtype, k.dtype):
         x0, x1, v = _branches(projected, weight, bias, mask)
         convolve = long_conv_reference if backend == "reference" else torch_backend.long_conv_torch
