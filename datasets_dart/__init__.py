@@ -1,6 +1,7 @@
 """DART-Eval's tasks as datasets, built from a genome and the user's own files."""
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, Split, config
@@ -11,7 +12,8 @@ from datasets_dart.regulatory_elements import RegulatoryElements
 __all__ = ["load_dart"]
 
 BUILDERS = {"regulatory_elements": RegulatoryElements}
-INPUTS = {"regulatory_elements": ("genome", "elements")}
+INPUTS = {"regulatory_elements": [("genome", "elements")]}  # the sets of inputs, one of which must be given
+OPTIONS = {"regulatory_elements": ("window",)}
 LATER = ("motif_footprinting", "cell_type_elements", "chromatin_activity", "variant_effects")
 
 
@@ -46,14 +48,16 @@ def load_dart(
     if task not in BUILDERS:
         known = ", ".join(BUILDERS)
         raise ValueError(f"task {task!r} {'comes with a later version' if task in LATER else 'is unknown'}: {known}")
-    if missing := [name for name in INPUTS[task] if inputs.get(name) is None]:
-        raise ValueError(f"task {task!r} needs {' and '.join(f'{name}=' for name in missing)}")
-    if unknown := inputs.keys() - {*INPUTS[task], "window"}:
+    given = {name: _plain(value) for name, value in inputs.items() if value is not None}
+    if not any(given.keys() >= set(names) for names in INPUTS[task]):
+        missing = [[f"{name}=" for name in names if name not in given] for names in INPUTS[task]]
+        needed = ", or ".join(" and ".join(names) for names in missing)
+        raise ValueError(f"task {task!r} needs {needed}")
+    if unknown := inputs.keys() - {*OPTIONS[task], *(name for names in INPUTS[task] for name in names)}:
         raise ValueError(f"task {task!r} has no input {', '.join(sorted(unknown))}")
-    paths = {name: os.fspath(inputs.pop(name)) for name in INPUTS[task]}
     cache_dir = os.fspath(cache_dir or config.HF_DATASETS_CACHE)
     builder = BUILDERS[task](
-        cache_dir=cache_dir, protocol=protocol, splits=os.fspath(splits), index_dir=cache_dir, **paths, **inputs
+        cache_dir=cache_dir, protocol=protocol, splits=os.fspath(splits), index_dir=cache_dir, **given
     )
     if streaming:
         return builder.as_streaming_dataset(split=split)
@@ -64,3 +68,14 @@ def load_dart(
             raise error.__cause__ from None
         raise
     return builder.as_dataset(split=split)
+
+
+def _plain(value: Any) -> Any:
+    """`value` with every path in it as text: what a builder's options are compared and hashed by."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(item) for item in value]
+    return value
