@@ -15,6 +15,7 @@ from datasets.builder import Key
 from datasets_dart.files import input_file, numbered_lines, sha256
 from datasets_dart.genome import Genome, open_genome
 from datasets_dart.intervals import CHUNK_ROWS, START, Intervals, Position, centred_start, read_intervals
+from datasets_dart.sequences import LETTERS, A, N, arrow_strings, window_codes
 from datasets_dart.shuffling import dinucleotide_shuffle, item_seed, shuffle_known
 from datasets_dart.splits import SPLITS, Blocks, assign_splits, read_splits
 
@@ -25,11 +26,7 @@ PROCESSED_HEADER = (  # of the table that the original makes of the element file
 )
 TABLE_BYTES = 1 << 24  # of sequence in one Arrow table
 
-A, T, N = 0, 3, 4
-_CODES = np.full(256, N, dtype=np.uint8)
-_CODES[list(b"ACGT")] = range(4)
 _COMPLEMENT = np.array([3, 2, 1, 0, N], dtype=np.uint8)
-_LETTERS = {"fixed": np.frombuffer(b"ACGTN", dtype=np.uint8), "paper": np.frombuffer(b"ACGTA", dtype=np.uint8)}
 
 
 class Elements(NamedTuple):
@@ -57,11 +54,7 @@ def pairs(elements: Elements, genome: Genome, protocol: str, window: int = WINDO
     bases between N are shuffled, each in place. protocol="paper": N is written as A, on either strand; within the
     element it has become an A before the control is shuffled and complemented.
     """
-    sequences = np.empty((len(elements.id), window), dtype=np.uint8)
-    for chrom in dict.fromkeys(elements.chrom.tolist()):
-        rows = np.flatnonzero(elements.chrom == chrom)
-        sequences[rows] = genome.windows(chrom, elements.window_start[rows], window)
-    sequences = _CODES[sequences]
+    sequences = window_codes(genome, elements.chrom, elements.window_start, window)
     controls = sequences.copy()
     for row, (_, chrom, start, end, window_start, _) in enumerate(zip(*elements, strict=True)):
         rng = np.random.default_rng(item_seed(chrom, int(start), int(end)))
@@ -74,7 +67,7 @@ def pairs(elements: Elements, genome: Genome, protocol: str, window: int = WINDO
     reverse = elements.reverse_complement
     for strands in (sequences, controls):
         strands[reverse] = _COMPLEMENT[strands[reverse, ::-1]]
-    letters = _LETTERS[protocol]
+    letters = LETTERS[protocol]
     return letters[sequences], letters[controls]
 
 
@@ -248,13 +241,7 @@ class RegulatoryElements(datasets.ArrowBasedBuilder):
                 "element_start": elements.start,
                 "element_end": elements.end,
                 "reverse_complement": elements.reverse_complement,
-                "sequence": _strings(sequences),
-                "control": _strings(controls),
+                "sequence": arrow_strings(sequences),
+                "control": arrow_strings(controls),
             }
             yield Key(shard, 0), pa.table(columns, schema=self.info.features.arrow_schema)
-
-
-def _strings(letters: np.ndarray) -> pa.Array:
-    """(n, length) ASCII codes as n Arrow strings, without a Python object for each."""
-    offsets = np.arange(len(letters) + 1, dtype=np.int32) * letters.shape[1]
-    return pa.StringArray.from_buffers(len(letters), pa.py_buffer(offsets), pa.py_buffer(letters.tobytes()))
