@@ -1,51 +1,63 @@
 """What HyenaDNA carries from token to token while it generates."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from transformers.cache_utils import CacheLayerMixin
 
+from .long_conv.online import OnlineConvolution
+
 
 class HyenaDNACacheLayer(CacheLayerMixin):
     """State of one block: all that the two causal convolutions still need of the past.
 
-    `DynamicCache(config=...)` builds one for each "hyena" entry of `HyenaDNAConfig.layer_types`. The tensors keep the
-    names the base class moves, selects and reorders along the batch:
+    `DynamicCache(config=...)` builds one for each "hyena" entry of `HyenaDNAConfig.layer_types`.
 
     Attributes:
-        keys: (B, T, D) float32, gated inputs of the long convolution (x1 * v) for all T positions so far.
-        values: (B, short_filter_order - 1, 3 D), the last inputs of the short convolution.
+        values: (B, short_filter_order - 1, 3 D), the last inputs of the short convolution; and all others since
+            `activate_past_recording`, so that tokens can be taken back by `crop`.
+        convolution: the long convolution, which keeps its gated inputs (x1 * v), (B, T, D), of all T positions so far.
     """
 
     _layer_type = "hyena"
     supports_early_init = False
-    keys: torch.Tensor
+    is_croppable = True
     values: torch.Tensor
+    convolution: OnlineConvolution
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.record_past = False
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        self.dtype, self.device = value_states.dtype, value_states.device
-        self.keys, self.values = key_states[:, :0], value_states
-        self.is_initialized = True
+        raise NotImplementedError("the state of a HyenaDNA block begins with `start`")
 
-    def update_short(self, projected: torch.Tensor, taps: int) -> torch.Tensor:
-        """Store the last inputs of the short convolution; returns those before `projected` (B, L, 3 D)."""
-        batch_size, length, channels = projected.shape
+    def start(self, projected: torch.Tensor, taps: int, backend: str) -> None:
+        """Begin empty, for `projected` (B, any, 3 D) to come; does nothing when it has begun."""
         if not self.is_initialized:
-            gated = projected.new_empty(batch_size, 0, channels // 3, dtype=torch.float32)
-            self.lazy_initialization(gated, projected.new_zeros(batch_size, taps - 1, channels))
-        context = self.values
-        self.values = torch.cat([context, projected], dim=1)[:, length:]
+            batch_size, _, channels = projected.shape
+            self.device, self.dtype, self.context_length = projected.device, projected.dtype, taps - 1
+            self.values = projected.new_zeros(batch_size, self.context_length, channels)
+            compute = torch.promote_types(projected.dtype, torch.float32)
+            self.convolution = OnlineConvolution(batch_size, channels // 3, projected.device, compute, backend)
+            self.is_initialized = True
+
+    def update_short(self, projected: torch.Tensor) -> torch.Tensor:
+        """Store inputs of the short convolution, (B, L, 3 D); returns the short_filter_order - 1 before them."""
+        context = self.values[:, self.values.shape[1] - self.context_length :]
+        if self.record_past:
+            self.values = torch.cat([self.values, projected], dim=1)
+        else:  # a copy of the last ones, or a view would keep them all
+            last = torch.cat([context, projected[:, max(0, projected.shape[1] - self.context_length) :]], dim=1)
+            self.values = last[:, last.shape[1] - self.context_length :].clone()
         return context
 
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor | None = None, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append gated inputs (B, L, D); returns those of all positions (B, T + L, D), and `values`."""
-        self.keys = torch.cat([self.keys, key_states], dim=1)
-        return self.keys, self.values
+    def update(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        raise NotImplementedError("a HyenaDNA block updates its `convolution`, and `update_short`")
 
     def get_seq_length(self) -> int:
-        return self.keys.shape[1] if self.is_initialized else 0
+        return self.convolution.length if self.is_initialized else 0
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.get_seq_length() + query_length, 0
@@ -54,21 +66,57 @@ class HyenaDNACacheLayer(CacheLayerMixin):
         return -1
 
     def reset(self) -> None:
-        self.keys = self.values = None  # type: ignore[assignment]
+        if self.is_initialized:
+            del self.values, self.convolution
         self.is_initialized = False
 
+    def activate_past_recording(self) -> None:
+        """Keep all inputs of the short convolution from now on, until the next `crop`."""
+        self.record_past = True
+
     def crop(self, tokens_to_remove: int) -> None:
-        if tokens_to_remove != 0:
-            raise NotImplementedError(
-                f"cannot remove {tokens_to_remove} tokens from a HyenaDNA cache: the short convolution's inputs "
-                "before them are gone. Run the shorter sequence again."
+        """Take back the last `-tokens_to_remove` tokens.
+
+        Raises:
+            ValueError: for a positive number, a length in older versions of transformers.
+            RuntimeError: if the short convolution's inputs before those tokens were not recorded.
+        """
+        if tokens_to_remove > 0:
+            raise ValueError(f"crop takes minus the number of tokens to remove, got {tokens_to_remove}")
+        if not self.is_initialized:
+            return
+        kept = self.values.shape[1] + tokens_to_remove
+        if kept < self.context_length:
+            raise RuntimeError(
+                f"cannot remove {-tokens_to_remove} tokens from a HyenaDNA cache that recorded "
+                f"{self.values.shape[1] - self.context_length}: call activate_past_recording() before they come, or "
+                "run the shorter sequence again"
             )
+        self.convolution.drop(-tokens_to_remove)
+        self.values = self.values[:, kept - self.context_length : kept].clone()
+
+    def change(self, how: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        if self.is_initialized:
+            self.values = how(self.values)
+            self.convolution.change(how)
+
+    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
+        self.change(lambda tensor: tensor.index_select(0, beam_idx.to(tensor.device)))
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        if self.is_initialized:
-            self.keys = self.keys.repeat_interleave(repeats, dim=0)
-            self.values = self.values.repeat_interleave(repeats, dim=0)
+        self.change(lambda tensor: tensor.repeat_interleave(repeats, dim=0))
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
+        self.change(lambda tensor: tensor[indices])
+
+    def offload(self) -> None:
+        self.move("cpu")
+
+    def prefetch(self) -> None:
         if self.is_initialized:
-            self.keys, self.values = self.keys[indices], self.values[indices]
+            self.move(self.device)
+
+    def move(self, device: torch.device | str) -> None:
+        if self.is_initialized and self.values.device != torch.device(device):
+            self.values = self.values.to(device, non_blocking=True)
+            self.convolution.to(device)

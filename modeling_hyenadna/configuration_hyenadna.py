@@ -41,7 +41,7 @@ class HyenaDNAConfig(PreTrainedConfig):
         pooling: what the sequence classifier reads: "mean" over real tokens, "last" real token (the official
             port), "first" token, or "max" over real tokens.
         long_conv_backend: "auto", "cpu", "torch" or "reference" (modeling_hyenadna.long_conv).
-        use_cache: return a cache from every forward; `generate` asks for one by itself.
+        use_cache: whether `generate` uses a cache; a forward returns one only when it is asked to.
 
     Example:
 
@@ -90,7 +90,7 @@ class HyenaDNAConfig(PreTrainedConfig):
     bos_token_id: int | None = 2
     eos_token_id: int | list[int] | None = 1
     tie_word_embeddings: bool = False
-    use_cache: bool = False
+    use_cache: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:
         # The official repositories point at remote code that a re-saved model would not carry along.

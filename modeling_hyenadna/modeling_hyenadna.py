@@ -24,18 +24,21 @@ from transformers.modeling_outputs import (
 )
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple, logging
-from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .cache_hyenadna import HyenaDNACacheLayer
 from .configuration_hyenadna import HyenaDNAConfig
-from .long_conv import hyena_mixer, long_conv, short_convolution
+from .kernel_cache import KernelCache, effective_weights
+from .long_conv import PreparedKernel, hyena_mixer, long_conv, resolved, short_convolution
 
 logger = logging.get_logger(__name__)
 
 # Decay of the window over the whole context, per channel from the slowest to the fastest (section 1.5).
 WINDOW_TARGET, SLOW_DECAY, FAST_DECAY = 1e-2, 1.5, 0.3
 FREQUENCY_LOW = 1e-4
+PIECE = 1024  # positions computed together where no gradients are needed
+# Kept of all layers' kernels while a model in evaluation mode is used again on inputs of the same length.
+KERNEL_CACHE_BYTES = 1 << 30
 
 
 def positional_features(
@@ -60,6 +63,22 @@ def decay_rates(channels: int, device: torch.device | None = None, dtype: torch.
     """Decay of each channel's window over the whole context (official buffer `modulation.deltas`), (channels,)."""
     log_target = math.log(WINDOW_TARGET)
     return torch.linspace(log_target / SLOW_DECAY, log_target / FAST_DECAY, channels, device=device, dtype=dtype)
+
+
+def in_pieces(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """``function(x)`` of (..., L, C), position by position; without gradients in pieces of `PIECE` positions.
+
+    The temporaries are then those of one piece, and stay in the processor's cache.
+    """
+    length = x.shape[-2]
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing() or length <= PIECE:
+        return function(x)
+    first = function(x[..., :PIECE, :])
+    y = first.new_empty(*first.shape[:-2], length, first.shape[-1])
+    y[..., :PIECE, :] = first
+    for start in range(PIECE, length, PIECE):
+        y[..., start : start + PIECE, :] = function(x[..., start : start + PIECE, :])
+    return y
 
 
 class HyenaDNASine(nn.Module):
@@ -92,27 +111,54 @@ class HyenaDNAFilter(nn.Module):
             self.implicit_filter[str(2 * index + 2)] = nn.Linear(config.filter_order, config.filter_order)
         self.last = str(2 * config.num_inner_mlps + 2)
         self.implicit_filter[self.last] = nn.Linear(config.filter_order, config.d_model, bias=False)
+        self.kernels = KernelCache(KERNEL_CACHE_BYTES // config.n_layer)
+
+    def train(self, mode: bool = True) -> Self:
+        self.kernels.clear()
+        return super().train(mode)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
         def keep_float32(tensor: torch.Tensor) -> torch.Tensor:
             moved = fn(tensor)
             return tensor.to(moved.device, torch.float32) if moved.dtype in (torch.float16, torch.bfloat16) else moved
 
+        self.kernels.clear()
         return super()._apply(keep_float32, recurse)
+
+    def for_inputs(self, length: int, backend: str) -> torch.Tensor | PreparedKernel:
+        """The kernel for inputs of `length` positions: in evaluation without gradients, one kept from last time.
+
+        A kept one serves only while all effective weights, adapters included, equal those that made it.
+        """
+        backend = resolved(backend)
+        in_use = torch.is_grad_enabled() or any(module.training for module in self.modules())
+        in_use = in_use or (self.bias.is_cuda and torch.cuda.is_current_stream_capturing())  # comparing would wait
+        if in_use or backend == "reference" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return self(length)
+        with torch.autocast(self.bias.device.type, enabled=False):
+            weights = effective_weights(self.implicit_filter, self.config.emb_dim)
+        if weights is None:
+            return self(length)
+        context, shift = (torch.full_like(weights[:1], x) for x in (self.config.max_seq_len, self.config.shift))
+        weights = torch.cat([weights, context, shift])
+        return self.kernels.get(weights, length, self.config.d_model, self, backend)
 
     def forward(self, length: int) -> torch.Tensor:
         """The kernel of the first `length` lags, (D, length)."""
         device, dtype = self.bias.device, self.bias.dtype
         with torch.autocast(device.type, enabled=False):
             features = positional_features(length, self.config, device, dtype)
-            sine = self.implicit_filter["1"]
-            hidden = features
-            for name, layer in self.implicit_filter.items():
-                if name not in ("1", self.last):
-                    hidden = sine(layer(hidden))
-            kernel = self.implicit_filter[self.last](hidden)
-            window = torch.exp(-features[:, :1] * decay_rates(self.config.d_model, device, dtype).abs())
-            return (kernel * (window + self.config.shift)).T
+            return in_pieces(self.at, features).T
+
+    def at(self, features: torch.Tensor) -> torch.Tensor:
+        """The kernel's taps (n, D) at the lags of n rows of [`positional_features`]."""
+        hidden, sine = features, self.implicit_filter["1"]
+        for name, layer in self.implicit_filter.items():
+            if name not in ("1", self.last):
+                hidden = sine(layer(hidden))
+        kernel = self.implicit_filter[self.last](hidden)
+        decay = decay_rates(self.config.d_model, features.device, features.dtype).abs()
+        return kernel * (torch.exp(-features[:, :1] * decay) + self.config.shift)
 
 
 def residual_projection(in_features: int, out_features: int) -> nn.Linear:
@@ -152,38 +198,57 @@ class HyenaDNAMixer(nn.Module):
         projected = self.in_proj(hidden_states)
         if mask is not None:
             mask = mask.to(projected.dtype)
-            projected = projected * mask[..., None]
-        weight, bias = self.short_filter.weight[:, 0], cast(torch.Tensor, self.short_filter.bias)
-        if cache_layer is None and not (self.training and self.dropout.p > 0):
-            kernel, skip = self.filter_fn(projected.shape[1]), self.filter_fn.bias
+            projected = projected * mask[..., None] if torch.is_grad_enabled() else projected.mul_(mask[..., None])
+        dropout = self.training and self.dropout.p > 0
+        if cache_layer is not None:
+            cache_layer.start(projected, self.taps, self.backend)
+        if dropout or (cache_layer is not None and cache_layer.get_seq_length() > 0):
+            y = self.step_by_step(projected, mask, cache_layer)
+        else:
+            weight, bias = self.short_weights()
+            kernel, skip = self.filter_fn.for_inputs(projected.shape[1], self.backend), self.filter_fn.bias
             y = hyena_mixer(projected, weight, bias, kernel, skip, mask, backend=self.backend)
-            return self.out_proj(y.to(hidden_states.dtype))
+            if cache_layer is not None:
+                self.remember(projected, mask, cache_layer)
+        return self.out_proj(y.to(hidden_states.dtype))
 
-        context = cache_layer.update_short(projected, self.taps) if cache_layer is not None else None
-        x0, x1, v = short_convolution(projected, weight, bias, context).split(self.d_model, dim=-1)
+    def short_weights(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(3 D, taps) and (3 D,)."""
+        return self.short_filter.weight[:, 0], cast(torch.Tensor, self.short_filter.bias)
+
+    def step_by_step(
+        self, projected: torch.Tensor, mask: torch.Tensor | None, cache_layer: HyenaDNACacheLayer | None
+    ) -> torch.Tensor:
+        """The operator unfused, (B, L, 3 D) -> (B, L, D): with dropout inside, or after what a cache holds."""
+        context = None if cache_layer is None else cache_layer.update_short(projected)
+        mixed = short_convolution(projected, *self.short_weights(), context)
+        x0, x1, v = mixed.split(self.d_model, dim=-1)
         if mask is not None:
             x1 = x1 * mask[..., None]
         x1 = self.dropout(x1)  # dropout(x1) * v is dropout(x1 * v)
         if cache_layer is not None:
-            y = x0 * self.continue_convolution(x1, v, cache_layer)
-        else:
-            x0, x1, v = x0.transpose(1, 2), x1.transpose(1, 2), v.transpose(1, 2)
-            kernel, skip = self.filter_fn(v.shape[-1]), self.filter_fn.bias
-            y = long_conv(v, kernel, skip, gate_in=x1, gate_out=x0, backend=self.backend).transpose(1, 2)
-        return self.out_proj(y.to(hidden_states.dtype))
+            convolution = cache_layer.convolution
+            u = x1.to(convolution.dtype) * v.to(convolution.dtype)
+            y = convolution.outputs(u, self.filter_fn) + self.filter_fn.bias * u
+            return x0 * y.to(x0.dtype)
+        x0, x1, v = x0.transpose(1, 2), x1.transpose(1, 2), v.transpose(1, 2)
+        kernel, skip = self.filter_fn(v.shape[-1]), self.filter_fn.bias
+        return long_conv(v, kernel, skip, gate_in=x1, gate_out=x0, backend=self.backend).transpose(1, 2)
 
-    def continue_convolution(self, x1: torch.Tensor, v: torch.Tensor, cache_layer: HyenaDNACacheLayer) -> torch.Tensor:
-        """The long convolution's outputs (B, L, D) at new positions, given all gated inputs so far."""
-        compute = torch.promote_types(v.dtype, torch.float32)
-        history, _ = cache_layer.update(x1.to(compute) * v.to(compute))
-        new, total = v.shape[1], history.shape[1]
-        kernel = self.filter_fn(total)
-        if new == 1:  # one dot product a channel
-            y = torch.einsum("btd,dt->bd", history, kernel.flip(-1))[:, None] + self.filter_fn.bias * history[:, -1:]
-        else:
-            y = long_conv(history.transpose(1, 2), kernel, self.filter_fn.bias, backend=self.backend)
-            y = y.transpose(1, 2)[:, total - new :]
-        return y.to(v.dtype)
+    def remember(self, projected: torch.Tensor, mask: torch.Tensor | None, cache_layer: HyenaDNACacheLayer) -> None:
+        """Fill an empty cache layer with a prompt (B, L, 3 D) whose outputs the fused operator has computed."""
+        cache_layer.update_short(projected)
+        convolution, length, before = cache_layer.convolution, projected.shape[1], self.taps - 1
+        weight, bias = (parameter[self.d_model :] for parameter in self.short_weights())
+        convolution.reserve(length)
+        size = length if torch.is_grad_enabled() else PIECE
+        for start in range(0, length, size):
+            piece = projected[:, start : start + size, self.d_model :]
+            context = projected[:, start - before : start, self.d_model :] if start else None
+            x1, v = short_convolution(piece, weight, bias, context).chunk(2, dim=-1)
+            if mask is not None:
+                x1 = x1 * mask[:, start : start + size, None]
+            convolution.append(x1.to(convolution.dtype) * v.to(convolution.dtype))
 
 
 class HyenaDNAMLP(nn.Module):
@@ -218,7 +283,9 @@ class HyenaDNABlock(GradientCheckpointingLayer):
         cache_layer = past_key_values.layers[self.mixer.layer_idx] if past_key_values is not None else None
         residual = hidden_states.to(torch.promote_types(hidden_states.dtype, torch.float32))
         mixed = self.mixer(self.norm1(residual.to(self.norm1.weight.dtype)), mask, cache_layer)
-        residual = residual + self.dropout(mixed)
+        return in_pieces(self.feed_forward, residual + self.dropout(mixed))
+
+    def feed_forward(self, residual: torch.Tensor) -> torch.Tensor:
         return residual + self.dropout(self.mlp(self.norm2(residual.to(self.norm2.weight.dtype))))
 
 
@@ -269,7 +336,6 @@ class HyenaDNAPreTrainedModel(PreTrainedModel):
         r"implicit_filter\.(?!1\.)\d+\.freq$",
     ]
     _can_record_outputs = {"hidden_states": HyenaDNABlock}
-    _is_stateful = True
     _supports_context_parallel = False
 
     @torch.no_grad()
@@ -328,7 +394,6 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
             )
         return past_key_values.get_seq_length()
 
-    @merge_with_config_defaults
     @capture_outputs
     def forward(
         self,
@@ -346,7 +411,7 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
                 left and right padding.
             inputs_embeds: (B, L, D) instead of `input_ids`.
             past_key_values: a `DynamicCache(config=model.config)` to continue from.
-            use_cache: return such a cache.
+            use_cache: return such a cache (by default not, whatever `config.use_cache` says: it takes memory).
 
         Returns:
             `last_hidden_state` (B, L, D); on request `hidden_states`, n_layer + 1 of them: the embeddings, then after
@@ -380,6 +445,8 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
                     f"got {tuple(attention_mask.shape)}"
                 )
             mask = attention_mask[:, -length:]
+            if mask.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing():
+                mask = None if bool(mask.all()) else mask  # elsewhere, looking would cost more than obeying
 
         last_hidden_state = self.backbone(inputs_embeds, mask, past_key_values, **kwargs)
         return BaseModelOutputWithPast(

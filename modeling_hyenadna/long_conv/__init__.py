@@ -80,4 +80,12 @@ def _check_shapes(
             raise ValueError(f"{name} must have v's shape {tuple(v.shape)}, got {tuple(gate.shape)}")
 
 
-__all__ = ["BACKENDS", "PreparedKernel", "hyena_mixer", "long_conv", "prepare_kernel", "short_convolution"]
+__all__ = [
+    "BACKENDS",
+    "PreparedKernel",
+    "hyena_mixer",
+    "long_conv",
+    "prepare_kernel",
+    "resolved",
+    "short_convolution",
+]

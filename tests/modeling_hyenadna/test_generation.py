@@ -8,7 +8,8 @@ from transformers import DynamicCache, pipeline
 
 from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNAForSequenceClassification, HyenaDNAModel, HyenaDNATokenizer
 
-GOLDEN = Path(__file__).parents[1] / "fixtures" / "model" / "small_d32_l2_s130"
+MODELS = Path(__file__).parents[1] / "fixtures" / "model"
+GOLDEN, LONG = MODELS / "small_d32_l2_s130", MODELS / "long_d32_l2_s2116"
 PAD, SEP = 4, 1
 PROMPT = torch.tensor([[7, 8, 9, 10, 7, 7, 9, 10, 10, 8]])
 
@@ -45,6 +46,56 @@ def test_any_split_into_cached_steps_equals_one_forward(model, splits):
             pieces.append(out.logits)
     real = mask.bool()
     torch.testing.assert_close(torch.cat(pieces, dim=1)[real], expected[real], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("piece", [1, 3, 40])
+def test_long_continuations_of_a_long_prompt(piece):
+    model = HyenaDNAForCausalLM.from_pretrained(LONG).eval()
+    ids = torch.randint(7, 12, (2, 1100), generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        expected = model(ids).logits
+        cache = model(ids[:, :700], use_cache=True).past_key_values
+        logits = [
+            model(step, past_key_values=cache, use_cache=True).logits for step in ids[:, 700:].split(piece, dim=1)
+        ]
+    torch.testing.assert_close(torch.cat(logits, dim=1), expected[:, 700:], atol=1e-5, rtol=1e-5)
+
+
+def test_tokens_are_taken_back(model):
+    ids = torch.randint(7, 12, (1, 60), generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        expected = model(ids).logits
+        cache = model(ids[:, :10], use_cache=True).past_key_values
+        for start in range(10, 55, 5):
+            cache.activate_past_recording()
+            model(torch.full((1, 8), 11), past_key_values=cache, use_cache=True)
+            cache.crop(-8)
+            assert cache.get_seq_length() == start
+            logits = model(ids[:, start : start + 5], past_key_values=cache, use_cache=True).logits
+            torch.testing.assert_close(logits, expected[:, start : start + 5], atol=1e-5, rtol=1e-5)
+            cache.crop(0)
+
+
+def test_assisted_and_prompt_lookup_decoding_give_what_greedy_decoding_gives(model):
+    expected = model.generate(PROMPT, max_new_tokens=60, do_sample=False)
+    assistant = HyenaDNAForCausalLM.from_pretrained(GOLDEN).eval()
+    with torch.no_grad():
+        assistant.lm_head.weight += 0.05 * torch.randn(assistant.lm_head.weight.shape)
+    for options in ({"assistant_model": assistant}, {"prompt_lookup_num_tokens": 4}):
+        assert torch.equal(model.generate(PROMPT, max_new_tokens=60, do_sample=False, **options), expected)
+
+
+def test_prompts_may_be_prefilled_in_chunks(model):
+    prompt = torch.randint(7, 12, (2, 60), generator=torch.Generator().manual_seed(4))
+    expected = model.generate(prompt, max_new_tokens=20, do_sample=False)
+    chunked = model.generate(prompt, max_new_tokens=20, do_sample=False, prefill_chunk_size=25)
+    assert torch.equal(chunked, expected)
+
+
+def test_generation_uses_a_cache_and_a_forward_does_not(model):
+    assert model(PROMPT).past_key_values is None
+    out = model.generate(PROMPT, max_new_tokens=3, return_dict_in_generate=True)
+    assert out.past_key_values.get_seq_length() == 12
 
 
 @pytest.mark.parametrize(
@@ -137,8 +188,10 @@ def test_logits_to_keep(model):
 
 def test_cache_refuses_what_it_cannot_do(model):
     cache = model(PROMPT, use_cache=True).past_key_values
-    with pytest.raises(NotImplementedError, match="cannot remove -2 tokens"):
+    with pytest.raises(RuntimeError, match="cannot remove 2 tokens from a HyenaDNA cache that recorded 0"):
         cache.crop(-2)
+    with pytest.raises(ValueError, match="minus the number of tokens to remove, got 8"):
+        cache.crop(8)
     with pytest.raises(ValueError, match=r"DynamicCache\(config=model.config\)"):
         model(PROMPT, past_key_values=DynamicCache(), use_cache=True)
     with pytest.raises(ValueError, match="138 tokens, but this model's limit"):
