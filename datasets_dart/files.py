@@ -1,10 +1,12 @@
 """Input files: what they must be, how they are opened, what they are known by."""
 
+import contextlib
 import gzip
 import hashlib
 import os
+import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -57,6 +59,25 @@ def numbered_lines(path: Path, offset: int = 0, line: int = 1) -> Iterator[tuple
                 line += 1
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path}: damaged gzip data in line {line}: {error}") from None
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A new name in `path`'s folder, which is made if need be; renamed to `path` unless the block raises."""
+    final = Path(path).expanduser().absolute()
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
+    try:
+        yield temporary
+        os.replace(temporary, final)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def contents_key(paths: Iterable[str], *options: object) -> str:
+    """16 hexadecimal digits that name what is made from these files' contents, in this order, with these options."""
+    contents = [sha256(input_file(path)) for path in paths]
+    return hashlib.sha256(repr((contents, *options)).encode()).hexdigest()[:16]
 
 
 def sha256(path: Path) -> str:

@@ -97,6 +97,13 @@ def centred_start(start: np.ndarray, end: np.ndarray, length: int) -> np.ndarray
     return start - (length - (end - start)) // 2
 
 
+def count_overlaps(start: np.ndarray, end: np.ndarray, other_start: np.ndarray, other_end: np.ndarray) -> np.ndarray:
+    """(n,) int64: how many of the other intervals share a base with each [start, end), on one contig; any order."""
+    begun = np.searchsorted(np.sort(other_start), end, side="left")
+    over = np.searchsorted(np.sort(other_end), start, side="right")
+    return begun - over
+
+
 def _coordinate(path: Path, line: int, field: bytes) -> int:
     text = field.strip()
     if not text.isdigit() or len(text) > 18:

@@ -1,0 +1,116 @@
+"""Background windows with the peaks' distribution of GC, as task 4's negatives are (spec section 5).
+
+The original's own step is not public; this is the ChromBPNet way of choosing them (Pampari et al. 2025) in words:
+windows tiled over the genome away from every peak, matched to the peaks by contig and GC content.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from datasets_dart.genome import SPAN, Genome
+from datasets_dart.peaks import Windows, overlaps_any
+from datasets_dart.shuffling import item_seed
+
+STRIDE = 1000  # bp between candidate windows, as in the ChromBPNet pipeline
+TOLERANCE = 0.02  # of GC fraction, farthest that a match may be
+
+
+def gc_fractions(genome: Genome, chrom: str, start: np.ndarray, length: int) -> np.ndarray:
+    """(n,) float64: share of G and C in each window [start, start + length); nan where a base is none of A, C, G, T.
+
+    start: (n,) int64 in increasing order. One pass over the contig in stretches, so that memory is bounded.
+    """
+    fractions = np.empty(len(start))
+    first = 0
+    while first < len(start):
+        low = int(start[first])
+        after = int(np.searchsorted(start, low + SPAN, side="left"))
+        bases = genome.windows(chrom, np.array([low]), int(start[after - 1]) - low + length)[0]
+        gc = _running_sum((bases == ord("G")) | (bases == ord("C")))
+        known = _running_sum(np.isin(bases, np.frombuffer(b"ACGT", dtype=np.uint8)))
+        at = start[first:after] - low
+        fractions[first:after] = np.where(
+            known[at + length] - known[at] == length, (gc[at + length] - gc[at]) / length, np.nan
+        )
+        first = after
+    return fractions
+
+
+def _running_sum(flags: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(flags, dtype=np.int64)])
+
+
+def gc_matched_negatives(
+    genome: Genome,
+    peaks: Windows,
+    width: int,
+    ratio: float = 1.0,
+    stride: int = STRIDE,
+    tolerance: float = TOLERANCE,
+    seed: int = 0,
+    avoid: Sequence[Windows] = (),
+) -> tuple[Windows, Counter[str]]:
+    """Windows of `width` bp, sorted, that overlap no peak and nothing in `avoid` (other peak sets, a blacklist), and
+    how many of the wanted ones were not found, by reason.
+
+    peaks: windows of `width` bp. For each contig, `ratio` times as many negatives as peaks, each drawn without
+    replacement at random among the candidates (every `stride` bp, no N) whose GC is nearest to a peak's when rounded to
+    0.01, at most `tolerance` away. The same seed gives the same windows, and a contig's do not depend on the others.
+
+    Raises ValueError where a peak is on a contig that the genome does not have, or where no negative can be found.
+    """
+    chroms, starts = [], []
+    report: Counter[str] = Counter()
+    for name in sorted(set(peaks.chrom.tolist())):
+        length = genome.length(name)
+        rows = np.flatnonzero(peaks.chrom == name)
+        grid = np.arange(0, length - width + 1, stride, dtype=np.int64)
+        candidates = Windows(np.full(len(grid), name, dtype=object), grid, grid + width)
+        taken = np.logical_or.reduce([overlaps_any(candidates, others) for others in (peaks, *avoid)])
+        grid = grid[~taken]
+        candidate_gc = gc_fractions(genome, name, grid, width)
+        grid, candidate_gc = grid[~np.isnan(candidate_gc)], candidate_gc[~np.isnan(candidate_gc)]
+        peak_gc = gc_fractions(genome, name, np.sort(peaks.start[rows]), width)
+        report["peak has an N or runs past an end of its contig: not matched"] += int(np.isnan(peak_gc).sum())
+        rng = np.random.default_rng(item_seed(name, 0, length, seed))
+        wanted = _repeated(peak_gc[~np.isnan(peak_gc)], ratio, rng)
+        found = match_gc(wanted, candidate_gc, tolerance, rng)
+        report["no free candidate with the peak's GC"] += int((found < 0).sum())
+        kept = np.sort(grid[found[found >= 0]])
+        chroms.append(np.full(len(kept), name, dtype=object))
+        starts.append(kept)
+    start = np.concatenate(starts) if starts else np.empty(0, dtype=np.int64)
+    if not len(start):
+        raise ValueError(f"{genome.path}: has no window of {width} bp away from the peaks with a peak's GC content")
+    return Windows(np.concatenate(chroms), start, start + width), report
+
+
+def _repeated(gc: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
+    """`gc` as often as `ratio` says, its fractional part met by a random choice of entries."""
+    whole, part = divmod(round(ratio * len(gc)), max(len(gc), 1))
+    return np.concatenate([np.repeat(gc, whole), rng.choice(gc, part, replace=False)]) if len(gc) else gc
+
+
+def match_gc(wanted: np.ndarray, candidates: np.ndarray, tolerance: float, rng: np.random.Generator) -> np.ndarray:
+    """(n,) int64: for each wanted GC fraction the candidate drawn for it, each at most once; -1 where none is left.
+
+    Both are rounded to 0.01. Every exact match is made first, in random order; what is left over takes the nearest bin,
+    up to `tolerance`, the lower of two as near.
+    """
+    free: dict[int, list[int]] = {}
+    bins = np.rint(candidates * 100).astype(np.int64)
+    for row in rng.permutation(len(candidates)).tolist():
+        free.setdefault(int(bins[row]), []).append(row)
+    found = np.full(len(wanted), -1, dtype=np.int64)
+    target = np.rint(wanted * 100).astype(np.int64)
+    todo = rng.permutation(len(wanted))
+    for distance in range(round(tolerance * 100) + 1):
+        for row in todo.tolist():
+            for gc in sorted({int(target[row]) - distance, int(target[row]) + distance}):
+                if free.get(gc):
+                    found[row] = free[gc].pop()
+                    break
+        todo = todo[found[todo] < 0]
+    return found

@@ -1,0 +1,181 @@
+"""Peaks of accessibility: narrowPeak files, consensus windows, and what one cell line alone has (spec section 4)."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets_dart.intervals import Intervals, count_overlaps, read_intervals
+
+CONSENSUS_WIDTH = 500  # bp, as published
+Q_VALUE, SUMMIT = 8, 9  # columns of narrowPeak, from 0: -log10 q, and the summit's distance from the start
+
+
+class Peaks(NamedTuple):
+    """Rows of a narrowPeak file, one entry each; `summit` is a position on the contig."""
+
+    chrom: np.ndarray  # (n,) str objects
+    start: np.ndarray  # (n,) int64
+    end: np.ndarray  # (n,) int64
+    summit: np.ndarray  # (n,) int64
+    q_value: np.ndarray  # (n,) float64, -log10
+
+
+class Windows(NamedTuple):
+    """Intervals [start, end), one entry each; a start may be negative in protocol="paper"."""
+
+    chrom: np.ndarray  # (n,) str objects
+    start: np.ndarray  # (n,) int64
+    end: np.ndarray  # (n,) int64
+
+    def take(self, rows: np.ndarray) -> "Windows":
+        return Windows(self.chrom[rows], self.start[rows], self.end[rows])
+
+    def names(self) -> list[str]:
+        """chrom:start-end of each."""
+        return [f"{chrom}:{start}-{end}" for chrom, start, end in zip(*map(np.ndarray.tolist, self), strict=True)]
+
+
+def read_narrowpeak(path: Path) -> Peaks:
+    """All peaks of a narrowPeak file (ENCODE: BED6+4), plain or compressed, in the file's order.
+
+    Raises ValueError naming file, line and value: fewer than 10 columns, a summit that is not called (-1) or lies
+    outside its peak, a q-value that is no number.
+    """
+    chunks = [chunk for _, chunk in read_intervals(path, extra=(Q_VALUE, SUMMIT))]
+    if not chunks:
+        raise ValueError(f"{path}: has no peaks")
+    q_values = [
+        _q_value(path, line, q) for chunk in chunks for line, (q, _) in zip(chunk.line, chunk.extra, strict=True)
+    ]
+    chrom, start, end = (np.concatenate([chunk[column] for chunk in chunks]) for column in range(3))
+    summit = np.concatenate([summits(path, chunk, column=1) for chunk in chunks])
+    return Peaks(chrom, start, end, summit, np.array(q_values))
+
+
+def summits(path: Path, chunk: Intervals, column: int = 0) -> np.ndarray:
+    """(n,) int64 positions of the summits of narrowPeak rows, whose distances from the start are `extra[column]`.
+
+    Raises ValueError naming file, line and value where a summit is not called (-1) or lies outside its peak.
+    """
+    offsets = []
+    for line, length, extra in zip(chunk.line, chunk.end - chunk.start, chunk.extra, strict=True):
+        text = extra[column]
+        if not (text.isdecimal() and int(text) < length):
+            raise ValueError(
+                f"{path}:{line}: summit {text!r} (column {SUMMIT + 1}) is not within a peak of {length} bp"
+            )
+        offsets.append(int(text))
+    return chunk.start + np.array(offsets, dtype=np.int64)
+
+
+def _q_value(path: Path, line: int, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = np.nan
+    if np.isnan(value):
+        raise ValueError(f"{path}:{line}: q-value {text!r} (column {Q_VALUE + 1}) is not a number")
+    return value
+
+
+def consensus_windows(
+    peaks: Sequence[Peaks],
+    protocol: str,
+    width: int = CONSENSUS_WIDTH,
+    contigs: Mapping[str, int] | None = None,
+    blacklist: Windows | None = None,
+) -> tuple[Windows, Counter[str]]:
+    """Disjoint windows of `width` bp on summits, the best q-value first, sorted by contig and start; and how many
+    windows were left out, by reason.
+
+    peaks: those of each cell line. Each window [summit - width // 2, + width) is kept unless it overlaps one kept
+    before it.
+
+    protocol="paper": equal q-values come in the order given (the original's sort is unstable), a window that ends
+    where a kept one starts counts as overlapping it, and windows off a contig's start are kept.
+    protocol="fixed": equal q-values come by contig and start, so that the order of the files makes no difference;
+    touching is not overlapping; windows off `contigs`, by name and length in bp, or on the `blacklist` are left out
+    before they can stand in the way of others.
+    """
+    chrom, _, _, summit, q_value = (np.concatenate(columns) for columns in zip(*peaks, strict=True))
+    windows = Windows(chrom, summit - width // 2, summit - width // 2 + width)
+    if protocol == "paper":
+        rank = np.argsort(-q_value, kind="stable")
+    else:
+        codes = np.unique(windows.chrom.astype(str), return_inverse=True)[1]
+        rank = np.lexsort((windows.start, codes, -q_value))
+    left_out: Counter[str] = Counter()
+    windows = windows.take(rank)
+    if protocol != "paper":
+        windows = _on_the_map(windows, contigs, blacklist, left_out)
+    touching = protocol == "paper"
+    kept = []
+    for name in sorted(set(windows.chrom.tolist())):
+        rows = np.flatnonzero(windows.chrom == name)
+        accepted = rows[greedily_disjoint(windows.start[rows], width, touching)]
+        kept.append(accepted[np.argsort(windows.start[accepted])])
+        left_out["overlaps a window of a better peak"] += len(rows) - len(accepted)
+    return windows.take(np.concatenate(kept) if kept else np.empty(0, dtype=np.int64)), left_out
+
+
+def _on_the_map(
+    windows: Windows, contigs: Mapping[str, int] | None, blacklist: Windows | None, left_out: Counter[str]
+) -> Windows:
+    inside = windows.start >= 0
+    if contigs is not None:
+        names = windows.chrom.tolist()
+        known = np.array([name in contigs for name in names], dtype=bool)
+        if not known.all():
+            raise ValueError(f"{names[int(np.argmin(known))]!r}, the contig of a peak, is not in the genome")
+        inside &= windows.end <= np.array([contigs[name] for name in names], dtype=np.int64)
+    left_out["runs past an end of its contig"] += int((~inside).sum())
+    windows = windows.take(np.flatnonzero(inside))
+    if blacklist is not None:
+        clear = ~overlaps_any(windows, blacklist)
+        left_out["is on the blacklist"] += int((~clear).sum())
+        windows = windows.take(np.flatnonzero(clear))
+    return windows
+
+
+def greedily_disjoint(start: np.ndarray, width: int, touching: bool) -> np.ndarray:
+    """(kept,) int64: the windows [start, start + width) of one contig that overlap none kept before them.
+
+    start: (n,) int64 in order of preference. touching: whether a window that ends at the start of a kept one counts
+    as overlapping it. Any `width` bp hold at most one kept start, so that a look at three cells settles each window.
+    """
+    kept: dict[int, int] = {}
+    rows = []
+    reach = width if touching else width - 1
+    for row, first in enumerate(start.tolist()):
+        cell = first // width
+        left, here, right = kept.get(cell - 1), kept.get(cell), kept.get(cell + 1)
+        if here is None and (left is None or first - left >= width) and (right is None or right - first > reach):
+            kept[cell] = first
+            rows.append(row)
+    return np.array(rows, dtype=np.int64)
+
+
+def overlaps_any(windows: Windows, others: Windows) -> np.ndarray:
+    """(n,) bool: whether each window shares a base with any of the others."""
+    found = np.zeros(len(windows.start), dtype=bool)
+    for name in set(windows.chrom.tolist()) & set(others.chrom.tolist()):
+        rows, theirs = np.flatnonzero(windows.chrom == name), np.flatnonzero(others.chrom == name)
+        counts = count_overlaps(windows.start[rows], windows.end[rows], others.start[theirs], others.end[theirs])
+        found[rows] = counts > 0
+    return found
+
+
+def sole_class(positive: np.ndarray) -> np.ndarray:
+    """(n,) int8: the one class that each element is positive for, -1 where there is none or more than one.
+
+    positive: (classes, n) bool.
+    """
+    return np.where(positive.sum(axis=0) == 1, positive.argmax(axis=0), -1).astype(np.int8)
+
+
+def sole_cell_line(windows: Windows, peaks: Sequence[Peaks]) -> np.ndarray:
+    """(n,) int8: index of the one peak set that overlaps each window, -1 where none or several do."""
+    return sole_class(np.stack([overlaps_any(windows, Windows(*one[:3])) for one in peaks]))
