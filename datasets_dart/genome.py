@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,18 @@ from datasets_dart.files import compression, input_file, numbered_lines, open_by
 
 SPAN = 1 << 22  # bp read at once, at most, when windows lie close together
 GAP = 1 << 16  # bp between windows from which two reads are cheaper than one; about a bgzip block
+BUILDS = {  # lengths in bp of chr1 to chr22, X and Y, as in UCSC's chrom.sizes
+    "hg19": (
+        "249250621 243199373 198022430 191154276 180915260 171115067 159138663 146364022 "
+        "141213431 135534747 135006516 133851895 115169878 107349540 102531392 90354753 "
+        "81195210 78077248 59128983 63025520 48129895 51304566 155270560 59373566"
+    ),
+    "hg38": (
+        "248956422 242193529 198295559 190214555 181538259 170805979 159345973 145138636 "
+        "138394717 133797422 135086622 133275309 114364328 107043718 101991189 90338345 "
+        "83257441 80373285 58617616 64444167 46709983 50818468 156040895 57227415"
+    ),
+}
 
 _UPPER = np.arange(256, dtype=np.uint8)
 _UPPER[ord("a") : ord("z") + 1] -= 32
@@ -111,7 +123,7 @@ def open_genome(path: str | os.PathLike[str], cache_dir: str | os.PathLike[str] 
     `cache_dir`, by default the datasets library's cache.
 
     Raises FileNotFoundError; ValueError, naming file, line and value, for a folder, an empty or a malformed file, an
-    index of another file, and when no index can be written.
+    index of another file, contigs of several human builds, and when no index can be written.
     """
     fasta = path = input_file(path)
     cache = Path(cache_dir or datasets_config.HF_DATASETS_CACHE).expanduser() / "genomes"
@@ -136,7 +148,36 @@ def open_genome(path: str | os.PathLike[str], cache_dir: str | os.PathLike[str] 
         raise ValueError(f"{path}: has no index {path.name}.fai, and none can be written: {refusal}")
     if kind != "bgzip":
         _check_index(path, fasta, fai)
-    return Genome(path, fasta, fai, gzi)
+    genome = Genome(path, fasta, fai, gzi)
+    genome_build(path, genome.contigs)  # refuses a mixture
+    return genome
+
+
+def genome_build(path: str | os.PathLike[str], contigs: Mapping[str, int]) -> str | None:
+    """Name of the human build, hg19 or hg38, that the lengths in bp of a file's contigs tell; None if they tell none.
+
+    Raises ValueError naming file, contigs and lengths where some are those of one build and some of the other.
+    """
+    found: dict[str, str] = {}
+    for build, lengths in BUILDS.items():
+        for name, length in zip([*map(str, range(1, 23)), "X", "Y"], lengths.split(), strict=True):
+            for contig in (f"chr{name}", name):
+                if contigs.get(contig) == int(length):
+                    found.setdefault(build, f"{contig} of {build} ({length} bp)")
+    if len(found) > 1:
+        raise ValueError(f"{path}: mixes genome builds: {' and '.join(found.values())}")
+    return next(iter(found), None)
+
+
+def check_same_build(path: str | os.PathLike[str], contigs: Mapping[str, int], genome: Genome) -> None:
+    """Raise ValueError where a file (a bigWig, a VCF's header) gives a contig another length than the genome does."""
+    for name, length in contigs.items():
+        if genome.contigs.get(name, length) != length:
+            here, there = genome_build(path, contigs), genome_build(genome.path, genome.contigs)
+            raise ValueError(
+                f"{path}: {name} has {length} bp (build {here or 'unknown'}), but {genome.contigs[name]} bp "
+                f"in {genome.path} (build {there or 'unknown'})"
+            )
 
 
 def _decompress(path: Path, fasta: Path) -> None:

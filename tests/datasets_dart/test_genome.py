@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datasets_dart import genome as genome_module
-from datasets_dart.genome import open_genome
+from datasets_dart.genome import check_same_build, genome_build, open_genome
 
 CONTIGS = {"chr1": "ACGTNacgtnRYKMryk" * 9, "chrUn_1": "TTTTGGGGC", "2": "A" * 61}
 
@@ -154,3 +154,17 @@ def test_index_of_another_file(tmp_path):
     (tmp_path / "plain.fa.fai").write_text("nonsense\n")
     with pytest.raises(ValueError, match=r"plain\.fa\.fai:1: b'nonsense\\n' is not there in .*plain\.fa"):
         open_genome(path)
+
+
+def test_builds_are_told_by_the_contigs_lengths(tmp_path):
+    assert genome_build("a.fa", {"chr20": 63025520, "chrM": 16571}) == "hg19"
+    assert genome_build("a.fa", {"20": 64444167, "chr1": 248956422}) == "hg38"
+    assert genome_build("a.fa", CONTIGS) is None
+    with pytest.raises(ValueError, match=r"a\.fa: mixes genome builds: chr20 of hg19 \(63025520 bp\) and chr1 of hg38"):
+        genome_build("a.fa", {"chr20": 63025520, "chr1": 248956422})
+    genome = open_genome(write(tmp_path, "plain"))
+    check_same_build("b.bw", {"2": 61, "chr20": 63025520}, genome)
+    with pytest.raises(
+        ValueError, match=r"b\.bw: 2 has 62 bp \(build hg19\), but 61 bp in .*plain\.fa \(build unknown\)"
+    ):
+        check_same_build("b.bw", {"chr20": 63025520, "2": 62}, genome)
