@@ -4,17 +4,31 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, Split, config
+from datasets import ArrowBasedBuilder, Dataset, DatasetDict, IterableDataset, IterableDatasetDict, Split, config
 from datasets.exceptions import DatasetGenerationError
 
+from datasets_dart.cell_type_elements import CellTypeElements
+from datasets_dart.chromatin_activity import ChromatinActivity
 from datasets_dart.regulatory_elements import RegulatoryElements
 
 __all__ = ["load_dart"]
 
-BUILDERS = {"regulatory_elements": RegulatoryElements}
-INPUTS = {"regulatory_elements": [("genome", "elements")]}  # the sets of inputs, one of which must be given
-OPTIONS = {"regulatory_elements": ("window",)}
-LATER = ("motif_footprinting", "cell_type_elements", "chromatin_activity", "variant_effects")
+BUILDERS: dict[str, type[ArrowBasedBuilder]] = {
+    "regulatory_elements": RegulatoryElements,
+    "cell_type_elements": CellTypeElements,
+    "chromatin_activity": ChromatinActivity,
+}
+INPUTS: dict[str, list[tuple[str, ...]]] = {  # the sets of inputs, one of which must be given
+    "regulatory_elements": [("genome", "elements")],
+    "cell_type_elements": [("genome", "elements"), ("genome", "peaks"), ("processed",)],
+    "chromatin_activity": [("genome", "peaks", "signal"), ("genome", "nonpeaks", "signal"), ("processed",)],
+}
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "regulatory_elements": ("window",),
+    "cell_type_elements": ("window", "labels", "counts"),
+    "chromatin_activity": ("window", "cell_type", "idr"),
+}
+LATER = ("motif_footprinting", "variant_effects")
 
 
 def load_dart(
@@ -35,6 +49,18 @@ def load_dart(
     element_end, reverse_complement, sequence, control (the element shuffled within its own flanks); coordinates are
     0-based, half-open. Inputs: `genome=`, FASTA, plain, bgzip or gzip; `elements=`, BED, or the table that the original
     makes of one, compressed or not; `window=` in bp, 350 as published.
+
+    task "cell_type_elements": columns id (row of the element file), chrom, start, end, sequence, label (ClassLabel).
+    Inputs: `genome=`; `elements=`, a BED with the cell line in column 4, or one of the original's tables; or `peaks=`,
+    the narrowPeak file of each cell line (a dict, or paths named like "K562.narrowPeak"), with `counts=`, tables of
+    reads in their consensus windows, for labels by differential accessibility as published, without it by overlap; or
+    `processed=`, the original's data.h5, without a genome. `labels=`, the classes in order, by default the published
+    cell lines or, of others, the file's, sorted; `window=` in bp, 500 as published.
+
+    task "chromatin_activity": columns id (row of its file), cell_type, category (peaks, idr, nonpeaks), chrom, start,
+    end, sequence, log_counts (log(1 + signal) over the central 1000 bp). Inputs: `genome=`; `peaks=`, `idr=`,
+    `nonpeaks=`, narrowPeak (windows on the summit), BED or the original's tables; `signal=`, bigWig; each one file, of
+    `cell_type=`, or a dict of files by cell type; or `processed=`, the original's data.h5. `window=`, 2114 bp.
 
     protocol: "fixed", where N stays N and an element longer than the window is cut to its centre; or "paper", which
     equals the original bit for bit, its N written as A included.
