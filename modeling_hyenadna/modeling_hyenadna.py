@@ -497,13 +497,31 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
         logits = self.lm_head(outputs.last_hidden_state[:, kept])
         loss = None
         if labels is not None:
-            loss = self.loss_function(logits=logits, labels=labels, vocab_size=logits.shape[-1], **kwargs)
+            loss = self.causal_loss(logits, labels, **kwargs)
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
         )
+
+    def causal_loss(self, logits: torch.Tensor, labels: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        """The model's loss; without gradients in pieces of positions, which make no full-length temporaries."""
+        kwargs["vocab_size"] = logits.shape[-1]
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or logits.shape[1] <= PIECE:
+            return self.loss_function(logits=logits, labels=labels, **kwargs)
+        following = kwargs.pop("shift_labels", None)
+        if following is None:
+            following = F.pad(labels[:, 1:], (0, 1), value=-100)
+        if kwargs.get("num_items_in_batch") is None:
+            kwargs["num_items_in_batch"] = (following != -100).sum()
+        pieces = zip(logits.split(PIECE, dim=1), following.split(PIECE, dim=1), strict=True)
+        return torch.stack(
+            [
+                self.loss_function(logits=x.contiguous(), labels=None, shift_labels=y.contiguous(), **kwargs)
+                for x, y in pieces
+            ]
+        ).sum()
 
     def generate(
         self,

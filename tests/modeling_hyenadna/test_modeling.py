@@ -550,3 +550,16 @@ def test_on_cuda(model, dtype):
     assert filter_dtypes(there) == {torch.float32}
     tolerance = 1e-3 if dtype == torch.float32 else 0.15
     torch.testing.assert_close(there(ids.cuda()).logits.float().cpu(), model(ids).logits, atol=tolerance, rtol=0.05)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_items_in_batch": 500}])
+def test_pieces_of_positions_change_nothing(options):
+    model = HyenaDNAForCausalLM.from_pretrained(GOLDEN / "long_d32_l2_s2116").eval()
+    ids = torch.randint(7, 12, (2, 2100), generator=torch.Generator().manual_seed(0))
+    mask, labels = torch.ones_like(ids), ids.clone()
+    mask[0, :50], labels[0, :51] = 0, -100
+    whole = model(ids, attention_mask=mask, labels=labels, **options)
+    with torch.no_grad():
+        pieces = model(ids, attention_mask=mask, labels=labels, **options)
+    torch.testing.assert_close(pieces.loss, whole.loss.detach())
+    torch.testing.assert_close(pieces.logits, whole.logits.detach(), atol=1e-5, rtol=1e-5)

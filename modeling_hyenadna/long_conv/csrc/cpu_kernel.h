@@ -336,6 +336,7 @@ void run_forward(const Plan& plan, const Problem& p) {
   }
 }
 
+// dk_hat may be kernel itself if there is one sequence alone: each point is then read before it is replaced.
 template <class Source>
 void backward_group(const Plan& plan, const Problem& p, int64_t group, C* kernel, C* u_hat, C* d_hat, C* dk_hat,
                     C* columns) {
@@ -345,7 +346,6 @@ void backward_group(const Plan& plan, const Problem& p, int64_t group, C* kernel
   const View k(p.k, 0, channel, lanes), dk(p.dk, 0, channel, lanes);
   CompensatedSum dskip;
   transform_kernel(plan, p, group, kernel, columns);
-  std::fill(dk_hat, dk_hat + n, C{});
   for (int64_t j = 0; j < p.length; j++) dk.set(j, Vector{});
 
   for (int64_t batch = 0; batch < p.batch; batch++) {
@@ -358,13 +358,14 @@ void backward_group(const Plan& plan, const Problem& p, int64_t group, C* kernel
     transform(plan, head, output_gradient, d_hat, columns);
     for (int64_t row = 0; row < plan.columns.n; row++) {
       C *u = u_hat + row * n2, *d = d_hat + row * n2, *sum = dk_hat + row * n2;
-      const C* b = kernel + row * n2;
+      const C* kernel_row = kernel + row * n2;
       forward(plan.rows, u);
       forward(plan.rows, d);
       for (int64_t i = 0; i < n2; i++) {
-        sum[i] = sum[i] + times_conjugate(d[i], u[i]);
-        u[i] = u[i] * b[i];
-        d[i] = times_conjugate(d[i], b[i]);
+        const C b = kernel_row[i], product = times_conjugate(d[i], u[i]);
+        sum[i] = batch == 0 ? product : sum[i] + product;
+        u[i] = u[i] * b;
+        d[i] = times_conjugate(d[i], b);
       }
       if (source.gated()) inverse(plan.rows, u);
       inverse(plan.rows, d);
@@ -426,10 +427,11 @@ template <class Source>
 void run_backward(const Plan& plan, const Problem& p) {
   const int64_t groups = (p.channels + W - 1) / W;
   const int threads = threads_for(p, groups);
-  const Workspace workspace(threads, 4, plan.n, plan.columns.n);
+  const int sum = p.batch == 1 ? 0 : 3;  // where the kernel's gradient is summed
+  const Workspace workspace(threads, sum == 0 ? 3 : 4, plan.n, plan.columns.n);
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
   for (int64_t group = 0; group < groups; group++)
-    backward_group<Source>(plan, p, group, workspace.get(0), workspace.get(1), workspace.get(2), workspace.get(3),
+    backward_group<Source>(plan, p, group, workspace.get(0), workspace.get(1), workspace.get(2), workspace.get(sum),
                            workspace.columns());
 }
 
