@@ -145,7 +145,7 @@ def read_counts(paths: Sequence[str | Path]) -> CountMatrix:
         samples += names
         if matrix is None:
             row_of = {peak: row for row, peak in enumerate(peaks)}
-            matrix = CountMatrix(_windows(path, peaks), samples, counts)
+            matrix = CountMatrix(parse_windows(path, peaks), samples, counts)
             order = np.arange(len(peaks))
         else:
             if odd := row_of.keys() ^ set(peaks):
@@ -182,7 +182,8 @@ def _read_table(path: Path) -> tuple[list[str], list[str], np.ndarray]:
     return [name.strip('"') for name in names], list(peaks), np.array(counts, dtype=np.int64)
 
 
-def _windows(path: Path, names: list[str]) -> Windows:
+def parse_windows(path: Path, names: list[str]) -> Windows:
+    """Windows from names chrom:start-end, row 0 in line 2. Raises ValueError naming file, line and value."""
     matches = [_NAME.fullmatch(name) for name in names]
     if None in matches:
         row = matches.index(None)

@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from datasets_dart.files import numbered_lines
+from datasets_dart.files import numbered_lines, replacing
 from datasets_dart.genome import Genome
 from datasets_dart.intervals import START, Position, centred_start, read_intervals
-from datasets_dart.peaks import SUMMIT, summits
+from datasets_dart.peaks import SUMMIT, Windows, summits
 from datasets_dart.splits import Blocks, assign_splits
 
 CONTIG_NAMES = ("chr", "chrom", "chromosome")
@@ -150,3 +150,30 @@ def files_by_name(value: str | Sequence[str] | Mapping[str, str]) -> dict[str, s
             raise ValueError(f"{named[name]} and {path} are both named {name!r}; give them as {{name: path}}")
         named[name] = path
     return named
+
+
+def read_windows(path: Path) -> Windows:
+    """All intervals of a table, as they stand in it. Raises ValueError naming file, line and value."""
+    layout = table_layout(path)
+    chunks = [chunk for _, chunk in read_intervals(path, layout.first, columns=layout.columns)]
+    if not chunks:
+        raise ValueError(f"{path}: has no rows")
+    return Windows(*(np.concatenate([chunk[column] for chunk in chunks]) for column in range(3)))
+
+
+def write_windows(path: str | os.PathLike[str], windows: Windows) -> None:
+    """The original's table of consensus windows: a header, then chrom, start, end."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write("chrom\tstart\tend\n")
+        for chrom, start, end in zip(*windows, strict=True):
+            file.write(f"{chrom}\t{start}\t{end}\n")
+
+
+def write_activity_windows(path: str | os.PathLike[str], windows: Windows, counted: int) -> None:
+    """The original's table of task 4: windows, the `counted` bp in their centre, and where in them these are."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write("chr\tinput_start\tinput_end\telem_start\telem_end\telem_relative_start\telem_relative_end\n")
+        for chrom, start, end in zip(*windows, strict=True):
+            first = (end - start - counted) // 2
+            last = first + counted
+            file.write(f"{chrom}\t{start}\t{end}\t{start + first}\t{start + last}\t{first}\t{last}\n")

@@ -101,7 +101,8 @@ def consensus_windows(
     before they can stand in the way of others.
     """
     chrom, _, _, summit, q_value = (np.concatenate(columns) for columns in zip(*peaks, strict=True))
-    windows = Windows(chrom, summit - width // 2, summit - width // 2 + width)
+    start = summit - width // 2
+    windows = Windows(chrom, start, start + width)
     if protocol == "paper":
         rank = np.argsort(-q_value, kind="stable")
     else:
@@ -109,35 +110,39 @@ def consensus_windows(
         rank = np.lexsort((windows.start, codes, -q_value))
     left_out: Counter[str] = Counter()
     windows = windows.take(rank)
-    if protocol != "paper":
-        windows = _on_the_map(windows, contigs, blacklist, left_out)
+    if protocol != "paper" and contigs is not None:
+        windows = on_contigs(windows, contigs, left_out)
+    if protocol != "paper" and blacklist is not None:
+        clear = ~overlaps_any(windows, blacklist)
+        left_out["are on the blacklist"] += int((~clear).sum())
+        windows = windows.take(np.flatnonzero(clear))
     touching = protocol == "paper"
     kept = []
     for name in sorted(set(windows.chrom.tolist())):
         rows = np.flatnonzero(windows.chrom == name)
         accepted = rows[greedily_disjoint(windows.start[rows], width, touching)]
         kept.append(accepted[np.argsort(windows.start[accepted])])
-        left_out["overlaps a window of a better peak"] += len(rows) - len(accepted)
+        left_out["overlap a window of a better peak"] += len(rows) - len(accepted)
     return windows.take(np.concatenate(kept) if kept else np.empty(0, dtype=np.int64)), left_out
 
 
-def _on_the_map(
-    windows: Windows, contigs: Mapping[str, int] | None, blacklist: Windows | None, left_out: Counter[str]
-) -> Windows:
-    inside = windows.start >= 0
-    if contigs is not None:
-        names = windows.chrom.tolist()
-        known = np.array([name in contigs for name in names], dtype=bool)
-        if not known.all():
-            raise ValueError(f"{names[int(np.argmin(known))]!r}, the contig of a peak, is not in the genome")
-        inside &= windows.end <= np.array([contigs[name] for name in names], dtype=np.int64)
-    left_out["runs past an end of its contig"] += int((~inside).sum())
-    windows = windows.take(np.flatnonzero(inside))
-    if blacklist is not None:
-        clear = ~overlaps_any(windows, blacklist)
-        left_out["is on the blacklist"] += int((~clear).sum())
-        windows = windows.take(np.flatnonzero(clear))
-    return windows
+def summit_windows(peaks: Peaks, width: int) -> Windows:
+    """Windows of `width` bp on the summits, in the peaks' order; a start may be negative."""
+    start = peaks.summit - width // 2
+    return Windows(peaks.chrom, start, start + width)
+
+
+def on_contigs(windows: Windows, contigs: Mapping[str, int], left_out: Counter[str]) -> Windows:
+    """The windows that lie within their contigs (lengths in bp); the others are counted in `left_out`.
+
+    Raises ValueError naming a contig that is not there.
+    """
+    names = windows.chrom.tolist()
+    if unknown := set(names) - contigs.keys():
+        raise ValueError(f"{min(unknown)!r}, the contig of a peak, is not in the genome")
+    inside = (windows.start >= 0) & (windows.end <= np.array([contigs[name] for name in names], dtype=np.int64))
+    left_out["run past an end of their contig"] += int((~inside).sum())
+    return windows.take(np.flatnonzero(inside))
 
 
 def greedily_disjoint(start: np.ndarray, width: int, touching: bool) -> np.ndarray:
