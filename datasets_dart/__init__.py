@@ -9,26 +9,30 @@ from datasets.exceptions import DatasetGenerationError
 
 from datasets_dart.cell_type_elements import CellTypeElements
 from datasets_dart.chromatin_activity import ChromatinActivity
+from datasets_dart.motif_footprinting import MotifFootprinting
 from datasets_dart.regulatory_elements import RegulatoryElements
 
 __all__ = ["load_dart"]
 
 BUILDERS: dict[str, type[ArrowBasedBuilder]] = {
     "regulatory_elements": RegulatoryElements,
+    "motif_footprinting": MotifFootprinting,
     "cell_type_elements": CellTypeElements,
     "chromatin_activity": ChromatinActivity,
 }
 INPUTS: dict[str, list[tuple[str, ...]]] = {  # the sets of inputs, one of which must be given
     "regulatory_elements": [("genome", "elements")],
+    "motif_footprinting": [("motifs", "backgrounds"), ("motifs", "genome", "elements"), ("processed",)],
     "cell_type_elements": [("genome", "elements"), ("genome", "peaks"), ("processed",)],
     "chromatin_activity": [("genome", "peaks", "signal"), ("genome", "nonpeaks", "signal"), ("processed",)],
 }
 OPTIONS: dict[str, tuple[str, ...]] = {
     "regulatory_elements": ("window",),
+    "motif_footprinting": (),
     "cell_type_elements": ("window", "labels", "counts"),
     "chromatin_activity": ("window", "cell_type", "idr"),
 }
-LATER = ("motif_footprinting", "variant_effects")
+LATER = ("variant_effects",)
 
 
 def load_dart(
@@ -49,6 +53,12 @@ def load_dart(
     element_end, reverse_complement, sequence, control (the element shuffled within its own flanks); coordinates are
     0-based, half-open. Inputs: `genome=`, FASTA, plain, bgzip or gzip; `elements=`, BED, or the table that the original
     makes of one, compressed or not; `window=` in bp, 350 as published.
+
+    task "motif_footprinting": columns id (row in the original's order), background (row of the background file), motif
+    (none in a background as it is), strand (forward, reverse), kind (raw, motif, shuffled), sequence, element (row of
+    the element file, where there is one). All in split test. Inputs: `motifs=`, MEME; `backgrounds=`, a file of one
+    sequence a line, or `genome=` and `elements=`, of which 100 controls of task 1 are taken, the published ones where
+    it is the published file; or `processed=`, the original's table, or its data.h5 with `motifs=`.
 
     task "cell_type_elements": columns id (row of the element file), chrom, start, end, sequence, label (ClassLabel).
     Inputs: `genome=`; `elements=`, a BED with the cell line in column 4, or one of the original's tables; or `peaks=`,
