@@ -1,6 +1,7 @@
 """Every backend of the long convolution against its definition in float64."""
 
 import os
+import platform
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.utils.checkpoint import checkpoint
 
 from modeling_hyenadna.long_conv import (
     cpu_backend,
@@ -254,6 +257,53 @@ def test_operator_keeps_torchs_contract():
     tensors = [t.requires_grad_() for t in inputs(length=17)]
     torch.library.opcheck(gated_convolution, (*tensors, None, "auto"))
     torch.library.opcheck(gated_convolution, (*tensors[:3], None, None, None, "torch"))
+
+
+def test_one_compiled_graph_serves_all_lengths():
+    compilations = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(long_conv, fullgraph=True, dynamic=True, backend=compilations)
+    for length in (7, 33, 130):
+        tensors = [t.requires_grad_() for t in inputs(length=length)]
+        exact = [t.detach().double().requires_grad_() for t in tensors]
+        compiled(*tensors).square().sum().backward()
+        long_conv(*exact).square().sum().backward()
+        for ours, theirs in zip(tensors, exact, strict=True):
+            assert relative_error(ours.grad, theirs.grad) < 2e-6
+    assert compilations.frame_count == 1
+
+
+def test_autocast_and_checkpointing_change_no_gradient(backend):
+    def gradients(run):
+        tensors = [t.requires_grad_() for t in inputs(length=50)]
+        with torch.autocast("cpu", torch.bfloat16):
+            y = run(lambda *operands: long_conv(*operands, backend=backend), *tensors)
+        assert y.dtype == torch.float32
+        y.square().sum().backward()
+        return [t.grad for t in tensors]
+
+    plain = gradients(lambda function, *operands: function(*operands))
+    checkpointed = gradients(lambda function, *operands: checkpoint(function, *operands, use_reentrant=False))
+    assert all(torch.equal(a, b) for a, b in zip(plain, checkpointed, strict=True))
+
+
+@pytest.mark.skipif(cpu_backend.library() is None, reason="no C++ compiler")
+def test_processes_that_start_together_compile_once(tmp_path):
+    compiler = tmp_path / "c++"
+    compiler.write_text(
+        f'#!/bin/sh\ncase $* in *--version*) ;; *) echo $$ >> {tmp_path}/calls;; esac\nexec c++ -O0 "$@" -O0\n'
+    )
+    compiler.chmod(0o755)
+    script = "from modeling_hyenadna.long_conv.cpu_backend import build; print(build())"
+    environment = {**os.environ, "CXX": str(compiler), "HYENADNA_CACHE": str(tmp_path / "cache")}
+    running = [
+        subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    built = {process.communicate()[0] for process in running}
+    assert all(process.returncode == 0 for process in running)
+    assert len(built) == 1
+    once = len((tmp_path / "calls").read_text().splitlines())
+    assert once == len(cpu_backend.X86_BUILDS if platform.machine() == "x86_64" else ["portable"]) + 2
 
 
 @given(st.integers(1, 2**21))

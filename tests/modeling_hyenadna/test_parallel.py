@@ -1,0 +1,55 @@
+"""Data-parallel and sharded training: two processes on half a batch each compute what one computes on the whole."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import copy, torch, torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM
+
+dist.init_process_group("gloo")
+rank, size = dist.get_rank(), dist.get_world_size()
+assert size == 2
+torch.manual_seed(0)
+config = HyenaDNAConfig(d_model=16, n_layer=2, max_seq_len=70, emb_dim=5, embed_dropout=0.0)
+whole = HyenaDNAForCausalLM(config)
+ids = torch.randint(7, 11, (4, 70))
+mine = ids[2 * rank : 2 * rank + 2]
+
+distributed = DistributedDataParallel(copy.deepcopy(whole))
+sharded, mesh = copy.deepcopy(whole), init_device_mesh("cpu", (size,))
+for block in sharded.hyena.backbone.layers:
+    fully_shard(block, mesh=mesh)
+fully_shard(sharded, mesh=mesh)
+
+whole(ids, labels=ids).loss.backward()
+expected = {name: parameter.grad for name, parameter in whole.named_parameters()}
+for model, prefix in ((distributed, "module."), (sharded, "")):
+    model(mine, labels=mine).loss.backward()
+    gradients = {name.removeprefix(prefix): parameter.grad for name, parameter in model.named_parameters()}
+    assert gradients.keys() == expected.keys()
+    for name, gradient in gradients.items():
+        gradient = gradient.full_tensor() if hasattr(gradient, "full_tensor") else gradient
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6, msg=name)
+
+with torch.no_grad():
+    logits = sharded.eval()(ids).logits
+    torch.testing.assert_close(logits, whole.eval()(ids).logits)
+    assert torch.equal(sharded(ids).logits, logits)  # with the kernels kept from the first time
+dist.destroy_process_group()
+"""
+
+
+def test_gradients_of_ddp_and_fsdp(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT, encoding="utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+    run = subprocess.run([*command, str(script)], capture_output=True, text=True, env=environment, timeout=300)
+    assert run.returncode == 0, run.stderr[-3000:]
