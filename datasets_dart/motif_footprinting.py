@@ -308,12 +308,10 @@ class MotifFootprinting(datasets.ArrowBasedBuilder):
 
     def _describe(self, report: str) -> None:
         config = self.config
-        names = {
-            name: os.path.basename(getattr(config, name)) for name in ("motifs", "backgrounds", "elements", "processed")
-        }
-        source = names["backgrounds"] or names["elements"] or names["processed"]
+        backgrounds = os.path.basename(config.backgrounds or config.elements or config.processed)
+        motifs = os.path.basename(config.motifs or config.processed)
         self.info.description = DESCRIPTION.format(
-            motifs=names["motifs"] or source, backgrounds=source, protocol=config.protocol, report=report
+            motifs=motifs, backgrounds=backgrounds, protocol=config.protocol, report=report
         )
 
     def _generate_tables(self, shards: list[Any], **source: Any) -> Iterator[tuple[Key, pa.Table]]:

@@ -93,7 +93,8 @@ def test_streaming_and_processes_give_the_same_rows(load, tmp_path, protocol):
     assert isinstance(stream, IterableDataset)
     assert stream.num_shards == 18
     assert list(stream.shard(num_shards=2, index=0)) + list(stream.shard(num_shards=2, index=1)) == one
-    assert stream.info.description.endswith("Protocol: " + protocol + ". 9 motifs, 18 backgrounds.")
+    inputs = f"Motifs: motifs.meme. Backgrounds: backgrounds.txt. Protocol: {protocol}. 9 motifs, 18 backgrounds."
+    assert stream.info.description.endswith(inputs)
 
 
 def test_the_originals_own_table_is_accepted(load, monkeypatch):
