@@ -11,6 +11,7 @@ from datasets_dart.cell_type_elements import CellTypeElements
 from datasets_dart.chromatin_activity import ChromatinActivity
 from datasets_dart.motif_footprinting import MotifFootprinting
 from datasets_dart.regulatory_elements import RegulatoryElements
+from datasets_dart.variant_effects import VariantEffects
 
 __all__ = ["load_dart"]
 
@@ -19,20 +20,22 @@ BUILDERS: dict[str, type[ArrowBasedBuilder]] = {
     "motif_footprinting": MotifFootprinting,
     "cell_type_elements": CellTypeElements,
     "chromatin_activity": ChromatinActivity,
+    "variant_effects": VariantEffects,
 }
 INPUTS: dict[str, list[tuple[str, ...]]] = {  # the sets of inputs, one of which must be given
     "regulatory_elements": [("genome", "elements")],
     "motif_footprinting": [("motifs", "backgrounds"), ("motifs", "genome", "elements"), ("processed",)],
     "cell_type_elements": [("genome", "elements"), ("genome", "peaks"), ("processed",)],
     "chromatin_activity": [("genome", "peaks", "signal"), ("genome", "nonpeaks", "signal"), ("processed",)],
+    "variant_effects": [("genome", "variants"), ("processed", "variants")],
 }
 OPTIONS: dict[str, tuple[str, ...]] = {
     "regulatory_elements": ("window",),
     "motif_footprinting": (),
     "cell_type_elements": ("window", "labels", "counts"),
     "chromatin_activity": ("window", "cell_type", "idr"),
+    "variant_effects": ("window", "effect", "label", "mismatch"),
 }
-LATER = ("variant_effects",)
 
 
 def load_dart(
@@ -72,6 +75,17 @@ def load_dart(
     `nonpeaks=`, narrowPeak (windows on the summit), BED or the original's tables; `signal=`, bigWig; each one file, of
     `cell_type=`, or a dict of files by cell type; or `processed=`, the original's data.h5. `window=`, 2114 bp.
 
+    task "variant_effects": columns id (row of the variant file), chrom, position (1-based, as in the table), allele1,
+    allele2, sequence1, sequence2 (the window with either, the variant at index window // 2), label, effect, used (in
+    the benchmark), reference_allele (1, 2, or 0 for neither), effect_allele (that a positive effect speaks for),
+    chrombpnet_logfc (towards the same allele) where the table has it, then the table's other columns. All in split
+    test. Inputs: `genome=`; `variants=`, the published caQTL or dsQTL table, any other whose first four columns are
+    contig, position and two alleles, or a VCF; `effect=`, `label=`, names of columns (of INFO keys) in such;
+    `mismatch=`, "skip" (and count), "refuse" or "keep" a variant neither of whose alleles is the genome's base;
+    `window=`, 2114 bp; or, in place of the genome, `processed=`, the original's data.h5. In protocol "fixed" effects
+    speak for allele 2, so that those of dsQTLs change their sign; what is not a change of one base, or stands there
+    before, is left out.
+
     protocol: "fixed", where N stays N and an element longer than the window is cut to its centre; or "paper", which
     equals the original bit for bit, its N written as A included.
     splits: "paper", the published chromosomes, or a BED of blocks whose column 4 is train, validation or test. An
@@ -82,8 +96,7 @@ def load_dart(
     Raises ValueError and FileNotFoundError naming file, line and value at fault; then nothing is left in the cache.
     """
     if task not in BUILDERS:
-        known = ", ".join(BUILDERS)
-        raise ValueError(f"task {task!r} {'comes with a later version' if task in LATER else 'is unknown'}: {known}")
+        raise ValueError(f"task {task!r} is unknown: {', '.join(BUILDERS)}")
     given = {name: _plain(value) for name, value in inputs.items() if value is not None}
     if not any(given.keys() >= set(names) for names in INPUTS[task]):
         missing = [[f"{name}=" for name in names if name not in given] for names in INPUTS[task]]

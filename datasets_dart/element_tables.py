@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from datasets_dart.intervals import START, Position, centred_start, read_interva
 from datasets_dart.peaks import SUMMIT, Windows, summits
 from datasets_dart.splits import Blocks, assign_splits
 
+Chunk = TypeVar("Chunk")
 CONTIG_NAMES = ("chr", "chrom", "chromosome")
 LABEL_NAMES = ("label", "cell type", "cell_type")
 BED_LABEL = 3  # column, from 0
@@ -100,10 +101,10 @@ def read_rows(
 
 
 def chunks_at(
-    positions: Sequence[Position], reader: Callable[[Position], Iterator[tuple[Position, Rows]]]
-) -> Iterator[Rows]:
+    positions: Sequence[Position], reader: Callable[[Position], Iterator[tuple[Position, Chunk]]]
+) -> Iterator[Chunk]:
     """The chunk at each position; the file is read on while they follow each other, as seeking in gzip is slow."""
-    chunks: Iterator[tuple[Position, Rows]] = iter(())
+    chunks: Iterator[tuple[Position, Chunk]] = iter(())
     for position in positions:
         chunk = next(chunks, None)
         if chunk is None or chunk[0] != position:

@@ -1,0 +1,336 @@
+"""Task 5 against the original's own output, and what it makes of bad input."""
+
+import csv
+import gzip
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import IterableDataset, disable_progress_bars
+
+from datasets_dart import load_dart
+from datasets_dart.variant_effects import duplicates, list_mismatches
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+GENOME = FIXTURES / "genome" / "genome.fa"
+CAQTL = FIXTURES / "task5" / "Afr.CaQTLS.tsv"
+DSQTL = FIXTURES / "task5" / "yoruban.dsqtls.benchmarking.tsv"
+TABLES = {"caqtl": CAQTL, "dsqtl": DSQTL}
+REFERENCE = {"allele1_ref": 1, "allele2_ref": 2, "neither": 0}
+
+disable_progress_bars()
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """`load_dart` of task 5 with a cache of its own, and shards of 16 rows."""
+    monkeypatch.setattr("datasets_dart.variant_effects.CHUNK_ROWS", 16)
+
+    def load(variants=CAQTL, split="test", **options):
+        options = {"genome": GENOME, "cache_dir": tmp_path / "cache", **options}
+        return load_dart("variant_effects", variants=variants, split=split, **options)
+
+    return load
+
+
+def table(path):
+    with path.open() as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def number(text):
+    return float(text) if text else None
+
+
+def without_ambiguity(sequence):
+    return sequence.replace("N", "A")
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_paper_protocol_equals_the_original(load, kind):
+    path = TABLES[kind]
+    windows, kinds = (table(path.with_name(f"{path.stem}_{what}.tsv")) for what in ("windows", "kinds"))
+    rows = list(load(path, protocol="paper"))
+    assert len(rows) == len(windows) == {"caqtl": 56, "dsqtl": 52}[kind]
+    for place, (row, source, window, case) in enumerate(zip(rows, table(path), windows, kinds, strict=True)):
+        chrom, position, allele1, allele2 = list(source.values())[:4]
+        assert row["id"] == place
+        assert (row["chrom"], row["position"], row["allele1"], row["allele2"]) == (
+            chrom,
+            int(position),
+            allele1,
+            allele2,
+        )
+        assert (row["sequence1"], row["sequence2"]) == (window["allele1_seq"], window["allele2_seq"])
+        assert row["reference_allele"] == REFERENCE[case["allele_case"]]
+        if kind == "caqtl":
+            assert row["label"] == (source["label"] == "True")
+            assert row["used"] == (source["IsUsed"] == source["in_peaks"] == "True")
+            assert row["effect"] == row["beta"] == float(source["beta"])
+            assert row["chrombpnet_logfc"] == float(source["chrombpnet.encsr000emt.variantscore.logfc"])
+            assert (row["rsid"], row["pval"], row["effect_allele"]) == (source["rsid"], float(source["pval"]), 2)
+        else:
+            assert row["label"] == (source["var.label"] == "1")
+            assert row["used"] == (source["var.isused"] == "True")
+            assert row["effect"] == number(source["obs.estimate"])
+            assert row["chrombpnet_logfc"] == float(source["pred.chrombpnet.encsr000emt.varscore.logfc"])
+            assert row["pred.chrombpnet.encsr000emt.varscore.jsd"] == float(
+                source["pred.chrombpnet.encsr000emt.varscore.jsd"]
+            )
+            assert (row["var.rsid"], row["effect_allele"]) == (source["var.rsid"], 1)
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_fixed_protocol_keeps_n_leaves_mismatches_out_and_turns_dsqtls(load, kind):
+    path = TABLES[kind]
+    paper = {row["id"]: row for row in load(path, protocol="paper")}
+    fixed = load(path)
+    sign = {"caqtl": 1, "dsqtl": -1}[kind]
+    mismatches = [place for place, row in paper.items() if row["reference_allele"] == 0 and row["allele1"].isupper()]
+    again = {"caqtl": [44], "dsqtl": []}[kind]  # its alleles are those of row 50, in the other order
+    assert list(fixed["id"]) == sorted(paper.keys() - set(mismatches) - set(again))
+    for row in fixed:
+        original = paper[row["id"]]
+        for name in ("sequence1", "sequence2"):
+            assert without_ambiguity(row[name]) == original[name]
+        for name in ("effect", "chrombpnet_logfc"):
+            assert row[name] == (None if original[name] is None else sign * original[name])
+        assert row["effect_allele"] == 2
+        assert row["reference_allele"] in (1, 2)
+        assert (row["sequence1"][1057], row["sequence2"][1057]) == (row["allele1"], row["allele2"])
+    assert any("N" in row["sequence1"] for row in fixed)
+    report = fixed.info.description
+    assert f"{len(mismatches)} with neither allele in the genome, left out (line " in report
+    assert f"{len(fixed)} are kept" in report
+
+
+def test_an_allele_in_lower_case_is_the_same_allele(load):
+    row = next(row for row in load(protocol="paper") if row["allele1"].islower())
+    assert row["reference_allele"] == 0
+    same = next(fixed for fixed in load() if fixed["id"] == row["id"])
+    assert (same["allele1"], same["allele2"]) == (row["allele1"].upper(), row["allele2"].upper())
+    assert same["reference_allele"] == 1
+
+
+def test_streaming_and_processes_give_the_same_rows(load, tmp_path):
+    one = list(load())
+    assert list(load(num_proc=2, cache_dir=tmp_path / "two")) == one
+    stream = load(streaming=True)
+    assert isinstance(stream, IterableDataset)
+    assert stream.num_shards == 4
+    assert list(stream) == one
+    assert stream.features == load().features
+
+
+def test_other_windows_show_the_same_variant(load):
+    for small, wide in zip(load(window=101), load(), strict=True):
+        assert small["sequence1"] == wide["sequence1"][1007:1108]
+        assert small["sequence1"][50] == small["allele1"]
+    with pytest.raises(ValueError, match="window=101"):
+        load(window=101, protocol="paper")
+
+
+def test_windows_past_the_ends_are_padded_in_fixed(load, tmp_path):
+    with open(GENOME) as file:
+        bases = "".join(line.strip() for line in list(file)[1:40]).upper()
+    path = tmp_path / "v.tsv"
+    other = {"A": "C", "C": "G", "G": "T", "T": "A"}
+    path.write_text(f"chrom\tpos\tref\talt\nchr5\t10\t{bases[9]}\t{other[bases[9]]}\n")
+    (row,) = load(path)
+    assert row["sequence1"].startswith("N" * 1048 + bases[:9])
+    with pytest.raises(ValueError, match=r"v\.tsv:2: chr5:10 .* has a window that starts before its contig"):
+        load(path, protocol="paper")
+
+
+def test_splits_of_blocks_hold_whole_windows(load, tmp_path):
+    blocks = tmp_path / "blocks.bed"
+    blocks.write_text("chr5\t0\t50000\ttrain\nchr5\t50000\t1000000\ttest\nchr10\t0\t1000000\tvalidation\n")
+    everything = {row["id"]: row for row in load()}
+    data = load(splits=blocks, split=None)
+    assert list(data) == ["train", "validation", "test"]
+    for split, chrom in (("train", "chr5"), ("validation", "chr10"), ("test", "chr5")):
+        assert {row["chrom"] for row in data[split]} == {chrom}
+    train, test = set(data["train"]["id"]), set(data["test"]["id"])
+    for place, row in everything.items():
+        start, end = row["position"] - 1058, row["position"] + 1056
+        if row["chrom"] == "chr5":
+            assert (place in train) == (end <= 50000)
+            assert (place in test) == (start >= 50000)
+    assert "in no split, left out" in data["test"].info.description
+
+
+def first_bases(load, count=4):
+    """Some variants of the golden table with their genome base."""
+    return [row for row in load() if row["reference_allele"] == 1][:count]
+
+
+def test_vcf_is_the_same_as_a_table(load, tmp_path):
+    rows = first_bases(load)
+    path = tmp_path / "v.vcf.gz"
+    header = "##fileformat=VCFv4.2\n##contig=<ID=chr5,length=LENGTH>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    index = dict(line.split("\t")[:2] for line in (GENOME.parent / "genome.fa.fai").read_text().splitlines())
+    body = ""
+    for row in rows:
+        other = next(base for base in "ACGT" if base not in (row["allele1"], row["allele2"]))
+        where = f"{row['chrom'].removeprefix('chr')}\t{row['position']}\t{row['rsid']}\t{row['allele1']}"
+        body += f"{where}\t{row['allele2']},{other}\t.\tPASS\tDB;BETA={row['effect']},.;HIT={int(row['label'])}\n"
+        body += f"{where}A\t{row['allele1']}\t.\tPASS\tBETA=1\n"
+    path.write_bytes(gzip.compress((header.replace("LENGTH", index["chr5"]) + body).encode()))
+    got = list(load(path, effect="BETA", label="HIT"))
+    assert [row["id"] for row in got] == [0, 1, 3, 4, 6, 7, 9, 10]
+    for row, first, second in zip(rows, got[::2], got[1::2], strict=True):
+        for name in ("chrom", "position", "allele1", "allele2", "sequence1", "sequence2", "label", "effect", "rsid"):
+            assert first[name] == row[name]
+        assert (second["sequence1"], second["effect"], second["label"]) == (row["sequence1"], None, row["label"])
+    assert "4 not a change of one base, left out" in load(path).info.description
+    with pytest.raises(ValueError, match=r"v\.vcf\.gz:5: .* is not a change of one base"):
+        load(path, protocol="paper")
+    path.write_text(header.replace("LENGTH", "7") + body)
+    with pytest.raises(ValueError, match=r"v\.vcf\.gz: chr5 has 7 bp \(build unknown\), but \d+ bp in .*genome\.fa"):
+        load(path)
+
+
+def test_duplicates_are_left_out_and_counted(load, tmp_path):
+    one, two, three, _ = first_bases(load)
+    path = tmp_path / "v.tsv"
+
+    def line(row, used, swap=False):
+        alleles = (row["allele2"], row["allele1"]) if swap else (row["allele1"], row["allele2"])
+        return "\t".join(map(str, (row["chrom"], row["position"], *alleles, used, "True", "True"))) + "\n"
+
+    header = "chr_hg38\tpos_hg38\tallele1\tallele2\tIsUsed\tin_peaks\tlabel\n"
+    lines = [line(one, False), line(two, True), line(one, True, swap=True), line(three, False), line(two, True)]
+    path.write_text(header + "".join(lines))
+    data = load(path)
+    assert data["id"] == [1, 2, 3]
+    assert (
+        "2 stand there before, left out; 3 are kept; 2 of these in the benchmark; 2 positive" in data.info.description
+    )
+    assert load(path, protocol="paper")["id"] == [0, 1, 2, 3, 4]
+    again = duplicates(np.zeros(3, int), np.full(3, 5), np.array([[0, 1], [1, 0], [0, 2]]), np.zeros(3, bool))
+    assert again.tolist() == [False, True, False]
+
+
+def test_missing_effects_and_labels(load, tmp_path):
+    rows = first_bases(load)
+    path = tmp_path / "v.tsv"
+    path.write_text(
+        "chrom\tpos\tref\talt\teffect\tlabel\n"
+        + "".join(
+            f"{row['chrom']}\t{row['position']}\t{row['allele1']}\t{row['allele2']}\t{effect}\t{label}\n"
+            for row, effect, label in zip(rows, ("", "NaN", "-0.5", "NA"), ("1", "", "-1", "true"), strict=True)
+        )
+    )
+    data = load(path)
+    assert list(data["effect"]) == [None, None, -0.5, None]
+    assert list(data["label"]) == [True, None, False, True]
+    assert data.info.description.endswith(
+        "2 positive in the benchmark; 1 controls in the benchmark; 2 positive without an effect."
+    )
+
+
+def test_the_originals_own_hdf5_is_accepted(load, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    windows = table(CAQTL.with_name("Afr.CaQTLS_windows.tsv"))
+    path = tmp_path / "data.h5"
+
+    def one_hot(name):
+        rows = np.array([["ACGT".index(base) for base in row[name]] for row in windows])
+        return np.eye(4, dtype=np.uint8)[rows]
+
+    with h5py.File(path, "w") as file:
+        file["Afr.CaQTLS.tsv/allele_1_seqs"] = one_hot("allele1_seq")
+        file["Afr.CaQTLS.tsv/allele_2_seqs"] = one_hot("allele2_seq")
+    got, paper = load(genome=None, processed=path, protocol="paper"), load(protocol="paper")
+    for name in ("id", "sequence1", "sequence2", "effect", "label", "used"):
+        assert list(got[name]) == list(paper[name])
+    assert set(got["reference_allele"]) == {None}
+    with pytest.raises(
+        ValueError, match=r"data\.h5: has no /yoruban\.dsqtls\.benchmarking\.tsv/allele_1_seqs of shape"
+    ):
+        load(DSQTL, genome=None, processed=path)
+    with h5py.File(path, "a") as file:
+        file["Afr.CaQTLS.tsv/allele_2_seqs"][3] = file["Afr.CaQTLS.tsv/allele_1_seqs"][3]
+    with pytest.raises(ValueError, match=r"allele_2_seqs\[3\] has not the allele of .*Afr\.CaQTLS\.tsv:5: "):
+        load(genome=None, processed=path)
+
+
+def test_mismatches_are_listed_refused_or_kept(load, tmp_path):
+    total, found = list_mismatches(str(CAQTL), str(GENOME), tmp_path / "mismatches.tsv")
+    listed = table(tmp_path / "mismatches.tsv")
+    kinds = [row["allele_case"] for row in table(CAQTL.with_name("Afr.CaQTLS_kinds.tsv"))]
+    assert (total, found) == (56, len(listed)) == (56, kinds.count("neither") - 1)
+    assert listed[0]["variant"].endswith(("genome N", "genome A", "genome C", "genome G", "genome T"))
+    with pytest.raises(ValueError, match=rf"Afr\.CaQTLS\.tsv:{listed[0]['line']}: neither allele is the genome's base"):
+        load(mismatch="refuse")
+    kept = load(mismatch="keep")
+    assert list(kept["id"]) == [number for number in range(56) if number != 44]
+    assert list(kept["reference_allele"]).count(0) == found
+    with pytest.raises(ValueError, match="mismatch='drop'"):
+        load(mismatch="drop")
+
+
+HEADER = "chrom\tpos\tref\talt\tlabel\teffect\n"
+BAD_TABLES = {
+    "no header": ("chr5\t3000\tA\tC\n", r"bad\.tsv:1: .* is neither the header of a tab-separated table"),
+    "spaces": ("chrom pos ref alt\n", r"bad\.tsv:1: .* is neither the header"),
+    "columns": (HEADER + "chr5\t3000\tA\tC\t1\n", r"bad\.tsv:2: 5 columns, but 6 in the header"),
+    "two names": ("chrom\tpos\tref\talt\ta\ta\n", r"bad\.tsv:1: two columns are called 'a'"),
+    "position": (HEADER + "chr5\t0\tA\tC\t1\t1\n", r"bad\.tsv:2: '0' is not a position"),
+    "text position": (HEADER + "\nchr5\t3e3\tA\tC\t1\t1\n", r"bad\.tsv:3: '3e3' is not a position"),
+    "label": (HEADER + "chr5\t3000\tA\tC\tyes\t1\n", r"bad\.tsv:2: label is 'yes', not True or False"),
+    "effect": (HEADER + "chr5\t3000\tA\tC\t1\tx\n", r"bad\.tsv:2: effect is 'x', not a number"),
+    "infinite": (HEADER + "chr5\t3000\tA\tC\t1\t-inf\n", r"bad\.tsv:2: effect is '-inf', not a number"),
+    "contig": (HEADER + "chr7\t3000\tA\tC\t1\t1\n", r"bad\.tsv:2: chr7:3000 A>C is on a contig that .*genome\.fa does"),
+    "past the end": (HEADER + "chr5\t99999999\tA\tC\t1\t1\n", r"bad\.tsv:2: chr5:99999999 A>C is beyond the end"),
+    "no rows": (HEADER, r"bad\.tsv: no variant is left|bad\.tsv: has no variants"),
+    "empty": ("", r"bad\.tsv: the file is empty"),
+    "only indels": (HEADER + "chr5\t3000\tA\t-\t1\t1\n", r"bad\.tsv: no variant is left in a split"),
+    "no VCF header": ("##fileformat=VCFv4.2\nchr5\t3000\n", r"bad\.tsv:2: the header of the VCF has no line '#CHROM'"),
+    "VCF columns": (
+        "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\nchr5\t30\t.\tA\tC\n",
+        r"bad\.tsv:3: 5 columns where a VCF has 8",
+    ),
+}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("case", BAD_TABLES)
+def test_bad_tables(load, tmp_path, case, streaming):
+    text, message = BAD_TABLES[case]
+    bad = tmp_path / "bad.tsv"
+    bad.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load(bad, streaming=streaming)
+    assert not list((tmp_path / "cache").rglob("*.arrow"))
+
+
+def test_another_build_is_refused(load, tmp_path):
+    shifted = tmp_path / "shifted.tsv"
+    header, *lines = CAQTL.read_text().splitlines(keepends=True)
+    moved = []
+    for line in lines:
+        chrom, position, rest = line.split("\t", 2)
+        moved.append(f"{chrom}\t{max(int(position) - 777, 1)}\t{rest}")
+    shifted.write_text(header + "".join(moved))
+    with pytest.raises(
+        ValueError, match=r"shifted\.tsv: \d+ of 56 variants have neither allele in .*which may be of anoth"
+    ):
+        load(shifted)
+    hg19 = tmp_path / "hg19.fa"
+    hg19.write_text(">chr22\n" + "A" * 51304566 + "\n")
+    with pytest.raises(ValueError, match=r"Afr\.CaQTLS\.tsv: its positions are on hg38, but .*hg19\.fa is hg19"):
+        load(genome=hg19)
+
+
+def test_bad_options(load):
+    with pytest.raises(ValueError, match="has no column 'slope' after the first four"):
+        load(effect="slope")
+    with pytest.raises(ValueError, match="needs genome=, or processed="):
+        load(genome=None)
+    with pytest.raises(ValueError, match="takes one of genome= and processed="):
+        load(processed=CAQTL)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        load(Path("nowhere.tsv"))
+    assert math.isclose(load(effect="se")[0]["effect"], float(table(CAQTL)[0]["se"]))
