@@ -41,7 +41,7 @@ same backgrounds; a model that knows the motif tells it from its shuffle. `id` i
 class Background(NamedTuple):
     """One background: its row among all, its letters, and the state of the original's shuffles before it."""
 
-    index: int
+    number: int
     element: int | None  # row of the element file that it was made from
     letters: np.ndarray  # (length,) uint8 ASCII codes
     state: tuple[Any, ...] | None  # of `random.Random`, in protocol="paper"
@@ -272,7 +272,7 @@ class MotifFootprinting(datasets.ArrowBasedBuilder):
             datasets.SplitGenerator(
                 name=split,
                 gen_kwargs={
-                    "shards": [Background(*row, states[row[0]]) for row in rows],  # type: ignore[misc]
+                    "shards": [Background._make([*row, states[row[0]]]) for row in rows],
                     "motifs": tuple(motifs),  # a list would be taken for shards
                 },
             )

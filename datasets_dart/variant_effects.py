@@ -191,7 +191,7 @@ class VariantEffects(datasets.ArrowBasedBuilder):
             columns["chrombpnet_logfc"] = "float64"
         # The table's other columns under their own names, except where that is taken.
         self._extra = {name: f"table.{name}" if name in columns else name for name in layout.extra}
-        columns |= {here: "float64" if is_numeric(name) else "string" for name, here in self._extra.items()}
+        columns |= {here: "float64" if is_numeric(name, layout) else "string" for name, here in self._extra.items()}
         return datasets.DatasetInfo(
             description=__doc__,
             citation=CITATION,
@@ -319,20 +319,18 @@ class VariantEffects(datasets.ArrowBasedBuilder):
             here = here.take(np.flatnonzero(window_splits(here.variants, blocks, genome, config.window) == split))
             variants = here.variants
             if genome is None:
-                windows = self._hdf5_windows(path, layout, variants)
+                one, two = self._hdf5_windows(path, layout, variants)
             else:
-                windows = allele_windows(variants, genome, config.window, config.protocol)
-            alleles = (variants.allele1, variants.allele2)
-            if config.protocol == "fixed":
-                alleles = tuple(np.array([allele.upper() for allele in column], dtype=object) for column in alleles)
+                one, two = allele_windows(variants, genome, config.window, config.protocol)
+            case = str.upper if config.protocol == "fixed" else str
             columns: dict[str, Any] = {
                 "id": variants.id,
                 "chrom": variants.chrom,
                 "position": variants.position,
-                "allele1": alleles[0],
-                "allele2": alleles[1],
-                "sequence1": arrow_strings(windows[0]),
-                "sequence2": arrow_strings(windows[1]),
+                "allele1": [case(allele) for allele in variants.allele1],
+                "allele2": [case(allele) for allele in variants.allele2],
+                "sequence1": arrow_strings(one),
+                "sequence2": arrow_strings(two),
                 "label": variants.label,
                 "effect": pa.array(sign * variants.effect, from_pandas=True),
                 "used": variants.used,
@@ -342,7 +340,7 @@ class VariantEffects(datasets.ArrowBasedBuilder):
             if layout.chrombpnet:
                 columns["chrombpnet_logfc"] = pa.array(sign * variants.chrombpnet, from_pandas=True)
             for index, (name, column) in enumerate(self._extra.items()):
-                values = numbers(path, variants, layout, name) if is_numeric(name) else variants.extra[:, index]
+                values = numbers(path, variants, layout, name) if is_numeric(name, layout) else variants.extra[:, index]
                 columns[column] = pa.array(values, from_pandas=True)
             yield Key(shard, 0), pa.table(columns, schema=self.info.features.arrow_schema)
 
@@ -357,7 +355,7 @@ class VariantEffects(datasets.ArrowBasedBuilder):
                         f"which {self.config.variants} would go with"
                     )
 
-    def _hdf5_windows(self, path: Path, layout: Layout, variants: Variants) -> list[np.ndarray]:
+    def _hdf5_windows(self, path: Path, layout: Layout, variants: Variants) -> tuple[np.ndarray, np.ndarray]:
         """The two windows of each variant from the original's arrays, whose rows are the table's."""
         windows = []
         with open_hdf5(self.config.processed) as file:
@@ -372,4 +370,4 @@ class VariantEffects(datasets.ArrowBasedBuilder):
                         f"{path}:{variants.line[row]}: {variants.name(row)}"
                     )
                 windows.append(letters)
-        return windows
+        return windows[0], windows[1]

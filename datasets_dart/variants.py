@@ -145,12 +145,12 @@ def read_variants(
 
 
 def _variants(parsed: Sequence[tuple]) -> Variants:
-    columns = list(zip(*parsed, strict=True))
+    *columns, extras = zip(*parsed, strict=True)
     kinds = (np.int64, np.int64, object, np.int64, object, object, object, bool, np.float64, np.float64)
-    arrays = [np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=False)]
-    extra = np.empty((len(parsed), len(columns[-1][0])), dtype=object)
-    extra[:] = columns[-1]
-    return Variants(*arrays, extra)
+    arrays = [np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)]
+    extra = np.empty((len(parsed), len(extras[0])), dtype=object)
+    extra[:] = extras
+    return Variants._make([*arrays, extra])
 
 
 def _table_rows(path: Path, line: int, words: list[str], layout: Layout) -> Iterator[tuple]:
@@ -209,9 +209,9 @@ def _number(path: Path, line: int, name: str | None, text: str) -> float:
     return value
 
 
-def is_numeric(name: str) -> bool:
-    """Whether a column of a table holds numbers, by its name."""
-    return name.startswith(NUMERIC) or name in NUMERIC_NAMES
+def is_numeric(name: str, layout: Layout) -> bool:
+    """Whether a column of a table holds numbers, by its name or its role."""
+    return name.startswith(NUMERIC) or name in NUMERIC_NAMES or name == layout.effect
 
 
 def numbers(path: Path, variants: Variants, layout: Layout, name: str) -> np.ndarray:

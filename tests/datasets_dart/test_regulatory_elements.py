@@ -298,8 +298,6 @@ def test_bad_paths_and_options(load, tmp_path):
         load(elements=None)
     with pytest.raises(ValueError, match="no input peaks"):
         load(peaks=ELEMENTS)
-    with pytest.raises(ValueError, match="'variant_effects' comes with a later version"):
-        load_dart("variant_effects", genome=GENOME, variants=ELEMENTS)
     with pytest.raises(ValueError, match="'task1' is unknown"):
         load_dart("task1", genome=GENOME, elements=ELEMENTS)
 
