@@ -121,7 +121,7 @@ def elements_from_peaks(config: CellTypeElementsConfig, contigs: dict[str, int])
     path = cache / f"{key}.bed"
     if path.exists():
         return path
-    peaks = [read_narrowpeak(input_file(file)) for file in files.values()]
+    peaks = [read_narrowpeak(input_file(file), contigs) for file in files.values()]
     windows, _ = consensus_windows(peaks, config.protocol, config.window, contigs)
     if counts:
         matrix = read_counts(counts)

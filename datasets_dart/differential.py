@@ -33,8 +33,10 @@ class Differential(NamedTuple):
     adjusted: np.ndarray  # (n,) float64, Benjamini-Hochberg after independent filtering
 
 
-def differential_accessibility(matrix: CountMatrix, cell: str, num_proc: int = 1) -> Differential:
-    """`cell` against all other samples, design `~condition`, Wald test.
+def differential_accessibility(matrix: CountMatrix, cell: str, num_proc: int | None = None) -> Differential:
+    """`cell` against all other samples, design `~condition`, Wald test, on `num_proc` processes, by default one a core.
+
+    About 4 ms of one core an element.
 
     Raises ValueError where `cell` or the others have no two samples, ImportError naming the extra to install.
     """

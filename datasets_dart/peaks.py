@@ -38,11 +38,13 @@ class Windows(NamedTuple):
         return [f"{chrom}:{start}-{end}" for chrom, start, end in zip(*map(np.ndarray.tolist, self), strict=True)]
 
 
-def read_narrowpeak(path: Path) -> Peaks:
+def read_narrowpeak(path: Path, contigs: Mapping[str, int] | None = None) -> Peaks:
     """All peaks of a narrowPeak file (ENCODE: BED6+4), plain or compressed, in the file's order.
 
+    contigs: the genome's, by name and length in bp.
+
     Raises ValueError naming file, line and value: fewer than 10 columns, a summit that is not called (-1) or lies
-    outside its peak, a q-value that is no number.
+    outside its peak, a q-value that is no number, a peak on none of `contigs` or beyond its end.
     """
     chunks = [chunk for _, chunk in read_intervals(path, extra=(Q_VALUE, SUMMIT))]
     if not chunks:
@@ -52,6 +54,13 @@ def read_narrowpeak(path: Path) -> Peaks:
     ]
     chrom, start, end = (np.concatenate([chunk[column] for chunk in chunks]) for column in range(3))
     summit = np.concatenate([summits(path, chunk, column=1) for chunk in chunks])
+    if contigs is not None:
+        lengths = np.array([contigs.get(name, -1) for name in chrom.tolist()], dtype=np.int64)
+        if (end > lengths).any():
+            row = int(np.argmax(end > lengths))
+            line = np.concatenate([chunk.line for chunk in chunks])[row]
+            why = "is on a contig that the genome does not have" if lengths[row] < 0 else "ends beyond its contig"
+            raise ValueError(f"{path}:{line}: {chrom[row]}:{start[row]}-{end[row]} {why}: another build?")
     return Peaks(chrom, start, end, summit, np.array(q_values))
 
 
@@ -135,12 +144,10 @@ def summit_windows(peaks: Peaks, width: int) -> Windows:
 def on_contigs(windows: Windows, contigs: Mapping[str, int], left_out: Counter[str]) -> Windows:
     """The windows that lie within their contigs (lengths in bp); the others are counted in `left_out`.
 
-    Raises ValueError naming a contig that is not there.
+    A contig that is not there counts as one of no length.
     """
-    names = windows.chrom.tolist()
-    if unknown := set(names) - contigs.keys():
-        raise ValueError(f"{min(unknown)!r}, the contig of a peak, is not in the genome")
-    inside = (windows.start >= 0) & (windows.end <= np.array([contigs[name] for name in names], dtype=np.int64))
+    lengths = np.array([contigs.get(name, 0) for name in windows.chrom.tolist()], dtype=np.int64)
+    inside = (windows.start >= 0) & (windows.end <= lengths)
     left_out["run past an end of their contig"] += int((~inside).sum())
     return windows.take(np.flatnonzero(inside))
 

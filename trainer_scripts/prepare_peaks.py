@@ -55,9 +55,10 @@ def consensus(
     from datasets_dart.genome import open_genome
     from datasets_dart.peaks import consensus_windows, read_narrowpeak
 
-    sets = [read_narrowpeak(input_file(path)) for path in named(peaks).values()]
+    contigs = open_genome(genome).contigs
+    sets = [read_narrowpeak(input_file(path), contigs) for path in named(peaks).values()]
     excluded = read_windows(input_file(blacklist)) if blacklist else None
-    windows, left_out = consensus_windows(sets, protocol.value, width, open_genome(genome).contigs, excluded)
+    windows, left_out = consensus_windows(sets, protocol.value, width, contigs, excluded)
     write_windows(output, windows)
     report(output, len(windows.start), left_out)
 
@@ -105,7 +106,7 @@ def differential(
     tables: Annotated[list[Path], typer.Argument(help="count tables, of `counts`")],
     output: Annotated[Path, typer.Option(help="folder: {cell line}.csv, elements.bed, top.bed")],
     top: Annotated[int, typer.Option(help="elements of each cell line in the zero-shot subset", min=1)] = 5000,
-    num_proc: Processes = 1,
+    num_proc: Annotated[int | None, typer.Option(help="processes, by default one a core", min=1)] = None,
     protocol: ProtocolOption = Protocol.fixed,
 ) -> None:
     """Task 3, steps 4 to 7: DESeq2's model of each cell line against the others, and the elements of one line alone.
@@ -183,9 +184,9 @@ def windows(
     from datasets_dart.genome import open_genome
     from datasets_dart.peaks import on_contigs, read_narrowpeak, summit_windows
 
-    found = summit_windows(read_narrowpeak(input_file(peaks)), width)
+    contigs = open_genome(genome).contigs
     left_out: Counter[str] = Counter()
-    kept = on_contigs(found, open_genome(genome).contigs, left_out)
+    kept = on_contigs(summit_windows(read_narrowpeak(input_file(peaks), contigs), width), contigs, left_out)
     write_activity_windows(output, kept, COUNTED)
     report(output, len(kept.start), left_out)
 

@@ -45,7 +45,7 @@ def result(adjusted, change, statistic=None):
 def test_the_cell_line_that_gained_is_found():
     pytest.importorskip("pydeseq2")
     counts = matrix()
-    results = {cell: differential_accessibility(counts, cell) for cell in CELLS}
+    results = {cell: differential_accessibility(counts, cell, 1) for cell in CELLS}
     alone = sole_gain(results)
     assert (alone[:20] == 0).all()
     assert (alone[20:40] != 0).mean() > 0.9
@@ -60,7 +60,7 @@ def test_too_few_samples_are_refused():
     counts = matrix()
     one = counts._replace(samples=["A_1"] + [f"B_{n}" for n in range(8)])
     with pytest.raises(ValueError, match="A: 1 samples against 8 others; each side needs two or more"):
-        differential_accessibility(one, "A")
+        differential_accessibility(one, "A", 1)
 
 
 def test_elements_lost_are_not_gained():

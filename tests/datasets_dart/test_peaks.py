@@ -84,8 +84,6 @@ def test_fixed_protocol_leaves_out_what_cannot_be_used_before_it_suppresses_othe
         {"run past an end of their contig": 2, "are on the blacklist": 2, "overlap a window of a better peak": 0}
     )
     assert "chr1:-150-350" in consensus_windows(sets, "paper", contigs={"chr1": 10_000})[0].names()
-    with pytest.raises(ValueError, match="'chr1', the contig of a peak, is not in the genome"):
-        consensus_windows(sets, "fixed", contigs={"1": 10_000})
 
 
 @given(st.lists(st.integers(-60, 200), max_size=60), st.integers(1, 30), st.booleans())
@@ -107,6 +105,16 @@ def test_overlaps_equal_their_definition(ours, others):
     other_start, other_end = np.array(others, dtype=np.int64).reshape(-1, 2).T
     expected = [sum(a < d and c < b for c, d in others) for a, b in ours]
     assert count_overlaps(start, end, other_start, other_end).tolist() == expected
+
+
+def test_peaks_of_another_genome_are_refused():
+    path = FIXTURES / "narrowpeak" / "GM12878.narrowPeak"
+    with pytest.raises(
+        ValueError, match=r"narrowPeak:1: chrX:67504-67961 is on a contig that the genome does not have"
+    ):
+        read_narrowpeak(path, {"chr1": 10**6})
+    with pytest.raises(ValueError, match=r"narrowPeak:1: chrX:67504-67961 ends beyond its contig: another build\?"):
+        read_narrowpeak(path, {"chrX": 67_960})
 
 
 def test_overlaps_need_the_same_contig():
