@@ -7,7 +7,8 @@ was saved with, which tokens the tokenizer adds around a sequence, whether an at
 import hashlib
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -27,7 +28,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from evaluation_dart.likelihood import causal_log_likelihood, masked_log_likelihood
+from evaluation_dart.embeddings import POOLINGS, hidden_states, pool
+from evaluation_dart.likelihood import allele_log_likelihoods, causal_log_likelihood, masked_log_likelihood
 
 # A tokenizer without a limit of its own reports one of this size or more.
 NO_LIMIT = 1_000_000_000
@@ -105,17 +107,18 @@ class LanguageModel:
     def device_name(self) -> str:
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
 
-    def encode(self, sequences: Sequence[str]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    def encode(
+        self, sequences: Sequence[str], special_tokens: bool = False
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Model inputs of a batch, and which tokens are of the sequences themselves: (B, T) bool.
+
+        With special_tokens, those that the tokenizer adds are counted among them; padding never is.
 
         Raises:
             ValueError: if a sequence has more tokens than the model can read.
         """
         encoded = self.tokenizer(list(sequences), padding=True, return_tensors="pt", return_attention_mask=True)
         mask = encoded["attention_mask"]
-        # Not the tokenizer's special_tokens_mask: ESM's, of the Nucleotide Transformer, counts an [EOS] it never adds.
-        position = torch.arange(mask.shape[1])
-        own = (position >= self.before) & (position < mask.sum(dim=1, keepdim=True) - self.after)
         tokens = mask.shape[1]
         if self.max_tokens is not None and tokens > self.max_tokens:
             longest = max(map(len, sequences))
@@ -123,15 +126,21 @@ class LanguageModel:
                 f"{self.name} reads at most {self.max_tokens} tokens, but {longest} bases are {tokens} tokens: "
                 f"score a shorter window (--window)"
             )
+        # Not the tokenizer's special_tokens_mask: ESM's, of the Nucleotide Transformer, counts an [EOS] it never adds.
+        before, after = (0, 0) if special_tokens else (self.before, self.after)
+        position = torch.arange(tokens)
+        own = (position >= before) & (position < mask.sum(dim=1, keepdim=True) - after)
         inputs = {"input_ids": encoded["input_ids"].to(self.device)}
         if self.takes_mask:
             inputs["attention_mask"] = mask.to(self.device)
         return inputs, own.to(self.device)
 
-    def log_likelihood(self, sequences: Sequence[str], reduction: str = "sum", batch_size: int = 64) -> np.ndarray:
+    def log_likelihood(
+        self, sequences: Sequence[str], reduction: str = "sum", special_tokens: bool = False, batch_size: int = 64
+    ) -> np.ndarray:
         """Log-likelihood (causal) or pseudo-log-likelihood (masked) of each sequence in nats, (n,) float64.
 
-        Special tokens are not scored, nor is the first token of a causal model without a start token
+        Special tokens are not scored, unless asked for, nor is the first token of a causal model without a start token
         (DART-Eval spec section 1.4). reduction "mean" divides by the number of scored tokens.
         `batch_size` rows go through the model at once.
 
@@ -140,30 +149,143 @@ class LanguageModel:
         """
         scores = []
         for start in range(0, len(sequences), batch_size):
-            inputs, own = self.encode(sequences[start : start + batch_size])
-            try:
+            inputs, own = self.encode(sequences[start : start + batch_size], special_tokens)
+            with self._enough_memory(batch_size, own.shape[1]):
                 if self.kind == "causal":
                     total, count = causal_log_likelihood(self.model, inputs, own)
                 else:
                     mask_token = self.tokenizer.mask_token_id
                     total, count = masked_log_likelihood(self.model, inputs, own, mask_token, batch_size)
-            except torch.OutOfMemoryError as error:
-                rows, tokens = batch_size, own.shape[1]
-                raise ValueError(
-                    f"{self.name}: {rows} rows of {tokens} tokens do not fit into memory on {self.device}: "
-                    "take fewer at once (--batch-size)"
-                ) from error
             scores.append((total / count.clamp(min=1) if reduction == "mean" else total).cpu().numpy())
         return np.concatenate(scores) if scores else np.empty(0)
 
-    def forward_passes(self, sequences: Sequence[str]) -> int:
+    def allele_log_likelihoods(
+        self,
+        sequences1: Sequence[str],
+        sequences2: Sequence[str],
+        reduction: str = "sum",
+        special_tokens: bool = False,
+        batch_size: int = 64,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Log-likelihoods of two alleles of each variant, from one pass with their different tokens masked.
+
+        Returns:
+            (n,), (n,) float64; see [`likelihood.allele_log_likelihoods`] for what they are.
+
+        Raises:
+            ValueError: as [`log_likelihood`], or if the two alleles of a variant are not as many tokens.
+        """
+        scores = []
+        for start in range(0, len(sequences1), batch_size):
+            batch = slice(start, start + batch_size)
+            inputs, own = self.encode(sequences1[batch], special_tokens)
+            others, own2 = self.encode(sequences2[batch], special_tokens)
+            if own.shape != own2.shape or not torch.equal(own, own2):
+                raise ValueError(
+                    f"{self.name}: the alleles of a variant are not as many tokens, so that none can be masked for the "
+                    "other: score whole alleles (--recipe biofoundation)"
+                )
+            with self._enough_memory(batch_size, own.shape[1]):
+                both = allele_log_likelihoods(
+                    *(self.model, inputs, others["input_ids"], own),
+                    causal=self.kind == "causal",
+                    mask_token=self.tokenizer.mask_token_id,
+                )
+            total = torch.stack(both)
+            scores.append((total / own.sum(dim=1).clamp(min=1) if reduction == "mean" else total).cpu().numpy())
+        both_alleles = np.concatenate(scores, axis=1) if scores else np.empty((2, 0))
+        return both_alleles[0], both_alleles[1]
+
+    @torch.inference_mode()
+    def embed(
+        self,
+        sequences: Sequence[str],
+        layer: int = -1,
+        pooling: str = "mean",
+        attention_mask: bool = True,
+        batch_size: int = 64,
+    ) -> np.ndarray:
+        """One vector a sequence: hidden states of a layer, pooled over tokens. (n, C) float32.
+
+        Args:
+            layer: index into the model's hidden states; -1, the default, is the last.
+            pooling: "mean" over the sequence's own tokens; "mean_with_next", those and the one that follows; or
+                "mean_all", over all tokens of the batch, special ones and padding among them. The last two are
+                how the original pools.
+            attention_mask: False lets the model read padding as if it were sequence, as the original does.
+
+        Raises:
+            ValueError: as [`encode`], for an unknown pooling, or if the model gives no hidden states.
+        """
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling {pooling!r}: there are {', '.join(POOLINGS)}")
+        vectors = []
+        for start in range(0, len(sequences), batch_size):
+            inputs, own = self.encode(sequences[start : start + batch_size])
+            if not attention_mask:
+                inputs.pop("attention_mask", None)
+            with self._enough_memory(batch_size, own.shape[1]):
+                hidden = hidden_states(self.model(**inputs, output_hidden_states=True), layer, self.name)
+                vectors.append(pool(hidden, own, pooling).float().cpu().numpy())
+        return np.concatenate(vectors) if vectors else np.empty((0, 0), np.float32)
+
+    def base_tokens(self, sequences: Sequence[str]) -> list[np.ndarray]:
+        """For each sequence, the index of the token that covers each of its bases: (L,) int64, -1 for none.
+
+        From the tokenizer's offset mapping; of one without (in Python), from the letters of its tokens.
+
+        Raises:
+            ValueError: if the tokens of a tokenizer without offsets do not spell the sequence.
+        """
+        if self.tokenizer.is_fast:
+            offsets = self.tokenizer(list(sequences), return_offsets_mapping=True)["offset_mapping"]
+            spans = [
+                [(number, *span) for number, span in enumerate(own) if span[1] > span[0]]
+                for own in (_between(row, self.before, self.after) for row in offsets)
+            ]
+        else:
+            spans = [self._spelt(sequence) for sequence in sequences]
+        covered = []
+        for sequence, tokens in zip(sequences, spans, strict=True):
+            token_of = np.full(len(sequence), -1)
+            for number, start, end in tokens:
+                token_of[start:end] = number + self.before
+            covered.append(token_of)
+        return covered
+
+    def _spelt(self, sequence: str) -> list[tuple[int, int, int]]:
+        """(number, start, end) of each of a sequence's own tokens, from their letters."""
+        ids = list(_between(self.tokenizer(sequence)["input_ids"], self.before, self.after))
+        lengths = [len(token) for token in self.tokenizer.convert_ids_to_tokens(ids)]
+        if len(ids) == len(sequence):
+            lengths = [1] * len(ids)
+        if sum(lengths) != len(sequence):
+            raise ValueError(f"{self.name}: {len(ids)} tokens do not spell {sequence[:50]}, of {len(sequence)} bases")
+        ends = np.cumsum(lengths).tolist()
+        return [(number, end - length, end) for number, (end, length) in enumerate(zip(ends, lengths, strict=True))]
+
+    def forward_passes(self, sequences: Sequence[str], special_tokens: bool = False) -> int:
         """Rows that go through the model to score these: one a sequence (causal), or one a token (masked).
 
         Raises:
             ValueError: as [`encode`], before anything is scored.
         """
-        _, own = self.encode(sequences)
+        _, own = self.encode(sequences, special_tokens)
         return len(sequences) if self.kind == "causal" else int(own.sum())
+
+    @contextmanager
+    def _enough_memory(self, rows: int, tokens: int) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise ValueError(
+                f"{self.name}: {rows} rows of {tokens} tokens do not fit into memory on {self.device}: "
+                "take fewer at once (--batch-size)"
+            ) from error
+
+
+def _between(tokens: Sequence[Any], before: int, after: int) -> Sequence[Any]:
+    return tokens[before : len(tokens) - after]
 
 
 def added_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Log-likelihoods of token sequences (DART-Eval spec section 1.4). B sequences, T tokens; natural logarithms."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,12 +10,25 @@ Model = Callable[..., Any]
 
 
 class Recipe(NamedTuple):
-    """How a sequence becomes a number. Every record carries its recipe: without it two numbers cannot be compared."""
+    """How a sequence becomes a number. Every record carries its recipe: without it two numbers cannot be compared.
+
+    The window is the task's, or the `--window` of a run, and stands beside these in the record.
+    """
 
     name: str
     reduction: str  # over tokens: "sum" or "mean"
     strand: str  # "forward", or "mean" of forward and reverse complement
-    special_tokens: str = "not scored"
+    special_tokens: str = "not scored"  # or "scored": those that the tokenizer adds, where the model predicts them
+    # Two alleles of a variant: "masked", both read off one pass with the tokens in which they differ masked; or
+    # "whole", a likelihood of each allele's whole sequence.
+    alleles: str = "masked"
+
+    def described(self, task: str) -> dict[str, str]:
+        """What a record of `task` says of the recipe."""
+        fields = self._asdict()
+        if task != "variant_effects":
+            return {key: value for key, value in fields.items() if key != "alleles"}
+        return fields | {"orientation": "effect allele - other allele"}
 
 
 RECIPES = {
@@ -25,6 +38,13 @@ RECIPES = {
         Recipe("dart-eval-both-strands", "sum", "mean"),
         # Sums over BPE tokens partly measure how many tokens a sequence has; means do not.
         Recipe("dart-eval-mean", "mean", "forward"),
+        # Open-Athena's biofoundation: summed log-probabilities of either allele's sequence
+        Recipe("biofoundation", "sum", "forward", alleles="whole"),
+        # songlab's TraitGym: the [SEP] at the end is scored, too, and both strands are averaged
+        Recipe("traitgym", "sum", "mean", "scored", "whole"),
+        # huggingface/carbon's vep_eval, without and with --rev_comp_avg
+        Recipe("carbon", "mean", "forward", alleles="whole"),
+        Recipe("carbon-both-strands", "mean", "mean", alleles="whole"),
     )
 }
 
@@ -35,14 +55,48 @@ def reverse_complement(sequence: str) -> str:
     return sequence.translate(COMPLEMENT)[::-1]
 
 
-def score_sequences(scorer: Any, sequences: list[str], recipe: Recipe, **options: Any) -> np.ndarray:
+def score_sequences(scorer: Any, sequences: Sequence[str], recipe: Recipe, **options: Any) -> np.ndarray:
     """Scores (n,) of `sequences` by anything that has `log_likelihood(sequences, ...)`."""
+
+    def score(strand: Sequence[str]) -> np.ndarray:
+        return scorer.log_likelihood(strand, **_unusual(recipe), **options)
+
+    if recipe.strand == "forward":
+        return score(sequences)
+    return (score(sequences) + score([reverse_complement(sequence) for sequence in sequences])) / 2
+
+
+def score_alleles(
+    scorer: Any, sequences1: Sequence[str], sequences2: Sequence[str], recipe: Recipe, **options: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (n,), (n,) of both alleles of variants; of recipes that mask, only their difference means anything.
+
+    Args:
+        scorer: with `log_likelihood(sequences, ...)` or, for masked alleles, `allele_log_likelihoods(...)`.
+        sequences1, sequences2: the windows with either allele.
+    """
+    if recipe.alleles == "whole":
+        both = score_sequences(scorer, [*sequences1, *sequences2], recipe, **options)
+        return both[: len(sequences1)], both[len(sequences1) :]
+
+    def score(one: Sequence[str], two: Sequence[str]) -> np.ndarray:
+        return np.stack(scorer.allele_log_likelihoods(one, two, **_unusual(recipe), **options))
+
+    scores = score(sequences1, sequences2)
+    if recipe.strand == "mean":
+        other = (list(map(reverse_complement, sequences)) for sequences in (sequences1, sequences2))
+        scores = (scores + score(*other)) / 2
+    return scores[0], scores[1]
+
+
+def _unusual(recipe: Recipe) -> dict[str, Any]:
+    """The options of a scorer that are not its defaults: baselines have none."""
+    options: dict[str, Any] = {}
     if recipe.reduction != "sum":
         options["reduction"] = recipe.reduction
-    scores = scorer.log_likelihood(sequences, **options)
-    if recipe.strand == "mean":
-        scores = (scores + scorer.log_likelihood([reverse_complement(s) for s in sequences], **options)) / 2
-    return scores
+    if recipe.special_tokens == "scored":
+        options["special_tokens"] = True
+    return options
 
 
 def token_log_probabilities(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -92,3 +146,37 @@ def masked_log_likelihood(
         logits = model(**masked).logits[index, position]
         total.index_add_(0, sequence, token_log_probabilities(logits, tokens[sequence, position]).double())
     return total, own.sum(dim=1)
+
+
+@torch.inference_mode()
+def allele_log_likelihoods(
+    model: Model,
+    inputs: Mapping[str, torch.Tensor],
+    others: torch.Tensor,
+    own: torch.Tensor,
+    causal: bool,
+    mask_token: int | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-likelihoods of two alleles from one pass, in which the tokens that differ are masked (spec section 6c).
+
+    All other terms are common to both, so that score 2 - score 1 is log p(allele 2) - log p(allele 1) at those tokens:
+    of a causal model, given what is left of them. Its mask token (or, where it has none, allele 1 itself) is read
+    by later positions only, whose terms cancel.
+
+    Args:
+        inputs: of allele 1, `input_ids` (B, T) among them; others: (B, T) tokens of allele 2; own: (B, T) bool, the
+            tokens to score.
+
+    Returns:
+        (B,), (B,) float64 sums.
+    """
+    tokens = inputs["input_ids"]
+    masked = dict(inputs)
+    if mask_token is not None:
+        masked["input_ids"] = tokens.masked_fill(tokens != others, mask_token)
+    log_p = model(**masked).logits.float().log_softmax(-1)
+    if causal:
+        log_p, tokens, others, own = log_p[:, :-1], tokens[:, 1:], others[:, 1:], own[:, 1:]
+    scores = (log_p.gather(-1, allele[..., None])[..., 0] for allele in (tokens, others))
+    one, two = (torch.where(own, score, 0.0).double().sum(dim=1) for score in scores)
+    return one, two

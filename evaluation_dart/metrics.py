@@ -1,6 +1,9 @@
 """Metrics of the tasks: pure functions of arrays, each value with an interval, its method, and n."""
 
-from typing import TypedDict
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from scipy import stats
@@ -8,9 +11,11 @@ from scipy import stats
 from evaluation_dart.bootstrap import (
     FEWEST_BLOCKS,
     block_bootstrap_interval,
+    block_resamples,
     exact_interval,
     genome_blocks,
     normal_interval,
+    standard_error_interval,
 )
 
 # Elements in ENCFF420VPZ.bed: the n of the published intervals, whichever split they are of.
@@ -66,25 +71,343 @@ def paired_likelihood_metrics(
         return np.array([(values > 0).mean(), values.mean(), *np.quantile(values, list(QUANTILES.values()))])
 
     names = ("accuracy_by_block", "mean_diff", *QUANTILES)
-    interval = block_bootstrap_interval(summary, difference, genome_blocks(chrom, start))
-    for i, (name, value) in enumerate(zip(names, summary(difference), strict=True)):
-        if interval is None:
-            metrics[name] = _metric(
-                value, None, None, n, f"no interval: fewer than {FEWEST_BLOCKS} blocks of 1 Mb", True
-            )
-        else:
-            method = "bootstrap of 1-Mb blocks, percentiles of 1000 replicates"
-            metrics[name] = _metric(value, interval[0][i], interval[1][i], n, method, True)
+    metrics |= _by_block(dict.fromkeys(names, True), summary, difference, chrom, start)
 
-    if difference.any():
-        test = stats.wilcoxon(difference, alternative="greater")
-        statistic, p_value = float(test.statistic), float(test.pvalue)
-    else:  # all ties: the test is not defined, and there is no evidence at all
-        statistic, p_value = 0.0, 1.0
+    test = _wilcoxon(difference)
     wilcoxon = "one-sided Wilcoxon signed-rank test of score > control_score"
-    metrics["wilcoxon_p"] = _metric(p_value, None, None, n, wilcoxon, False)
-    metrics["wilcoxon_statistic"] = _metric(statistic, None, None, n, wilcoxon, True)
+    metrics["wilcoxon_p"] = _metric(test[1], None, None, n, wilcoxon, False)
+    metrics["wilcoxon_statistic"] = _metric(test[0], None, None, n, wilcoxon, True)
     return metrics
+
+
+class MotifMetrics(NamedTuple):
+    """Task 2, per motif: arrays of one value a motif, in the order of `motif`."""
+
+    motif: np.ndarray
+    accuracy: np.ndarray
+    p_value: np.ndarray
+    n: int  # trials of a motif: backgrounds x strands
+    wins: np.ndarray  # (motifs, backgrounds), mean over strands
+    accuracy_vs_background: np.ndarray | None = None  # likelihoods only
+
+
+def motif_metrics(
+    background: np.ndarray,
+    motif: np.ndarray,
+    strand: np.ndarray,
+    kind: np.ndarray,
+    score: np.ndarray,
+    distances: bool = False,
+    protocol: str = "fixed",
+) -> MotifMetrics:
+    """Task 2, per motif: how often a model tells it from its shuffle, over backgrounds and strands (spec section 3).
+
+    Args:
+        background, motif, strand, kind: (n,), which trial a row is; kind is raw, motif or shuffled.
+        score: (n,) likelihoods, of which the motif's should be higher than its shuffle's; or, with `distances`, the
+            distances of the row's embedding from that of the bare background.
+        protocol: "paper" counts a tie of likelihoods as right; "fixed", as wrong. (Of distances both do the latter.)
+
+    Raises:
+        ValueError: for a score that is not finite, or rows that are not one motif and one shuffle for each motif,
+            background and strand.
+    """
+    score = _finite(score)
+    place = np.lexsort((strand, background, motif))  # motif by motif, then background, then strand
+    true, shuffled = (place[kind[place] == which] for which in ("motif", "shuffled"))
+    same = len(true) == len(shuffled) and all((x[true] == x[shuffled]).all() for x in (motif, background, strand))
+    names, trials = np.unique(motif[true], return_counts=True)
+    backgrounds, strands = np.unique(background[true]), np.unique(strand[true])
+    n = len(backgrounds) * len(strands)
+    if not same or not len(true) or (trials != n).any():
+        raise ValueError("not one motif and one shuffle of it for each motif, background and strand")
+    shape = (len(names), n)
+    difference = (score[true] - score[shuffled]).reshape(shape)
+    right = difference >= 0 if protocol == "paper" and not distances else difference > 0
+    against_background = None
+    if not distances:
+        raw = {(background[row], strand[row]): score[row] for row in np.flatnonzero(kind == "raw")}
+        try:
+            bare = np.array([raw[pair] for pair in zip(background[true], strand[true], strict=True)])
+        except KeyError as error:
+            raise ValueError(f"there is no bare background {error}") from None
+        effect = np.abs(bare - score[true]) > np.abs(bare - score[shuffled])
+        against_background = effect.reshape(shape).mean(axis=1)
+    return MotifMetrics(
+        names,
+        right.mean(axis=1),
+        np.array([_wilcoxon(row)[1] for row in difference]),
+        n,
+        right.reshape(len(names), len(backgrounds), len(strands)).mean(axis=2),
+        against_background,
+    )
+
+
+def motif_summary(metrics: MotifMetrics, protocol: str = "fixed") -> dict[str, Metric]:
+    """Task 2 in few numbers: `accuracy` is the mean over motifs; shares of motifs and quantiles over motifs follow.
+
+    Intervals resample backgrounds, whole: what all motifs have in common. protocol "paper" has the accuracy's interval
+    as published for one motif, which takes the trials of a motif, both strands, for independent.
+    """
+    summaries: dict[str, Callable[[np.ndarray], Any]] = {
+        "accuracy": np.mean,
+        "share_above_0.5": lambda accuracy: (accuracy > 0.5).mean(),
+        "share_above_0.7": lambda accuracy: (accuracy > 0.7).mean(),
+        **{f"q{round(100 * q):02d}_accuracy": partial(np.quantile, q=q) for q in (0, 0.25, 0.5, 0.75, 1)},
+    }
+
+    def summary(accuracy: np.ndarray) -> np.ndarray:
+        return np.array([value(accuracy) for value in summaries.values()])
+
+    value, motifs, backgrounds = summary(metrics.accuracy), len(metrics.motif), metrics.wins.shape[1]
+    replicated = [summary(metrics.wins[:, draw].mean(axis=1)) for draw in block_resamples(np.arange(backgrounds))]
+    result: dict[str, Metric] = {}
+    if replicated:
+        low, high = standard_error_interval(value, np.array(replicated))
+        method = f"value -+ 1.96 standard errors, from 1000 bootstrap replicates of the {backgrounds} backgrounds"
+        for i, name in enumerate(summaries):
+            result[name] = _metric(value[i], max(low[i], 0), min(high[i], 1), motifs, method, True)
+    else:
+        method = f"no interval: fewer than {FEWEST_BLOCKS} backgrounds"
+        result = {name: _metric(value[i], None, None, motifs, method, True) for i, name in enumerate(summaries)}
+    if protocol == "paper":
+        low_, high_ = normal_interval(float(value[0]), metrics.n)
+        method = f"normal approximation with n = {metrics.n}, as published for one motif: strands are not independent"
+        result["accuracy"] = _metric(value[0], low_, high_, motifs, method, True)
+    significant = (metrics.p_value * motifs < 0.05).mean()
+    method = "one-sided Wilcoxon signed-rank tests, Bonferroni-corrected p < 0.05"
+    result["share_significant"] = _metric(significant, None, None, motifs, method, True)
+    if metrics.accuracy_vs_background is not None:
+        method = "share of trials in which the motif changes the background's score more than its shuffle does"
+        change = metrics.accuracy_vs_background.mean()
+        result["accuracy_vs_background"] = _metric(change, None, None, motifs, method, True)
+    return result
+
+
+def clustering_metrics(
+    label: np.ndarray,
+    clusters: np.ndarray,
+    chrom: np.ndarray | None = None,
+    start: np.ndarray | None = None,
+    protocol: str = "fixed",
+) -> dict[str, Metric]:
+    """Task 3, zero-shot: adjusted mutual information of clusters and cell lines, mean over seeds (spec section 4).
+
+    Args:
+        label: (n,) classes; clusters: (n, seeds); chrom, start: (n,), where each window lies, if known.
+        protocol: "paper" has the published interval, the spread over seeds of k-means, which says nothing of other
+            elements.
+
+    Raises:
+        ValueError: for labels of fewer than two classes.
+    """
+    from sklearn.metrics import adjusted_mutual_info_score
+
+    n, seeds = clusters.shape
+    if len(np.unique(label)) < 2:
+        raise ValueError("elements of two cell lines or more are needed")
+    by_seed = np.array([adjusted_mutual_info_score(label, column) for column in clusters.T])
+    value = by_seed.mean()
+    if protocol == "paper":
+        half_width = np.abs(value - np.quantile(by_seed, [0.025, 0.975])).max()
+        method = f"largest distance to the 2.5 and 97.5 % quantiles over {seeds} seeds, as published: not of other data"
+        return {"adjusted_mutual_information": _metric(value, value - half_width, value + half_width, n, method, True)}
+    method = f"no interval: fewer than {FEWEST_BLOCKS} blocks of 1 Mb"
+    interval = None
+    if chrom is not None and start is not None:
+        # One seed a replicate, against its own value: what remains is the sampling of elements.
+        change = [
+            adjusted_mutual_info_score(label[rows], clusters[rows, i % seeds]) - by_seed[i % seeds]
+            for i, rows in enumerate(block_resamples(genome_blocks(chrom, start)))
+        ]
+        if change:
+            interval = standard_error_interval(value, np.array(change))
+            method = "value -+ 1.96 standard errors, from 1000 bootstrap replicates of 1-Mb blocks, one seed each"
+    low, high = (None, None) if interval is None else map(float, interval)
+    metric = _metric(value, low, high, n, method, True)
+    spread = _metric(by_seed.std(ddof=1), None, None, seeds, "standard deviation over seeds of k-means", None)
+    return {"adjusted_mutual_information": metric, "spread_over_seeds": spread}
+
+
+def activity_metrics(
+    prediction: np.ndarray,
+    log_counts: np.ndarray,
+    category: np.ndarray,
+    chrom: np.ndarray | None = None,
+    start: np.ndarray | None = None,
+    protocol: str = "fixed",
+) -> dict[str, Metric]:
+    """Task 4: do predictions follow log counts, and tell reproducible peaks from background? (spec section 5)
+
+    Pearson and Spearman correlations over peaks, idr, nonpeaks and "all", peaks with nonpeaks; AUROC and average
+    precision ("auprc") of idr against nonpeaks. Categories without rows have no metrics.
+
+    Args:
+        prediction, log_counts, category: (n,); chrom, start: where each window lies, if known.
+        protocol: "paper" ranks ties in the order of the rows; "fixed" averages them. Published were no intervals.
+    """
+    prediction = _finite(prediction)
+    spearman = ordinal_spearman if protocol == "paper" else averaged_spearman
+    metrics: dict[str, Metric] = {}
+    groups = {name: category == name for name in ("peaks", "idr", "nonpeaks")}
+    groups["all"] = groups["peaks"] | groups["nonpeaks"]
+    for name, rows in groups.items():
+        if rows.sum() > 1 and (name != "all" or (groups["peaks"].any() and groups["nonpeaks"].any())):
+            values = np.stack([prediction[rows], log_counts[rows]], axis=1)
+            names = {f"pearson_{name}": True, f"spearman_{name}": True}
+            where = (None, None) if chrom is None or start is None else (chrom[rows], start[rows])
+            metrics |= _by_block(names, lambda v: np.array([pearson(*v.T), spearman(*v.T)]), values, *where)
+    rows = groups["idr"] | groups["nonpeaks"]
+    if groups["idr"].any() and groups["nonpeaks"].any():
+        values = np.stack([prediction[rows], groups["idr"][rows]], axis=1)
+        where = (None, None) if chrom is None or start is None else (chrom[rows], start[rows])
+        metrics |= _by_block({"auroc": True, "auprc": True}, _discrimination, values, *where)
+    if not metrics:
+        raise ValueError("there are no two rows of a category to correlate")
+    return metrics
+
+
+def variant_metrics(
+    change: np.ndarray,
+    label: np.ndarray | None,
+    effect: np.ndarray | None,
+    chrom: np.ndarray,
+    position: np.ndarray,
+    directed: bool = True,
+    protocol: str = "fixed",
+) -> dict[str, Metric]:
+    """Task 5: do variants that change accessibility stand out, and does the predicted change follow theirs?
+
+    With both classes: AUROC and average precision ("auprc") of |change|, and the one-sided Mann-Whitney test. Over
+    positives with an effect: Pearson and Spearman correlation of change and effect and, of directed changes, how often
+    their signs agree (`direction_accuracy`). (spec section 6e)
+
+    Args:
+        change: (n,) of the allele that `effect` is of against the other; or distances, if not `directed`.
+        label: (n,) bool, or None: all are positives. effect: (n,), NaN where there is none, or None.
+        protocol: "paper" correlates distances, which have no sign, with signed effects; "fixed", with |effect|.
+            Published were no intervals.
+
+    Raises:
+        ValueError: for no rows, or a score that is not finite, or if there is nothing to compare.
+    """
+    change = _finite(change)
+    positive = np.ones(len(change), bool) if label is None else np.asarray(label, bool)
+    metrics: dict[str, Metric] = {}
+    if positive.any() and not positive.all():
+        values = np.stack([np.abs(change), positive], axis=1)
+        metrics |= _by_block({"auroc": True, "auprc": True}, _discrimination, values, chrom, position)
+        groups = np.abs(change[positive]), np.abs(change[~positive])
+        test = stats.mannwhitneyu(*groups, alternative="greater")
+        method = "one-sided Mann-Whitney test of positives > controls"
+        metrics["mannwhitney_p"] = _metric(test.pvalue, None, None, len(change), method, False)
+    if effect is not None:
+        rows = positive & np.isfinite(effect)
+        if rows.sum() > 1:
+            known = effect[rows] if directed or protocol == "paper" else np.abs(effect[rows])
+            values = np.stack([change[rows], known], axis=1)
+            names = {"pearson": True, "spearman": True}
+            metrics |= _by_block(
+                names, lambda v: np.array([pearson(*v.T), averaged_spearman(*v.T)]), values, chrom[rows], position[rows]
+            )
+        rows &= np.asarray(effect) != 0
+        if directed and rows.any():
+            right, n = int((np.sign(change[rows]) == np.sign(effect[rows])).sum()), int(rows.sum())
+            low, high = exact_interval(right, n)
+            method = "exact binomial (Clopper-Pearson)"
+            metrics["direction_accuracy"] = _metric(right / n, low, high, n, method, True)
+    if not metrics:
+        raise ValueError("neither controls beside positives nor effects: there is nothing to compare scores with")
+    return metrics
+
+
+def pearson(one: np.ndarray, two: np.ndarray) -> float:
+    """Pearson correlation of two (n,) arrays; NaN where one of them is constant."""
+    one, two = one - one.mean(), two - two.mean()
+    scale = np.sqrt((one * one).sum() * (two * two).sum())
+    return float((one * two).sum() / scale) if scale > 0 else math.nan
+
+
+def averaged_spearman(one: np.ndarray, two: np.ndarray) -> float:
+    """Spearman correlation, ties having the mean of their ranks."""
+    return pearson(stats.rankdata(one), stats.rankdata(two))
+
+
+def ordinal_spearman(one: np.ndarray, two: np.ndarray) -> float:
+    """Spearman correlation with ties ranked in the order of the rows, as the original's (spec section 5e)."""
+    return pearson(*(stats.rankdata(values, method="ordinal") for values in (one, two)))
+
+
+def auroc(score: np.ndarray, positive: np.ndarray) -> float:
+    """Area under the ROC curve, ties counting half; NaN where a class is empty."""
+    positives, controls = int(positive.sum()), int((~positive).sum())
+    if not positives or not controls:
+        return math.nan
+    rank_sum = stats.rankdata(score)[positive].sum()
+    return float((rank_sum - positives * (positives + 1) / 2) / (positives * controls))
+
+
+def average_precision(score: np.ndarray, positive: np.ndarray) -> float:
+    """Sum over thresholds of precision x gain in recall, tied scores passing together; NaN where a class is empty."""
+    if positive.all() or not positive.any():
+        return math.nan
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)  # of each run of ties
+    hits = np.cumsum(positive[order])[last]
+    return float((np.diff(hits, prepend=0) * hits / (last + 1)).sum() / positive.sum())
+
+
+def _discrimination(values: np.ndarray) -> np.ndarray:
+    score, positive = values[:, 0], values[:, 1] > 0
+    return np.array([auroc(score, positive), average_precision(score, positive)])
+
+
+def _finite(score: np.ndarray) -> np.ndarray:
+    """`score` in float64.
+
+    Raises:
+        ValueError: if there is none, or naming the first that is not finite.
+    """
+    score = np.asarray(score, dtype=np.float64)
+    if not len(score):
+        raise ValueError("there are no scores")
+    if not np.isfinite(score).all():
+        row = int(np.flatnonzero(~np.isfinite(score))[0])
+        raise ValueError(f"the score of row {row}, {score[row]}, is not finite")
+    return score
+
+
+def _wilcoxon(difference: np.ndarray) -> tuple[float, float]:
+    """Statistic and p-value of the one-sided signed-rank test of difference > 0."""
+    if not difference.any():  # all ties: the test is not defined, and there is no evidence at all
+        return 0.0, 1.0
+    test = stats.wilcoxon(difference, alternative="greater")
+    return float(test.statistic), float(test.pvalue)
+
+
+def _by_block(
+    names: dict[str, bool],
+    statistic: Callable[[np.ndarray], np.ndarray],
+    values: np.ndarray,
+    chrom: np.ndarray | None,
+    start: np.ndarray | None,
+) -> dict[str, Metric]:
+    """Metrics of `values` (n, ...) with intervals by resampling blocks of the genome; names: is higher better?"""
+    value, n = statistic(values), len(values)
+    interval = None
+    if chrom is not None and start is not None:
+        interval = block_bootstrap_interval(statistic, values, genome_blocks(chrom, start))
+    if interval is None:
+        low = high = [None] * len(names)
+        method = f"no interval: fewer than {FEWEST_BLOCKS} blocks of 1 Mb"
+    else:
+        low, high = (end.tolist() for end in interval)
+        method = "bootstrap of 1-Mb blocks, percentiles of 1000 replicates"
+    return {
+        name: _metric(value[i], low[i], high[i], n, method, higher)
+        for i, (name, higher) in enumerate(names.items())
+        if not math.isnan(value[i])  # of constant scores, say, there is no correlation
+    }
 
 
 def _metric(

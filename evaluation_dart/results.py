@@ -17,7 +17,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evaluation_dart.metrics import Metric, paired_likelihood_metrics
+from evaluation_dart.clustering import SEEDS
+from evaluation_dart.metrics import (
+    Metric,
+    activity_metrics,
+    clustering_metrics,
+    motif_metrics,
+    motif_summary,
+    paired_likelihood_metrics,
+    variant_metrics,
+)
 
 SCHEMA_VERSION = 1
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
@@ -48,10 +57,35 @@ NESTED = [
 ]
 # The fields that say what is run; the others say what came of it.
 RUN = ("task", "split", "setting", "protocol", "recipe", "model", "dataset")
+VERSIONS = ("hyenadna-dart", "torch", "transformers", "datasets", "numpy", "scipy", "scikit-learn")
 METRIC_KEYS = frozenset(Metric.__annotations__)
 # Relative. Sums are taken in another order by another numpy; p-values differ by 1e-6 between versions of scipy.
 TOLERANCE, P_VALUE_TOLERANCE = 1e-9, 1e-5
-PREDICTION_COLUMNS = {"regulatory_elements": ("id", "chrom", "start", "score", "control_score")}
+# Columns of predictions by task and setting: what says which row it is, what metrics need to know, and the scores.
+TRIAL = ("id", "background", "motif", "strand", "kind")
+VARIANT = ("id", "chrom", "position", "label", "effect", "used", "effect_allele")
+PREDICTION_COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
+    "regulatory_elements": {"zero_shot_likelihood": ("id", "chrom", "start", "score", "control_score")},
+    "motif_footprinting": {
+        "zero_shot_likelihood": (*TRIAL, "score"),
+        "zero_shot_embedding": (*TRIAL, "distance"),
+    },
+    "cell_type_elements": {
+        "clustering": ("id", "chrom", "start", "label", *(f"cluster_{seed}" for seed in SEEDS)),
+    },
+    "chromatin_activity": {
+        "zero_shot_likelihood": ("id", "cell_type", "category", "chrom", "start", "log_counts", "prediction"),
+    },
+    "variant_effects": {
+        "zero_shot_likelihood": (*VARIANT, "score1", "score2"),
+        "zero_shot_embedding": (*VARIANT, "distance"),
+        "ab_initio": (*VARIANT, "score1", "score2"),
+    },
+}
+# Where a dataset has none: a bare background's motif, files without coordinates, variants without controls or effects
+NULLABLE = frozenset({"motif", "chrom", "start", "label", "effect"})
+# Columns that together name a row, where `id` alone does not
+KEYS = {"chromatin_activity": ("cell_type", "category", "id")}
 
 
 def model_id(name: str) -> str:
@@ -75,16 +109,59 @@ def digest(value: Any) -> str:
 
 
 def package_versions() -> dict[str, str]:
-    return {name: version(name) for name in ("hyenadna-dart", "torch", "transformers", "datasets", "numpy", "scipy")}
+    return {name: version(name) for name in VERSIONS}
 
 
-def task_metrics(predictions: pa.Table, task: str, protocol: str) -> dict[str, Metric]:
-    """The metrics of a task from its predictions alone."""
-    score, control, start = (
-        predictions[name].to_numpy(zero_copy_only=False) for name in ("score", "control_score", "start")
+def task_metrics(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:
+    """The metrics of a run from its predictions, and from what its record says of task, setting and protocol."""
+    task, setting, protocol = record["task"], record["setting"], record["protocol"]
+    column = {name: predictions[name].to_numpy() for name in PREDICTION_COLUMNS[task][setting]}
+    where = _where(predictions, "position" if task == "variant_effects" else "start")
+    if task == "regulatory_elements":
+        scores = column["score"], column["control_score"]
+        return paired_likelihood_metrics(*scores, column["chrom"], column["start"], protocol)
+    if task == "motif_footprinting":
+        distances = setting == "zero_shot_embedding"
+        score = column["distance" if distances else "score"]
+        trial = column["background"], column["motif"], column["strand"], column["kind"]
+        return motif_summary(motif_metrics(*trial, score, distances, protocol), protocol)
+    if task == "cell_type_elements":
+        clusters = np.stack([column[f"cluster_{seed}"] for seed in SEEDS], axis=1)
+        return clustering_metrics(column["label"], clusters, *where, protocol)
+    if task == "chromatin_activity":
+        return activity_metrics(column["prediction"], column["log_counts"], column["category"], *where, protocol)
+    return _variant_metrics(predictions, column, directed=setting != "zero_shot_embedding", protocol=protocol)
+
+
+def _variant_metrics(
+    predictions: pa.Table, column: Mapping[str, np.ndarray], directed: bool, protocol: str
+) -> dict[str, Metric]:
+    """Task 5, of the variants that are used and, if any has a label, have one; its sign, that of the effect allele."""
+    label = predictions["label"]
+    used = column["used"].astype(bool)
+    if labelled := label.null_count < len(label):
+        used &= label.is_valid().to_numpy()
+    if directed:
+        change = (column["score2"] - column["score1"]) * np.where(column["effect_allele"] == 1, -1, 1)
+    else:
+        change = column["distance"]
+    return variant_metrics(
+        change[used],
+        column["label"][used].astype(bool) if labelled else None,
+        column["effect"][used].astype(np.float64) if predictions["effect"].null_count < len(predictions) else None,
+        column["chrom"][used],
+        column["position"][used],
+        directed,
+        protocol,
     )
-    chrom = np.array(predictions["chrom"].to_pylist())
-    return paired_likelihood_metrics(score, control, chrom, start, protocol)
+
+
+def _where(predictions: pa.Table, position: str) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Contig and position of each row, or None, None where a dataset does not know them."""
+    names = [name for name in ("chrom", position) if name in predictions.column_names]
+    if len(names) < 2 or any(predictions[name].null_count for name in names):
+        return None, None
+    return predictions["chrom"].to_numpy(), predictions[position].to_numpy()
 
 
 def write_record(folder: Path, record: Mapping[str, Any], predictions: pa.Table) -> None:
@@ -132,8 +209,8 @@ def check_schema(record: Any, where: str | os.PathLike[str]) -> None:
         raise ValueError(f"{where}: unknown field {min(unknown)!r}")
     if record["schema_version"] != SCHEMA_VERSION:
         raise ValueError(f"{where}: schema_version is {record['schema_version']}, this package reads {SCHEMA_VERSION}")
-    if record["task"] not in PREDICTION_COLUMNS:
-        raise ValueError(f"{where}: unknown task {record['task']!r}")
+    if record["setting"] not in PREDICTION_COLUMNS.get(record["task"], ()):
+        raise ValueError(f"{where}: unknown task and setting {record['task']!r}, {record['setting']!r}")
     for name, metric in record["metrics"].items():
         if not isinstance(metric, dict) or metric.keys() != METRIC_KEYS:
             raise ValueError(f"{where}: metric {name!r} must have exactly {', '.join(sorted(METRIC_KEYS))}")
@@ -167,20 +244,22 @@ def validate_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
     if fingerprint(record) != record["fingerprint"]:
         raise ValueError(f"{folder / RESULTS}: the fingerprint is not that of {', '.join(RUN)} as they stand there")
     path, predictions = folder / PREDICTIONS, predictions_of(folder, record)
-    for column in PREDICTION_COLUMNS[record["task"]]:
+    for column in PREDICTION_COLUMNS[record["task"]][record["setting"]]:
         if column not in predictions.column_names:
             raise ValueError(f"{path}: no column {column!r}")
-        if predictions[column].null_count:
+        if predictions[column].null_count and column not in NULLABLE:
             raise ValueError(f"{path}: column {column!r} has {predictions[column].null_count} missing values")
     if predictions.num_rows != record["predictions"]["rows"] or predictions.num_rows != record["dataset"]["rows"]:
         raise ValueError(
             f"{path}: {predictions.num_rows} rows, but the record counts {record['predictions']['rows']} "
             f"of a dataset of {record['dataset']['rows']}"
         )
-    ids, counts = np.unique(predictions["id"].to_numpy(), return_counts=True)
-    if (counts > 1).any():
-        raise ValueError(f"{path}: id {ids[counts > 1][0]} stands there {counts.max()} times")
-    expected = task_metrics(predictions, record["task"], record["protocol"])
+    names = KEYS.get(record["task"], ("id",))
+    times = predictions.group_by(list(names)).aggregate([([], "count_all")]).sort_by([("count_all", "descending")])
+    if (most := times.slice(0, 1).to_pylist()) and most[0]["count_all"] > 1:
+        row = ", ".join(f"{name} {most[0][name]}" for name in names)
+        raise ValueError(f"{path}: {row} stands there {most[0]['count_all']} times")
+    expected = task_metrics(predictions, record)
     if record["metrics"].keys() != expected.keys():
         difference = sorted(record["metrics"].keys() ^ expected.keys())
         raise ValueError(f"{folder / RESULTS}: metrics {', '.join(difference)} are missing or unknown")

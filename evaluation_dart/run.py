@@ -7,11 +7,12 @@ processes.
 import os
 import shutil
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from accelerate import PartialState
@@ -19,7 +20,9 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from evaluation_dart.likelihood import Recipe, score_sequences
+from evaluation_dart.clustering import CLUSTERS, COMPONENTS, SEEDS
+from evaluation_dart.embeddings import EmbeddingRecipe
+from evaluation_dart.likelihood import Recipe
 from evaluation_dart.results import (
     RESULTS,
     SCHEMA_VERSION,
@@ -32,23 +35,50 @@ from evaluation_dart.results import (
     task_metrics,
     write_record,
 )
+from evaluation_dart.scoring import (
+    Job,
+    Score,
+    clustered,
+    embed_elements,
+    score_activity,
+    score_pairs,
+    score_trials,
+    score_variants,
+    trial_distances,
+    variant_column,
+    variant_distances,
+)
 
-# Pairs in a shard: what a kill can cost, and the step of the progress bar. A masked model needs hundreds of passes
-# for a pair. The environment variable DART_EVAL_SHARD_ROWS sets another number.
+# Rows in a shard: what a kill can cost, and the step of the progress bar. A masked model needs hundreds of passes
+# for a likelihood. The environment variable DART_EVAL_SHARD_ROWS sets another number.
 SHARD_ROWS = 512
 MASKED_SHARD_ROWS = 16
 
+SCORES: dict[str, dict[str, Callable[[Any, Dataset, Job], Score]]] = {
+    "regulatory_elements": {"zero_shot_likelihood": score_pairs},
+    "motif_footprinting": {"zero_shot_likelihood": score_trials, "zero_shot_embedding": trial_distances},
+    "cell_type_elements": {"clustering": embed_elements},
+    "chromatin_activity": {"zero_shot_likelihood": score_activity},
+    "variant_effects": {
+        "zero_shot_likelihood": score_variants,
+        "zero_shot_embedding": variant_distances,
+        "ab_initio": variant_column,
+    },
+}
+SEQUENCES = {"regulatory_elements": ("sequence", "control"), "variant_effects": ("sequence1", "sequence2")}
 
-def centred_crop(sequence: str, window: int) -> str:
-    """The central `window` bases; of an odd rest, the larger half is cut from the right."""
-    offset = (len(sequence) - window) // 2
-    return sequence[offset : offset + window]
+
+def sequence_columns(task: str) -> tuple[str, ...]:
+    """The columns of a task's dataset that a model reads."""
+    return SEQUENCES.get(task, ("sequence",))
 
 
-def evaluate_regulatory_elements(
+def evaluate(
     scorer: Any,
     dataset: Dataset,
-    recipe: Recipe,
+    task: str,
+    setting: str,
+    recipe: Recipe | EmbeddingRecipe | None,
     output: str | os.PathLike[str],
     *,
     model: dict[str, Any],
@@ -56,61 +86,72 @@ def evaluate_regulatory_elements(
     split: str,
     protocol: str,
     window: int | None = None,
+    subset: str = "all",
     overwrite: bool = False,
     **options: Any,
 ) -> Path:
-    """Task 1, zero-shot: score every element and its control; returns the record's folder.
+    """Score every row of a task's dataset and write the record of it; returns the record's folder.
 
     Args:
-        scorer: anything with `log_likelihood(sequences, **options) -> (n,)`: a language model, a baseline.
-        dataset: rows of `load_dart("regulatory_elements", ...)`, one split.
+        scorer: a language model, or a baseline with what the setting needs: `log_likelihood(sequences, **options)
+            -> (n,)`, `allele_log_likelihoods(...)`, `embed(sequences, ...) -> (n, C)`.
+        dataset: rows of `load_dart(task, ...)`, one split. subset: which of them, for the record.
+        recipe: of [`likelihood.RECIPES`]; for embeddings, of [`scoring.embedding_recipe`]; None for a column.
         model: `id` and `revision`, and what else the record should say of it.
         inputs: the files behind the dataset by name, with their digests.
-        window: bases of the centred crop of sequence and control; None for all.
+        window: bases of the centred crop of all sequences; None for all.
 
     Raises:
         ValueError: for a window that is longer than the sequences, or if another record is in the way.
         FileNotFoundError: if the record of this run is there without its predictions.
     """
-    length = len(dataset[0]["sequence"])
+    length = len(dataset[0][sequence_columns(task)[0]])
     if window is not None and not 1 <= window <= length:
         raise ValueError(f"--window {window} is not within the {length} bp of this task's sequences")
+    described: dict[str, Any] = {"name": "column"} if recipe is None else recipe.described(task)
+    described["window"] = window or length
+    if setting == "clustering":
+        described |= {"components": COMPONENTS, "clusters": CLUSTERS, "seeds": len(SEEDS)}
     what: dict[str, Any] = {
-        "task": "regulatory_elements",
+        "task": task,
         "split": split,
-        "setting": "zero_shot_likelihood",
+        "setting": setting,
         "protocol": protocol,
-        "recipe": {**recipe._asdict(), "window": window or length},
+        "recipe": described,
         "model": model,
-        "dataset": {"rows": len(dataset), "fingerprint": digest(inputs), "inputs": inputs},
+        "dataset": {"rows": len(dataset), "subset": subset, "fingerprint": digest(inputs), "inputs": inputs},
     }
     identity = fingerprint(what)
-    folder = record_folder(output, model["id"], model["revision"], what["task"], what["setting"])
+    folder = record_folder(output, model["id"], model["revision"], task, setting)
     state = PartialState()
     if _finished(folder, identity, overwrite):
         return folder
 
-    usual = MASKED_SHARD_ROWS if getattr(scorer, "kind", None) == "masked" else SHARD_ROWS
+    passes = setting == "zero_shot_likelihood" and getattr(scorer, "kind", None) == "masked"
+    usual = MASKED_SHARD_ROWS if passes else SHARD_ROWS
     shard_rows = int(os.environ.get("DART_EVAL_SHARD_ROWS", usual))
     shards = folder / f".shards-{identity[:16]}-{shard_rows}"
     if overwrite and state.is_main_process:
         shutil.rmtree(shards, ignore_errors=True)
     state.wait_for_everyone()
     started = time.perf_counter()
+    prepare = partial(SCORES[task][setting], scorer, dataset, Job(recipe, window, options))
     # gather_object: waits for all, too
-    scored = sum(gather_object([score_in_shards(scorer, dataset, recipe, shards, shard_rows, window, **options)]))
+    scored = sum(gather_object([score_in_shards(prepare, len(dataset), shards, shard_rows)]))
     seconds = time.perf_counter() - started
     if state.is_main_process:
         predictions = pa.concat_tables(pq.read_table(path) for path in sorted(shards.glob("*.parquet")))
+        if setting == "clustering":
+            predictions = clustered(predictions)
         record = {
             "schema_version": SCHEMA_VERSION,
             **what,
-            "metrics": task_metrics(predictions, what["task"], protocol),
+            "metrics": task_metrics(predictions, what),
             "versions": package_versions(),
             "device": getattr(scorer, "device_name", "cpu"),
             "processes": state.num_processes,
             "seconds": round(seconds, 3),
-            "sequences_per_second": round(2 * scored / seconds, 1),
+            "sequences_per_second": round(len(sequence_columns(task)) * scored / seconds, 1),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "fingerprint": identity,
         }
@@ -120,41 +161,31 @@ def evaluate_regulatory_elements(
     return folder
 
 
-def score_in_shards(
-    scorer: Any,
-    dataset: Dataset,
-    recipe: Recipe,
-    shards: Path,
-    shard_rows: int,
-    window: int | None = None,
-    **options: Any,
-) -> int:
-    """Score this process's shards that are not there yet; returns the number of pairs scored now.
+def score_in_shards(prepare: Callable[[], Score], rows: int, shards: Path, shard_rows: int) -> int:
+    """Score this process's shards of `rows` rows that are not there yet; returns the number of rows scored now.
 
-    A shard is `shard_rows` rows: id, chrom, start, score, control_score. It appears under its name when it is whole.
+    A shard is `shard_rows` rows of predictions. It appears under its name when it is whole. `prepare` is called only
+    if there is something to score.
     """
     state = PartialState()
     shards.mkdir(parents=True, exist_ok=True)
-    starts = range(0, len(dataset), shard_rows)
+    starts = range(0, rows, shard_rows)
     missing = [start for start in starts if not (shards / f"{start:010d}.parquet").exists()]
     state.wait_for_everyone()  # all have looked before one writes, so that all share out the same list
-    mine = missing[state.process_index :: state.num_processes]
-    pairs = [min(shard_rows, len(dataset) - start) for start in mine]
-    progress = tqdm(desc="scoring", unit=" pairs", total=sum(pairs), disable=not state.is_main_process)
-    for start, count in zip(mine, pairs, strict=True):
-        rows = dataset[start : start + shard_rows]
-        sequences = [*rows["sequence"], *rows["control"]]
-        if window is not None:
-            sequences = [centred_crop(sequence, window) for sequence in sequences]
-        scores = np.split(score_sequences(scorer, sequences, recipe, **options), 2)
-        columns = {name: rows[name] for name in ("id", "chrom", "start")}
-        table = pa.table({**columns, "score": scores[0], "control_score": scores[1]})
-        unfinished = shards / f".{start:010d}.{state.process_index}"
-        pq.write_table(table, unfinished)
-        os.replace(unfinished, shards / f"{start:010d}.parquet")
-        progress.update(count)
-    progress.close()
-    return sum(pairs)
+    mine = [
+        range(start, min(start + shard_rows, rows)) for start in missing[state.process_index :: state.num_processes]
+    ]
+    if not mine:
+        return 0
+    score = prepare()
+    total = sum(map(len, mine))
+    with tqdm(desc="scoring", unit=" rows", total=total, disable=not state.is_main_process) as progress:
+        for shard in mine:
+            unfinished = shards / f".{shard.start:010d}.{state.process_index}"
+            pq.write_table(pa.table(score(shard)), unfinished)
+            os.replace(unfinished, shards / f"{shard.start:010d}.parquet")
+            progress.update(len(shard))
+    return total
 
 
 def _finished(folder: Path, identity: str, overwrite: bool) -> bool:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-TASKS = {"regulatory_elements": ("zero_shot_likelihood",)}
-
 
 class Protocol(StrEnum):
     fixed = "fixed"
@@ -38,34 +36,61 @@ def list_tasks() -> None:
     """
     from evaluation_dart.language_models import PAPER_FAMILIES
     from evaluation_dart.likelihood import RECIPES
+    from evaluation_dart.results import PREDICTION_COLUMNS
 
     typer.echo("tasks and settings")
-    for task, settings in TASKS.items():
+    for task, settings in PREDICTION_COLUMNS.items():
         typer.echo(f"  {task}: {', '.join(settings)}")
-    typer.echo("recipes")
+    typer.echo("recipes of likelihoods")
     for recipe in RECIPES.values():
-        typer.echo(f"  {recipe.name}: {recipe.reduction} over tokens, strand {recipe.strand}")
+        typer.echo(
+            f"  {recipe.name}: {recipe.reduction} over tokens, strand {recipe.strand}, special tokens "
+            f"{recipe.special_tokens}, alleles {recipe.alleles}"
+        )
     typer.echo("model families of the paper (any other model of the Auto classes runs the same way)")
     for family in PAPER_FAMILIES:
         typer.echo(f"  {family.name}, {family.kind}, {family.model}: {family.status}")
 
 
+Files = Annotated[list[str] | None, typer.Option(help="file, or NAME=FILE for each cell line or type")]
+
+
 @app.command()
 def run(
-    model: Annotated[str, typer.Option(help="Hub id or folder of a causal or masked language model")],
-    genome: Annotated[Path, typer.Option(help="FASTA: plain, gzip or bgzip")],
-    elements: Annotated[Path, typer.Option(help="BED of elements: plain, gzip or bgzip")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Hub id or folder of a causal or masked language model; or a baseline: a Markov model's .safetensors, "
+            "a .meme file of motifs to count (clustering), a column of the variant table (ab_initio)"
+        ),
+    ],
+    genome: Annotated[Path | None, typer.Option(help="FASTA: plain, gzip or bgzip")] = None,
+    elements: Annotated[Path | None, typer.Option(help="BED of elements: plain, gzip or bgzip")] = None,
+    motifs: Annotated[Path | None, typer.Option(help="motif_footprinting: MEME file")] = None,
+    backgrounds: Annotated[Path | None, typer.Option(help="motif_footprinting: one sequence a line")] = None,
+    peaks: Files = None,
+    idr: Files = None,
+    nonpeaks: Files = None,
+    signal: Files = None,
+    counts: Files = None,
+    cell_type: Annotated[str | None, typer.Option(help="chromatin_activity: of single files")] = None,
+    variants: Annotated[Path | None, typer.Option(help="variant_effects: table or VCF")] = None,
+    effect: Annotated[str | None, typer.Option(help="variant_effects: column of the effect")] = None,
+    label: Annotated[str | None, typer.Option(help="variant_effects: column of the label")] = None,
+    processed: Annotated[Path | None, typer.Option(help="the original's own data.h5 or table")] = None,
     task: Annotated[str, typer.Option(help="see dart-eval ls")] = "regulatory_elements",
     setting: Annotated[str, typer.Option(help="see dart-eval ls")] = "zero_shot_likelihood",
     output: Annotated[Path, typer.Option(help="folder of records")] = Path("results"),
     protocol: Annotated[
         Protocol, typer.Option(help="the sound one, or the original with its defects")
     ] = Protocol.fixed,
-    recipe: Annotated[str, typer.Option(help="see dart-eval ls")] = "dart-eval",
+    recipe: Annotated[str, typer.Option(help="of likelihoods, see dart-eval ls")] = "dart-eval",
+    layer: Annotated[int, typer.Option(help="of embeddings: index into the hidden states")] = -1,
     splits: Annotated[str, typer.Option(help='"paper", or BED of blocks named train, validation, test')] = "paper",
     split: Annotated[str, typer.Option(help="train, validation or test")] = "test",
     window: Annotated[int | None, typer.Option(help="score the central so many bases only")] = None,
-    limit: Annotated[int | None, typer.Option(help="score the first so many pairs only", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="score the first so many rows only", min=1)] = None,
+    sample_seed: Annotated[int | None, typer.Option(help="with --limit: rows at random, by this seed")] = None,
     batch_size: Annotated[int, typer.Option(help="rows in a forward pass", min=1)] = 64,
     revision: Annotated[str | None, typer.Option(help="commit, branch or tag on the Hub")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; default: what there is")] = None,
@@ -81,21 +106,20 @@ def run(
 
     dart-eval run --model model_cards/hyenadna-tiny-1k-demo --genome hg38.fa --elements ENCFF420VPZ.bed
     """
-    if setting not in TASKS.get(task, ()):
-        known = "; ".join(f"{name}: {', '.join(settings)}" for name, settings in TASKS.items())
-        raise ValueError(f"--task {task} --setting {setting}: there are {known}")
     from datetime import timedelta
 
     import torch
     from accelerate import PartialState
     from transformers.utils import logging
 
-    import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
-    from evaluation_dart.language_models import load_language_model
     from evaluation_dart.likelihood import RECIPES
-    from evaluation_dart.results import model_id, read_record
-    from evaluation_dart.run import centred_crop, evaluate_regulatory_elements
+    from evaluation_dart.results import PREDICTION_COLUMNS, read_record
+    from evaluation_dart.run import evaluate, sequence_columns
+    from evaluation_dart.scoring import centred_crop, embedding_recipe
 
+    if setting not in PREDICTION_COLUMNS.get(task, ()):
+        known = "; ".join(f"{name}: {', '.join(settings)}" for name, settings in PREDICTION_COLUMNS.items())
+        raise ValueError(f"--task {task} --setting {setting}: there are {known}")
     if recipe not in RECIPES:
         raise ValueError(f"--recipe {recipe}: there are {', '.join(RECIPES)}")
     # Without being told so, accelerate takes several processes on a machine without GPUs for one each.
@@ -104,28 +128,44 @@ def run(
     state = PartialState(cpu=on_cpu, timeout=timedelta(days=7))
     logging.disable_progress_bar()  # of every process, for a second's work
     # The model first: what is wrong with it shows before a whole genome is read.
-    scorer = load_language_model(model, revision, device or state.device, dtype, trust_remote_code)
+    load: dict[str, Any] = {"revision": revision, "device": device or state.device, "dtype": dtype}
+    scorer, described = load_scorer(model, setting, load, trust_remote_code)
+    given: dict[str, Any] = {
+        **{"genome": genome, "elements": elements, "motifs": motifs, "backgrounds": backgrounds, "variants": variants},
+        **{name: by_name(paths) for name, paths in (("peaks", peaks), ("idr", idr), ("nonpeaks", nonpeaks))},
+        **{"signal": by_name(signal), "counts": counts, "processed": processed},
+    }
+    files = {name: value for name, value in given.items() if value is not None}
+    named = {"cell_type": cell_type, "effect": effect, "label": label}
+    names = {name: value for name, value in named.items() if value is not None}
     with state.main_process_first():
-        dataset = load_split(genome, elements, protocol, splits, split, cache_dir, num_proc)
-    if limit is not None:
-        dataset = dataset.select(range(min(limit, len(dataset))))
-    example = [dataset[0]["sequence"] if window is None else centred_crop(dataset[0]["sequence"], window)]
-    passes = scorer.forward_passes(example)  # refuses a window that the model cannot read
-    if scorer.kind == "masked" and state.is_main_process:
-        rows = 2 * len(dataset) * passes * (2 if RECIPES[recipe].strand == "mean" else 1)
-        typer.echo(f"masked model: about {rows:,} rows through the model, one for each token", err=True)
-    folder = evaluate_regulatory_elements(
-        scorer,
-        dataset,
-        RECIPES[recipe],
+        dataset = load_rows(task, protocol.value, splits, split, cache_dir, num_proc, **files, **names)
+    dataset, subset = drawn(dataset, limit, sample_seed)
+    sequence = dataset[0][sequence_columns(task)[0]]
+    example = [sequence if window is None else centred_crop(sequence, window)]
+    likelihood = setting == "zero_shot_likelihood"
+    if hasattr(scorer, "forward_passes"):
+        passes = scorer.forward_passes(example, RECIPES[recipe].special_tokens == "scored")  # refuses what is too long
+        one_pass = not likelihood or (task == "variant_effects" and RECIPES[recipe].alleles == "masked")
+        if scorer.kind == "masked" and state.is_main_process:
+            strands = 2 if likelihood and RECIPES[recipe].strand == "mean" else 1
+            sequences = len(dataset) * (1 if likelihood and one_pass else len(sequence_columns(task)))
+            rows = sequences * strands * (1 if one_pass else passes)
+            why = "one for each sequence" if one_pass else "one for each token"
+            typer.echo(f"masked model: about {rows:,} rows through the model, {why}", err=True)
+    options: dict[str, Any] = {"batch_size": batch_size} if hasattr(scorer, "forward_passes") else {}
+    folder = evaluate(
+        *(scorer, dataset, task, setting),
+        RECIPES[recipe] if likelihood else None if scorer == model else embedding_recipe(task, scorer, protocol, layer),
         output,
-        model={"id": model_id(model), "revision": scorer.revision, "parameters": scorer.num_parameters, "dtype": dtype},
-        inputs=described_inputs(genome=genome, elements=elements, splits=splits),
+        model=described,
+        inputs=described_inputs(**files, splits=splits) | names,
         split=split,
         protocol=protocol.value,
         window=window,
+        subset=subset,
         overwrite=overwrite,
-        batch_size=batch_size,
+        **options,
     )
     if state.is_main_process:
         print_metrics(read_record(folder))
@@ -147,47 +187,118 @@ def validate(
         typer.echo(f"{folder}: valid ({record['predictions']['rows']} predictions)")
 
 
-def load_split(
-    genome: Path | str,
-    elements: Path | str,
+def load_scorer(
+    model: str, setting: str, options: dict[str, Any], trust_remote_code: bool = False
+) -> tuple[Any, dict[str, Any]]:
+    """What scores, and what a record says of it: a language model; or a baseline, by what `model` names.
+
+    Raises:
+        ValueError: if the setting needs what the baseline cannot do.
+    """
+    from datasets_dart.files import sha256
+
+    path = Path(model)
+    name = path.name.partition(".")[0]
+    if setting == "ab_initio":
+        return model, {"id": f"table/{model}", "revision": "as-given"}
+    if model.endswith((".meme", ".meme.gz")):
+        from evaluation_dart.motif_counts import MotifCounts
+
+        if setting != "clustering":
+            raise ValueError(f"--model {model} --setting {setting}: motifs are counted for clustering only")
+        counts = MotifCounts(path)
+        return counts, {"id": f"local/motif-counts-{name}", "revision": counts.revision, "motifs": len(counts.motifs)}
+    if model.endswith(".safetensors"):
+        from evaluation_dart.baselines import MarkovModel
+
+        if setting != "zero_shot_likelihood":
+            raise ValueError(f"--model {model} --setting {setting}: a Markov model has likelihoods only")
+        markov = MarkovModel.load(path)
+        return markov, {"id": f"local/{name}-order-{markov.order}", "revision": sha256(path.resolve())[:12]}
+
+    import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
+    from evaluation_dart.language_models import load_language_model
+    from evaluation_dart.results import model_id
+
+    scorer = load_language_model(model, trust_remote_code=trust_remote_code, **options)
+    described = {"id": model_id(model), "revision": scorer.revision, "parameters": scorer.num_parameters}
+    return scorer, described | {"dtype": options["dtype"]}
+
+
+def by_name(paths: list[str] | None) -> str | list[str] | dict[str, str] | None:
+    """A single file, several, or NAME=FILE of each as a dict.
+
+    Raises:
+        ValueError: if only some have a name.
+    """
+    if not paths:
+        return None
+    parts = [path.partition("=") for path in paths]
+    named = [bool(equals) for _, equals, _ in parts]
+    if any(named):
+        if not all(named):
+            raise ValueError(f"{' '.join(paths)}: NAME=FILE for all of them, or for none")
+        return {name: path for name, _, path in parts}
+    return paths[0] if len(paths) == 1 else paths
+
+
+def load_rows(
+    task: str,
     protocol: str,
     splits: Path | str,
     split: str,
     cache_dir: Path | None = None,
     num_proc: int | None = None,
+    **inputs: Any,
 ) -> "Dataset":
-    """One split of task 1 as a Dataset.
+    """One split of a task as a Dataset.
 
     Raises:
-        ValueError: naming the split, if no element is in it.
+        ValueError: naming the split, if no row is in it.
     """
     from datasets import disable_progress_bars
 
     from datasets_dart import load_dart
 
     disable_progress_bars()
-    rows = load_dart(
-        "regulatory_elements",
-        protocol=str(protocol),
-        splits=splits,
-        cache_dir=cache_dir,
-        num_proc=num_proc,
-        genome=genome,
-        elements=elements,
-    )
+    rows = load_dart(task, protocol=str(protocol), splits=splits, cache_dir=cache_dir, num_proc=num_proc, **inputs)
     if split not in rows:
-        raise ValueError(f"{elements}: no element is in split {split!r}; there are {', '.join(rows)}")
+        rows_of = ", ".join(str(path) for name, path in inputs.items() if name != "genome")
+        raise ValueError(f"{rows_of}: no element is in split {split!r}; there are {', '.join(rows)}")
     return rows[split]
 
 
-def described_inputs(**paths: Path | str) -> dict[str, str]:
-    """`name: file name, SHA-256` of each input file."""
+def load_split(genome: Path | str, elements: Path | str, protocol: str, splits: Path | str, split: str) -> "Dataset":
+    """One split of task 1 as a Dataset."""
+    return load_rows("regulatory_elements", protocol, splits, split, genome=genome, elements=elements)
+
+
+def drawn(dataset: "Dataset", limit: int | None, seed: int | None) -> tuple["Dataset", str]:
+    """At most `limit` rows: the first or, with a seed, rows at random in their order; and what that is called."""
+    import numpy as np
+
+    if limit is None or limit >= len(dataset):
+        return dataset, "all"
+    if seed is None:
+        return dataset.select(range(limit)), f"the first {limit}"
+    rows = np.random.default_rng(seed).choice(len(dataset), limit, replace=False)
+    return dataset.select(np.sort(rows).tolist()), f"{limit} at random, seed {seed}"
+
+
+def described_inputs(**paths: Any) -> dict[str, str]:
+    """`name: file name, SHA-256` of each input file; of several files of one name, all."""
     from datasets_dart.files import sha256
 
-    return {
-        name: value if value == "paper" else f"{Path(value).name} sha256:{sha256(Path(value).resolve())}"
-        for name, value in ((name, str(path)) for name, path in paths.items())
-    }
+    def describe(value: Any) -> str:
+        if value == "paper":
+            return "paper"
+        if isinstance(value, dict):
+            return ", ".join(f"{name}={describe(path)}" for name, path in sorted(value.items()))
+        if isinstance(value, list):
+            return ", ".join(map(describe, value))
+        return f"{Path(value).name} sha256:{sha256(Path(value).resolve())}"
+
+    return {name: describe(value) for name, value in paths.items()}
 
 
 def print_metrics(record: dict[str, Any]) -> None:

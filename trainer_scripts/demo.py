@@ -28,7 +28,7 @@ from evaluation_dart.language_models import LanguageModel, load_language_model
 from evaluation_dart.likelihood import RECIPES
 from evaluation_dart.metrics import Metric
 from evaluation_dart.results import PREDICTIONS, read_record
-from evaluation_dart.run import evaluate_regulatory_elements
+from evaluation_dart.run import evaluate
 from trainer_scripts.dart_eval import described_inputs, load_split
 
 CARDS = Path(__file__).parents[1] / "model_cards"
@@ -96,9 +96,11 @@ def contestants() -> Iterator[Contestant]:
 
 def score(contestant: Contestant, dataset: Any, inputs: dict[str, str], output: Path) -> Outcome:
     """Score one model on the sample and write its record below `output`."""
-    folder = evaluate_regulatory_elements(
+    folder = evaluate(
         contestant.scorer,
         dataset,
+        "regulatory_elements",
+        "zero_shot_likelihood",
         RECIPES["dart-eval"],
         output,
         model=contestant.model,
