@@ -158,7 +158,7 @@ class HyenaDNAFilter(nn.Module):
                 hidden = sine(layer(hidden))
         kernel = self.implicit_filter[self.last](hidden)
         decay = decay_rates(self.config.d_model, features.device, features.dtype).abs()
-        return kernel * (torch.exp(-features[:, :1] * decay) + self.config.shift)
+        return kernel * (-features[:, :1] * decay).exp_().add_(self.config.shift)
 
 
 def residual_projection(in_features: int, out_features: int) -> nn.Linear:

@@ -30,7 +30,7 @@ X86_BUILDS = {
 }
 TENSORS = (
     *("v", "gate_in", "gate_out", "k", "y", "dy", "dv", "dgate_in", "dgate_out", "dk"),
-    *("projected", "mask", "dprojected", "dmixed"),
+    *("projected", "mask", "dprojected"),
 )
 VECTORS = ("skip", "dskip", "spectrum", "short_weight", "short_bias", "dshort_weight", "dshort_bias")
 MOST_TAPS = 8
@@ -210,7 +210,7 @@ def backward(
     """Gradients (v, k, skip, gate_in, gate_out), everything recomputed from the inputs."""
     inputs = {"v": v, "k": k, "skip": skip, "gate_in": gate_in, "gate_out": gate_out}
     gradients = {
-        f"d{name}": torch.zeros_like(tensor, dtype=torch.float32)
+        f"d{name}": _kernel_gradient(k, v.shape[-1])
         if name == "k"
         else torch.empty_like(tensor, dtype=torch.float32)
         for name, tensor in inputs.items()
@@ -229,6 +229,13 @@ def backward(
     )
     cast = {name: None if tensor is None else gradients[f"d{name}"].to(tensor.dtype) for name, tensor in inputs.items()}
     return cast["v"], cast["k"], cast["skip"], cast["gate_in"], cast["gate_out"]  # type: ignore[return-value]
+
+
+def _kernel_gradient(k: torch.Tensor, length: int) -> torch.Tensor:
+    """To be filled, and zero at the lags that no input of `length` reaches."""
+    dk = torch.empty_like(k, dtype=torch.float32)
+    dk[:, length:] = 0
+    return dk
 
 
 def _mixer_inputs(
@@ -284,9 +291,9 @@ def mixer_backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Gradients (projected, weight, bias, k, skip), everything recomputed from the inputs."""
     batch, length, channels = projected.shape[0], projected.shape[1], skip.shape[0]
-    dprojected = torch.empty(projected.shape)
+    dprojected = torch.empty(projected.shape)  # first of the short convolution's outputs, then of its inputs
     dweight, dbias, dskip = torch.empty(weight.shape), torch.empty(bias.shape), torch.empty(skip.shape)
-    dk = torch.zeros_like(k, dtype=torch.float32)
+    dk = _kernel_gradient(k, length)
     _run(
         "backward",
         (batch, channels, length),
@@ -294,7 +301,6 @@ def mixer_backward(
         weight.shape[1],
         dy=dy.float().transpose(1, 2),
         **_mixer_inputs(projected, weight, bias, k, skip, mask),
-        dmixed=torch.empty(projected.shape).transpose(1, 2),
         dprojected=dprojected.transpose(1, 2),
         dshort_weight=dweight,
         dshort_bias=dbias,

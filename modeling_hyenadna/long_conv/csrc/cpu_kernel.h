@@ -239,8 +239,8 @@ struct MixerSource {
   MixerSource(const Problem& p, int64_t batch, int64_t channel, int lanes)
       : gate_out(p, batch, channel, lanes), gate_in(p, batch, p.channels + channel, lanes),
         v(p, batch, 2 * p.channels + channel, lanes), mask(p.mask, batch, 0, 1),
-        dgate_out(p.dmixed, batch, channel, lanes), dgate_in(p.dmixed, batch, p.channels + channel, lanes),
-        dv(p.dmixed, batch, 2 * p.channels + channel, lanes) {}
+        dgate_out(p.dprojected, batch, channel, lanes), dgate_in(p.dprojected, batch, p.channels + channel, lanes),
+        dv(p.dprojected, batch, 2 * p.channels + channel, lanes) {}
   bool gated() const { return true; }
   HYENA_INLINE float kept(int64_t i) const { return mask ? mask.data[i * mask.stride] : 1.0f; }
   HYENA_INLINE Vector input(int64_t i) const { return v[i] * gate_in[i] * kept(i); }
@@ -398,24 +398,25 @@ void backward_group(const Plan& plan, const Problem& p, int64_t group, C* kernel
   store(p.dskip + channel, 1, lanes, dskip.sum);
 }
 
-// Gradients of the short convolution from those of its outputs (dmixed), one group of its 3 * channels.
+// Gradients of the short convolution, one group of its 3 * channels: those of its outputs, which stand in dprojected,
+// are replaced from the left, where none that stands further to the left is needed any more.
 inline void short_backward_group(const Problem& p, int64_t group) {
   const int64_t all = 3 * p.channels, channel = group * W;
   const int lanes = static_cast<int>(std::min<int64_t>(W, all - channel));
   CompensatedSum dbias, dweight[kMostTaps];
   for (int64_t batch = 0; batch < p.batch; batch++) {
     const ShortConvolution mixed(p, batch, channel, lanes);
-    const View dmixed(p.dmixed, batch, channel, lanes), dprojected(p.dprojected, batch, channel, lanes);
+    const View gradients(p.dprojected, batch, channel, lanes);
     for (int64_t i = 0; i < p.length; i++) {
-      const Vector g = dmixed[i];
+      const Vector g = gradients[i];
       Vector gradient = {};
       dbias += g;
       for (int tap = 0; tap < p.taps; tap++) {
         const int64_t shift = p.taps - 1 - tap;
         if (i >= shift) dweight[tap] += g * mixed.projected[i - shift];
-        if (i + shift < p.length) gradient += mixed.weight[tap] * dmixed[i + shift];
+        if (i + shift < p.length) gradient += mixed.weight[tap] * gradients[i + shift];
       }
-      dprojected.set(i, gradient);
+      gradients.set(i, gradient);
     }
   }
   store(p.dshort_bias + channel, 1, lanes, dbias.sum);

@@ -22,7 +22,7 @@ struct Problem {
   Strided v, gate_in, gate_out, k, y, dy, dv, dgate_in, dgate_out, dk;
   // In place of v and the gates: 3 * channels inputs of the short convolution, which gives gate_out, gate_in and v in
   // this order, and the mask (batch, 1, position) of the gated input.
-  Strided projected, mask, dprojected, dmixed;
+  Strided projected, mask, dprojected;
   float *skip, *dskip, *spectrum, *short_weight, *short_bias, *dshort_weight, *dshort_bias;
 };
 
