@@ -164,20 +164,12 @@ class CellTypeElements(datasets.ArrowBasedBuilder):
     BUILDER_CONFIG_CLASS = CellTypeElementsConfig
 
     def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(description=__doc__, citation=CITATION)  # features: when the classes are known
+        names = self.config.labels or CELL_LINES  # until a table has others
+        return datasets.DatasetInfo(description=__doc__, citation=CITATION, features=features(names))
 
     def _describe(self, names: Sequence[str], report: Counter[str]) -> None:
         config = self.config
-        self.info.features = datasets.Features(
-            {
-                "id": datasets.Value("int64"),
-                "chrom": datasets.Value("string"),
-                "start": datasets.Value("int64"),
-                "end": datasets.Value("int64"),
-                "sequence": datasets.Value("string"),
-                "label": datasets.ClassLabel(names=list(names)),
-            }
-        )
+        self.info.features = features(names)
         counted = "; ".join(f"{count} {what}" for what, count in report.items() if count or what.startswith("of "))
         self.info.description = DESCRIPTION.format(elements=config.source(), protocol=config.protocol, report=counted)
 
@@ -280,6 +272,13 @@ class CellTypeElements(datasets.ArrowBasedBuilder):
                     "sequence": sequences,
                     "label": labels,
                 }
+
+
+def features(names: Sequence[str]) -> datasets.Features:
+    """Columns of task 3 with these classes."""
+    columns = {"id": "int64", "chrom": "string", "start": "int64", "end": "int64", "sequence": "string"}
+    typed = {name: datasets.Value(kind) for name, kind in columns.items()}
+    return datasets.Features({**typed, "label": datasets.ClassLabel(names=list(names))})
 
 
 def class_names(path: Path, rows: Rows, labels: Sequence[str] = ()) -> list[str]:

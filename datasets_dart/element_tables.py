@@ -138,14 +138,17 @@ def check_rows(path: Path, rows: Rows, layout: Layout, genome: Genome, protocol:
 
 
 def files_by_name(value: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
-    """Files by cell line: a mapping as it is, one or more paths by their file names up to the first dot or underscore.
+    """Files by cell line: a mapping as it is; paths, or what a folder holds, by file names up to the first dot or
+    underscore.
 
     Raises ValueError where two files have one name.
     """
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, str):
+        value = sorted(map(str, Path(value).glob("[!.]*"))) if os.path.isdir(value) else [value]
     named: dict[str, str] = {}
-    for path in [value] if isinstance(value, str) else value:
+    for path in value:
         name = re.split(r"[._]", os.path.basename(path))[0]
         if name in named:
             raise ValueError(f"{named[name]} and {path} are both named {name!r}; give them as {{name: path}}")

@@ -138,6 +138,13 @@ def test_peaks_without_counts_are_labelled_by_the_one_set_that_overlaps(load, tm
     assert [(row["id"], row["start"], row["label"]) for row in rows] == [(0, 4750, 4), (1, 6750, 1), (2, 8750, 4)]
     paths = load(elements=None, peaks=list(peaks.values()), split="test")  # named after the files
     assert list(paths) == list(rows)
+    folder = tmp_path / "peaks"
+    folder.mkdir()
+    for path in peaks.values():
+        (folder / path.name).write_bytes(path.read_bytes())
+    assert list(load(elements=None, peaks=folder, split="test")) == list(rows)
+    with pytest.raises(ValueError, match="the window chr5:-50-450 starts before its contig"):
+        load(elements=None, peaks=peaks, protocol="paper")
 
 
 def test_peaks_with_counts_are_labelled_by_differential_accessibility(load, tmp_path):
@@ -166,9 +173,10 @@ def test_peaks_with_counts_are_labelled_by_differential_accessibility(load, tmp_
 
 def test_cache_is_named_by_contents_and_options(elements, tmp_path):
     def name(**options):
-        return CellTypeElements(
-            cache_dir=str(tmp_path), **{"genome": str(GENOME), "elements": str(elements), **options}
-        ).config_id
+        inputs = {"genome": str(GENOME), "elements": str(elements), **options}
+        builder = CellTypeElements(cache_dir=str(tmp_path), **inputs)
+        assert builder.info.features["label"].names == list(CELL_LINES)
+        return builder.config_id
 
     copy = tmp_path / "copy.tsv"
     copy.write_bytes(elements.read_bytes())
