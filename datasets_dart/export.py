@@ -1,0 +1,159 @@
+"""A task's rows as a dataset repository: Parquet shards, a card, eval.yaml; and its upload to the Hub."""
+
+import math
+import os
+import re
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import yaml
+from datasets import Dataset, DatasetDict, DatasetInfo, SplitDict, SplitInfo
+from datasets.info import DatasetInfosDict
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCard, DatasetCardData, HfApi
+
+from datasets_dart.cell_type_elements import CITATION
+from datasets_dart.files import replacing
+
+SHARD_BYTES = 500_000_000  # of Arrow data in a Parquet file, as `push_to_hub` has it
+CARD, EVAL = "README.md", "eval.yaml"
+CARDS = Path(__file__).parent / "cards"
+FRAMEWORK = "hyenadna-dart"
+
+
+def export_parquet(
+    rows: DatasetDict, folder: str | os.PathLike[str], task: str, protocol: str, shard_bytes: int = SHARD_BYTES
+) -> list[Path]:
+    """Write the splits of a task into a dataset repository that plain `load_dataset(folder)` reads; returns its files.
+
+    The task is one configuration of the repository, named after it ("-paper" added in that protocol): other
+    configurations that the folder already has stay. Shards are `{configuration}/{split}-00000-of-00001.parquet`.
+
+    Raises ValueError where the folder has files of this configuration, or another repository's card.
+    """
+    folder = Path(folder)
+    config_name = task if protocol == "fixed" else f"{task}-{protocol}"
+    target = folder / config_name
+    if target.exists():
+        raise ValueError(f"{target}: is there already; remove it to write it anew")
+    data = _card_data(folder / CARD)
+    writing = folder / f".{config_name}.{uuid.uuid4().hex}"
+    writing.mkdir(parents=True)
+    try:
+        for split, part in rows.items():
+            _write_shards(part, writing, split, shard_bytes)
+        os.replace(writing, target)
+    finally:
+        shutil.rmtree(writing, ignore_errors=True)
+    files = sorted(target.iterdir())
+    info = _dataset_info(rows, config_name, sum(path.stat().st_size for path in files))
+    DatasetInfosDict({config_name: info}).to_dataset_card_data(data)
+    patterns = [{"split": split, "path": f"{config_name}/{split}-*"} for split in rows]
+    MetadataConfigs({config_name: {"data_files": patterns}}).to_dataset_card_data(data)
+    _write_card(folder, data, config_name, card_section(task, rows, config_name))
+    _write_eval(folder, config_name, list(rows))
+    return [folder / CARD, folder / EVAL, *files]
+
+
+def _write_shards(part: Dataset, folder: Path, split: str, shard_bytes: int) -> None:
+    shards = max(1, math.ceil(part.data.nbytes / shard_bytes))
+    for index in range(shards):
+        path = folder / f"{split}-{index:05d}-of-{shards:05d}.parquet"
+        part.shard(shards, index, contiguous=True).to_parquet(path)
+
+
+def _dataset_info(rows: DatasetDict, config_name: str, download_size: int) -> DatasetInfo:
+    splits = SplitDict()
+    for split, part in rows.items():
+        splits.add(SplitInfo(split, num_bytes=part.data.nbytes, num_examples=len(part)))
+    size = sum(info.num_bytes for info in splits.values())
+    features = next(iter(rows.values())).features
+    return DatasetInfo(
+        config_name=config_name, features=features, splits=splits, download_size=download_size, dataset_size=size
+    )
+
+
+def _card_data(path: Path) -> DatasetCardData:
+    """Metadata of the card that is there, or of a new one."""
+    if not path.exists():
+        return DatasetCardData(
+            license="other",
+            license_name="sources",
+            pretty_name="DART-Eval, rebuilt",
+            tags=["biology", "genomics", "dna", "dart-eval"],
+        )
+    card = DatasetCard.load(path)
+    if "dart-eval" not in (card.data.tags or []):
+        raise ValueError(f"{path}: is the card of another repository; give a folder of its own")
+    return card.data
+
+
+def card_section(task: str, rows: DatasetDict, config_name: str) -> str:
+    """Text of one configuration: what the task is, what the rows were made of and what was left out, the columns."""
+    first = next(iter(rows.values()))
+    text = (CARDS / f"{task}.md").read_text(encoding="utf-8").strip()
+    sizes = ", ".join(f"{len(part):,} {split}" for split, part in rows.items())
+    types = "\n".join(f"| `{name}` | {getattr(kind, 'dtype', kind)} |" for name, kind in first.features.items())
+    return (
+        f"## {config_name}\n\n{text}\n\nRows: {sizes}.\n\n> {' '.join(first.info.description.split())}\n\n"
+        f"| column | type |\n|---|---|\n{types}\n"
+    )
+
+
+def _write_card(folder: Path, data: DatasetCardData, config_name: str, section: str) -> None:
+    path = folder / CARD
+    mark = f"<!-- {config_name} -->"
+    if path.exists():
+        body = re.sub(f"{mark}.*?<!-- end -->\n*", "", DatasetCard.load(path).text, flags=re.DOTALL)
+    else:
+        body = (CARDS / "repository.md").read_text(encoding="utf-8") + f"\n## Citation\n\n```bibtex\n{CITATION}\n```\n"
+    before, heading, after = body.partition("\n## Citation\n")
+    body = f"{before.rstrip()}\n\n{mark}\n{section}<!-- end -->\n{heading}{after}"
+    with replacing(path) as temporary:
+        DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body.lstrip()}").save(temporary)
+
+
+def _write_eval(folder: Path, config_name: str, splits: list[str]) -> None:
+    """Tasks of the repository as the Hub's benchmarks declare them: one for each configuration, on its test split."""
+    path = folder / EVAL
+    content: dict[str, Any] = {
+        "name": "DART-Eval",
+        "description": "DNA language models on regulatory DNA: five tasks of increasing difficulty.",
+        "evaluation_framework": FRAMEWORK,
+        "tasks": [],
+    }
+    if path.exists():
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    tasks = [task for task in content["tasks"] if task["id"] != config_name]
+    split = "test" if "test" in splits else splits[0]
+    content["tasks"] = [*tasks, {"id": config_name, "config": config_name, "split": split}]
+    with replacing(path) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def push(folder: str | os.PathLike[str], repository: str, private: bool = False, token: str | None = None) -> str:
+    """Upload a folder that `export_parquet` wrote to a dataset repository of the Hub; returns the commit's address.
+
+    The repository is made if it is not there. What the Hub already has is not sent again.
+
+    Raises ValueError where the folder is not such a one, or the repository's name is not owner/name;
+    huggingface_hub.errors.HfHubHTTPError where the Hub refuses.
+    """
+    folder = Path(folder)
+    if not (folder / CARD).is_file() or not list(folder.glob("*/*.parquet")):
+        raise ValueError(f"{folder}: has no {CARD} or no Parquet files; dart-eval prepare --to parquet writes them")
+    owner, _, name = repository.partition("/")
+    if not owner or not name or "/" in name:
+        raise ValueError(f"{repository!r} is not owner/name of a repository")
+    api = HfApi(token=token)
+    api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
+    commit = api.upload_folder(
+        repo_id=repository,
+        repo_type="dataset",
+        folder_path=folder,
+        commit_message="Rows made by hyenadna-dart",
+        ignore_patterns=[".*", "**/.*"],
+    )
+    return commit.commit_url
