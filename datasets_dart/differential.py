@@ -1,8 +1,7 @@
 """Which elements one cell line has more open than the others, by DESeq2's model (spec section 4, steps 4 to 7).
 
 DESeq2 (Love, Huber and Anders 2014) in the form of pydeseq2, which is the extra `deseq`: size factors, dispersions
-and the Wald test are the same method as the original's R package, and numbers agree to about its optimiser's tolerance,
-not to the bit.
+and the Wald test are the same method as the original's R package; numbers agree to a few per cent, not to the bit.
 """
 
 import csv

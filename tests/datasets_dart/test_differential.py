@@ -42,6 +42,20 @@ def result(adjusted, change, statistic=None):
     return Differential(values, np.array(change, dtype=float), values, statistic, values, np.array(adjusted))
 
 
+def test_results_agree_with_those_of_r():
+    pytest.importorskip("pydeseq2")
+    folder = Path(__file__).parents[1] / "fixtures" / "task3" / "deseq2"
+    counts = np.loadtxt(folder / "counts.csv", delimiter=",", dtype=np.int64)
+    samples = [f"{cell}_{n}" for cell in "AB" for n in range(50)]
+    ours = differential_accessibility(matrix(10)._replace(samples=samples, counts=counts), "B", 1)
+    names, theirs = read_differential(folder / "results.csv")
+    assert names == [f"gene{n}" for n in range(1, 11)]
+    for name, tolerance in {"base_mean": 1e-9, "log2_fold_change": 0.02, "standard_error": 0.02}.items():
+        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=tolerance)
+    np.testing.assert_allclose(np.log(ours.adjusted), np.log(theirs.adjusted), rtol=0.03)
+    assert is_gained(ours).tolist() == is_gained(theirs).tolist()
+
+
 def test_the_cell_line_that_gained_is_found():
     pytest.importorskip("pydeseq2")
     counts = matrix()
