@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def elements_from_peaks(config: CellTypeElementsConfig, contigs: dict[str, int])
     if path.exists():
         return path
     peaks = [read_narrowpeak(input_file(file), contigs) for file in files.values()]
-    windows, _ = consensus_windows(peaks, config.protocol, config.window, contigs)
+    windows, left_out = consensus_windows(peaks, config.protocol, config.window, contigs)
     if counts:
         matrix = read_counts(counts)
         if set(matrix.windows.names()) != set(windows.names()):
@@ -131,15 +132,19 @@ def elements_from_peaks(config: CellTypeElementsConfig, contigs: dict[str, int])
         label = sole_gain({cell: differential_accessibility(matrix, cell) for cell in names})
     else:
         names, label = list(files), sole_cell_line(windows, peaks)
-    write_elements(path, windows, np.array([*names, ""], dtype=object)[label])
+    left_out["belong to no cell line or to several"] = int((label < 0).sum())
+    write_elements(path, windows, np.array([*names, ""], dtype=object)[label], left_out)
     return path
 
 
-def write_elements(path: str | os.PathLike[str], windows: Windows, label: np.ndarray) -> int:
+def write_elements(
+    path: str | os.PathLike[str], windows: Windows, label: np.ndarray, left_out: Counter[str] | None = None
+) -> int:
     """Write the windows that have a label as BED with it in column 4, in the order given; returns their number.
 
-    label: (n,) str objects, "" for none. Raises ValueError where none has one, or where a window to be written starts
-    before its contig (as one in protocol="paper" may).
+    label: (n,) str objects, "" for none. left_out: how many windows were left out before, by reason: comments.
+    Raises ValueError where none has a label, or where a window to be written starts before its contig (as one in
+    protocol="paper" may).
     """
     rows = np.flatnonzero(label != "")
     if not len(rows):
@@ -148,6 +153,8 @@ def write_elements(path: str | os.PathLike[str], windows: Windows, label: np.nda
         first = windows.take(rows[windows.start[rows] < 0]).names()[0]
         raise ValueError(f'the window {first} starts before its contig; protocol="fixed" leaves such windows out')
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for reason, count in (left_out or Counter()).items():
+            file.write(f"# {count} windows {reason}, left out\n")
         for row in rows.tolist():
             file.write(f"{windows.chrom[row]}\t{windows.start[row]}\t{windows.end[row]}\t{label[row]}\n")
     return len(rows)
@@ -187,7 +194,7 @@ class CellTypeElements(datasets.ArrowBasedBuilder):
         if layout.label is None:
             raise ValueError(f"{path}: has no column with the cell line of each element (BED: column 4)")
         shards: dict[int, list[Position]] = {code: [] for code in range(len(SPLITS))}
-        report: Counter[str] = Counter()
+        report = Counter() if config.elements else comments(path)
         seen: list[Rows] = []
         for position, chunk in read_rows(path, layout, config.window, rows):
             code = split_codes(chunk, config.window, blocks, genome)
@@ -272,6 +279,13 @@ class CellTypeElements(datasets.ArrowBasedBuilder):
                     "sequence": sequences,
                     "label": labels,
                 }
+
+
+def comments(path: Path) -> Counter[str]:
+    """What `write_elements` was told was left out."""
+    with path.open(encoding="utf-8") as file:
+        lines = [line[2:].strip().partition(" ") for line in takewhile(lambda line: line.startswith("# "), file)]
+    return Counter({what: int(count) for count, _, what in lines})
 
 
 def features(names: Sequence[str]) -> datasets.Features:

@@ -136,6 +136,9 @@ def test_peaks_without_counts_are_labelled_by_the_one_set_that_overlaps(load, tm
     peaks = write_peaks(tmp_path, K562=[1000, 5000, 9000, 200], H1ESC=[1100, 7000])
     rows = load(elements=None, peaks=peaks, split="test")
     assert [(row["id"], row["start"], row["label"]) for row in rows] == [(0, 4750, 4), (1, 6750, 1), (2, 8750, 4)]
+    report = rows.info.description
+    assert "1 windows run past an end of their contig, left out; 1 windows overlap a window of a better peak" in report
+    assert "2 of K562" in report
     paths = load(elements=None, peaks=list(peaks.values()), split="test")  # named after the files
     assert list(paths) == list(rows)
     folder = tmp_path / "peaks"
