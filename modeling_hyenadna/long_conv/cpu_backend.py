@@ -5,22 +5,19 @@ The sources are compiled on first use, once for each version of them and of the 
 """
 
 import ctypes
-import hashlib
 import os
 import platform
 import shutil
 import subprocess
-import sys
-import tempfile
 import warnings
 from functools import cache
 from pathlib import Path
 
 import torch
 
+from .build import CSRC, cached
 from .fft_plan import right_angle_length
 
-CSRC = Path(__file__).parent / "csrc"
 SOURCES = ("fft.h", "scratch.h", "cpu_problem.h", "cpu_kernel.h", "cpu_build.cpp", "cpu_dispatch.cpp")
 COMMON_FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fno-math-errno", "-ffp-contract=fast")
 X86_BUILDS = {
@@ -83,56 +80,37 @@ def build() -> Path:
     Raises:
         RuntimeError: if there is no compiler, or it fails.
     """
-    try:
-        import fcntl
-    except ImportError:
-        raise RuntimeError("it is compiled on Unix systems only") from None
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX") or "c++", "g++", "clang++"))), None)
     if compiler is None:
         raise RuntimeError("no C++ compiler found")
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
     machine = platform.machine()
-    digest = hashlib.sha256("\n".join([version, machine, *COMMON_FLAGS, str(X86_BUILDS)]).encode())
-    for source in SOURCES:
-        digest.update((CSRC / source).read_bytes())
-    folder = Path(os.environ.get("HYENADNA_CACHE") or Path.home() / ".cache" / "hyenadna") / "long_conv"
-    target = folder / f"cpu-{digest.hexdigest()[:16]}.so"
-    if target.exists():
-        return target
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(target.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # processes that start together compile once
-        if not target.exists():
-            print(f"compiling the long convolution for this CPU into {folder}, once", file=sys.stderr)
-            _compile(compiler, machine, target)
-    return target
+    settings = [version, machine, *COMMON_FLAGS, str(X86_BUILDS)]
+    return cached("cpu", SOURCES, settings, lambda target: _compile(compiler, machine, target))
 
 
 def _compile(compiler: str, machine: str, target: Path) -> None:
     builds = X86_BUILDS if machine in ("x86_64", "AMD64") else {"portable": X86_BUILDS["portable"]}
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        for openmp in (("-fopenmp",), ()):
-            commands = {
-                name: [*flags, f"-DHYENA_ARCH={name}", str(CSRC / "cpu_build.cpp")] for name, flags in builds.items()
-            }
-            commands["dispatch"] = [str(CSRC / "cpu_dispatch.cpp")]
-            running = {
-                name: subprocess.Popen(
-                    [compiler, *COMMON_FLAGS, *openmp, *arguments, "-c", "-o", f"{scratch}/{name}.o"],
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
-                for name, arguments in commands.items()
-            }
-            errors = [process.communicate()[1] for process in running.values()]
-            if all(process.returncode == 0 for process in running.values()):
-                break
-        else:
-            raise RuntimeError(f"{compiler} failed: {next(filter(None, errors)).strip().splitlines()[0]}")
-        objects = [f"{scratch}/{name}.o" for name in commands]
-        built = Path(scratch) / target.name
-        subprocess.run([compiler, "-shared", *openmp, "-o", str(built), *objects], check=True, capture_output=True)
-        os.replace(built, target)
+    for openmp in (("-fopenmp",), ()):
+        commands = {
+            name: [*flags, f"-DHYENA_ARCH={name}", str(CSRC / "cpu_build.cpp")] for name, flags in builds.items()
+        }
+        commands["dispatch"] = [str(CSRC / "cpu_dispatch.cpp")]
+        running = {
+            name: subprocess.Popen(
+                [compiler, *COMMON_FLAGS, *openmp, *arguments, "-c", "-o", f"{target.parent}/{name}.o"],
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for name, arguments in commands.items()
+        }
+        errors = [process.communicate()[1] for process in running.values()]
+        if all(process.returncode == 0 for process in running.values()):
+            break
+    else:
+        raise RuntimeError(f"{compiler} failed: {next(filter(None, errors)).strip().splitlines()[0]}")
+    objects = [f"{target.parent}/{name}.o" for name in commands]
+    subprocess.run([compiler, "-shared", *openmp, "-o", str(target), *objects], check=True, capture_output=True)
 
 
 def _strided(tensor: torch.Tensor | None) -> _Strided:
