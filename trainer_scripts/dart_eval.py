@@ -319,7 +319,7 @@ def print_metrics(record: dict[str, Any]) -> None:
 def main() -> None:
     try:
         app()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:  # ImportError: an extra is not installed
         print("dart-eval:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(1)
 

@@ -77,6 +77,7 @@ def counts(
     dart-eval prepare-peaks counts GM12878_1=a.bam GM12878_2=b.bam --windows windows.tsv --output counts.csv
     """
     import numpy as np
+    from tqdm import tqdm
 
     from datasets_dart.counts import CountMatrix, write_counts
     from datasets_dart.element_tables import read_windows
@@ -88,7 +89,7 @@ def counts(
     contigs = open_genome(genome).contigs if genome else {}
     count = partial(count_sample, windows=where, protocol=protocol.value, contigs=contigs)
     with ProcessPoolExecutor(min(num_proc, len(samples))) as pool:
-        columns = list(pool.map(count, samples.values()))
+        columns = list(tqdm(pool.map(count, samples.values()), "samples", len(samples)))
     write_counts(output, CountMatrix(where, list(samples), np.stack(columns, axis=1)))
     report(output, len(where.start), Counter())
 
@@ -113,12 +114,14 @@ def differential(
 
     dart-eval prepare-peaks differential counts.csv --output differential
     """
+    from tqdm import tqdm
+
     from datasets_dart.counts import read_counts
     from datasets_dart.differential import differential_accessibility, write_differential
 
     matrix = read_counts(tables)
     results = {}
-    for cell in sorted(set(matrix.cells())):
+    for cell in tqdm(sorted(set(matrix.cells())), "cell lines"):
         results[cell] = differential_accessibility(matrix, cell, num_proc)
         write_differential(output / f"{cell}.csv", matrix.windows, results[cell])
     write_selection(output, matrix.windows, results, top, protocol.value)
