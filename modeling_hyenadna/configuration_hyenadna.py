@@ -93,8 +93,10 @@ class HyenaDNAConfig(PreTrainedConfig):
     use_cache: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:
-        # The official repositories point at remote code that a re-saved model would not carry along.
-        kwargs.pop("auto_map", None)
+        # The official repositories point at remote code that a re-saved model would not carry along. Where this class
+        # is itself remote code (export_hub_code.py), the Auto classes find the models by it.
+        if not type(self).__module__.startswith("transformers_modules."):
+            kwargs.pop("auto_map", None)
         super().__post_init__(**kwargs)
         # After super(), which applies the aliases: HyenaDNAConfig(hidden_size=64) must give d_inner 256.
         if self.d_inner is None:

@@ -1,0 +1,69 @@
+"""Models to the Hub: what is checked of a folder before it is uploaded."""
+
+from pathlib import Path
+
+from huggingface_hub import HfApi, ModelCard
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.repocard import RepoCard
+
+REQUIRED = ("license", "pipeline_tag", "library_name", "tags")
+PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth", "*.pkl")
+
+
+def check_card(path: Path, required: tuple[str, ...] = REQUIRED) -> RepoCard:
+    """The card in `path`, with its metadata parsed.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if huggingface_hub cannot parse it, or metadata are missing.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        card = ModelCard(path.read_text(encoding="utf-8"), ignore_metadata_errors=False)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    metadata = card.data.to_dict()
+    if missing := [name for name in required if not metadata.get(name)]:
+        raise ValueError(f"{path}: its metadata have no {', '.join(missing)}")
+    return card
+
+
+def check_model_folder(folder: Path) -> None:
+    """Raise FileNotFoundError or ValueError saying why `folder` should not go to the Hub as a model."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder / 'config.json'}: no such file")
+    check_card(folder / "README.md")
+    if pickles := sorted(path for pattern in PICKLES for path in folder.rglob(pattern)):
+        raise ValueError(f"{pickles[0]}: a pickle, which others would have to trust; convert it to safetensors")
+
+
+def push_model(
+    folder: Path, repo_id: str, private: bool = False, revision: str | None = None, create_pr: bool = False
+) -> str:
+    """Upload a model's folder, hidden `.eval_results` included, to a repository that is made if need be.
+
+    Returns:
+        The address of the commit, or of the pull request.
+
+    Raises:
+        FileNotFoundError, ValueError: if the folder is not fit to be pushed, or the Hub refuses.
+    """
+    check_model_folder(folder)
+    api = HfApi()
+    try:
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        if revision is not None and not create_pr:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            revision=None if create_pr else revision,
+            create_pr=create_pr,
+            commit_message=f"Upload {folder.resolve().name}",
+        )
+    except HfHubHTTPError as error:
+        raise ValueError(f"{repo_id}: the Hub refused: {error}") from None
+    return commit.pr_url or commit.commit_url
