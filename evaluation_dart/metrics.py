@@ -113,11 +113,13 @@ def motif_metrics(
             background and strand.
     """
     score = _finite(score)
-    place = np.lexsort((strand, background, motif))  # motif by motif, then background, then strand
-    true, shuffled = (place[kind[place] == which] for which in ("motif", "shuffled"))
+    rows = np.flatnonzero(kind != "raw")
+    codes = [np.unique(column[rows].astype(str), return_inverse=True)[1] for column in (strand, motif)]
+    rows = rows[np.lexsort((codes[0], background[rows], codes[1]))]  # motif by motif, then background, then strand
+    true, shuffled = (rows[kind[rows] == which] for which in ("motif", "shuffled"))
     same = len(true) == len(shuffled) and all((x[true] == x[shuffled]).all() for x in (motif, background, strand))
-    names, trials = np.unique(motif[true], return_counts=True)
-    backgrounds, strands = np.unique(background[true]), np.unique(strand[true])
+    names, trials = np.unique(motif[true].astype(str), return_counts=True)
+    backgrounds, strands = np.unique(background[true]), np.unique(strand[true].astype(str))
     n = len(backgrounds) * len(strands)
     if not same or not len(true) or (trials != n).any():
         raise ValueError("not one motif and one shuffle of it for each motif, background and strand")

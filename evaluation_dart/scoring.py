@@ -179,14 +179,15 @@ def embed_sequences(scorer: Any, sequences: Sequence[str], job: Job) -> np.ndarr
 
 
 def row_embedder(scorer: Any, dataset: Dataset, job: Job) -> Callable[[np.ndarray], np.ndarray]:
-    """Embeddings (m, C) of rows by their numbers; in the original's order and batches where the recipe says so.
+    """Embeddings (m, C) of rows by their numbers.
 
-    There, what stands for row r is the embedding of row `name_order(n)[r]`, from the batch that this row is in.
+    Without an attention mask they depend on the padding, and so are made in the original's batches. In the order of
+    names, what stands for row r is the embedding of row `name_order(n)[r]`.
     """
-    sequences = dataset.select_columns(["sequence"])
-    if job.recipe.rows != NAME_ORDER:
+    sequences, n = dataset.select_columns(["sequence"]), len(dataset)
+    if job.recipe.attention_mask:
         return lambda rows: embed_sequences(scorer, job.crop(sequences[rows.tolist()]["sequence"]), job)
-    order, n = name_order(len(dataset)), len(dataset)
+    order = name_order(n) if job.recipe.rows == NAME_ORDER else np.arange(n)
     original = job._replace(options={**job.options, "batch_size": ORIGINAL_BATCH})
 
     def embed(rows: np.ndarray) -> np.ndarray:
