@@ -116,14 +116,33 @@ HYENA_INLINE void butterfly8(Complex<T>* v) {
   v[1] = b0, v[3] = b1, v[5] = b2, v[7] = b3;
 }
 
+template <int S, class T>
+HYENA_INLINE void butterfly16(Complex<T>* v) {
+  const float c = 0.92387953251128674f, s = S * 0.38268343236508977f, h = 0.70710678118654752f;
+  const Twiddle w1 = {c, s}, w2 = {h, S * h}, w3 = {S * s, S * c};
+  for (int i = 0; i < 4; i++) butterfly4<S>(v[i], v[i + 4], v[i + 8], v[i + 12]);
+  v[5] = v[5] * w1, v[9] = v[9] * w2, v[13] = v[13] * w3;
+  v[6] = v[6] * w2, v[10] = times_i<S>(v[10]), v[14] = times_i<S>(v[14] * w2);
+  v[7] = v[7] * w3, v[11] = times_i<S>(v[11] * w2), v[15] = v[15] * Twiddle{-c, -s};
+  for (int i = 0; i < 16; i += 4) butterfly4<S>(v[i], v[i + 1], v[i + 2], v[i + 3]);
+  // Output 4 a + b stands where b * 4 + a belongs.
+  for (int a = 0; a < 4; a++)
+    for (int b = 0; b < a; b++) {
+      const Complex<T> moved = v[4 * a + b];
+      v[4 * a + b] = v[4 * b + a];
+      v[4 * b + a] = moved;
+    }
+}
+
 template <int R, int S, class T>
 HYENA_INLINE void butterfly(Complex<T>* v) {
-  static_assert(R == 2 || R == 3 || R == 4 || R == 5 || R == 8, "no butterfly of this radix");
+  static_assert(R == 2 || R == 3 || R == 4 || R == 5 || R == 8 || R == 16, "no butterfly of this radix");
   if constexpr (R == 2) butterfly2<S>(v);
   if constexpr (R == 3) butterfly3<S>(v);
   if constexpr (R == 4) butterfly4<S>(v[0], v[1], v[2], v[3]);
   if constexpr (R == 5) butterfly5<S>(v);
   if constexpr (R == 8) butterfly8<S>(v);
+  if constexpr (R == 16) butterfly16<S>(v);
 }
 
 }  // namespace hyena

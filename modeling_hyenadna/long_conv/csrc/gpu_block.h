@@ -1,0 +1,141 @@
+// A block of threads, and the transforms that it computes together in shared memory.
+//
+// Kernels are written as phases: block.each(count, f) runs f(0), ..., f(count - 1) on all threads and waits for them.
+// On a GPU that is a strided loop and a barrier. On a CPU the threads of a phase run one after another in random order,
+// on shared memory that begins as NaN, so that a missing barrier shows in the result.
+#pragma once
+
+#include <cstdint>
+
+#include "gpu_problem.h"
+
+#if defined(__CUDACC__)
+#define HYENA_BODY __device__ __forceinline__
+#define HYENA_FUNCTION __device__ __noinline__
+#else
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <random>
+#include <vector>
+#define HYENA_BODY inline
+#define HYENA_FUNCTION inline
+#endif
+
+namespace hyena {
+namespace gpu {
+
+constexpr int kMostThreads = 512;
+
+#if defined(__CUDACC__)
+extern __shared__ C shared_memory[];
+
+struct Block {
+  int64_t index = blockIdx.x;
+  __device__ C* shared() const { return shared_memory; }
+  template <class F>
+  __device__ __forceinline__ void each(int count, F f) const {
+    for (int item = threadIdx.x; item < count; item += blockDim.x) f(item);
+    __syncthreads();
+  }
+};
+#else
+struct Block {
+  int64_t index;
+  mutable std::vector<C> memory;
+  mutable std::vector<int> order;
+  mutable std::mt19937 random;
+  Block(int64_t index, int threads, int64_t shared_bytes)
+      : index(index), memory(shared_bytes / sizeof(C), C{std::numeric_limits<float>::quiet_NaN(), 0}),
+        order(threads), random(static_cast<unsigned>(index)) {
+    std::iota(order.begin(), order.end(), 0);
+  }
+  C* shared() const { return memory.data(); }
+  template <class F>
+  void each(int count, F f) const {
+    std::shuffle(order.begin(), order.end(), random);
+    for (int thread : order)
+      for (int item = thread; item < count; item += static_cast<int>(order.size())) f(item);
+  }
+};
+#endif
+
+// n points of 2**log_lanes transforms side by side. After every 16 points one is left out, so that the threads of the
+// last passes, 16 points apart, meet different banks of shared memory.
+struct Tile {
+  int n, log_lanes;
+  uint64_t radices;
+  const Twiddle* roots;
+  HYENA_BODY int items() const { return n << log_lanes; }
+  HYENA_BODY int lane(int item) const { return item & ((1 << log_lanes) - 1); }
+  HYENA_BODY int point(int item) const { return item >> log_lanes; }
+  HYENA_BODY int at(int point, int lane) const { return ((point + (point >> 4)) << log_lanes) + lane; }
+  HYENA_BODY int at(int item) const { return at(point(item), lane(item)); }
+};
+
+inline int64_t shared_bytes(int64_t points, int64_t lanes) { return (points + points / 16 + 1) * lanes * sizeof(C); }
+
+// w**0, ..., w**(R - 1), each of few factors.
+template <int R>
+HYENA_BODY void powers(Twiddle* w) {
+  w[0] = {1, 0};
+#pragma unroll
+  for (int r = 2; r < R; r++) w[r] = multiply(w[r / 2], w[r - r / 2]);
+}
+
+// The butterflies of radix R, in place: decimation in frequency forward, in time back, so nothing is bit-reversed.
+template <int R, int S>
+HYENA_BODY void pass(const Block& block, const Tile& tile, int stride) {
+  C* data = block.shared();
+  const int step = tile.n / (R * stride);
+  block.each(tile.items() / R, [&](int item) {
+    const int lane = tile.lane(item), j = tile.point(item);
+    const int low = R % 2 ? j % stride : j & (stride - 1);  // odd radices come first, and leave powers of two
+    const int first = (j - low) * R + low;
+    Twiddle w[R];
+    w[1] = tile.roots[low * step];
+    powers<R>(w);
+    C v[R];
+#pragma unroll
+    for (int r = 0; r < R; r++) {
+      v[r] = data[tile.at(first + r * stride, lane)];
+      if (S > 0 && r > 0) v[r] = times_conjugate(v[r], w[r]);
+    }
+    butterfly<R, S>(v);
+#pragma unroll
+    for (int r = 0; r < R; r++) data[tile.at(first + r * stride, lane)] = S < 0 && r > 0 ? v[r] * w[r] : v[r];
+  });
+}
+
+template <int S>
+HYENA_BODY void pass(const Block& block, const Tile& tile, int radix, int stride) {
+  switch (radix) {
+    case 2: return pass<2, S>(block, tile, stride);
+    case 3: return pass<3, S>(block, tile, stride);
+    case 4: return pass<4, S>(block, tile, stride);
+    case 5: return pass<5, S>(block, tile, stride);
+    case 8: return pass<8, S>(block, tile, stride);
+    default: return pass<16, S>(block, tile, stride);
+  }
+}
+
+HYENA_FUNCTION void forward(const Block& block, Tile tile) {
+  int stride = tile.n;
+  for (uint64_t rest = tile.radices; rest; rest >>= 8) {
+    stride /= static_cast<int>(rest & 255);
+    pass<-1>(block, tile, static_cast<int>(rest & 255), stride);
+  }
+}
+
+HYENA_FUNCTION void inverse(const Block& block, Tile tile) {
+  int stride = 1;
+  for (int shift = 56; shift >= 0; shift -= 8) {
+    const int radix = static_cast<int>(tile.radices >> shift & 255);
+    if (radix == 0) continue;
+    pass<1>(block, tile, radix, stride);
+    stride *= radix;
+  }
+}
+
+}  // namespace gpu
+}  // namespace hyena

@@ -1,0 +1,45 @@
+// What the CUDA kernels are given. Plain data, filled by cuda_backend.py.
+#pragma once
+
+#include <cstdint>
+
+#include "fft.h"
+
+namespace hyena {
+namespace gpu {
+
+using C = Complex<float>;
+
+enum Dtype : int32_t { kFloat32 = 0, kBfloat16 = 1, kFloat16 = 2 };
+
+struct Tensor {  // (batch, channel, position); data is null where there is no such tensor
+  void* data;
+  int64_t batch_stride, channel_stride, stride;
+};
+
+// n = columns * rows points; columns is 1 where a whole transform fits into shared memory.
+struct Plan {
+  int32_t columns, rows;
+  uint64_t column_radices, row_radices;  // of the forward passes, in order, a byte each; odd ones first
+  const Twiddle *column_roots, *row_roots;  // e^{-2 pi i j / columns}, e^{-2 pi i j / rows}
+  const Twiddle *fine, *coarse;             // e^{-2 pi i j / n} and e^{-2 pi i 1024 j / n}
+  const Twiddle *twist_fine, *twist_coarse;  // e^{i pi j / 2n} and e^{i pi 1024 j / 2n}
+  const int32_t* order;                      // frequency of each output of a column transform
+};
+
+struct Problem {
+  int64_t batch, channels, length;
+  int32_t device, dtype;         // dtype is that of v, the gates, y and their gradients; all else is float32
+  int32_t lanes, column_lanes;   // powers of two: channels, and adjacent columns of each, transformed side by side
+  int32_t threads, shared_limit;  // threads of a block; bytes of shared memory that a block may have
+  int64_t tiles;                 // groups of `lanes` channels that the scratch memory holds at once
+  Tensor v, gate_in, gate_out, y, dy, dv, dgate_in, dgate_out, k, dk;
+  const float* skip;
+  C* spectrum;  // of a prepared kernel: (channels / 8 rounded up, n, 8); null where k is to be transformed
+  C* scratch;   // regions of (tiles, n, lanes) points
+  Plan plan;
+  void* stream;
+};
+
+}  // namespace gpu
+}  // namespace hyena

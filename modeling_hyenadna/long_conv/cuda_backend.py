@@ -1,0 +1,394 @@
+"""The long convolution on NVIDIA GPUs (csrc/cuda.cu, gpu_kernel.h).
+
+The library is looked for beside this file, then compiled by nvcc on first use into the cache, then asked of the Kernel
+Hub through `kernels`. It knows nothing of torch: it gets pointers, strides and torch's current stream, and all its
+memory comes from torch's allocator, so it works on any stream and in CUDA graphs.
+"""
+
+import ctypes
+import math
+import shutil
+import subprocess
+import warnings
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from .build import CSRC, cached
+from .fft_plan import ODD_FACTORS
+
+SOURCES = ("fft.h", "gpu_problem.h", "gpu_block.h", "gpu_kernel.h", "gpu_schedule.h", "cuda.cu")
+FLAGS = ("-O3", "-std=c++17", "-cudart", "static", "-Xcompiler", "-fPIC", "-shared", "--threads", "0")
+ARCHITECTURES = ("80", "90", "100", "120")
+PREBUILT = Path(__file__).parent / "lib" / "hyena_cuda.so"
+KERNEL_REPOSITORY = "hyenadna-dart/long-conv"
+
+DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+TENSORS = ("v", "gate_in", "gate_out", "y", "dy", "dv", "dgate_in", "dgate_out", "k", "dk")
+MOST_LANES = 8  # channels that a block transforms side by side, and those of a prepared kernel's group
+MOST_COLUMNS = 1024
+MOST_THREADS = 512
+REGION_BYTES = 32 << 20  # of scratch memory; two regions forward, four backward
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("batch_stride", ctypes.c_int64),
+        ("channel_stride", ctypes.c_int64),
+        ("stride", ctypes.c_int64),
+    ]
+
+
+class _Plan(ctypes.Structure):
+    _fields_ = [
+        ("columns", ctypes.c_int32),
+        ("rows", ctypes.c_int32),
+        ("column_radices", ctypes.c_uint64),
+        ("row_radices", ctypes.c_uint64),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("column_roots", "row_roots", "fine", "coarse", "twist_fine", "twist_coarse", "order")
+        ),
+    ]
+
+
+class _Problem(ctypes.Structure):
+    """`hyena::gpu::Problem` of csrc/gpu_problem.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("batch", "channels", "length")),
+        *(
+            (name, ctypes.c_int32)
+            for name in ("device", "dtype", "lanes", "column_lanes", "threads", "shared_limit")
+        ),
+        ("tiles", ctypes.c_int64),
+        *((name, _Tensor) for name in TENSORS),
+        *((name, ctypes.c_void_p) for name in ("skip", "spectrum", "scratch")),
+        ("plan", _Plan),
+        ("stream", ctypes.c_void_p),
+    ]
+
+
+class Library(Protocol):
+    """What a library must offer; each takes the address of a problem and returns 0 or an error's number."""
+
+    def hyena_gpu_prepare(self, problem: object) -> int: ...
+    def hyena_gpu_forward(self, problem: object) -> int: ...
+    def hyena_gpu_backward(self, problem: object) -> int: ...
+    def hyena_gpu_error(self, error: int) -> bytes: ...
+
+
+@cache
+def library() -> Library | None:
+    """The kernels; None, after one warning, where there is a GPU but they cannot be had."""
+    if not torch.cuda.is_available() or torch.version.hip:
+        return None
+    reasons = []
+    for attempt in (_prebuilt, _compiled, _from_kernel_hub):
+        try:
+            return attempt()
+        except (OSError, RuntimeError, subprocess.SubprocessError, ImportError) as error:
+            reasons.append(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+    warnings.warn(
+        f"the CUDA long convolution is not available ({'; '.join(reasons)}); torch's FFTs are used instead, "
+        "several times slower",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def _prebuilt() -> Library:
+    return load(PREBUILT)
+
+
+def _compiled() -> Library:
+    return load(build())
+
+
+def _from_kernel_hub() -> Library:
+    from kernels import get_kernel
+
+    return get_kernel(KERNEL_REPOSITORY)
+
+
+def load(path: Path) -> Library:
+    """A compiled library; OSError if it cannot be loaded."""
+    compiled = ctypes.CDLL(str(path))
+    compiled.hyena_gpu_error.restype = ctypes.c_char_p
+    return compiled  # type: ignore[return-value]
+
+
+def build(architectures: tuple[str, ...] = ARCHITECTURES) -> Path:
+    """Compile the kernels for all `architectures`, and as PTX for later ones, unless this has been done.
+
+    Raises:
+        RuntimeError: if there is no nvcc, or it fails.
+    """
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        raise RuntimeError("no nvcc found")
+    version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
+    targets = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in architectures]
+    targets.append(f"-gencode=arch=compute_{architectures[-1]},code=compute_{architectures[-1]}")
+    return cached("cuda", SOURCES, [version, *FLAGS, *targets], lambda target: _compile([nvcc, *FLAGS, *targets], target))
+
+
+def _compile(command: list[str], target: Path) -> None:
+    done = subprocess.run([*command, "-o", str(target), str(CSRC / "cuda.cu")], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"nvcc failed: {(done.stderr or done.stdout).strip().splitlines()[0]}")
+
+
+def radices(points: int) -> list[int]:
+    """Radices of the passes of a transform: 5s and 3s, then powers of two up to 16, of sizes as equal as can be."""
+    found = []
+    for odd in (5, 3):
+        while points % odd == 0:
+            found.append(odd)
+            points //= odd
+    twos = points.bit_length() - 1
+    passes = -(-twos // 4)
+    return found + [1 << (twos // passes + (index < twos % passes)) for index in range(passes)]
+
+
+def padded_length(length: int) -> int:
+    """The smallest ``c * 2**a >= length``: a GPU has no use for a tail of outputs computed by their definition."""
+    return min(odd << (-(-length // odd) - 1).bit_length() for odd in ODD_FACTORS)
+
+
+def shared_bytes(points: int, lanes: int) -> int:
+    """Shared memory of `points` of `lanes` transforms (`shared_bytes` of csrc/gpu_block.h)."""
+    return 8 * lanes * (points + points // 16 + 1)
+
+
+def column_count(points: int, shared_limit: int) -> int:
+    """Columns of the two-level transform of `points`; 1 if all of it fits into shared memory."""
+    if shared_bytes(points, 1) <= shared_limit:
+        return 1
+    columns = 1 << round(math.log2(points) / 2)
+    return min(columns, MOST_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A plan of transforms and the tensors it points to."""
+
+    plan: _Plan
+    tensors: tuple[torch.Tensor, ...]
+
+
+def _turns(numerators: torch.Tensor, denominator: int) -> torch.Tensor:
+    """e^{2 pi i numerator / denominator}, (n, 2) float32, computed in float64."""
+    angle = 2 * math.pi * numerators.double() / denominator
+    return torch.stack([angle.cos(), angle.sin()], dim=-1).float()
+
+
+def _order(radix_list: list[int], points: int) -> torch.Tensor:
+    """The frequency of each output of a transform by decimation in frequency, (points,) int32."""
+    rest, stride, weight = torch.arange(points), points, 1
+    frequency = torch.zeros(points, dtype=torch.int64)
+    for radix in radix_list:
+        stride //= radix
+        frequency += rest // stride * weight
+        rest, weight = rest % stride, weight * radix
+    return frequency.int()
+
+
+@lru_cache(maxsize=32)
+def tables(points: int, columns: int, device: torch.device) -> Tables:
+    rows = points // columns
+    column_radices, row_radices = radices(columns), radices(rows)
+    coarse = 1024 * torch.arange(points // 1024 + 1)
+    made = (
+        _turns(-torch.arange(columns), columns),
+        _turns(-torch.arange(rows), rows),
+        _turns(-torch.arange(1024), points),
+        _turns(-coarse, points),
+        _turns(torch.arange(1024), 4 * points),
+        _turns(coarse, 4 * points),
+        _order(column_radices, columns),
+    )
+    tensors = tuple(tensor.to(device) for tensor in made)
+    packed = [sum(radix << (8 * i) for i, radix in enumerate(r)) for r in (column_radices, row_radices)]
+    return Tables(_Plan(columns, rows, *packed, *(tensor.data_ptr() for tensor in tensors)), tensors)
+
+
+@dataclass(frozen=True)
+class Device:
+    """What decides how the work is cut: bytes of shared memory that a block may have, and processors."""
+
+    shared_limit: int
+    processors: int
+
+
+@cache
+def properties(device: torch.device) -> Device:
+    found = torch.cuda.get_device_properties(device)
+    return Device(found.shared_memory_per_block_optin, found.multi_processor_count)
+
+
+def fits(length: int, device: torch.device) -> bool:
+    """Whether the kernels can do this length on this device: some GPUs have less shared memory than others."""
+    limit = properties(device).shared_limit
+    points = padded_length(length)
+    columns = column_count(points, limit)
+    return columns == 1 or shared_bytes(max(points // columns, columns), MOST_LANES) <= limit
+
+
+def lanes_of(points: int, columns: int, channel_last: bool, independent: int, device: Device) -> int:
+    """Channels that a block transforms side by side: adjacent in memory, they are read in whole sectors of it.
+
+    Args:
+        independent: how many channels, of all sequences together, can be worked on at the same time.
+    """
+    lanes = MOST_LANES if channel_last else 1
+    if columns > 1:
+        while lanes > 1 and 8 * points * lanes > REGION_BYTES:
+            lanes //= 2
+        return lanes
+    # Two blocks on a processor hide each other's waiting, and no processor should stand idle.
+    while lanes > 1 and (2 * shared_bytes(points, lanes) > device.shared_limit or independent < lanes * device.processors):
+        lanes //= 2
+    return lanes
+
+
+def _strided(tensor: torch.Tensor) -> _Tensor:
+    strides = tensor.stride() if tensor.ndim == 3 else (0, *tensor.stride())
+    return _Tensor(tensor.data_ptr(), *strides)
+
+
+def _run(
+    name: str, shape: tuple[int, int, int], *, regions: int, spectrum: torch.Tensor | None = None, **tensors: torch.Tensor
+) -> None:
+    """Call the library. `tensors` are the problem's, (B, D, L) or (D, L'), and `skip`."""
+    batch, channels, length = shape
+    first = next(iter(tensors.values()))
+    device, limits = first.device, properties(first.device)
+    points = padded_length(length)
+    columns = column_count(points, limits.shared_limit)
+    made = tables(points, columns, device)
+    preparing = name == "prepare"
+    if preparing and columns > 1:
+        lanes = MOST_LANES
+    else:
+        strided = tensors["k" if preparing else "v"]
+        channel_last = strided.stride(-2) < strided.stride(-1)
+        lanes = lanes_of(points, columns, channel_last, channels * (batch if spectrum is not None else 1), limits)
+    all_tiles = -(-channels // lanes)
+    if preparing:
+        tiles, scratch = all_tiles, spectrum
+    else:
+        tiles = min(all_tiles, max(1, REGION_BYTES // (8 * points * lanes)))
+        scratch = torch.empty(regions, tiles, points, lanes, 2, device=device)
+    assert scratch is not None
+    items = max(columns, points // columns) * lanes // 16
+    problem = _Problem(
+        batch=batch,
+        channels=channels,
+        length=length,
+        device=device.index or 0,
+        dtype=DTYPES[tensors["v"].dtype] if "v" in tensors else 0,
+        lanes=lanes,
+        column_lanes=MOST_LANES // lanes,
+        threads=min(MOST_THREADS, max(64, -(-items // 64) * 32)),
+        shared_limit=limits.shared_limit,
+        tiles=tiles,
+        scratch=scratch.data_ptr(),
+        plan=made.plan,
+        stream=torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else None,
+    )
+    if spectrum is not None and not (preparing and columns > 1):
+        problem.spectrum = spectrum.data_ptr()
+    for key, tensor in tensors.items():
+        if key == "skip":
+            problem.skip = tensor.data_ptr()
+        else:
+            setattr(problem, key, _strided(tensor))
+    found = library()
+    assert found is not None, "callers ask library() first"
+    error = getattr(found, f"hyena_gpu_{name}")(ctypes.addressof(problem))
+    if error:
+        raise RuntimeError(f"the CUDA long convolution failed: {found.hyena_gpu_error(error).decode()}")
+
+
+def _same_dtype(*tensors: torch.Tensor | None) -> list[torch.Tensor | None]:
+    """The tensors in one dtype that the kernels read: their own, or float32."""
+    dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
+    if len(dtypes) == 1 and dtypes <= DTYPES.keys():
+        return list(tensors)
+    return [None if tensor is None else tensor.float() for tensor in tensors]
+
+
+def _given(**tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
+
+
+def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
+    """Spectrum of the first `length` taps of `k` (D, L'), in the kernels' own order: (D / 8, N, 8, 2) floats."""
+    groups = -(-k.shape[0] // MOST_LANES)
+    spectrum = torch.zeros(groups, padded_length(length), MOST_LANES, 2, device=k.device)
+    _run("prepare", (1, k.shape[0], length), regions=0, spectrum=spectrum, k=k.float())
+    return spectrum
+
+
+def forward(
+    v: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    gate_in: torch.Tensor | None,
+    gate_out: torch.Tensor | None,
+    spectrum: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The gated convolution. `spectrum` (of [`transform_kernel`] for this or a longer length) saves transforming `k`."""
+    if spectrum is not None and spectrum.shape[1] != padded_length(v.shape[-1]):
+        spectrum = None  # made for another number of points
+    inputs = dict(zip(("v", "gate_in", "gate_out"), _same_dtype(v, gate_in, gate_out), strict=True))
+    assert inputs["v"] is not None
+    y = torch.empty_like(inputs["v"])
+    _run(
+        "forward",
+        (v.shape[0], v.shape[1], v.shape[2]),
+        regions=2,
+        spectrum=spectrum,
+        **_given(**inputs),
+        k=k.float(),
+        skip=skip.float().contiguous(),
+        y=y,
+    )
+    return y.to(v.dtype)
+
+
+def backward(
+    dy: torch.Tensor,
+    v: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    gate_in: torch.Tensor | None,
+    gate_out: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Gradients (v, k, skip, gate_in, gate_out), everything recomputed from the inputs."""
+    names = ("dy", "v", "gate_in", "gate_out")
+    inputs = _given(**dict(zip(names, _same_dtype(dy, v, gate_in, gate_out), strict=True)))
+    gradients = {f"d{name}": torch.empty_like(inputs[name]) for name in ("v", "gate_in", "gate_out") if name in inputs}
+    dk = torch.zeros_like(k, dtype=torch.float32)
+    _run(
+        "backward",
+        (v.shape[0], v.shape[1], v.shape[2]),
+        regions=4,
+        **inputs,
+        **gradients,
+        k=k.float(),
+        skip=skip.float().contiguous(),
+        dk=dk,
+    )
+    cast = [
+        gradients[f"d{name}"].to(tensor.dtype) if tensor is not None else None
+        for name, tensor in (("v", v), ("gate_in", gate_in), ("gate_out", gate_out))
+    ]
+    dskip = dk[:, 0].to(skip.dtype)  # sum over t of g_t u_t: the kernel's gradient at lag 0
+    return cast[0], dk.to(k.dtype), dskip, cast[1], cast[2]  # type: ignore[return-value]
