@@ -29,6 +29,7 @@ class Download(NamedTuple):
 
     task: str
     role: str  # which input of `load_dart` it is
+    needed: str  # "yes", or "no" for what can stand in place of others
     file: str  # its name in the folder of inputs
     source: str
     checksum: str

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainer_scripts import prepare_peaks
+from trainer_scripts import prepare, prepare_peaks
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(prepare_peaks.app, name="prepare-peaks")
+prepare.register(app)
 
 
 class Protocol(StrEnum):

@@ -159,9 +159,9 @@ def test_what_is_not_there(server, tmp_path):
 
 def test_without_a_token_it_is_said_which_files_go_where(server, tmp_path):
     rows = [
-        Download("t", "variants", "Afr.CaQTLS.tsv", "syn60756043", "synapse", "unchecked", "caQTLs"),
-        Download("t", "peaks", "peaks", "syn60581041", "folder", "unchecked", "all peaks"),
-        Download("t", "genome", "file.gz", f"{server.address}/file.gz", f"md5:{MD5}", "unchecked", ""),
+        Download("t", "variants", "yes", "Afr.CaQTLS.tsv", "syn60756043", "synapse", "unchecked", "caQTLs"),
+        Download("t", "peaks", "yes", "peaks", "syn60581041", "folder", "unchecked", "all peaks"),
+        Download("t", "genome", "yes", "file.gz", f"{server.address}/file.gz", f"md5:{MD5}", "unchecked", ""),
     ]
     with pytest.raises(ValueError, match="fetch by hand") as refusal:
         fetch_inputs(rows, tmp_path)
@@ -189,7 +189,7 @@ def test_synapse_files_come_through_synapseclient(server, tmp_path, monkeypatch)
         cache_root_dir=str(tmp_path / "cache"),
     )
     client.login(authToken="secret", silent=True)
-    row = Download("t", "variants", "Afr.CaQTLS.tsv", "syn1", "synapse", "unchecked", "caQTLs")
+    row = Download("t", "variants", "yes", "Afr.CaQTLS.tsv", "syn1", "synapse", "unchecked", "caQTLs")
     assert fetch_inputs([row], tmp_path, client=client) == {tmp_path / "Afr.CaQTLS.tsv": SHA256}
     assert (tmp_path / "Afr.CaQTLS.tsv").read_bytes() == CONTENT
     assert "Bearer secret" in {asked[2] for asked in server.asked}
@@ -218,6 +218,7 @@ def test_the_table():
         assert re.fullmatch(r"encode|md5sum\.txt|synapse|folder|sha256:[0-9a-f]{64}", row.checksum)
         assert row.status in ("unchecked", "quoted")
         assert row.note
+        assert row.needed in ("yes", "no")
     assert [row.file for row in read_table("motif_footprinting")][1:] == [
         "H12CORE_meme_format.meme",
         "ENCFF420VPZ.bed.gz",
