@@ -31,8 +31,9 @@ def long_conv(
         skip: (D,) weight of the input itself.
         gate_in: (B, D, L) or None for ones.
         gate_out: (B, D, L) or None for ones.
-        backend: "cpu" (C++, for CPU tensors), "torch" (any device), "reference" (the definition, O(L^2)), or "auto",
-            the fastest that is there; the environment variable HYENADNA_LONG_CONV names another "auto".
+        backend: "cpu" (C++, for CPU tensors), "cuda" (for those on an NVIDIA GPU), "torch" (any device), "reference"
+            (the definition, O(L^2)), or "auto", the fastest that is there; the environment variable
+            HYENADNA_LONG_CONV names another "auto".
 
     Returns:
         (B, D, L) in v's dtype.

@@ -17,6 +17,7 @@ from typing import Protocol
 
 import torch
 
+from . import torch_backend
 from .build import CSRC, cached
 from .fft_plan import ODD_FACTORS
 
@@ -119,6 +120,8 @@ def _from_kernel_hub() -> Library:
 def load(path: Path) -> Library:
     """A compiled library; OSError if it cannot be loaded."""
     compiled = ctypes.CDLL(str(path))
+    for name in ("prepare", "forward", "backward"):
+        getattr(compiled, f"hyena_gpu_{name}").argtypes = [ctypes.c_void_p]
     compiled.hyena_gpu_error.restype = ctypes.c_char_p
     return compiled  # type: ignore[return-value]
 
@@ -135,7 +138,8 @@ def build(architectures: tuple[str, ...] = ARCHITECTURES) -> Path:
     version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
     targets = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in architectures]
     targets.append(f"-gencode=arch=compute_{architectures[-1]},code=compute_{architectures[-1]}")
-    return cached("cuda", SOURCES, [version, *FLAGS, *targets], lambda target: _compile([nvcc, *FLAGS, *targets], target))
+    command = [nvcc, *FLAGS, *targets]
+    return cached("cuda", SOURCES, [version, *command], lambda target: _compile(command, target))
 
 
 def _compile(command: list[str], target: Path) -> None:
@@ -229,7 +233,8 @@ class Device:
 @cache
 def properties(device: torch.device) -> Device:
     found = torch.cuda.get_device_properties(device)
-    return Device(found.shared_memory_per_block_optin, found.multi_processor_count)
+    shared = getattr(found, "shared_memory_per_block_optin", 48 << 10)  # in torch's type only since a while
+    return Device(shared, found.multi_processor_count)
 
 
 def fits(length: int, device: torch.device) -> bool:
@@ -237,7 +242,8 @@ def fits(length: int, device: torch.device) -> bool:
     limit = properties(device).shared_limit
     points = padded_length(length)
     columns = column_count(points, limit)
-    return columns == 1 or shared_bytes(max(points // columns, columns), MOST_LANES) <= limit
+    rows = points // columns
+    return columns == 1 or (rows % MOST_LANES == 0 and shared_bytes(max(rows, columns), MOST_LANES) <= limit)
 
 
 def lanes_of(points: int, columns: int, channel_last: bool, independent: int, device: Device) -> int:
@@ -252,7 +258,8 @@ def lanes_of(points: int, columns: int, channel_last: bool, independent: int, de
             lanes //= 2
         return lanes
     # Two blocks on a processor hide each other's waiting, and no processor should stand idle.
-    while lanes > 1 and (2 * shared_bytes(points, lanes) > device.shared_limit or independent < lanes * device.processors):
+    most_bytes, most_lanes = device.shared_limit // 2, independent // device.processors
+    while lanes > 1 and (shared_bytes(points, lanes) > most_bytes or lanes > most_lanes):
         lanes //= 2
     return lanes
 
@@ -263,13 +270,18 @@ def _strided(tensor: torch.Tensor) -> _Tensor:
 
 
 def _run(
-    name: str, shape: tuple[int, int, int], *, regions: int, spectrum: torch.Tensor | None = None, **tensors: torch.Tensor
+    name: str,
+    shape: tuple[int, int, int],
+    points: int,
+    *,
+    regions: int,
+    spectrum: torch.Tensor | None = None,
+    **tensors: torch.Tensor,
 ) -> None:
     """Call the library. `tensors` are the problem's, (B, D, L) or (D, L'), and `skip`."""
     batch, channels, length = shape
     first = next(iter(tensors.values()))
     device, limits = first.device, properties(first.device)
-    points = padded_length(length)
     columns = column_count(points, limits.shared_limit)
     made = tables(points, columns, device)
     preparing = name == "prepare"
@@ -329,10 +341,15 @@ def _given(**tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
 
 
 def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
-    """Spectrum of the first `length` taps of `k` (D, L'), in the kernels' own order: (D / 8, N, 8, 2) floats."""
-    groups = -(-k.shape[0] // MOST_LANES)
-    spectrum = torch.zeros(groups, padded_length(length), MOST_LANES, 2, device=k.device)
-    _run("prepare", (1, k.shape[0], length), regions=0, spectrum=spectrum, k=k.float())
+    """Spectrum of the first `length` taps of `k` (D, L'), in the kernels' own order: (D / 8, N, 8, 2) floats.
+
+    Empty where this device cannot do this length.
+    """
+    possible, points = fits(length, k.device), padded_length(length)
+    groups = -(-k.shape[0] // MOST_LANES) if possible else 0
+    spectrum = torch.zeros(groups, points, MOST_LANES, 2, device=k.device)
+    if possible:
+        _run("prepare", (1, k.shape[0], length), points, regions=0, spectrum=spectrum, k=k.float())
     return spectrum
 
 
@@ -344,15 +361,19 @@ def forward(
     gate_out: torch.Tensor | None,
     spectrum: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The gated convolution. `spectrum` (of [`transform_kernel`] for this or a longer length) saves transforming `k`."""
-    if spectrum is not None and spectrum.shape[1] != padded_length(v.shape[-1]):
-        spectrum = None  # made for another number of points
+    """The gated convolution. `spectrum` (of [`transform_kernel`], for this or a longer length) saves transforming `k`.
+
+    A length that this device cannot do is torch's.
+    """
+    if not fits(v.shape[-1], v.device) or (spectrum is not None and len(spectrum) == 0):
+        return torch_backend.forward(v, k, skip, gate_in, gate_out)
     inputs = dict(zip(("v", "gate_in", "gate_out"), _same_dtype(v, gate_in, gate_out), strict=True))
     assert inputs["v"] is not None
     y = torch.empty_like(inputs["v"])
     _run(
         "forward",
         (v.shape[0], v.shape[1], v.shape[2]),
+        padded_length(v.shape[-1]) if spectrum is None else spectrum.shape[1],
         regions=2,
         spectrum=spectrum,
         **_given(**inputs),
@@ -372,6 +393,8 @@ def backward(
     gate_out: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
     """Gradients (v, k, skip, gate_in, gate_out), everything recomputed from the inputs."""
+    if not fits(v.shape[-1], v.device):
+        return torch_backend.backward(dy, v, k, skip, gate_in, gate_out)
     names = ("dy", "v", "gate_in", "gate_out")
     inputs = _given(**dict(zip(names, _same_dtype(dy, v, gate_in, gate_out), strict=True)))
     gradients = {f"d{name}": torch.empty_like(inputs[name]) for name in ("v", "gate_in", "gate_out") if name in inputs}
@@ -379,6 +402,7 @@ def backward(
     _run(
         "backward",
         (v.shape[0], v.shape[1], v.shape[2]),
+        padded_length(v.shape[-1]),
         regions=4,
         **inputs,
         **gradients,

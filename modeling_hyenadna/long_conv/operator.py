@@ -9,10 +9,10 @@ from types import ModuleType
 
 import torch
 
-from . import cpu_backend, torch_backend
+from . import cpu_backend, cuda_backend, torch_backend
 
-BACKENDS = ("auto", "reference", "torch", "cpu")
-MODULES: dict[str, ModuleType] = {"cpu": cpu_backend, "torch": torch_backend}
+BACKENDS = ("auto", "reference", "torch", "cpu", "cuda")
+MODULES: dict[str, ModuleType] = {"cpu": cpu_backend, "cuda": cuda_backend, "torch": torch_backend}
 Gradients = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -25,16 +25,20 @@ def resolved(backend: str) -> str:
 
 
 def chosen_backend(name: str, device: torch.device) -> str:
-    """The backend for tensors on `device`: "cpu" or "torch" for "auto", else `name`, which must be there.
+    """The backend for tensors on `device`: for "auto" the compiled one of the device's name or "torch", else `name`.
 
     Raises:
         RuntimeError: if the backend asked for cannot be had for tensors on `device`.
     """
+    compiled = {"cpu": cpu_backend, "cuda": cuda_backend}
+    wanted = device.type if name == "auto" else name
+    if wanted not in compiled:
+        return "torch" if name == "auto" else name
+    if device.type == wanted and compiled[wanted].library() is not None:
+        return wanted
     if name == "auto":
-        return "cpu" if device.type == "cpu" and cpu_backend.library() is not None else "torch"
-    if name == "cpu" and (device.type != "cpu" or cpu_backend.library() is None):
-        raise RuntimeError(f"the cpu backend of the long convolution is not available for tensors on {device}")
-    return name
+        return "torch"
+    raise RuntimeError(f"the {name} backend of the long convolution is not available for tensors on {device}")
 
 
 @torch.library.custom_op("hyenadna::long_conv", mutates_args=())
