@@ -6,9 +6,9 @@
 namespace hyena {
 namespace gpu {
 
-#define HYENA_KERNEL(name)                                                                                     \
-  __global__ void __launch_bounds__(kMostThreads) name##_kernel(const __grid_constant__ Problem p, Launch l) { \
-    name(Block(), p, l);                                                                                       \
+#define HYENA_KERNEL(name)                                                                                        \
+  __global__ void __launch_bounds__(kMostThreads, 1) name##_kernel(const __grid_constant__ Problem p, Launch l) { \
+    name(Block(), p, l);                                                                                          \
   }
 HYENA_KERNEL(columns_in)
 HYENA_KERNEL(rows)

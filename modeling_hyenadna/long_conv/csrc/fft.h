@@ -12,13 +12,17 @@
 
 namespace hyena {
 
-struct Twiddle {
+struct alignas(8) Twiddle {
   float re, im;
 };
 
 template <class T>
 struct Complex {
   T re, im;
+};
+template <>
+struct alignas(8) Complex<float> {  // read and written in one access by a GPU
+  float re, im;
 };
 
 template <class T>

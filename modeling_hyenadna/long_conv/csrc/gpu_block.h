@@ -11,7 +11,6 @@
 
 #if defined(__CUDACC__)
 #define HYENA_BODY __device__ __forceinline__
-#define HYENA_FUNCTION __device__ __noinline__
 #else
 #include <algorithm>
 #include <limits>
@@ -19,13 +18,36 @@
 #include <random>
 #include <vector>
 #define HYENA_BODY inline
-#define HYENA_FUNCTION inline
 #endif
 
 namespace hyena {
 namespace gpu {
 
 constexpr int kMostThreads = 512;
+
+// What no launch writes that reads it goes through the read-only cache.
+HYENA_BODY float fetch(const float* from) {
+#if defined(__CUDACC__)
+  return __ldg(from);
+#else
+  return *from;
+#endif
+}
+HYENA_BODY uint16_t fetch(const uint16_t* from) {
+#if defined(__CUDACC__)
+  return __ldg(from);
+#else
+  return *from;
+#endif
+}
+HYENA_BODY Twiddle fetch(const Twiddle* from) {
+#if defined(__CUDACC__)
+  const float2 w = __ldg(reinterpret_cast<const float2*>(from));
+  return {w.x, w.y};
+#else
+  return *from;
+#endif
+}
 
 #if defined(__CUDACC__)
 extern __shared__ C shared_memory[];
@@ -93,7 +115,7 @@ HYENA_BODY void pass(const Block& block, const Tile& tile, int stride) {
     const int low = R % 2 ? j % stride : j & (stride - 1);  // odd radices come first, and leave powers of two
     const int first = (j - low) * R + low;
     Twiddle w[R];
-    w[1] = tile.roots[low * step];
+    w[1] = fetch(tile.roots + low * step);
     powers<R>(w);
     C v[R];
 #pragma unroll
@@ -119,7 +141,7 @@ HYENA_BODY void pass(const Block& block, const Tile& tile, int radix, int stride
   }
 }
 
-HYENA_FUNCTION void forward(const Block& block, Tile tile) {
+HYENA_BODY void forward(const Block& block, Tile tile) {
   int stride = tile.n;
   for (uint64_t rest = tile.radices; rest; rest >>= 8) {
     stride /= static_cast<int>(rest & 255);
@@ -127,7 +149,7 @@ HYENA_FUNCTION void forward(const Block& block, Tile tile) {
   }
 }
 
-HYENA_FUNCTION void inverse(const Block& block, Tile tile) {
+HYENA_BODY void inverse(const Block& block, Tile tile) {
   int stride = 1;
   for (int shift = 56; shift >= 0; shift -= 8) {
     const int radix = static_cast<int>(tile.radices >> shift & 255);

@@ -62,8 +62,8 @@ HYENA_BODY uint16_t float_to_bfloat16(float value) {  // to the nearest, ties to
 
 HYENA_BODY float load(const Tensor& t, int dtype, int64_t b, int64_t c, int64_t i) {
   const int64_t offset = b * t.batch_stride + c * t.channel_stride + i * t.stride;
-  if (dtype == kFloat32) return static_cast<const float*>(t.data)[offset];
-  const uint16_t raw = static_cast<const uint16_t*>(t.data)[offset];
+  if (dtype == kFloat32) return fetch(static_cast<const float*>(t.data) + offset);
+  const uint16_t raw = fetch(static_cast<const uint16_t*>(t.data) + offset);
   return dtype == kBfloat16 ? bits<float>(static_cast<uint32_t>(raw) << 16) : half_to_float(raw);
 }
 HYENA_BODY void store(const Tensor& t, int dtype, int64_t b, int64_t c, int64_t i, float value) {
@@ -119,9 +119,11 @@ HYENA_BODY Tile column_tile(const Problem& p) {
 }
 HYENA_BODY int64_t points(const Problem& p) { return static_cast<int64_t>(p.plan.columns) * p.plan.rows; }
 
-HYENA_BODY Twiddle root(const Plan& plan, int64_t j) { return multiply(plan.fine[j & 1023], plan.coarse[j >> 10]); }
+HYENA_BODY Twiddle root(const Plan& plan, int64_t j) {
+  return multiply(fetch(plan.fine + (j & 1023)), fetch(plan.coarse + (j >> 10)));
+}
 HYENA_BODY Twiddle twist(const Plan& plan, int64_t i) {
-  return multiply(plan.twist_fine[i & 1023], plan.twist_coarse[i >> 10]);
+  return multiply(fetch(plan.twist_fine + (i & 1023)), fetch(plan.twist_coarse + (i >> 10)));
 }
 HYENA_BODY C twisted(const Problem& p, int source, int64_t b, int64_t c, int64_t i) {
   const float value = read(p, source, b, c, i);
