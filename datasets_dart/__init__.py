@@ -23,7 +23,7 @@ BUILDERS: dict[str, type[ArrowBasedBuilder]] = {
     "variant_effects": VariantEffects,
 }
 INPUTS: dict[str, list[tuple[str, ...]]] = {  # the sets of inputs, one of which must be given
-    "regulatory_elements": [("genome", "elements")],
+    "regulatory_elements": [("genome", "elements"), ("processed",)],
     "motif_footprinting": [("motifs", "backgrounds"), ("motifs", "genome", "elements"), ("processed",)],
     "cell_type_elements": [("genome", "elements"), ("genome", "peaks"), ("processed",)],
     "chromatin_activity": [("genome", "peaks", "signal"), ("genome", "nonpeaks", "signal"), ("processed",)],
@@ -55,7 +55,8 @@ def load_dart(
     task "regulatory_elements": columns id (row of the element file), chrom, start, end (the window), element_start,
     element_end, reverse_complement, sequence, control (the element shuffled within its own flanks); coordinates are
     0-based, half-open. Inputs: `genome=`, FASTA, plain, bgzip or gzip; `elements=`, BED, or the table that the original
-    makes of one, compressed or not; `window=` in bp, 350 as published.
+    makes of one, compressed or not; `window=` in bp, 350 as published; or `processed=`, the original's data.h5, which
+    has neither coordinates nor strands.
 
     task "motif_footprinting": columns id (row in the original's order), background (row of the background file), motif
     (none in a background as it is), strand (forward, reverse), kind (raw, motif, shuffled), sequence, element (row of

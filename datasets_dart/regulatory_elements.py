@@ -1,11 +1,12 @@
 """Task 1: regulatory elements against their own dinucleotide-shuffled controls (DART-Eval spec section 2)."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
@@ -14,8 +15,9 @@ from datasets.builder import Key
 
 from datasets_dart.files import input_file, numbered_lines, sha256
 from datasets_dart.genome import Genome, open_genome
+from datasets_dart.hdf5 import SPLIT_GROUPS, Slice, open_hdf5, read_slice, slices
 from datasets_dart.intervals import CHUNK_ROWS, START, Intervals, Position, centred_start, read_intervals
-from datasets_dart.sequences import LETTERS, A, N, arrow_strings, window_codes
+from datasets_dart.sequences import LETTERS, A, N, arrow_strings, one_hot_letters, window_codes
 from datasets_dart.shuffling import dinucleotide_shuffle, item_seed, shuffle_known
 from datasets_dart.splits import SPLITS, Blocks, assign_splits, read_splits
 
@@ -25,6 +27,11 @@ PROCESSED_HEADER = (  # of the table that the original makes of the element file
     "chr\tinput_start\tinput_end\tccre_start\tccre_end\tccre_relative_start\tccre_relative_end\treverse_complement"
 )
 TABLE_BYTES = 1 << 24  # of sequence in one Arrow table
+
+DESCRIPTION = """\
+Task 1 of DART-Eval: regulatory elements in their flanks, and the same with the element shuffled, its dinucleotides
+kept. A model that knows regulatory DNA finds the real one likelier. Coordinates are 0-based, half-open; `id` is the row
+of the element file. Elements: {elements}. Protocol: {protocol}. Rows: {report}."""
 
 _COMPLEMENT = np.array([3, 2, 1, 0, N], dtype=np.uint8)
 
@@ -145,6 +152,7 @@ class RegulatoryElementsConfig(datasets.BuilderConfig):
 
     genome: str = ""
     elements: str = ""
+    processed: str = ""  # the original's data.h5, in place of both
     splits: str = "paper"
     protocol: str = "fixed"
     window: int = WINDOW
@@ -156,10 +164,17 @@ class RegulatoryElementsConfig(datasets.BuilderConfig):
             raise ValueError(f"protocol={self.protocol!r} is not one of {', '.join(PROTOCOLS)}")
         if self.window < 1 or (self.protocol == "paper" and self.window != WINDOW):
             raise ValueError(f'window={self.window}: {WINDOW} bp in protocol="paper", at least 1 bp otherwise')
+        if self.processed and (self.genome or self.elements):
+            raise ValueError("task 'regulatory_elements' takes genome= and elements=, or processed=")
+        if self.processed and (self.splits != "paper" or self.window != WINDOW):
+            raise ValueError(
+                f"splits={self.splits}, window={self.window}: {self.processed} has its own, and no coordinates"
+            )
 
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
         """Name of the cache: the inputs' contents and the options, whatever the files are called."""
-        files = [self.genome, self.elements] + ([] if self.splits == "paper" else [self.splits])
+        files = [self.processed] if self.processed else [self.genome, self.elements]
+        files += [] if self.splits == "paper" else [self.splits]
         contents = [sha256(input_file(path)) for path in files]
         key = hashlib.sha256(repr((contents, self.protocol, self.window, custom_features)).encode()).hexdigest()
         return f"{self.protocol}-{key[:16]}"
@@ -188,23 +203,29 @@ class RegulatoryElements(datasets.ArrowBasedBuilder):
         self, dl_manager: datasets.DownloadManager | datasets.StreamingDownloadManager
     ) -> list[datasets.SplitGenerator]:
         config = self.config
+        if config.processed:
+            return self._processed_splits()
         path = input_file(config.elements)
         blocks = read_splits(config.splits)
         genome = open_genome(config.genome, config.index_dir)
         rows = max(1, min(CHUNK_ROWS, TABLE_BYTES // config.window))
         shards: dict[int, list[Position]] = {code: [] for code in range(len(SPLITS))}
         total = 0
+        report: Counter[str] = Counter()
         for position, elements, lines in read_elements(path, rows, window=config.window):
             total += len(lines)
             code = assign_splits(blocks, elements.chrom, elements.start, elements.end)
             used = np.flatnonzero(code >= 0)
             check_elements(path, elements.take(used), lines[used], genome, config.protocol, config.window)
+            report["in no split, left out"] += len(code) - len(used)
             for split in np.unique(code[used]).tolist():
                 shards[split].append(position)
+                report[f"in {SPLITS[split]}"] += int((code == split).sum())
         if total == 0:
             raise ValueError(f"{path}: has no elements")
         if not any(shards.values()):
             raise ValueError(f"{path}: none of its {total} elements lies in a split ({config.splits})")
+        self._describe(path, report)
         shared = {"path": path, "genome": genome, "blocks": blocks, "rows": rows, "total": total}
         return [
             datasets.SplitGenerator(name=SPLITS[split], gen_kwargs={"shards": shards[split], "split": split, **shared})
@@ -212,7 +233,42 @@ class RegulatoryElements(datasets.ArrowBasedBuilder):
             if shards[split]
         ]
 
-    def _generate_tables(
+    def _describe(self, path: Path, report: Counter[str]) -> None:
+        counted = "; ".join(f"{count} {what}" for what, count in report.items() if count)
+        self.info.description = DESCRIPTION.format(elements=path.name, protocol=self.config.protocol, report=counted)
+
+    def _processed_splits(self) -> list[datasets.SplitGenerator]:
+        path = input_file(self.config.processed)
+        generators = []
+        report: Counter[str] = Counter()
+        with open_hdf5(path) as file:
+            for split, group in SPLIT_GROUPS.items():
+                pieces = slices(file, group, ("idxs",), WINDOW, CHUNK_ROWS) if group in file else []
+                if pieces and ("ctrls" not in file[group] or file[group]["ctrls"].shape != file[group]["seqs"].shape):
+                    raise ValueError(f"{path}: /{group} has no ctrls of the shape of its seqs")
+                if pieces:
+                    report[f"in {split}"] = pieces[-1].last
+                    generators.append(datasets.SplitGenerator(name=split, gen_kwargs={"shards": pieces, "path": path}))
+        if not generators:
+            raise ValueError(f"{path}: has none of the groups {', '.join(SPLIT_GROUPS.values())}")
+        self._describe(path, report)
+        return generators
+
+    def _generate_tables(self, shards: list[Any], **source: Any) -> Iterator[tuple[Key, pa.Table]]:
+        tables = self._processed_tables if isinstance(shards[0], Slice) else self._element_tables
+        for shard, columns in enumerate(tables(shards, **source)):
+            yield Key(shard, 0), pa.table(columns, schema=self.info.features.arrow_schema)
+
+    def _processed_tables(self, shards: list[Slice], path: Path) -> Iterator[dict[str, Any]]:
+        """Rows of the original's arrays, which hold neither coordinates nor strands; id is the row of its table."""
+        with open_hdf5(path) as file:
+            for piece in shards:
+                sequences, ids = read_slice(file, piece, ("idxs",), self.config.protocol)
+                controls = one_hot_letters(file[piece.group]["ctrls"][piece.first : piece.last], self.config.protocol)
+                columns: dict[str, Any] = dict.fromkeys(self.info.features, pa.nulls(len(ids)))
+                yield columns | {"id": ids, "sequence": sequences, "control": arrow_strings(controls)}
+
+    def _element_tables(
         self,
         shards: list[Position],
         split: int,
@@ -221,10 +277,10 @@ class RegulatoryElements(datasets.ArrowBasedBuilder):
         blocks: dict[str, Blocks],
         rows: int,
         total: int,
-    ) -> Iterator[tuple[Key, pa.Table]]:
+    ) -> Iterator[dict[str, Any]]:
         config = self.config
         chunks: Iterator[Chunk] = iter(())
-        for shard, position in enumerate(shards):
+        for position in shards:
             chunk = next(chunks, None)
             if chunk is None or chunk[0] != position:  # not the one after the last: seek, which is slow in gzip
                 chunks = read_elements(path, rows, position, config.window, total)
@@ -233,7 +289,7 @@ class RegulatoryElements(datasets.ArrowBasedBuilder):
             code = assign_splits(blocks, elements.chrom, elements.start, elements.end)
             elements = elements.take(np.flatnonzero(code == split))
             sequences, controls = pairs(elements, genome, config.protocol, config.window)
-            columns = {
+            yield {
                 "id": elements.id,
                 "chrom": elements.chrom,
                 "start": elements.window_start,
@@ -244,4 +300,3 @@ class RegulatoryElements(datasets.ArrowBasedBuilder):
                 "sequence": arrow_strings(sequences),
                 "control": arrow_strings(controls),
             }
-            yield Key(shard, 0), pa.table(columns, schema=self.info.features.arrow_schema)

@@ -71,6 +71,10 @@ def write_bed(path, *rows):
 def test_paper_protocol_equals_the_original(load):
     data = load(protocol="paper")
     assert {split: len(data[split]) for split in data} == {"train": 52, "validation": 40, "test": 122}
+    counts = dict(
+        reversed(part.split(" ", 1)) for part in data["test"].info.description[:-1].split("Rows: ")[1].split("; ")
+    )
+    assert counts == {"in train": "52", "in validation": "40", "in test": "122", "in no split, left out": "2"}
     for split in SPLIT_FILES:
         assert data[split].column_names == COLUMNS
         assert list(data[split]) == golden(split)
@@ -78,6 +82,34 @@ def test_paper_protocol_equals_the_original(load):
 
 def test_the_originals_own_table_is_accepted_as_elements(load):
     assert list(load(protocol="paper", elements=PROCESSED, split="test")) == golden("test")
+
+
+def test_the_originals_own_hdf5_is_accepted(load, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "data.h5"
+
+    def one_hot(rows, name):
+        return np.eye(4, dtype=np.uint8)[np.array([["ACGT".index(base) for base in row[name]] for row in rows])]
+
+    with h5py.File(path, "w") as file:
+        for split, group in {"train": "train", "validation": "val", "test": "test"}.items():
+            rows = golden(split)
+            file[f"{group}/seqs"], file[f"{group}/ctrls"] = one_hot(rows, "sequence"), one_hot(rows, "control")
+            file[f"{group}/idxs"] = np.array([row["id"] for row in rows], dtype=np.uint32)
+    data = load(genome=None, elements=None, processed=path, protocol="paper")
+    for split in SPLIT_FILES:
+        expected = [{**dict.fromkeys(COLUMNS), **row} for row in golden(split)]
+        for row in expected:
+            row |= dict.fromkeys(COLUMNS[1:7])
+        assert list(data[split]) == expected
+    stream = load(genome=None, elements=None, processed=path, split="test", streaming=True)
+    assert list(stream) == list(data["test"])
+    with h5py.File(path, "a") as file:
+        del file["val/ctrls"]
+    with pytest.raises(ValueError, match=r"data\.h5: /val has no ctrls of the shape of its seqs"):
+        load(genome=None, elements=None, processed=path)
+    with pytest.raises(ValueError, match="takes genome= and elements=, or processed="):
+        load(processed=path)
 
 
 def test_strands_equal_the_originals_draws_and_leave_numpys_generator_alone():
