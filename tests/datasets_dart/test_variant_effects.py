@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import IterableDataset, disable_progress_bars
+from datasets import Dataset, IterableDataset, disable_progress_bars
 
 from datasets_dart import load_dart
-from datasets_dart.variant_effects import duplicates, list_mismatches
+from datasets_dart.variant_effects import VariantEffects, duplicates, list_mismatches
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 GENOME = FIXTURES / "genome" / "genome.fa"
@@ -334,3 +334,12 @@ def test_bad_options(load):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         load(Path("nowhere.tsv"))
     assert math.isclose(load(effect="se")[0]["effect"], float(table(CAQTL)[0]["se"]))
+
+
+def test_the_builder_alone_writes_parquet(tmp_path):
+    builder = VariantEffects(cache_dir=str(tmp_path / "cache"), genome=str(GENOME), variants=str(DSQTL))
+    builder.download_and_prepare(str(tmp_path / "parquet"), file_format="parquet", num_proc=2)
+    (path,) = (tmp_path / "parquet").glob("*.parquet")
+    rows = Dataset.from_parquet(str(path), cache_dir=str(tmp_path / "cache"))
+    assert rows.features == builder.info.features
+    assert list(rows) == list(builder.as_streaming_dataset(split="test"))
