@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainer_scripts import prepare, prepare_peaks
+from trainer_scripts import prepare, prepare_peaks, report
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(prepare_peaks.app, name="prepare-peaks")
 prepare.register(app)
+app.command("report")(report.report)
 
 
 class Protocol(StrEnum):
@@ -179,15 +180,19 @@ def run(
 @app.command()
 def validate(
     folders: Annotated[list[Path], typer.Argument(help="folders with results.json and predictions.parquet")],
+    submitted_to: Annotated[
+        Path | None, typer.Option(help="the records' root: nothing else may lie in the folders, nor they elsewhere")
+    ] = None,
 ) -> None:
     """Check that every metric of a record follows from its predictions.
 
     dart-eval validate results/local__hyenadna-tiny-1k-demo/*/regulatory_elements/zero_shot_likelihood
     """
     from evaluation_dart.results import validate_record
+    from evaluation_dart.submission import validate_submission
 
     for folder in folders:
-        record = validate_record(folder)
+        record = validate_record(folder) if submitted_to is None else validate_submission(folder, submitted_to)
         typer.echo(f"{folder}: valid ({record['predictions']['rows']} predictions)")
 
 

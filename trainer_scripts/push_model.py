@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import yaml
 from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.repocard import RepoCard
@@ -21,8 +22,8 @@ def check_card(path: Path, required: tuple[str, ...] = REQUIRED) -> RepoCard:
         raise FileNotFoundError(f"{path}: no such file")
     try:
         card = ModelCard(path.read_text(encoding="utf-8"), ignore_metadata_errors=False)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
     metadata = card.data.to_dict()
     if missing := [name for name in required if not metadata.get(name)]:
         raise ValueError(f"{path}: its metadata have no {', '.join(missing)}")

@@ -1,0 +1,217 @@
+"""The leaderboard in a real browser: it renders, sorts, filters, and takes what it shows for text."""
+
+import functools
+import http.server
+import importlib.util
+import json
+import re
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LEADERBOARD = ROOT / "leaderboard"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+HOSTILE = "<img src=x onerror=\"document.title='pwned'\"></script><script>document.title='pwned'</script>"
+
+spec = importlib.util.spec_from_file_location("leaderboard_build", LEADERBOARD / "build.py")
+leaderboard_build = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(leaderboard_build)
+
+
+def row(model="org/model", value=0.5, **other):
+    metric = {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 100, "higher_is_better": True}
+    about = {"task": "regulatory_elements", "setting": "probed", "model": model, "revision": "abc", "parameters": 1000,
+             "context": 350, "protocol": "fixed", "recipe": "r", "data": "elements", "baseline": False, "source": "run",
+             "date": "2026-11-21", "headline": "accuracy", "metrics": {"accuracy": metric}, "link": None}  # fmt: skip
+    return about | other
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def site(tmp_path):
+    """The leaderboard's files on a local port: `site(rows)` shows these, `site()` what is in the repository."""
+    shutil.copytree(LEADERBOARD, tmp_path / "site")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    handler = functools.partial(Quiet, directory=tmp_path / "site")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def address(rows=None):
+        if rows is not None:
+            (tmp_path / "site/data.js").write_text(leaderboard_build.script(rows))
+        return f"http://127.0.0.1:{server.server_port}/"
+
+    yield address
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page()
+    page.problems, page.addresses = [], []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("console", lambda message: page.problems.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: page.addresses.append(request.url))
+    yield page
+    assert page.problems == []
+    page.close()
+
+
+def models(page):
+    return page.locator("td.model").evaluate_all("cells => cells.map(cell => cell.firstChild.textContent)")
+
+
+def test_what_the_repository_shows(page, site):
+    address = site()
+    page.goto(address)
+    tasks = page.locator("#task option").all_inner_texts()
+    assert [task[0] for task in tasks] == ["1", "2", "3", "4", "5"]
+    page.goto(address + "#task=variant_effects&setting=zero_shot_likelihood&metric=auroc")
+    page.reload()
+    assert "DART-Eval: African caQTLs" in page.locator("h2").all_inner_texts()
+    section = page.locator("section[data-board='DART-Eval: African caQTLs']")
+    assert "0.525" in section.locator("tbody tr").first.inner_text()
+    assert section.locator("tbody a").first.get_attribute("href").startswith("https://github.com/kundajelab/DART-Eval")
+    assert all(url.startswith((address, "data:")) for url in page.addresses)
+
+
+def test_runs_link_to_their_records(page, site):
+    address = site()
+    page.goto(address + "#task=regulatory_elements&setting=zero_shot_likelihood&source=run")
+    links = page.locator("tbody a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    assert links
+    for link in links:
+        record = json.loads((LEADERBOARD / link).read_text())
+        assert record["task"] == "regulatory_elements"
+    assert page.locator("tr.baseline .tag").count() > 0
+
+
+def test_sorts_by_every_column_and_keeps_the_keyboard_there(page, site):
+    rows = [row("b", 0.6, parameters=None), row("a", 0.7, parameters=5), row("c", 0.5, parameters=9)]
+    page.goto(site(rows))
+    assert models(page) == ["a", "b", "c"]
+    assert page.locator("th[aria-sort=descending]").inner_text().startswith("Value")
+    page.locator("th button[data-column=value]").focus()
+    page.keyboard.press("Enter")
+    assert models(page) == ["c", "b", "a"]
+    assert page.evaluate("document.activeElement.dataset.column") == "value"
+    page.locator("th button[data-column=model]").click()
+    assert models(page) == ["a", "b", "c"]
+    for expected in (["a", "c", "b"], ["c", "a", "b"]):  # what has no number stays last
+        page.locator("th button[data-column=parameters]").click()
+        assert models(page) == expected
+
+
+def test_lower_is_better_starts_ascending(page, site):
+    metric = {"value": 1.0, "low": None, "high": None, "n": 5, "higher_is_better": False}
+    rows = [row(name, metrics={"perplexity": metric | {"value": value}}) for name, value in (("a", 3.0), ("b", 2.0))]
+    page.goto(site(rows))
+    assert models(page) == ["b", "a"]
+    assert page.locator("svg").first.get_attribute("aria-label") == "2.000, no interval"
+
+
+def test_filters(page, site):
+    rows = [
+        row("one", protocol="paper", parameters=2_000_000, context=2114),
+        row("two", baseline=True, parameters=None, source="paper table"),
+        row("three", setting="finetuned"),
+    ]
+    page.goto(site(rows))
+    assert set(models(page)) == {"one", "two"}
+    page.locator("#baselines").uncheck()
+    assert models(page) == ["one"]
+    page.locator("#baselines").check()
+    page.locator("#protocol").select_option("fixed")
+    assert models(page) == ["two"]
+    page.locator("#protocol").select_option("")
+    page.locator("#parameters").select_option("10000000")
+    assert models(page) == ["one"]
+    page.locator("#parameters").select_option("1000000")
+    assert models(page) == []
+    assert page.locator("#count").inner_text() == "0 of 3 results"
+    page.locator("#parameters").select_option("")
+    page.locator("#context").select_option("1000")
+    assert models(page) == ["one"]
+    page.locator("#context").select_option("")
+    page.locator("#source").select_option("paper table")
+    assert models(page) == ["two"]
+    page.locator("#source").select_option("")
+    page.locator("#model").fill("ON")
+    assert models(page) == ["one"]
+    page.locator("#model").fill("")
+    page.locator("#setting").select_option("finetuned")
+    assert models(page) == ["three"]
+    page.reload()  # the address says what is shown
+    assert models(page) == ["three"]
+
+
+def test_different_data_are_different_boards(page, site):
+    page.goto(site([row("a", data="elements"), row("b", data="other elements")]))
+    assert page.locator("section h2").all_inner_texts() == ["elements", "other elements"]
+
+
+def test_hostile_values_stay_text(page, site):
+    rows = [
+        row(HOSTILE, data=HOSTILE, recipe=HOSTILE, link="javascript:document.title='pwned'", revision=HOSTILE),
+        row("b", data=HOSTILE, link="records/../../secret", source=HOSTILE, task=HOSTILE, setting=HOSTILE),
+    ]
+    page.goto(site(rows))
+    assert page.title() == "DART-Eval leaderboard"
+    page.locator("#task").select_option("regulatory_elements")
+    assert page.locator("td.model").first.inner_text().startswith(HOSTILE)
+    assert page.locator("#boards img, #boards script, tbody a").count() == 0
+    page.locator("#task").select_option(HOSTILE)
+    assert page.locator("tbody tr").count() == 1
+    assert page.locator("tbody a").count() == 0
+    assert page.title() == "DART-Eval leaderboard"
+
+
+def test_data_cannot_end_the_script():
+    text = leaderboard_build.script([row(HOSTILE + "\u2028")])
+    assert not re.search("[<>&\u2028]", text)
+    assert json.loads(text.removeprefix("window.ROWS = ").removesuffix(";\n"))[0]["model"] == HOSTILE + "\u2028"
+
+
+def test_two_thousand_rows_stay_usable(page, site):
+    page.goto(site([row(f"org/model-{index:04d}", index / 2000) for index in range(2000)]))
+    assert page.locator("tbody tr").count() == 2000
+    page.locator("th button[data-column=model]").click()
+    assert models(page)[:2] == ["org/model-0000", "org/model-0001"]
+    page.locator("#model").fill("model-19")
+    assert page.locator("tbody tr").count() == 100
+
+
+def test_fits_a_phone(browser, site):
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    page.goto(site())
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.locator("th button[data-column=model]").first.click()
+    first = page.locator("section").first.locator("td.model").all_inner_texts()
+    assert first == sorted(first, key=str.lower)
+    page.close()
+
+
+def test_committed_data_are_those_of_the_records(tmp_path):
+    shutil.copytree(LEADERBOARD, tmp_path / "leaderboard")
+    before = (tmp_path / "leaderboard/data.js").read_text()
+    rows = leaderboard_build.build(tmp_path / "leaderboard")
+    assert (tmp_path / "leaderboard/data.js").read_text() == before
+    assert rows == before.count('"task":')
