@@ -62,10 +62,7 @@ class _Problem(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("batch", "channels", "length")),
-        *(
-            (name, ctypes.c_int32)
-            for name in ("device", "dtype", "lanes", "column_lanes", "threads", "shared_limit")
-        ),
+        *((name, ctypes.c_int32) for name in ("device", "dtype", "lanes", "column_lanes", "threads", "shared_limit")),
         ("tiles", ctypes.c_int64),
         *((name, _Tensor) for name in TENSORS),
         *((name, ctypes.c_void_p) for name in ("skip", "spectrum", "scratch")),

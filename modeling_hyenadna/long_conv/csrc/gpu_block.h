@@ -97,12 +97,17 @@ struct Tile {
 
 inline int64_t shared_bytes(int64_t points, int64_t lanes) { return (points + points / 16 + 1) * lanes * sizeof(C); }
 
-// w**0, ..., w**(R - 1), each of few factors.
+// roots[j r] for 0 < r < R: powers of two are looked up, the others are products, because each squaring would double
+// the rounding error.
 template <int R>
-HYENA_BODY void powers(Twiddle* w) {
-  w[0] = {1, 0};
+HYENA_BODY void look_up(Twiddle* w, const Twiddle* roots, int j) {
 #pragma unroll
-  for (int r = 2; r < R; r++) w[r] = multiply(w[r / 2], w[r - r / 2]);
+  for (int r = 1; r < R; r *= 2) w[r] = fetch(roots + j * r);
+#pragma unroll
+  for (int bit = 1; bit < R; bit *= 2)
+#pragma unroll
+    for (int r = bit + 1; r < 2 * bit; r++)
+      if (r < R) w[r] = multiply(w[bit], w[r - bit]);
 }
 
 // The butterflies of radix R, in place: decimation in frequency forward, in time back, so nothing is bit-reversed.
@@ -115,8 +120,7 @@ HYENA_BODY void pass(const Block& block, const Tile& tile, int stride) {
     const int low = R % 2 ? j % stride : j & (stride - 1);  // odd radices come first, and leave powers of two
     const int first = (j - low) * R + low;
     Twiddle w[R];
-    w[1] = fetch(tile.roots + low * step);
-    powers<R>(w);
+    look_up<R>(w, tile.roots, low * step);
     C v[R];
 #pragma unroll
     for (int r = 0; r < R; r++) {

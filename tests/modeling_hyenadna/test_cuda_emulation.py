@@ -1,0 +1,248 @@
+"""The CUDA kernels without a GPU: run on the host, and compiled for every architecture within a stated budget.
+
+The host runs the threads of each phase in random order, on shared memory that begins as NaN: a barrier that is missing
+shows. What this cannot show is left to test_cuda_device.py on a GPU.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modeling_hyenadna.long_conv import cuda_backend
+from modeling_hyenadna.long_conv.build import CSRC
+from modeling_hyenadna.long_conv.fft_plan import ODD_FACTORS
+from modeling_hyenadna.long_conv.torch_backend import long_conv_torch
+
+H200, RTX = 232_448, 101_376  # bytes of shared memory that a block may have: sm_90, sm_120
+NAMES = ("v", "k", "skip", "gate_in", "gate_out")
+NVCC = shutil.which("nvcc")
+nvcc = pytest.mark.skipif(NVCC is None, reason="no nvcc: the CUDA sources are not compiled here")
+
+# Registers of a thread (512 of them share 65,536), and instructions of a whole kernel, all radices of both directions.
+BUDGET = {
+    "columns_in_kernel": {"registers": 96, "instructions": 7_000},
+    "columns_out_kernel": {"registers": 96, "instructions": 7_000},
+    "rows_kernel": {"registers": 96, "instructions": 20_000},
+    "whole_kernel": {"registers": 96, "instructions": 24_000},
+}
+
+
+@pytest.fixture(scope="module")
+def emulation(tmp_path_factory):
+    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("no C++ compiler")
+    path = tmp_path_factory.mktemp("emulation") / "emulation.so"
+    command = [compiler, "-O2", "-std=c++17", "-fPIC", "-shared", "-Wno-unknown-pragmas", "-o", str(path)]
+    subprocess.run([*command, str(CSRC / "gpu_emulation.cpp")], check=True, capture_output=True)
+    return cuda_backend.load(path)
+
+
+@pytest.fixture(params=[H200, RTX, 20_000], ids=["H200", "RTX", "tiny"])
+def gpu(request, emulation, monkeypatch):
+    """Makes cuda_backend work on CPU tensors, as on a GPU with so much shared memory; 20,000 bytes mean three launches
+    for more than two thousand positions."""
+    monkeypatch.setattr(cuda_backend, "library", lambda: emulation)
+    device = cuda_backend.Device(shared_limit=request.param, processors=2)
+    monkeypatch.setattr(cuda_backend, "properties", lambda _: device)
+    return device
+
+
+def inputs(batch, channels, length, channel_last=True, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(length)
+    shape = (batch, length, channels) if channel_last else (batch, channels, length)
+    tensors = [torch.randn(shape, generator=generator).to(dtype) for _ in range(4)]
+    v, gate_in, gate_out, dy = (tensor.transpose(1, 2) if channel_last else tensor for tensor in tensors)
+    k = torch.randn(channels, length + 3, generator=generator) * torch.exp(-torch.arange(length + 3) / length * 4)
+    return dy, (v, k, torch.randn(channels, generator=generator), gate_in, gate_out)
+
+
+def relative_error(ours, exact):
+    return ((ours.double() - exact.double()).norm() / exact.double().norm()).item()
+
+
+def check(dy, tensors, tolerance=1e-6):
+    exact = [tensor.double().requires_grad_() for tensor in tensors]
+    expected = long_conv_torch(*exact)
+    expected.backward(dy.double())
+    assert relative_error(cuda_backend.forward(*tensors), expected) < tolerance
+    v, k, *others = tensors
+    spectrum = cuda_backend.transform_kernel(k, v.shape[-1])
+    assert relative_error(cuda_backend.forward(v, k, *others, spectrum), expected) < tolerance
+    for name, ours, theirs in zip(NAMES, cuda_backend.backward(dy, *tensors), exact, strict=True):
+        assert relative_error(ours, theirs.grad) < tolerance, name
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 16, 17, 97, 1024, 1025, 1026, 2053])
+def test_lengths(gpu, length):
+    check(*inputs(2, 9, length))
+
+
+@pytest.mark.parametrize(("channels", "length"), [(9, 5003), (8, 16_384), (8, 16_386), (8, 32_770)])
+def test_long_inputs(gpu, channels, length):
+    if not cuda_backend.fits(length, torch.device("cpu")):
+        pytest.skip("more than this GPU can do")
+    check(*inputs(1, channels, length))
+
+
+def test_official_length(emulation, monkeypatch):
+    monkeypatch.setattr(cuda_backend, "library", lambda: emulation)
+    monkeypatch.setattr(cuda_backend, "properties", lambda _: cuda_backend.Device(H200, 132))
+    check(*inputs(1, 3, 160_002), tolerance=2e-6)  # three numbers of dskip
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    batch=st.integers(1, 3),
+    channels=st.integers(1, 20),
+    length=st.integers(1, 700),
+    channel_last=st.booleans(),
+    shared=st.sampled_from([H200, 3_000]),
+)
+def test_any_shape(emulation, batch, channels, length, channel_last, shared):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda_backend, "library", lambda: emulation)
+        patch.setattr(cuda_backend, "properties", lambda _: cuda_backend.Device(shared, 2))
+        check(*inputs(batch, channels, length, channel_last), tolerance=1e-5)  # dskip may be one number near 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("channel_last", [True, False])
+def test_half_precision_is_computed_in_float32(gpu, dtype, channel_last):
+    dy, (v, k, skip, gate_in, gate_out) = inputs(2, 9, 333, channel_last, dtype)
+    y = cuda_backend.forward(v, k, skip, gate_in, gate_out)
+    single = cuda_backend.forward(v.float(), k, skip, gate_in.float(), gate_out.float())
+    assert y.dtype == dtype
+    assert torch.equal(y, single.to(dtype))
+    gradients = cuda_backend.backward(dy, v, k, skip, gate_in, gate_out)
+    expected = cuda_backend.backward(dy.float(), v.float(), k, skip, gate_in.float(), gate_out.float())
+    for ours, theirs in zip(gradients, expected, strict=True):
+        assert torch.equal(ours, theirs.to(ours.dtype))
+    mixed = cuda_backend.forward(v, k, skip, gate_in.float(), gate_out)
+    assert mixed.dtype == dtype
+    assert torch.equal(mixed, y)
+
+
+def test_gates_are_optional(gpu):
+    dy, (v, k, skip, gate_in, gate_out) = inputs(2, 9, 200)
+    ones = torch.ones_like(v)
+    for gates in ((None, None), (gate_in, None), (None, gate_out)):
+        full = [ones if gate is None else gate for gate in gates]
+        ours, theirs = cuda_backend.forward(v, k, skip, *gates), cuda_backend.forward(v, k, skip, *full)
+        torch.testing.assert_close(ours, theirs)
+        ours, theirs = cuda_backend.backward(dy, v, k, skip, *gates), cuda_backend.backward(dy, v, k, skip, *full)
+        for gradient, expected in zip(ours, theirs, strict=True):
+            if gradient is not None:
+                torch.testing.assert_close(gradient, expected)
+        assert [g is None for g in ours[3:]] == [g is None for g in gates]
+
+
+def test_a_prepared_kernel_serves_shorter_inputs(gpu):
+    _, (v, k, skip, gate_in, gate_out) = inputs(2, 9, 500)
+    spectrum = cuda_backend.transform_kernel(k, 500)
+    short = [tensor[..., :77] for tensor in (v, gate_in, gate_out)]
+    ours = cuda_backend.forward(short[0], k, skip, *short[1:], spectrum)
+    torch.testing.assert_close(ours, cuda_backend.forward(short[0], k, skip, *short[1:]), rtol=1e-4, atol=1e-4)
+
+
+def test_scratch_memory_holds_a_few_channels_at_a_time(emulation, monkeypatch):
+    monkeypatch.setattr(cuda_backend, "library", lambda: emulation)
+    monkeypatch.setattr(cuda_backend, "properties", lambda _: cuda_backend.Device(3_000, 2))
+    monkeypatch.setattr(cuda_backend, "REGION_BYTES", 40_000)
+    check(*inputs(2, 21, 600))
+
+
+def test_what_shared_memory_cannot_hold_is_left_to_torch(gpu, monkeypatch):
+    monkeypatch.setattr(cuda_backend, "properties", lambda _: cuda_backend.Device(1_000, 2))
+    dy, tensors = inputs(1, 3, 1026)
+    assert not cuda_backend.fits(1026, torch.device("cpu"))
+    check(dy, tensors, tolerance=2e-6)
+
+
+@given(st.integers(1, 2**21))
+def test_padded_length(length):
+    points = cuda_backend.padded_length(length)
+    assert length <= points <= 1.25 * length + 1
+    while points % 2 == 0:
+        points //= 2
+    assert points in ODD_FACTORS
+
+
+@given(st.integers(1, 2**21))
+def test_radices(length):
+    points = cuda_backend.padded_length(length)
+    radices = cuda_backend.radices(points)
+    product = 1
+    for radix in radices:
+        product *= radix
+    assert product == points
+    assert radices == sorted(radices, key=lambda radix: radix % 2 == 0)  # odd ones first
+
+
+def test_cut_of_the_released_lengths():
+    cuts = {}
+    for length in (1026, 16_386, 32_770, 160_002, 450_002, 1_000_002):
+        points = cuda_backend.padded_length(length)
+        columns = cuda_backend.column_count(points, H200)
+        cuts[length] = (columns, points // columns)
+    assert cuts == {
+        1026: (1, 1152),
+        16_386: (1, 18_432),
+        32_770: (256, 144),
+        160_002: (512, 320),
+        450_002: (512, 960),
+        1_000_002: (1024, 1024),
+    }
+
+
+@nvcc
+def test_every_architecture_compiles(tmp_path, monkeypatch):
+    monkeypatch.setenv("HYENADNA_CACHE", str(tmp_path))
+    library = cuda_backend.load(cuda_backend.build())
+    assert cuda_backend.build() == next((tmp_path / "long_conv").glob("cuda-*.so"))
+    assert b"invalid" in library.hyena_gpu_error(9)  # cudaErrorInvalidConfiguration, in CUDA's words
+
+
+@nvcc
+def test_registers_spills_and_instructions_keep_to_the_budget(tmp_path):
+    cubin = tmp_path / "cuda.cubin"
+    command = [NVCC, "-O3", "-std=c++17", "-arch=sm_90", "-cubin", "-Xptxas", "-v", "-o", str(cubin)]
+    done = subprocess.run([*command, str(CSRC / "cuda.cu")], check=True, capture_output=True, text=True)
+    report = re.findall(
+        r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores.*?Used (\d+) registers",
+        done.stdout + done.stderr,
+        re.DOTALL,
+    )
+    kernels = {name: (int(stack), int(spills), int(registers)) for name, stack, spills, registers in report}
+    assert len(kernels) == len(BUDGET)
+    for name, budget in BUDGET.items():
+        stack, spills, registers = next(values for symbol, values in kernels.items() if name in symbol)
+        assert (stack, spills) == (0, 0), name
+        assert registers <= budget["registers"], name
+    disassembler = disassembly_tool()
+    if disassembler is None:
+        pytest.skip("no nvdisasm: instructions are not counted")
+    code = subprocess.run([disassembler, "-c", str(cubin)], check=True, capture_output=True, text=True).stdout
+    for section in re.split(r"\n\s*\.section\s+\.text\.", code)[1:]:
+        name = next(name for name in BUDGET if name in section.partition(",")[0])
+        instructions = len(re.findall(r"/\*[0-9a-f]{4,}\*/", section))
+        assert 1_000 < instructions <= BUDGET[name]["instructions"], (name, instructions)
+        assert "LDS.64" in section, "shared memory is read a complex number at a time"
+        assert not re.search(r"\bLD\.", section), "no access is left to be told apart when it runs"
+
+
+def disassembly_tool():
+    """nvdisasm of the CUDA toolkit, or of its package for Python."""
+    found = shutil.which("nvdisasm")
+    spec = find_spec("nvidia")
+    folders = [Path(folder) for folder in (spec.submodule_search_locations if spec else [])]
+    packaged = [str(path) for folder in folders for path in folder.glob("*/bin/nvdisasm")]
+    return found or (packaged[0] if packaged and sys.platform == "linux" else None)
