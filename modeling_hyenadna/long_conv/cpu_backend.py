@@ -188,9 +188,7 @@ def backward(
     """Gradients (v, k, skip, gate_in, gate_out), everything recomputed from the inputs."""
     inputs = {"v": v, "k": k, "skip": skip, "gate_in": gate_in, "gate_out": gate_out}
     gradients = {
-        f"d{name}": _kernel_gradient(k, v.shape[-1])
-        if name == "k"
-        else torch.empty_like(tensor, dtype=torch.float32)
+        f"d{name}": _kernel_gradient(k, v.shape[-1]) if name == "k" else torch.empty_like(tensor, dtype=torch.float32)
         for name, tensor in inputs.items()
         if tensor is not None
     }
