@@ -36,6 +36,7 @@ def prepare(
     signal: Files = None,
     counts: Files = None,
     cell_type: Annotated[str | None, typer.Option(help="chromatin_activity: of single files")] = None,
+    labels: Annotated[list[str] | None, typer.Option(help="cell_type_elements: the classes, in order")] = None,
     variants: Annotated[Path | None, typer.Option(help="variant_effects: table or VCF")] = None,
     effect: Annotated[str | None, typer.Option(help="variant_effects: column of the effect")] = None,
     label: Annotated[str | None, typer.Option(help="variant_effects: column of the label")] = None,
@@ -66,8 +67,9 @@ def prepare(
     single = {"genome": genome, "elements": elements, "motifs": motifs, "backgrounds": backgrounds}
     single |= {"variants": variants, "processed": processed}
     several = {"peaks": peaks, "idr": idr, "nonpeaks": nonpeaks, "signal": signal, "counts": counts}
-    options = {"cell_type": cell_type, "effect": effect, "label": label, "mismatch": mismatch, "window": window}
+    options = {"cell_type": cell_type, "labels": labels, "effect": effect, "label": label, "mismatch": mismatch}
     given: dict[str, Any] = {**single, **{name: by_name(files) for name, files in several.items()}, **options}
+    given["window"] = window
     given = {name: value for name, value in given.items() if value is not None}
     if download is not None:
         given = {**fetched(task, download), **given}

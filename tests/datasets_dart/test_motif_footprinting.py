@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import IterableDataset, disable_progress_bars
+from hypothesis import given
+from hypothesis import strategies as st
 
 from datasets_dart import load_dart
-from datasets_dart.motif_footprinting import PUBLISHED_ROWS, background_rows, shuffles
+from datasets_dart.motif_footprinting import PUBLISHED_ROWS, background_rows, parse_key, shuffles
 from datasets_dart.motifs import insert, read_meme, reverse_complement
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -168,6 +170,16 @@ def test_motifs_that_the_original_loses_are_counted(load):
     lost = TASK2 / "meme_variants" / "no_url_no_blank_between.meme"
     assert "5 motifs, 18 backgrounds; 4 motifs are lost" in load(motifs=lost, protocol="paper")["test"].info.description
     assert "9 motifs, 18 backgrounds." in load(motifs=lost)["test"].info.description
+
+
+@given(
+    st.integers(0, 999), st.from_regex(r"[A-Za-z0-9._-]{1,20}", fullmatch=True), st.sampled_from(["forward", "reverse"])
+)
+def test_keys_of_the_originals_table(background, motif, strand):
+    for there, here in KINDS.items():
+        key = f"{background}_{motif}_{strand}_{there}"
+        assert parse_key(DATASET, 1, key) == (background, motif, strand, here)
+    assert parse_key(DATASET, 1, f"{background}_raw_{strand}") == (background, None, strand, "raw")
 
 
 def test_insertion():

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import Dataset, IterableDataset, disable_progress_bars
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from datasets_dart import load_dart
 from datasets_dart.variant_effects import VariantEffects, duplicates, list_mismatches
+from datasets_dart.variants import read_layout, read_variants
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 GENOME = FIXTURES / "genome" / "genome.fa"
@@ -208,8 +211,32 @@ def test_duplicates_are_left_out_and_counted(load, tmp_path):
         "2 stand there before, left out; 3 are kept; 2 of these in the benchmark; 2 positive" in data.info.description
     )
     assert load(path, protocol="paper")["id"] == [0, 1, 2, 3, 4]
-    again = duplicates(np.zeros(3, int), np.full(3, 5), np.array([[0, 1], [1, 0], [0, 2]]), np.zeros(3, bool))
-    assert again.tolist() == [False, True, False]
+
+
+KEYS = st.tuples(st.integers(0, 2), st.sampled_from([1, 2, 10**9]), st.permutations(range(4)), st.booleans())
+
+
+@given(st.lists(KEYS, min_size=1, max_size=30))
+def test_of_each_variant_one_is_kept_and_from_the_benchmark_if_any_is(rows):
+    chrom, position, alleles, used = (np.array(column) for column in zip(*rows, strict=True))
+    again = duplicates(chrom, position, alleles[:, :2], used)
+    seen = {}
+    for place, (where, at, pair, in_benchmark) in enumerate(rows):
+        seen.setdefault((where, at, frozenset(pair[:2])), []).append((not in_benchmark, place))
+    assert [place for place, repeated in enumerate(again.tolist()) if not repeated] == sorted(
+        min(places)[1] for places in seen.values()
+    )
+
+
+@settings(deadline=None, max_examples=20)
+@given(rows=st.integers(1, 60))
+def test_chunks_can_be_read_again_from_where_they_start(rows):
+    layout = read_layout(DSQTL)
+    chunks = list(read_variants(DSQTL, layout, rows))
+    assert [number for _, chunk in chunks for number in chunk.id.tolist()] == list(range(52))
+    for position, chunk in chunks:
+        again = next(read_variants(DSQTL, layout, rows, position))[1]
+        assert all((one == other).all() for one, other in zip(again[:6], chunk[:6], strict=True))
 
 
 def test_missing_effects_and_labels(load, tmp_path):
