@@ -1,0 +1,278 @@
+"""The long convolution on a GPU: is it right, how fast is it beside torch.fft, and what it is worth to the model.
+
+    python benchmarks/gpu.py [--quick] [--sanitize]
+
+Checks values and gradients against float64 first, and stops if they are wrong; with --sanitize a small check runs under
+compute-sanitizer (memcheck, racecheck) before anything else. Peers take turns, timed by CUDA events, and medians are
+compared. `share of the roofline` is the time that reading every input and writing every output once would take at the
+memory bandwidth given, over the time taken. FlashFFTConv's figures are those its authors publish for one H100-SXM
+(batch 64, 768 channels, half precision), per element; its length is the circular one, so that of 2 L is taken.
+
+--device cpu --quick goes through all of it on the CPU's backend, for trying the script out.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from long_conv import stock
+from record import Row, write
+from table import table
+from torch import nn
+from torch.nn import functional as F
+
+from modeling_hyenadna import HyenaDNAConfig, HyenaDNAModel
+from modeling_hyenadna.long_conv import long_conv, prepare_kernel
+from modeling_hyenadna.long_conv.operator import chosen_backend
+from modeling_hyenadna.long_conv.torch_backend import long_conv_torch
+
+CHANNELS = 256
+LENGTHS = [1_024, 8_192, 32_768, 160_000, 450_000, 1_000_000]
+CHECKED = [1, 2, 3, 97, 1_024, 1_026, 8_194, 16_384, 16_386, 24_577, 32_770, 160_002, 1_000_002]
+MODEL_LENGTHS = [1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576]
+BANDWIDTH = 4.3e12  # bytes a second, of an H200, as measured by copying
+FLASHFFTCONV = {8_192: (16_384, 12.2), 1_000_000: (2_097_152, 4623.5)}  # L: its circular length, ms
+
+
+def operands(batch: int, channels: int, length: int, device: torch.device, dtype: torch.dtype) -> list[torch.Tensor]:
+    """v, k, skip and gates as the model has them: channel-last, k and skip in float32."""
+    generator = torch.Generator(device).manual_seed(length)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator, device=device)
+
+    v, gate_in, gate_out = (normal(batch, length, channels).to(dtype).transpose(1, 2) for _ in range(3))
+    decay = torch.exp(-5 * torch.arange(length, device=device) / length)
+    return [v, (normal(length, channels) * decay[:, None]).T, normal(channels), gate_in, gate_out]
+
+
+def relative_error(ours: torch.Tensor, exact: torch.Tensor) -> float:
+    return ((ours.double() - exact).norm() / exact.norm()).item()
+
+
+def check(lengths: list[int], device: torch.device) -> list[Row]:
+    """The largest relative error, values and gradients, of each length. Exits if one is too large."""
+    rows = []
+    for length in lengths:
+        tensors = [t.requires_grad_() for t in operands(2, 16, length, device, torch.float32)]
+        exact = [t.detach().double().requires_grad_() for t in tensors]
+        value, expected = long_conv(*tensors), long_conv_torch(*exact)
+        gradient = torch.randn_like(value)
+        value.backward(gradient)
+        expected.backward(gradient.double())
+        errors = [relative_error(value, expected)]
+        errors += [relative_error(a.grad, b.grad) for a, b in zip(tensors, exact, strict=True)]
+        again = long_conv(*tensors)
+        if max(errors) > 2e-6 or not torch.equal(again, value):
+            sys.exit(f"wrong at {length:,} positions: relative errors {errors}, repeated: {torch.equal(again, value)}")
+        half = [t.detach() if t.ndim < 3 else t.detach().bfloat16() for t in tensors]
+        rounded = long_conv(*[t.float() for t in half])
+        if not torch.equal(long_conv(*half), rounded.bfloat16()):
+            sys.exit(f"wrong at {length:,} positions in bfloat16")
+        rows.append(row(f"largest relative error, L={length:,}", max(errors), "allowed", 2e-6, "relative"))
+    return rows
+
+
+def medians(peers: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, float]:
+    """Milliseconds of each, the peers taking turns, after two runs of each; NaN for one that runs out of memory."""
+    times: dict[str, list[float]] = {name: [] for name in peers}
+    for turn in range(rounds + 2):
+        for name, work in peers.items():
+            try:
+                elapsed = milliseconds(work, device)
+            except torch.OutOfMemoryError:
+                elapsed = float("nan")
+                torch.cuda.empty_cache()
+            if turn > 1:
+                times[name].append(elapsed)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def milliseconds(work: Callable[[], object], device: torch.device) -> float:
+    if device.type != "cuda":
+        start = time.perf_counter()
+        work()
+        return 1000 * (time.perf_counter() - start)
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    work()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end)
+
+
+def row(what: str, value: float, against: str, against_value: float, unit: str, higher: bool = False) -> Row:
+    return Row(what=what, value=value, against=against, against_value=against_value, unit=unit, higher_is_better=higher)
+
+
+Times = dict[str, float]
+
+
+def operator_times(
+    positions: int, batch: int, dtype: torch.dtype, rounds: int, device: torch.device
+) -> tuple[Times, Times]:
+    """Forward, and forward with backward."""
+    tensors = operands(batch, CHANNELS, positions, device, dtype)
+    v, k, *others = tensors
+    prepared = prepare_kernel(k, positions)
+    with torch.inference_mode():
+        forward = medians(
+            {
+                "ours": lambda: long_conv(*tensors),
+                "prepared": lambda: long_conv(v, prepared, *others),
+                "stock": lambda: stock_operator(*tensors),
+            },
+            rounds,
+            device,
+        )
+    leaves = [tensor.requires_grad_() for tensor in tensors]
+    gradient = torch.randn_like(v)
+    training = medians(
+        {
+            "ours": lambda: torch.autograd.grad(long_conv(*leaves), leaves, gradient),
+            "stock": lambda: torch.autograd.grad(stock_operator(*leaves), leaves, gradient),
+        },
+        rounds,
+        device,
+    )
+    return forward, training
+
+
+def operator_rows(length: int, batch: int, dtype: torch.dtype, rounds: int, device: torch.device) -> list[Row]:
+    """Of `length`, and of the `length` + 2 tokens that the tokenizer makes of so many bases."""
+    rows = []
+    for positions in (length, length + 2):
+        forward, training = operator_times(positions, batch, dtype, rounds, device)
+        name = f"B={batch}, L={positions:,}, {str(dtype).removeprefix('torch.')}"
+        for what, times, key in (
+            ("forward", forward, "ours"),
+            ("forward, kernel prepared", forward, "prepared"),
+            ("forward and backward", training, "ours"),
+        ):
+            rows.append(row(f"{what}, {name}", times[key], "torch.fft", times["stock"], "ms"))
+        elements = batch * CHANNELS * positions
+        bytes_moved = (4 * dtype.itemsize + 4 / batch) * elements
+        share = 1000 * bytes_moved / BANDWIDTH / forward["ours"]
+        rows.append(row(f"share of the roofline, forward, {name}", share, "all of it", 1.0, "of 1", higher=True))
+        if positions in FLASHFFTCONV and dtype == torch.bfloat16:
+            circular, published = FLASHFFTCONV[positions]
+            each, theirs = 1e9 * forward["ours"] / elements, 1e9 * published / (64 * 768 * circular / 2)
+            rows.append(row(f"forward, each element, {name}", each, "FlashFFTConv, published, H100", theirs, "ps"))
+    return rows
+
+
+def stock_operator(
+    v: torch.Tensor, k: torch.Tensor, skip: torch.Tensor, gate_in: torch.Tensor, gate_out: torch.Tensor
+) -> torch.Tensor:
+    """benchmarks/long_conv.py's, in float32, as the official port computes half precision."""
+    return stock(v.float(), k, skip, gate_in.float(), gate_out.float()).to(v.dtype)
+
+
+class Transformer(nn.Module):
+    """As many layers and channels as the HyenaDNA beside it, with causal attention by PyTorch's flash attention."""
+
+    def __init__(self, vocabulary: int, channels: int, layers: int, heads: int = 8) -> None:
+        super().__init__()
+        self.heads = heads
+        self.embedding = nn.Embedding(vocabulary, channels)
+        self.layers = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    "norm1": nn.LayerNorm(channels),
+                    "norm2": nn.LayerNorm(channels),
+                    "qkv": nn.Linear(channels, 3 * channels),
+                    "out": nn.Linear(channels, channels),
+                    "fc1": nn.Linear(channels, 4 * channels),
+                    "fc2": nn.Linear(4 * channels, channels),
+                }
+            )
+            for _ in range(layers)
+        )
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        hidden = self.embedding(ids)
+        for layer in self.layers:
+            q, k, v = layer["qkv"](layer["norm1"](hidden)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
+            hidden = hidden + layer["out"](mixed)
+            hidden = hidden + layer["fc2"](F.gelu(layer["fc1"](layer["norm2"](hidden)), approximate="tanh"))
+        return hidden
+
+
+def model_row(length: int, rounds: int, device: torch.device) -> Row:
+    """The paper's headline figure: forward and backward of two layers of 128 channels, one sequence, bfloat16."""
+    config = HyenaDNAConfig(d_model=128, n_layer=2, d_inner=512, max_seq_len=length, embed_dropout=0.0)
+    hyena = HyenaDNAModel(config).to(device)
+    transformer = Transformer(config.vocab_size, 128, 2).to(device)
+    ids = torch.randint(7, 11, (1, length), device=device)
+
+    def step(model: nn.Module, hidden: Callable[[], torch.Tensor]) -> None:
+        with torch.autocast(device.type, torch.bfloat16):
+            loss = hidden().float().square().mean()
+        loss.backward()
+        model.zero_grad()
+
+    times = medians(
+        {
+            "hyena": lambda: step(hyena, lambda: hyena(ids).last_hidden_state),
+            "transformer": lambda: step(transformer, lambda: transformer(ids)),
+        },
+        rounds,
+        device,
+    )
+    what = f"2 x 128 HyenaDNA, forward and backward, L={length:,}"
+    return row(what, times["hyena"], "Transformer, flash attention", times["transformer"], "ms")
+
+
+def sanitize(device: torch.device) -> None:
+    program = shutil.which("compute-sanitizer")
+    if program is None or device.type != "cuda":
+        print("no compute-sanitizer here")
+        return
+    for tool in ("memcheck", "racecheck"):
+        command = [program, "--tool", tool, "--error-exitcode", "1", sys.executable, __file__, "--check-only"]
+        subprocess.run(command, check=True)
+        print(f"compute-sanitizer, {tool}: clean")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--quick", action="store_true", help="short lengths and one round; writes no result")
+    parser.add_argument("--sanitize", action="store_true", help="run a small check under compute-sanitizer first")
+    parser.add_argument("--check-only", action="store_true", help="only check a few short lengths")
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    torch.manual_seed(0)
+    print(f"backend: {chosen_backend('auto', device)}")
+    if arguments.check_only:
+        check([3, 97, 1_026, 24_577], device)
+        return
+    if arguments.sanitize:
+        sanitize(device)
+    short = [length for length in LENGTHS if length <= 8_192]
+    lengths, rounds = (short[:1], 1) if arguments.quick else (LENGTHS, 9)
+    rows = check([n for n in CHECKED if n <= 2_000] if arguments.quick else CHECKED, device)
+    for length in lengths:
+        for batch in (1, 8):
+            for dtype in (torch.float32, torch.bfloat16):
+                rows += operator_rows(length, batch, dtype, rounds, device)
+    for length in MODEL_LENGTHS[:1] if arguments.quick else MODEL_LENGTHS:
+        rows.append(model_row(length, min(rounds, 5), device))
+    if arguments.quick:
+        machine = {"cores": 0, "gpu": arguments.device}
+        print(table([{"benchmark": "gpu", "machine": machine, "rows": rows}]))
+        return
+    path = write("gpu", rows, gpu=torch.cuda.get_device_name(device))
+    print(table([json.loads(path.read_text(encoding="utf-8"))]))
+    print(f"\nwritten to {path}")
+
+
+if __name__ == "__main__":
+    main()
