@@ -15,7 +15,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
-import pysam
+import pyfaidx
 from record import Row, write
 from table import table
 
@@ -43,10 +43,11 @@ def simulated(folder: Path) -> tuple[Path, Path]:
 
 
 def pair(genome: Path, chrom: str, start: int, end: int, reverse: bool) -> tuple[str, str]:
-    """One pair as the original makes it: FASTA opened for each, one-hot matrices, a shuffle of positions in Python."""
+    """One pair as the original makes it: FASTA opened for each, by the library that it uses; one-hot matrices;
+    a shuffle of positions in Python."""
     window_start = int(centred_start(np.array(start), np.array(end), WINDOW))
-    with pysam.FastaFile(str(genome)) as fasta:
-        window = fasta.fetch(chrom, max(window_start, 0), window_start + WINDOW).upper()
+    with pyfaidx.Fasta(str(genome)) as fasta:
+        window = str(fasta[chrom][max(window_start, 0) : window_start + WINDOW]).upper()
     sequence = np.zeros((WINDOW, 4), dtype=np.int8)
     sequence[max(-window_start, 0) :][: len(window)] = (np.array(list(window)) == ALPHABET).T
     control = sequence.copy()

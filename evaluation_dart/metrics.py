@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from scipy import stats
+from scipy.special import log_softmax, logsumexp
 
 from evaluation_dart.bootstrap import (
     FEWEST_BLOCKS,
@@ -20,6 +21,8 @@ from evaluation_dart.bootstrap import (
 
 # Elements in ENCFF420VPZ.bed: the n of the published intervals, whichever split they are of.
 PUBLISHED_ELEMENTS = 2_348_854
+# Peaks of task 3 with one cell line, likewise.
+PUBLISHED_PEAKS = 216_746
 QUANTILES = {"q05_diff": 0.05, "q25_diff": 0.25, "median_diff": 0.5, "q75_diff": 0.75, "q95_diff": 0.95}
 
 
@@ -186,6 +189,111 @@ def motif_summary(metrics: MotifMetrics, protocol: str = "fixed") -> dict[str, M
     return result
 
 
+def pair_classification_metrics(
+    score: np.ndarray,
+    control_score: np.ndarray,
+    chrom: np.ndarray | None = None,
+    start: np.ndarray | None = None,
+    protocol: str = "fixed",
+) -> dict[str, Metric]:
+    """Task 1, supervised: are elements told from their shuffled controls? (spec section 2, probing)
+
+    `accuracy` is over all 2 n sequences, an element being right with a score above 0 and a control without;
+    `accuracy_paired` is the share of pairs with score > control_score. Both have an interval of blocks of the genome,
+    too (`..._by_block`), as have AUROC, average precision ("auprc") and Matthews' correlation ("mcc").
+
+    Args:
+        score, control_score: (n,) log p(element) - log p(control) of either. protocol: "paper" has the published
+            intervals, which take the size of the whole data set for n.
+    """
+    score, control_score = _finite(score), _finite(control_score)
+    n = len(score)
+    right, wins = int((score > 0).sum() + (control_score <= 0).sum()), int((score > control_score).sum())
+    metrics = {
+        "accuracy": _proportion(right, 2 * n, 2 * PUBLISHED_ELEMENTS, protocol),
+        "accuracy_paired": _proportion(wins, n, PUBLISHED_ELEMENTS, protocol),
+    }
+    positive = np.repeat([True, False], n)
+
+    def summary(values: np.ndarray) -> np.ndarray:
+        both, is_element = values.T.reshape(-1), positive if len(values) == n else np.repeat([True, False], len(values))
+        return np.array(
+            [
+                ((both > 0) == is_element).mean(),
+                (values[:, 0] > values[:, 1]).mean(),
+                auroc(both, is_element),
+                average_precision(both, is_element),
+                matthews(both > 0, is_element),
+            ]
+        )
+
+    names = ("accuracy_by_block", "accuracy_paired_by_block", "auroc", "auprc", "mcc")
+    values = np.stack([score, control_score], axis=1)
+    return metrics | _by_block(dict.fromkeys(names, True), summary, values, chrom, start)
+
+
+def class_metrics(
+    logits: np.ndarray,
+    label: np.ndarray,
+    classes: tuple[str, ...],
+    chrom: np.ndarray | None = None,
+    start: np.ndarray | None = None,
+    protocol: str = "fixed",
+) -> dict[str, Metric]:
+    """Task 3, supervised: accuracy, and each class against the rest by its log-odds (spec section 4).
+
+    `auroc_{class}`, `auprc_{class}`, and of the prediction p >= 0.5, which is not the argmax, `mcc_{class}` and
+    `accuracy_{class}`. `accuracy_by_block` is the accuracy with an interval of blocks of the genome.
+
+    Args:
+        logits: (n, k); label: (n,) numbers of classes. protocol: "paper" has the published interval, which takes the
+            size of the whole data set for n, and log-odds in float32, with ties where p rounds to 1.
+
+    Raises:
+        ValueError: for a logit that is not finite, or a label that is none of the classes.
+    """
+    _finite(logits.reshape(-1))
+    if outside := sorted({int(number) for number in label} - set(range(len(classes)))):
+        raise ValueError(f"label {outside[0]} is none of the classes {', '.join(classes)}")
+    right = logits.argmax(axis=1) == label
+    metrics = {"accuracy": _proportion(int(right.sum()), len(label), PUBLISHED_PEAKS, protocol)}
+    odds = original_log_odds(logits) if protocol == "paper" else log_odds(logits)
+
+    def summary(values: np.ndarray) -> np.ndarray:
+        of_classes = []
+        for number in range(len(classes)):
+            score, positive = values[:, 2 + number], values[:, 1] == number
+            called = score >= 0
+            mcc = matthews(called, positive)
+            of_classes += [auroc(score, positive), average_precision(score, positive), mcc, (called == positive).mean()]
+        return np.array([values[:, 0].mean(), *of_classes])
+
+    names = [f"{kind}_{name}" for name in classes for kind in ("auroc", "auprc", "mcc", "accuracy")]
+    values = np.column_stack([right, label, odds])
+    return metrics | _by_block(dict.fromkeys(["accuracy_by_block", *names], True), summary, values, chrom, start)
+
+
+def log_odds(logits: np.ndarray) -> np.ndarray:
+    """log p - log(1 - p) of each class of (n, k) logits, as x - logsumexp of the others: exact, however sure."""
+    logits = np.asarray(logits, np.float64)
+    others = [logsumexp(np.delete(logits, number, axis=1), axis=1) for number in range(logits.shape[1])]
+    return logits - np.stack(others, axis=1)
+
+
+def original_log_odds(logits: np.ndarray) -> np.ndarray:
+    """The same as the original computes it: log(1 - p) from log p in float32, and -999 where p is 1 in it."""
+    log_p = log_softmax(np.asarray(logits, np.float32), axis=1)
+    with np.errstate(divide="ignore"):
+        rest = np.where(log_p > -np.log(2), np.log(-np.expm1(log_p)), np.log1p(-np.exp(log_p)))
+    return (log_p - np.where(np.isneginf(rest), -999, rest)).astype(np.float64)
+
+
+def matthews(called: np.ndarray, positive: np.ndarray) -> float:
+    """Matthews' correlation coefficient of two (n,) bool arrays; 0 where one of them is constant, as scikit-learn."""
+    correlation = pearson(called.astype(np.float64), positive.astype(np.float64))
+    return 0.0 if math.isnan(correlation) else correlation
+
+
 def clustering_metrics(
     label: np.ndarray,
     clusters: np.ndarray,
@@ -226,9 +334,11 @@ def clustering_metrics(
             interval = standard_error_interval(value, np.array(change))
             method = "value -+ 1.96 standard errors, from 1000 bootstrap replicates of 1-Mb blocks, one seed each"
     low, high = (None, None) if interval is None else map(float, interval)
-    metric = _metric(value, low, high, n, method, True)
-    spread = _metric(by_seed.std(ddof=1), None, None, seeds, "standard deviation over seeds of k-means", None)
-    return {"adjusted_mutual_information": metric, "spread_over_seeds": spread}
+    metrics = {"adjusted_mutual_information": _metric(value, low, high, n, method, True)}
+    if seeds > 1:
+        spread = "standard deviation over seeds of k-means"
+        metrics["spread_over_seeds"] = _metric(by_seed.std(ddof=1), None, None, seeds, spread, None)
+    return metrics
 
 
 def activity_metrics(
@@ -410,6 +520,17 @@ def _by_block(
         for i, (name, higher) in enumerate(names.items())
         if not math.isnan(value[i])  # of constant scores, say, there is no correlation
     }
+
+
+def _proportion(successes: int, n: int, published: int, protocol: str) -> Metric:
+    """A share with its exact interval, or with the published one."""
+    if protocol == "paper":
+        low, high = normal_interval(successes / n, published)
+        method = f"normal approximation with n = {published}, as published: too narrow"
+    else:
+        low, high = exact_interval(successes, n)
+        method = "exact binomial (Clopper-Pearson)"
+    return _metric(successes / n, low, high, n, method, True)
 
 
 def _metric(

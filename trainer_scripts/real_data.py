@@ -198,9 +198,10 @@ def real_data(
     work = output / "inputs"
     work.mkdir(parents=True, exist_ok=True)
     random_weights = untrained(work)
-    likelihood, embedding = {"setting": "zero_shot_likelihood"}, {"setting": "zero_shot_embedding"}
-    whole_alleles = {**likelihood, "recipe": "biofoundation"}
-    variant_runs = [
+    likelihood: dict[str, Any] = {"setting": "zero_shot_likelihood"}
+    embedding: dict[str, Any] = {"setting": "zero_shot_embedding"}
+    whole_alleles: dict[str, Any] = {**likelihood, "recipe": "biofoundation"}
+    variant_runs: list[tuple[str, Path, dict[str, Any]]] = [
         ("", DEMO, likelihood | {"window": WINDOW}),
         ("-whole-alleles", DEMO, whole_alleles | {"window": WINDOW}),
         ("-whole-alleles", MARKOV, whole_alleles | {"window": WINDOW}),
@@ -208,17 +209,41 @@ def real_data(
         ("", DEMO, embedding | {"window": WINDOW}),
     ]
     motifs = data / "motifs/H12CORE_meme_format.meme.gz"
-    plan = [
-        ("elements", "regulatory_elements", element_inputs, [("", m, likelihood) for m in (DEMO, random_weights, MARKOV)]),
-        ("cell-types", "cell_type_elements", cell_type_inputs,
-         [("", m, {"setting": "clustering"}) for m in (DEMO, random_weights, motifs)]),
+    clustering = {"setting": "clustering"}
+    plan: list[tuple[str, str, Any, list[tuple[str, Path, dict[str, Any]]]]] = [
+        (
+            "elements",
+            "regulatory_elements",
+            element_inputs,
+            [("", model, likelihood) for model in (DEMO, random_weights, MARKOV)],
+        ),
+        (
+            "cell-types",
+            "cell_type_elements",
+            cell_type_inputs,
+            [("", model, clustering) for model in (DEMO, random_weights, motifs)],
+        ),
         ("mutagenesis-HNF4A", "variant_effects", mutagenesis_inputs, variant_runs),
         ("dsqtl", "variant_effects", dsqtl_inputs, variant_runs),
-        ("activity-piece", "chromatin_activity", piece_activity_inputs, [("", DEMO, likelihood | {"window": WINDOW})]),
-        ("activity-lifted", "chromatin_activity", lifted_activity_inputs,
-         [("", m, likelihood | {"window": WINDOW}) for m in (DEMO, MARKOV)]),
-        ("motifs", "motif_footprinting", motif_inputs, [("", DEMO, embedding), ("", DEMO, likelihood), ("", MARKOV, likelihood)]),
-    ]  # fmt: skip
+        (
+            "activity-piece",
+            "chromatin_activity",
+            piece_activity_inputs,
+            [("", DEMO, likelihood | {"window": WINDOW})],
+        ),
+        (
+            "activity-lifted",
+            "chromatin_activity",
+            lifted_activity_inputs,
+            [("", model, likelihood | {"window": WINDOW}) for model in (DEMO, MARKOV)],
+        ),
+        (
+            "motifs",
+            "motif_footprinting",
+            motif_inputs,
+            [("", DEMO, embedding), ("", DEMO, likelihood), ("", MARKOV, likelihood)],
+        ),
+    ]
     for name, task, prepare, runs in plan:
         if only in name:
             inputs = prepare(data, work)
