@@ -21,9 +21,11 @@ from evaluation_dart.clustering import SEEDS
 from evaluation_dart.metrics import (
     Metric,
     activity_metrics,
+    class_metrics,
     clustering_metrics,
     motif_metrics,
     motif_summary,
+    pair_classification_metrics,
     paired_likelihood_metrics,
     variant_metrics,
 )
@@ -64,22 +66,27 @@ TOLERANCE, P_VALUE_TOLERANCE = 1e-9, 1e-5
 # Columns of predictions by task and setting: what says which row it is, what metrics need to know, and the scores.
 TRIAL = ("id", "background", "motif", "strand", "kind")
 VARIANT = ("id", "chrom", "position", "label", "effect", "used", "effect_allele")
+PAIR = ("id", "chrom", "start", "score", "control_score")
+ACTIVITY = ("id", "cell_type", "category", "chrom", "start", "log_counts", "prediction")
+ALLELES = (*VARIANT, "score1", "score2")
+LOGIT = "logit_"
+SUPERVISED = ("probed", "finetuned", "ab_initio")
 PREDICTION_COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
-    "regulatory_elements": {"zero_shot_likelihood": ("id", "chrom", "start", "score", "control_score")},
+    "regulatory_elements": {"zero_shot_likelihood": PAIR, **dict.fromkeys(SUPERVISED, PAIR)},
     "motif_footprinting": {
         "zero_shot_likelihood": (*TRIAL, "score"),
         "zero_shot_embedding": (*TRIAL, "distance"),
     },
     "cell_type_elements": {
         "clustering": ("id", "chrom", "start", "label", *(f"cluster_{seed}" for seed in SEEDS)),
+        # and logit_{class} of each class
+        **dict.fromkeys(SUPERVISED, ("id", "chrom", "start", "label")),
     },
-    "chromatin_activity": {
-        "zero_shot_likelihood": ("id", "cell_type", "category", "chrom", "start", "log_counts", "prediction"),
-    },
+    "chromatin_activity": {"zero_shot_likelihood": ACTIVITY, **dict.fromkeys(SUPERVISED, ACTIVITY)},
     "variant_effects": {
-        "zero_shot_likelihood": (*VARIANT, "score1", "score2"),
+        "zero_shot_likelihood": ALLELES,
         "zero_shot_embedding": (*VARIANT, "distance"),
-        "ab_initio": (*VARIANT, "score1", "score2"),
+        **dict.fromkeys(SUPERVISED, ALLELES),
     },
 }
 # Where a dataset has none: a bare background's motif, files without coordinates, variants without controls or effects
@@ -119,18 +126,34 @@ def task_metrics(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, 
     where = _where(predictions, "position" if task == "variant_effects" else "start")
     if task == "regulatory_elements":
         scores = column["score"], column["control_score"]
+        if setting in SUPERVISED:
+            return pair_classification_metrics(*scores, *where, protocol)
         return paired_likelihood_metrics(*scores, column["chrom"], column["start"], protocol)
     if task == "motif_footprinting":
         distances = setting == "zero_shot_embedding"
         score = column["distance" if distances else "score"]
         trial = column["background"], column["motif"], column["strand"], column["kind"]
         return motif_summary(motif_metrics(*trial, score, distances, protocol), protocol)
+    if task == "cell_type_elements" and setting in SUPERVISED:
+        return _class_metrics(predictions, column["label"], where, protocol)
     if task == "cell_type_elements":
         clusters = np.stack([column[f"cluster_{seed}"] for seed in SEEDS], axis=1)
         return clustering_metrics(column["label"], clusters, *where, protocol)
     if task == "chromatin_activity":
         return activity_metrics(column["prediction"], column["log_counts"], column["category"], *where, protocol)
     return _variant_metrics(predictions, column, directed=setting != "zero_shot_embedding", protocol=protocol)
+
+
+def _class_metrics(
+    predictions: pa.Table, label: np.ndarray, where: tuple[np.ndarray | None, np.ndarray | None], protocol: str
+) -> dict[str, Metric]:
+    """Task 3, supervised: the classes are those that the predictions have a logit of, in the order of its columns."""
+    classes = tuple(name.removeprefix(LOGIT) for name in predictions.column_names if name.startswith(LOGIT))
+    if unknown := sorted(set(label.tolist()) - set(classes)):
+        raise ValueError(f"there is no column {LOGIT}{unknown[0]}, but rows of that label")
+    logits = np.stack([predictions[LOGIT + name].to_numpy() for name in classes], axis=1)
+    number = {name: i for i, name in enumerate(classes)}
+    return class_metrics(logits, np.array([number[name] for name in label]), classes, *where, protocol)
 
 
 def _variant_metrics(

@@ -26,6 +26,7 @@ from evaluation_dart.likelihood import Recipe
 from evaluation_dart.results import (
     RESULTS,
     SCHEMA_VERSION,
+    SUPERVISED,
     digest,
     fingerprint,
     package_versions,
@@ -40,12 +41,15 @@ from evaluation_dart.scoring import (
     Score,
     clustered,
     embed_elements,
+    predict_activity,
+    predict_classes,
+    predict_pairs,
+    predict_variants,
     score_activity,
     score_pairs,
     score_trials,
     score_variants,
     trial_distances,
-    variant_column,
     variant_distances,
 )
 
@@ -55,14 +59,17 @@ SHARD_ROWS = 512
 MASKED_SHARD_ROWS = 16
 
 SCORES: dict[str, dict[str, Callable[[Any, Dataset, Job], Score]]] = {
-    "regulatory_elements": {"zero_shot_likelihood": score_pairs},
+    "regulatory_elements": {"zero_shot_likelihood": score_pairs, **dict.fromkeys(SUPERVISED, predict_pairs)},
     "motif_footprinting": {"zero_shot_likelihood": score_trials, "zero_shot_embedding": trial_distances},
-    "cell_type_elements": {"clustering": embed_elements},
-    "chromatin_activity": {"zero_shot_likelihood": score_activity},
+    "cell_type_elements": {"clustering": embed_elements, **dict.fromkeys(SUPERVISED, predict_classes)},
+    "chromatin_activity": {
+        "zero_shot_likelihood": score_activity,
+        **dict.fromkeys(SUPERVISED, predict_activity),
+    },
     "variant_effects": {
         "zero_shot_likelihood": score_variants,
         "zero_shot_embedding": variant_distances,
-        "ab_initio": variant_column,
+        **dict.fromkeys(SUPERVISED, predict_variants),
     },
 }
 SEQUENCES = {"regulatory_elements": ("sequence", "control"), "variant_effects": ("sequence1", "sequence2")}

@@ -171,6 +171,69 @@ def variant_column(scorer: str, dataset: Dataset, job: Job) -> Score:
     return score
 
 
+def predict_pairs(scorer: Any, dataset: Dataset, job: Job) -> Score:
+    """Task 1, supervised: log p(element) - log p(control) of both members."""
+
+    def predict(batch: Mapping[str, Any]) -> Columns:
+        outputs = scorer.predict(job.crop([*batch["sequence"], *batch["control"]]))
+        element, control = np.split(outputs[:, 1] - outputs[:, 0], 2)
+        return {"score": element, "control_score": control}
+
+    return _predicted(scorer, dataset, ("id", "chrom", "start"), predict)
+
+
+def predict_classes(scorer: Any, dataset: Dataset, job: Job) -> Score:
+    """Task 3, supervised: a logit of each class."""
+    feature = dataset.features["label"]
+
+    def predict(batch: Mapping[str, Any]) -> Columns:
+        outputs = scorer.predict(job.crop(batch["sequence"]))
+        return {f"logit_{name}": outputs[:, number] for number, name in enumerate(scorer.objective.classes)}
+
+    def label(batch: Mapping[str, Any]) -> Columns:
+        return {"label": feature.int2str(batch["label"]) if isinstance(feature, ClassLabel) else batch["label"]}
+
+    return _predicted(scorer, dataset, ("id", "chrom", "start"), predict, label)
+
+
+def predict_activity(scorer: Any, dataset: Dataset, job: Job) -> Score:
+    """Task 4, supervised: log counts."""
+
+    def predict(batch: Mapping[str, Any]) -> Columns:
+        return {"prediction": scorer.predict(job.crop(batch["sequence"]))[:, 0]}
+
+    return _predicted(scorer, dataset, ("id", "cell_type", "category", "chrom", "start", "log_counts"), predict)
+
+
+def predict_variants(scorer: Any, dataset: Dataset, job: Job) -> Score:
+    """Task 5, supervised: log counts of both alleles, from a model of task 4; or a column, by its name."""
+    if isinstance(scorer, str):
+        return variant_column(scorer, dataset, job)
+
+    def predict(batch: Mapping[str, Any]) -> Columns:
+        one, two = (scorer.predict(job.crop(batch[name]))[:, 0] for name in ("sequence1", "sequence2"))
+        return {"score1": one, "score2": two}
+
+    return _predicted(scorer, dataset, VARIANT, predict)
+
+
+def _predicted(
+    scorer: Any,
+    dataset: Dataset,
+    names: Sequence[str],
+    predict: Callable[[Mapping[str, Any]], Columns],
+    label: Callable[[Mapping[str, Any]], Columns] | None = None,
+) -> Score:
+    """Columns of the dataset beside what a model predicts, or what a table of predictions has."""
+    found = scorer.columns if hasattr(scorer, "columns") else predict
+
+    def score(rows: range) -> Columns:
+        batch = dataset[rows]
+        return _columns(batch, *names) | (label(batch) if label else {}) | found(batch)
+
+    return score
+
+
 def embed_sequences(scorer: Any, sequences: Sequence[str], job: Job) -> np.ndarray:
     recipe = job.recipe
     return scorer.embed(

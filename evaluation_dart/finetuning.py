@@ -1,0 +1,88 @@
+"""Fine-tuning: a language model under a head for sequences, with LoRA or in full (DART-Eval spec section 1.7)."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging
+
+from evaluation_dart.adapters import add_lora
+from evaluation_dart.language_models import LanguageModel, commit_of, folder_digest, usable_device
+
+# What a checkpoint of a language model may lack: heads, and the pooler that comes with BERT's.
+HEADS = ("pooler", "contact_head")
+
+
+def load_classifier(
+    name: str | os.PathLike[str],
+    outputs: int,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    trust_remote_code: bool = False,
+    random_weights: bool = False,
+) -> LanguageModel:
+    """A model of the Hub or a folder as `AutoModelForSequenceClassification`, in float32, with its tokenizer.
+
+    Args:
+        outputs: of the new head. random_weights: the same architecture, initialised afresh.
+
+    Raises:
+        ValueError: if the model has no such head, or the checkpoint lacks weights of its backbone.
+        OSError: if there is no such model.
+    """
+    name = os.fspath(name)
+    folder = Path(name) if Path(name).is_dir() else None
+    if folder is None and (name.startswith(("/", ".", "~")) or Path(name).exists()):
+        raise FileNotFoundError(f"{name}: no such folder")
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # a new head is what is wanted; what else is missing is told below
+    try:
+        commit = folder_digest(folder) if folder else commit_of(name, revision)
+        remote = {"trust_remote_code": trust_remote_code, "revision": None if folder else commit}
+        config = AutoConfig.from_pretrained(name, num_labels=outputs, **remote)
+        tokenizer = AutoTokenizer.from_pretrained(name, **remote)
+        if getattr(config, "pad_token_id", None) is None:
+            config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token else tokenizer.eos_token_id
+        missing: list[str] = []
+        if random_weights:
+            del remote["revision"]
+            model = AutoModelForSequenceClassification.from_config(config, **remote)
+        else:
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                name, config=config, dtype=torch.float32, output_loading_info=True, **remote
+            )
+            missing = [key for key in loading["missing_keys"] if key.startswith(f"{model.base_model_prefix}.")]
+    except (ImportError, OSError, RuntimeError, ValueError, SafetensorError) as error:
+        kind = OSError if isinstance(error, OSError) else ValueError
+        raise kind(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    if missing := sorted(key for key in missing if not any(head in key for head in HEADS)):
+        raise ValueError(f"{name}: the checkpoint lacks {', '.join(missing[:5])}")
+    return LanguageModel(model.to(usable_device(device)), tokenizer, "causal", name, commit)
+
+
+class FineTuned(nn.Module):
+    """A classifier of [`load_classifier`] that reads strings: (B, outputs).
+
+    Args:
+        lora: rank, alpha and dropout of adapters on the backbone, all of it frozen but them; None trains everything.
+    """
+
+    def __init__(self, classifier: LanguageModel, lora: tuple[int, int, float] | None):
+        super().__init__()
+        self.classifier = classifier  # no submodule: its model is, under a name of its own
+        self.model = classifier.model
+        prefix = self.model.base_model_prefix
+        if lora is not None:
+            if not isinstance(getattr(self.model, prefix, None), nn.Module):
+                raise ValueError(f"{classifier.name}: the classifier has no backbone {prefix!r} to adapt")
+            setattr(self.model, prefix, add_lora(getattr(self.model, prefix), *lora))
+
+    def forward(self, sequences: Sequence[str]) -> torch.Tensor:
+        inputs, _ = self.classifier.encode(sequences)
+        return self.model(**inputs).logits.float()
