@@ -6,6 +6,7 @@ convolution stay out, and torch's FFTs serve every device.
 """
 
 import ast
+import hashlib
 import json
 import os
 import tempfile
@@ -26,19 +27,23 @@ HEADER = """\
 # Part of HyenaDNA in hyenadna-dart, Apache-2.0. Written by `hyenadna export-hub-code`; the sources are in that package.
 
 """
-# Operators of torch are global: under their own name these leave the package's alone.
-NAMESPACE = "hyenadna_hub"
-# What stands in for a compiled backend: the same names, and nothing to be had.
-STUBS = {
-    "cpu_backend": '''"""The C++ long convolution is not part of the Hub code."""
+# Names that torch and transformers keep for a whole process, where this code may meet the package and other versions of
+# itself: operators, and the type of a block's cache.
+GLOBAL_NAMES = {
+    '"hyenadna::': '"hyenadna_{version}::',
+    '_layer_type = "hyena"': '_layer_type = "hyena_{version}"',
+    'return ["hyena"] *': 'return ["hyena_{version}"] *',
+}
+# What stands in for a compiled backend: the names that are looked up in it, and nothing to be had.
+STUB = '''"""A compiled backend of the long convolution, which is not part of the Hub code."""
 
 MOST_TAPS = 0
 
 
 def library() -> None:
     """None: it is not there."""
-''',
-}
+'''
+COMPILED = ("cpu_backend", "cuda_backend")
 
 
 def export_hub_code(folder: str | os.PathLike) -> list[str]:
@@ -79,12 +84,17 @@ def hub_code() -> dict[str, str]:
         name = flat_name(path)
         if f"{name}.py" in files:
             continue
-        if name in STUBS:
-            source = STUBS[name]
+        if name in COMPILED:
+            source = STUB
         else:
             source, needed = with_flat_imports(path)
             todo += needed
-        files[f"{name}.py"] = HEADER + source.replace('"hyenadna::', f'"{NAMESPACE}::')
+        files[f"{name}.py"] = HEADER + source
+    version = hashlib.sha256("".join(files[name] for name in sorted(files)).encode()).hexdigest()[:8]
+    for name, source in files.items():
+        for native, own in GLOBAL_NAMES.items():
+            source = source.replace(native, own.format(version=version))
+        files[name] = source
     return files
 
 

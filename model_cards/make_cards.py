@@ -1,0 +1,133 @@
+"""The folders of the released checkpoints: card, configuration and tokenizer of each, from released.json and
+card_template.md. No weights.
+
+    python model_cards/make_cards.py
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
+from modeling_hyenadna.convert_checkpoint import official_buffers
+from modeling_hyenadna.verify_checkpoint import REFERENCE
+
+HERE = Path(__file__).parent
+PAPER = "https://arxiv.org/abs/2306.15794"
+TAGS = ["biology", "genomics", "dna", "hyenadna", "long-convolution", "causal-lm"]
+FLOAT_BYTES = 4
+
+
+def make_cards(output: str | os.PathLike[str] = HERE) -> list[Path]:
+    """Write a folder for each released checkpoint below `output`; returns them."""
+    released = json.loads((HERE / "released.json").read_text(encoding="utf-8"))
+    reference = json.loads(REFERENCE.read_text(encoding="utf-8"))["checkpoints"]
+    folders = []
+    for name, facts in released["checkpoints"].items():
+        folder = Path(output) / name
+        config = HyenaDNAConfig(architectures=["HyenaDNAForCausalLM"], dtype="float32", **reference[name]["config"])
+        config.save_pretrained(folder)
+        HyenaDNATokenizer(model_max_length=config.max_seq_len).save_pretrained(folder)
+        card = make_card(name, facts, config, reference[name], released["speed"])
+        (folder / "README.md").write_text(str(card), encoding="utf-8")
+        folders.append(folder)
+    return folders
+
+
+def make_card(
+    name: str, facts: dict[str, Any], config: HyenaDNAConfig, reference: dict[str, Any], speed: list[dict[str, Any]]
+) -> ModelCard:
+    """One checkpoint's card. Parameters and sizes are counted, not copied."""
+    assert config.d_inner is not None
+    with torch.device("meta"):
+        parameters = HyenaDNAForCausalLM(config).num_parameters()
+    tied = parameters - config.padded_vocab_size * config.d_model
+    per_layer = sum(buffer.numel() for buffer in official_buffers(config).values())
+    results = [row for group in facts.get("results", ()) for row in group["rows"]]
+    context = config.max_seq_len - 2
+    return ModelCard.from_template(
+        card_data=ModelCardData(
+            model_name=name,
+            license="bsd-3-clause",
+            library_name="transformers",
+            pipeline_tag="text-generation",
+            tags=TAGS,
+            datasets=["hg38"],
+            eval_results=[result for group in facts.get("results", ()) for result in eval_results(group)] or None,
+        ),
+        template_path=str(HERE / "card_template.md"),
+        name=name,
+        title=facts["title"],
+        context=f"{context:,}",
+        **{field: getattr(config, field) for field in ("n_layer", "d_model", "d_inner", "emb_dim", "filter_order")},
+        max_seq_len=f"{config.max_seq_len:,}",
+        parameters=f"{parameters:,}",
+        parameters_tied=f"{tied:,}",
+        file_bytes=f"{FLOAT_BYTES * (parameters + config.n_layer * per_layer):,}",
+        buffer_bytes=f"{FLOAT_BYTES * config.n_layer * per_layer:,}",
+        weights_memory=size(FLOAT_BYTES * parameters),
+        revision=f"`{reference['revision']}`" if "revision" in reference else "not recorded here",
+        training_note=facts.get("training_note", ""),
+        results=results,
+        results_intro=" ".join(group["about"] for group in facts.get("results", ())),
+        results_source=" and ".join(group["source"] for group in facts.get("results", ())),
+        results_note=" ".join(group["note"] for group in facts.get("results", ()) if "note" in group),
+        speed=[shown(row) for row in speed if fits(row, config)],
+        checked=checked(reference),
+    )
+
+
+def eval_results(group: dict[str, Any]) -> list[EvalResult]:
+    """The metadata of a group of published results."""
+    return [
+        EvalResult(
+            task_type=group["task_type"],
+            dataset_type=group["dataset_type"],
+            dataset_name=f"{group['dataset']}: {row['data']}",
+            dataset_config=row["data"],
+            metric_type=group["metric_type"],
+            metric_name=row["metric"],
+            metric_value=row["value"],
+            verified=False,
+            source_name=f"HyenaDNA paper, {group['source']}" if "paper" not in group["source"] else group["source"],
+            source_url=group.get("url", PAPER),
+        )
+        for row in group["rows"]
+    ]
+
+
+def fits(row: dict[str, Any], config: HyenaDNAConfig) -> bool:
+    """Whether a measurement was of this shape and context."""
+    return (row["d_model"], row["n_layer"], row["context"]) == (config.d_model, config.n_layer, config.max_seq_len - 2)
+
+
+def shown(row: dict[str, Any]) -> dict[str, str]:
+    seconds = f"{row['seconds']:.2f}" if row["seconds"] < 10 else f"{row['seconds']:.0f}"
+    return {"tokens": f"{row['tokens']:,}", "memory": size(row["peak_bytes"]), "seconds": seconds}
+
+
+def size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def checked(reference: dict[str, Any]) -> str:
+    """What `hyenadna verify` can compare."""
+    if "pooled_hidden_states" in reference:
+        what = "`hyenadna verify` compares hidden states with recorded ones, and the file's SHA-256."
+    elif "sha256" in reference:
+        what = "`hyenadna verify` compares the file's SHA-256; no hidden states were recorded of these weights."
+    else:
+        what = "Nothing was recorded of these weights; `hyenadna verify --remote-code` runs the official port on them."
+    return (
+        f"{what} The weights could not be downloaded where this package was built. Its model equals the official port\n"
+        "on other weights, in logits, hidden states, loss and gradients."
+    )
+
+
+if __name__ == "__main__":
+    for made in make_cards():
+        print(made)
