@@ -52,6 +52,7 @@ from evaluation_dart.scoring import (
     trial_distances,
     variant_distances,
 )
+from evaluation_dart.supervised import TrainedRecipe
 
 # Rows in a shard: what a kill can cost, and the step of the progress bar. A masked model needs hundreds of passes
 # for a likelihood. The environment variable DART_EVAL_SHARD_ROWS sets another number.
@@ -85,7 +86,7 @@ def evaluate(
     dataset: Dataset,
     task: str,
     setting: str,
-    recipe: Recipe | EmbeddingRecipe | None,
+    recipe: Recipe | EmbeddingRecipe | TrainedRecipe | None,
     output: str | os.PathLike[str],
     *,
     model: dict[str, Any],
@@ -103,7 +104,8 @@ def evaluate(
         scorer: a language model, or a baseline with what the setting needs: `log_likelihood(sequences, **options)
             -> (n,)`, `allele_log_likelihoods(...)`, `embed(sequences, ...) -> (n, C)`.
         dataset: rows of `load_dart(task, ...)`, one split. subset: which of them, for the record.
-        recipe: of [`likelihood.RECIPES`]; for embeddings, of [`scoring.embedding_recipe`]; None for a column.
+        recipe: of [`likelihood.RECIPES`]; for embeddings, of [`scoring.embedding_recipe`]; how it was trained; None for a
+            column or table.
         model: `id` and `revision`, and what else the record should say of it.
         inputs: the files behind the dataset by name, with their digests.
         window: bases of the centred crop of all sequences; None for all.

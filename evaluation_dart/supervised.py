@@ -69,6 +69,16 @@ class Training:
     seed: int = 0
 
 
+class TrainedRecipe(NamedTuple):
+    """What a record says of how its model was trained."""
+
+    name: str
+    choices: dict[str, Any]
+
+    def described(self, task: str) -> dict[str, Any]:
+        return {"name": self.name, **self.choices}
+
+
 class Objective(NamedTuple):
     """What a task asks of a model: "pairs" (element or control), "classes", or "counts" (log counts)."""
 
@@ -258,7 +268,7 @@ def fit(
         return Fitted(**json.loads((folder / LOG).read_text())["fitted"])
     state.wait_for_everyone()
     if state.is_main_process:
-        _write(folder / CHOICES, lambda path: path.write_text(yaml.safe_dump(choices, sort_keys=False)))
+        write_whole(folder / CHOICES, lambda path: path.write_text(yaml.safe_dump(choices, sort_keys=False)))
     if training.batch_size % state.num_processes:
         raise ValueError(f"a batch of {training.batch_size} cannot be shared by {state.num_processes} processes")
     checkpoints = folder / "checkpoints"
@@ -309,9 +319,9 @@ def fit(
     fitted = Fitted(best["eval_loss"], best["epoch"], trainer.state.global_step, time.perf_counter() - started)
     if state.is_main_process:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-        _write(folder / WEIGHTS, lambda path: save_file(weights, path))
+        write_whole(folder / WEIGHTS, lambda path: save_file(weights, path))
         log = {"fitted": fitted._asdict(), "history": trainer.state.log_history}
-        _write(folder / LOG, lambda path: path.write_text(json.dumps(log, indent=2) + "\n"))
+        write_whole(folder / LOG, lambda path: path.write_text(json.dumps(log, indent=2) + "\n"))
         shutil.rmtree(checkpoints)
     state.wait_for_everyone()
     return fitted
@@ -400,7 +410,7 @@ def _same_choices(path: Path, choices: Mapping[str, Any]) -> None:
             )
 
 
-def _write(path: Path, write: Callable[[Path], Any]) -> None:
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file so that it appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:

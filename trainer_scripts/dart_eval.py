@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainer_scripts import prepare, prepare_peaks, report
+from trainer_scripts import prepare, prepare_peaks, report, supervised
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -21,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(prepare_peaks.app, name="prepare-peaks")
 prepare.register(app)
 app.command("report")(report.report)
+app.command("profile")(supervised.profile)
 
 
 class Protocol(StrEnum):
@@ -66,7 +67,9 @@ def run(
         str,
         typer.Option(
             help="Hub id or folder of a causal or masked language model; or a baseline: a Markov model's .safetensors, "
-            "a .meme file of motifs to count (clustering), a column of the variant table (ab_initio)"
+            "a .meme file of motifs to count (clustering); of ab_initio a column of the variant table, a table of "
+            "predictions (.tsv, .csv, .parquet), probing-head-like, chrombpnet-like, chrombpnet-counts, kmers-1 to "
+            "kmers-8, gc-content, or the folder of a model whose architecture is trained from random weights"
         ),
     ],
     genome: Annotated[Path | None, typer.Option(help="FASTA: plain, gzip or bgzip")] = None,
@@ -104,6 +107,17 @@ def run(
     num_proc: Annotated[int | None, typer.Option(help="processes that build the dataset")] = None,
     trust_remote_code: Annotated[bool, typer.Option(help="run code from the model's repository")] = False,
     overwrite: Annotated[bool, typer.Option(help="replace a record, and start afresh")] = False,
+    method: Annotated[str | None, typer.Option(help="probed: cnn, linear; finetuned: lora, full")] = None,
+    budget: Annotated[
+        supervised.Budget, typer.Option(help="of supervised settings: small is 2048 rows of a split, 160 steps")
+    ] = supervised.Budget.full,
+    training: Annotated[Path, typer.Option(help="folder of what supervised settings train")] = Path("training"),
+    trained: Annotated[Path | None, typer.Option(help="variant_effects: a training of chromatin_activity")] = None,
+    cache: Annotated[Path | None, typer.Option(help="probed: keep embeddings in this folder")] = None,
+    hyperparameters: Annotated[Path | None, typer.Option(help="YAML, as training.yaml in a training's folder")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE of a hyper-parameter, such as seed=1")
+    ] = None,
 ) -> None:
     """Score a model on a task; writes predictions.parquet and results.json, and prints the metrics.
 
@@ -118,7 +132,7 @@ def run(
     from transformers.utils import logging
 
     from evaluation_dart.likelihood import RECIPES
-    from evaluation_dart.results import PREDICTION_COLUMNS, read_record
+    from evaluation_dart.results import PREDICTION_COLUMNS, SUPERVISED, read_record
     from evaluation_dart.run import evaluate, sequence_columns
     from evaluation_dart.scoring import centred_crop, embedding_recipe
 
@@ -134,7 +148,11 @@ def run(
     logging.disable_progress_bar()  # of every process, for a second's work
     # The model first: what is wrong with it shows before a whole genome is read.
     load: dict[str, Any] = {"revision": revision, "device": device or state.device, "dtype": dtype}
-    scorer, described = load_scorer(model, setting, load, trust_remote_code)
+    trains = supervised.is_trained(model, task, setting)
+    scorer: Any = None
+    described: dict[str, Any] = {}
+    if not trains:
+        scorer, described = load_scorer(model, setting, load, trust_remote_code)
     given: dict[str, Any] = {
         **{"genome": genome, "elements": elements, "motifs": motifs, "backgrounds": backgrounds, "variants": variants},
         **{name: by_name(paths) for name, paths in (("peaks", peaks), ("idr", idr), ("nonpeaks", nonpeaks))},
@@ -145,7 +163,24 @@ def run(
     names = {name: value for name, value in named.items() if value is not None}
     with state.main_process_first():
         dataset = load_rows(task, protocol.value, splits, split, cache_dir, num_proc, **files, **names)
+    if trains and budget == supervised.Budget.small and limit is None:
+        limit, sample_seed = supervised.SMALL_ROWS["test"], 0
     dataset, subset = drawn(dataset, limit, sample_seed)
+    inputs = described_inputs(**files, splits=splits) | names
+    trained_recipe = None
+    if trains:
+
+        def split_rows(name: str) -> "Dataset":
+            with state.main_process_first():
+                return load_rows(task, protocol.value, splits, name, cache_dir, num_proc, **files, **names)
+
+        wish = supervised.Wish(
+            *(model, task, setting, protocol.value, method, budget.value, training, trained, cache, hyperparameters),
+            *(set_ or [], window, batch_size, revision, device or state.device, trust_remote_code, overwrite),
+        )
+        scorer, described, trained_recipe = supervised.train_scorer(wish, split_rows, inputs)
+    elif setting == "ab_initio" and model.endswith(supervised.TABLES):
+        scorer, described = supervised.external(model, dataset, task)
     sequence = dataset[0][sequence_columns(task)[0]]
     example = [sequence if window is None else centred_crop(sequence, window)]
     likelihood = setting == "zero_shot_likelihood"
@@ -161,10 +196,14 @@ def run(
     options: dict[str, Any] = {"batch_size": batch_size} if hasattr(scorer, "forward_passes") else {}
     folder = evaluate(
         *(scorer, dataset, task, setting),
-        RECIPES[recipe] if likelihood else None if scorer == model else embedding_recipe(task, scorer, protocol, layer),
+        RECIPES[recipe]
+        if likelihood
+        else trained_recipe
+        if setting in SUPERVISED
+        else embedding_recipe(task, scorer, protocol, layer),
         output,
         model=described,
-        inputs=described_inputs(**files, splits=splits) | names,
+        inputs=inputs,
         split=split,
         protocol=protocol.value,
         window=window,
