@@ -25,7 +25,7 @@ SOURCES = ("fft.h", "gpu_problem.h", "gpu_block.h", "gpu_kernel.h", "gpu_schedul
 FLAGS = ("-O3", "-std=c++17", "-cudart", "static", "-Xcompiler", "-fPIC", "-shared", "--threads", "0")
 ARCHITECTURES = ("80", "90", "100", "120")
 PREBUILT = Path(__file__).parent / "lib" / "hyena_cuda.so"
-KERNEL_REPOSITORY = "hyenadna-dart/long-conv"
+KERNEL_REPOSITORY, KERNEL_VERSION = "hyenadna-dart/long-conv", 1  # kernels/long-conv, its build.toml
 
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 TENSORS = ("v", "gate_in", "gate_out", "y", "dy", "dv", "dgate_in", "dgate_out", "k", "dk")
@@ -109,9 +109,17 @@ def _compiled() -> Library:
 
 
 def _from_kernel_hub() -> Library:
+    """Through `kernels`, by its own rules of whom to trust; its LOCAL_KERNELS can name a folder instead.
+
+    Raises:
+        RuntimeError: whatever stands in the way: no network, no such repository, no build for this torch, no trust.
+    """
     from kernels import get_kernel
 
-    return get_kernel(KERNEL_REPOSITORY)
+    try:
+        return get_kernel(KERNEL_REPOSITORY, version=KERNEL_VERSION)
+    except Exception as error:
+        raise RuntimeError(f"Kernel Hub: {error}") from error
 
 
 def load(path: Path) -> Library:
