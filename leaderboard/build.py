@@ -13,7 +13,7 @@ from typing import Any
 
 from datasets_dart.files import replacing
 from evaluation_dart.report import board_row, record_folders
-from evaluation_dart.results import RESULTS, read_record
+from evaluation_dart.results import RESULTS, fingerprint, read_record
 
 HERE = Path(__file__).parent
 # Of published figures by where they were read; the page shows the words.
@@ -29,7 +29,7 @@ def build(folder: str | os.PathLike[str] = HERE, records: Iterable[Path] = ()) -
     """
     folder = Path(folder)
     for record in records:
-        place = folder / "records" / read_record(record)["fingerprint"][:12]
+        place = folder / "records" / fingerprint(read_record(record))[:12]
         place.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(record / RESULTS, place / RESULTS)
     rows = published_rows(folder / "published.json")

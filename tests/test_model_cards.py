@@ -1,5 +1,6 @@
 """What model_cards holds is complete, loads, and says what its records say."""
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -7,12 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 import modeling_hyenadna
 from evaluation_dart.baselines import MarkovModel
+from trainer_scripts.push_model import check_card
 
 CARDS = Path(__file__).parents[1] / "model_cards"
+RELEASED = [CARDS / name for name in json.loads((CARDS / "released.json").read_text())["checkpoints"]]
 DEMO = CARDS / "hyenadna-tiny-1k-demo"
 MARKOV = CARDS / "markov-chrX"
 
@@ -20,7 +23,9 @@ MARKOV = CARDS / "markov-chrX"
 @pytest.mark.parametrize("folder", [DEMO, MARKOV], ids=lambda folder: folder.name)
 def test_cards_have_metadata_the_hub_accepts(folder):
     card = ModelCard.load(folder / "README.md")
+    check_card(folder / "README.md")
     metadata = card.data.to_dict()
+    assert metadata["datasets"]
     assert metadata["license"] == "apache-2.0"
     assert {"dna", "genomics"} <= set(metadata["tags"])
     assert all(isinstance(tag, str) for tag in metadata["tags"])
@@ -28,6 +33,58 @@ def test_cards_have_metadata_the_hub_accepts(folder):
     # What the card shows or names as a file of its folder is there.
     for link in re.findall(r"\]\(([^)#:]+)\)", card.text):
         assert (folder / link).is_file(), link
+
+
+spec = importlib.util.spec_from_file_location("make_cards", CARDS / "make_cards.py")
+make_cards = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(make_cards)
+
+
+@pytest.mark.parametrize("folder", RELEASED, ids=lambda folder: folder.name)
+def test_cards_of_released_checkpoints(folder):
+    card = check_card(folder / "README.md")
+    assert card.data.library_name == "transformers"
+    assert card.data.pipeline_tag == "text-generation"
+    assert card.data.datasets == ["hg38"]
+    assert {"dna", "genomics", "hyenadna"} <= set(card.data.tags)
+    assert not list(folder.glob("*.safetensors"))
+    config, tokenizer = AutoConfig.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    assert isinstance(config, modeling_hyenadna.HyenaDNAConfig)
+    assert tokenizer.model_max_length == config.max_seq_len
+    assert tokenizer("ACGTN")["input_ids"] == [7, 8, 9, 10, 11, 1]
+    assert f"up to {config.max_seq_len - 2:,} bases at once" in card.text
+    assert not re.search(r"\{[{%]|\bNone\b|Undefined", card.text)
+    assert len(re.findall(r"^\| [\d,]+ \| [\d.]+ [MG]B \|", card.text, re.MULTILINE)) >= 1
+
+
+def test_figures_of_released_checkpoints():
+    text = {folder.name: (folder / "README.md").read_text() for folder in RELEASED}
+    # Parameters as the paper counts them, and tensor bytes as of the Hub's files.
+    for name, tied, tensor_bytes in (
+        ("hyenadna-tiny-1k-seqlen", "436,096", "1,802,848"),
+        ("hyenadna-tiny-16k-seqlen-d128", "436,096", "2,540,128"),
+        ("hyenadna-tiny-1k-seqlen-d256", "1,641,088", "6,632,032"),
+        ("hyenadna-small-32k-seqlen", "3,277,568", "16,276,672"),
+        ("hyenadna-medium-160k-seqlen", "6,550,528", "56,947,072"),
+        ("hyenadna-medium-450k-seqlen", "6,550,528", "112,627,072"),
+        ("hyenadna-large-1m-seqlen", "6,550,528", "218,227,072"),
+    ):
+        assert f"| {tied} with head and embedding tied" in text[name]
+        assert f"| {tensor_bytes} bytes of tensors" in text[name]
+    results = ModelCard.load(CARDS / "hyenadna-tiny-1k-seqlen/README.md").data.eval_results
+    assert {(r.dataset_config, r.metric_value) for r in results} >= {("dummy_mouse_enhancers_ensembl", 85.1)}
+    assert len(results) == 8
+    assert len(ModelCard.load(CARDS / "hyenadna-tiny-1k-seqlen-d256/README.md").data.eval_results) == 18
+
+
+def test_released_folders_are_those_of_the_table_and_the_template(tmp_path):
+    written = make_cards.make_cards(tmp_path)
+    assert {folder.name for folder in written} == {folder.name for folder in RELEASED}
+    for folder in written:
+        names = {path.name for path in folder.iterdir()}
+        assert names == {path.name for path in (CARDS / folder.name).iterdir()}
+        for name in names:
+            assert (folder / name).read_text() == (CARDS / folder.name / name).read_text(), f"{folder.name}/{name}"
 
 
 def test_the_demo_card_says_what_it_is():

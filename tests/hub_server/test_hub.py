@@ -12,7 +12,15 @@ import huggingface_hub
 import pytest
 import torch
 import yaml
-from huggingface_hub import HfApi, constants, hf_hub_download, parse_eval_result_entries, snapshot_download
+from huggingface_hub import (
+    HfApi,
+    ModelCard,
+    SpaceCard,
+    constants,
+    hf_hub_download,
+    parse_eval_result_entries,
+    snapshot_download,
+)
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNATokenizer
@@ -282,8 +290,21 @@ print(len(rows), rows[0]["sequence"][:8], rows.column_names)
     assert len(hub.requests) == seen
 
 
+def test_every_card_passes_the_hubs_validation(hub, api, monkeypatch):
+    """By huggingface_hub's own call; what the Hub checks beyond the server here is not known."""
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    cards = sorted((ROOT / "model_cards").glob("*/README.md"))
+    assert len(cards) == 9
+    for path in cards:
+        ModelCard.load(path).validate()
+    SpaceCard.load(ROOT / "leaderboard/README.md").validate()
+    assert hub.requests == [("POST", "/api/validate-yaml")] * 10
+    with pytest.raises(ValueError, match="license is missing"):
+        ModelCard("---\ntags: [dna]\n---\n").validate()
+
+
 def test_what_is_not_fit_to_be_pushed_is_refused(hub, api, tmp_path):
-    with pytest.raises(FileNotFoundError, match="config.json: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"config\.json: no such file"):
         check_model_folder(tmp_path)
     for name in ("config.json", "README.md"):
         shutil.copy(DEMO / name, tmp_path)
