@@ -131,7 +131,7 @@ class LanguageModel:
         position = torch.arange(tokens)
         own = (position >= before) & (position < mask.sum(dim=1, keepdim=True) - after)
         inputs = {"input_ids": encoded["input_ids"].to(self.device)}
-        if self.takes_mask:
+        if self.takes_mask and not mask.all():  # without padding a mask changes nothing but the time
             inputs["attention_mask"] = mask.to(self.device)
         return inputs, own.to(self.device)
 

@@ -104,8 +104,8 @@ def evaluate(
         scorer: a language model, or a baseline with what the setting needs: `log_likelihood(sequences, **options)
             -> (n,)`, `allele_log_likelihoods(...)`, `embed(sequences, ...) -> (n, C)`.
         dataset: rows of `load_dart(task, ...)`, one split. subset: which of them, for the record.
-        recipe: of [`likelihood.RECIPES`]; for embeddings, of [`scoring.embedding_recipe`]; how it was trained; None for a
-            column or table.
+        recipe: of [`likelihood.RECIPES`]; for embeddings, of [`scoring.embedding_recipe`]; how it was
+            trained; None for a column or table.
         model: `id` and `revision`, and what else the record should say of it.
         inputs: the files behind the dataset by name, with their digests.
         window: bases of the centred crop of all sequences; None for all.

@@ -159,7 +159,12 @@ def variant_column(scorer: str, dataset: Dataset, job: Job) -> Score:
     """Task 5: a predictor's own column of the variant table, such as ChromBPNet's; `scorer` is its name.
 
     Its scores speak for the effect allele, as the effects do. NaN where a variant that is not used has none.
+
+    Raises:
+        ValueError: if the table has no such column.
     """
+    if scorer not in dataset.column_names:
+        raise ValueError(f"the variants have no column {scorer!r}; there are {', '.join(dataset.column_names)}")
 
     def score(rows: range) -> Columns:
         batch = dataset[rows]

@@ -109,7 +109,7 @@ def run(
     overwrite: Annotated[bool, typer.Option(help="replace a record, and start afresh")] = False,
     method: Annotated[str | None, typer.Option(help="probed: cnn, linear; finetuned: lora, full")] = None,
     budget: Annotated[
-        supervised.Budget, typer.Option(help="of supervised settings: small is 2048 rows of a split, 160 steps")
+        supervised.Budget, typer.Option(help="of supervised settings: small is 1024 rows of a split, 48 steps")
     ] = supervised.Budget.full,
     training: Annotated[Path, typer.Option(help="folder of what supervised settings train")] = Path("training"),
     trained: Annotated[Path | None, typer.Option(help="variant_effects: a training of chromatin_activity")] = None,
@@ -184,6 +184,10 @@ def run(
     sequence = dataset[0][sequence_columns(task)[0]]
     example = [sequence if window is None else centred_crop(sequence, window)]
     likelihood = setting == "zero_shot_likelihood"
+    if model.endswith(".safetensors"):
+        summed = RECIPES[recipe].reduction == "sum" and RECIPES[recipe].special_tokens == "not scored"
+        if not summed or (task == "variant_effects" and RECIPES[recipe].alleles == "masked"):
+            raise ValueError(f"--recipe {recipe}: a Markov model sums over whole sequences (--recipe biofoundation)")
     if hasattr(scorer, "forward_passes"):
         passes = scorer.forward_passes(example, RECIPES[recipe].special_tokens == "scored")  # refuses what is too long
         one_pass = not likelihood or (task == "variant_effects" and RECIPES[recipe].alleles == "masked")
