@@ -25,7 +25,7 @@ SOURCES = ("fft.h", "gpu_problem.h", "gpu_block.h", "gpu_kernel.h", "gpu_schedul
 FLAGS = ("-O3", "-std=c++17", "-cudart", "static", "-Xcompiler", "-fPIC", "-shared", "--threads", "0")
 ARCHITECTURES = ("80", "90", "100", "120")
 PREBUILT = Path(__file__).parent / "lib" / "hyena_cuda.so"
-KERNEL_REPOSITORY, KERNEL_VERSION = "hyenadna-dart/long-conv", 1  # kernels/long-conv, its build.toml
+KERNEL_REPOSITORY, KERNEL_VERSION = "hyenadna-dart/long-conv", 1  # hub_kernels/long-conv, its build.toml
 
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 TENSORS = ("v", "gate_in", "gate_out", "y", "dy", "dv", "dgate_in", "dgate_out", "k", "dk")
@@ -128,7 +128,7 @@ def load(path: Path) -> Library:
     for name in ("prepare", "forward", "backward"):
         getattr(compiled, f"hyena_gpu_{name}").argtypes = [ctypes.c_void_p]
     compiled.hyena_gpu_error.restype = ctypes.c_char_p
-    return compiled  # type: ignore[return-value]
+    return compiled
 
 
 def build(architectures: tuple[str, ...] = ARCHITECTURES) -> Path:

@@ -17,7 +17,7 @@ from modeling_hyenadna.long_conv import cuda_backend
 from modeling_hyenadna.long_conv.build import CSRC
 from modeling_hyenadna.long_conv.torch_backend import long_conv_torch
 
-PROJECT = Path(__file__).parents[2] / "kernels" / "long-conv"
+PROJECT = Path(__file__).parents[2] / "hub_kernels" / "long-conv"
 # What kernel-builder generates: a module that torch can load, whose operators' name is its own.
 REGISTRATION = """
 #pragma once

@@ -1,6 +1,6 @@
 """Make the folder that kernel-builder builds and uploads: this one, and the CUDA sources that the package has.
 
-python kernels/long-conv/lay_out.py FOLDER
+python hub_kernels/long-conv/lay_out.py FOLDER
 cd FOLDER && kernel-builder build-and-upload
 """
 
