@@ -59,7 +59,7 @@ def fit_linear(features: np.ndarray, labels: np.ndarray, objective: Objective, s
     """Features (n, f) are standardised; labels (n,) are classes or log counts.
 
     Raises:
-        ValueError: if a class has no row.
+        ValueError: if there are rows of one class alone.
     """
     from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -70,14 +70,19 @@ def fit_linear(features: np.ndarray, labels: np.ndarray, objective: Objective, s
     if objective.kind == "counts":
         ridge = Ridge(alpha=strength * len(labels)).fit(standard, labels)
         return Linear(mean, scale, np.atleast_2d(ridge.coef_).T, np.atleast_1d(ridge.intercept_))
-    if len(present := np.unique(labels)) < objective.outputs:
-        absent = sorted(set(range(objective.outputs)) - set(present.tolist()))
-        raise ValueError(f"no row of class {objective.classes[absent[0]]!r} to learn from")
+    present = np.unique(labels)
+    if len(present) < 2:
+        raise ValueError("rows of two classes or more are needed to learn from")
     logistic = LogisticRegression(C=1 / (strength * len(labels)), max_iter=MAX_ITERATIONS).fit(standard, labels)
-    coefficients, intercept = logistic.coef_.T, logistic.intercept_
-    if objective.outputs == 2:  # one column, of the second class against the first
-        coefficients, intercept = coefficients * [[-0.5, 0.5]], intercept * np.array([-0.5, 0.5])
-    return Linear(mean, scale, coefficients, intercept)
+    found, intercept = logistic.coef_.T, logistic.intercept_
+    if len(present) == 2:  # one column, of the second class against the first
+        found, intercept = found * [[-0.5, 0.5]], intercept * np.array([-0.5, 0.5])
+    coefficients = np.zeros((features.shape[1], objective.outputs))
+    coefficients[:, present] = found
+    # A class that was never seen: as if half a row of it had been.
+    intercepts = np.full(objective.outputs, intercept.min() - np.log(2 * len(labels)))
+    intercepts[present] = intercept
+    return Linear(mean, scale, coefficients, intercepts)
 
 
 def loss(outputs: np.ndarray, labels: np.ndarray, objective: Objective) -> float:

@@ -258,17 +258,18 @@ def class_metrics(
     right = logits.argmax(axis=1) == label
     metrics = {"accuracy": _proportion(int(right.sum()), len(label), PUBLISHED_PEAKS, protocol)}
     odds = original_log_odds(logits) if protocol == "paper" else log_odds(logits)
+    present = np.unique(label).tolist()  # of a class without rows there is nothing to say
 
     def summary(values: np.ndarray) -> np.ndarray:
         of_classes = []
-        for number in range(len(classes)):
+        for number in present:
             score, positive = values[:, 2 + number], values[:, 1] == number
             called = score >= 0
             mcc = matthews(called, positive)
             of_classes += [auroc(score, positive), average_precision(score, positive), mcc, (called == positive).mean()]
         return np.array([values[:, 0].mean(), *of_classes])
 
-    names = [f"{kind}_{name}" for name in classes for kind in ("auroc", "auprc", "mcc", "accuracy")]
+    names = [f"{kind}_{classes[number]}" for number in present for kind in ("auroc", "auprc", "mcc", "accuracy")]
     values = np.column_stack([right, label, odds])
     return metrics | _by_block(dict.fromkeys(["accuracy_by_block", *names], True), summary, values, chrom, start)
 

@@ -21,9 +21,9 @@ TABLES = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".parquet")
 KMERS, GC = "kmers-", "gc-content"
 KMER_LENGTHS = range(1, 9)
 RANDOM = "-random-weights"  # what a record's model id ends with when only the architecture is the model's
-# --budget small: rows of each split, drawn by the seed, and a training of 5 x 2048 / 64 = 160 steps
-SMALL_ROWS = {"train": 2048, "validation": 512, "test": 2048}
-SMALL = {"epochs": 5, "batch_size": 64, "accumulate": 1}
+# --budget small: rows of each split, drawn by a seed, and a training of 3 x 1024 / 64 = 48 steps
+SMALL_ROWS = {"train": 1024, "validation": 256, "test": 1024}
+SMALL = {"epochs": 3, "batch_size": 64, "accumulate": 1}
 METHODS = {"probed": ("cnn", "linear"), "finetuned": ("lora", "full"), "ab_initio": ("full",)}
 
 
