@@ -9,7 +9,7 @@ SOURCES := modeling_hyenadna datasets_dart evaluation_dart trainer_scripts bench
 # Two test processes with one thread each: on two cores quicker than one process with two threads.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test test-transformers check lint types contract clean
+.PHONY: demo test test-transformers tables check lint types contract clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m trainer_scripts.demo
@@ -19,6 +19,9 @@ test: test-transformers
 
 test-transformers: $(INSTALLED)
 	$(TEST_ENV) $(BIN)/python tests/transformers_suite/run.py
+
+tables: $(INSTALLED)
+	$(BIN)/python -m trainer_scripts.tables
 
 check: lint types contract
 

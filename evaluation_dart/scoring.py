@@ -47,7 +47,9 @@ def embedding_recipe(task: str, scorer: Any, protocol: str, layer: int = -1) -> 
     "fixed": the mean over the sequence's own tokens. "paper", tasks 2 and 3: padding is read as sequence, models of one
     token a base count the token after the last base, and rows are mixed up; task 5: all tokens count, padding as well.
     """
-    if protocol == "fixed" or not hasattr(scorer, "base_tokens"):
+    if not hasattr(scorer, "base_tokens"):
+        return EmbeddingRecipe("as the baseline makes them", "none")
+    if protocol == "fixed":
         return EmbeddingRecipe("mean-pooled", "mean", layer)
     if task == "variant_effects":
         return EmbeddingRecipe("dart-eval", "mean_all", layer)

@@ -171,6 +171,51 @@ def dsqtl_inputs(data: Path, work: Path) -> dict[str, Any]:
     return {"genome": genome, "variants": data / "variants/dsqtl_degner2012.chr20_chr22.hg19.tsv.gz", "effect": "beta"}
 
 
+def dsqtl_pairs(data: Path) -> Any:
+    """Task 5: the 5,668 dsQTLs of all chromosomes as pairs of 100 bp, without a genome: low allele 1, high allele 2."""
+    import datasets
+
+    columns: dict[str, list[Any]] = {"id": [], "chrom": [], "position": [], "sequence1": [], "sequence2": []}
+    texts = []
+    for level in ("low", "high"):
+        with gzip.open(data / f"benchmarks/dsqtl_degner2012_{level}.100bp.fa.gz", "rt") as file:
+            texts.append(file.read().split())
+    names, low, high = texts[0][::2], texts[0][1::2], texts[1][1::2]
+    for row, (name, one, two) in enumerate(zip(names, low, high, strict=True)):
+        chrom, _, position = name.lstrip(">").partition(".")
+        for column, value in zip(columns.values(), (row, chrom, int(position), one, two), strict=True):
+            column.append(value)
+    same = {"label": None, "effect": 1.0, "used": True, "effect_allele": 2}
+    return datasets.Dataset.from_dict(columns | {name: [value] * len(names) for name, value in same.items()})
+
+
+def run_dsqtl_pairs(data: Path, output: Path) -> None:
+    """Which allele is more accessible: the direction, as all effects are 1."""
+    from evaluation_dart.likelihood import RECIPES
+    from evaluation_dart.results import read_record
+    from evaluation_dart.run import evaluate
+    from trainer_scripts.dart_eval import described_inputs, load_scorer, print_metrics
+
+    pairs = dsqtl_pairs(data)
+    files = {level: data / f"benchmarks/dsqtl_degner2012_{level}.100bp.fa.gz" for level in ("low", "high")}
+    for suffix, model, recipe in (
+        ("", DEMO, "dart-eval"),
+        ("-whole-alleles", DEMO, "biofoundation"),
+        ("-whole-alleles", MARKOV, "biofoundation"),
+    ):
+        load = {"revision": None, "device": "cpu", "dtype": "float32"}
+        scorer, described = load_scorer(str(model), "zero_shot_likelihood", load)
+        where: dict[str, Any] = {"model": described, "inputs": described_inputs(**files)}
+        folder = evaluate(
+            *(scorer, pairs, "variant_effects", "zero_shot_likelihood", RECIPES[recipe]),
+            output / f"dsqtl-pairs{suffix}",
+            split="test",
+            protocol="fixed",
+            **where,
+        )
+        print_metrics(read_record(folder))
+
+
 def untrained(work: Path) -> Path:
     """The demo checkpoint's architecture with random weights, to see what training does."""
     import torch
@@ -250,6 +295,8 @@ def real_data(
             for suffix, model, options in runs:
                 print(f"{name}{suffix}: {model.name}, {options['setting']}", flush=True)
                 run(model=str(model), task=task, output=output / f"{name}{suffix}", **inputs, **options)
+    if only in "dsqtl-pairs":
+        run_dsqtl_pairs(data, output)
 
 
 if __name__ == "__main__":

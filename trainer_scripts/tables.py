@@ -67,14 +67,15 @@ def record_tables(records: Path) -> str:
         shown = [name for name in SHOWN[task] if any(name in record["metrics"] for _, record in of_task)]
         lines += [f"### {NUMBER[task]}: {task}", ""]
         lines += [row(["run", "model", "setting", "recipe", "window", *shown]), row(["---"] * (5 + len(shown)))]
-        methods: dict[str, str] = {}
+        methods: dict[str, dict[str, None]] = {}  # of each metric, in the order of the runs
         for name, record in of_task:
             metrics, recipe = record["metrics"], record["recipe"]
             cells = [name, record["model"]["id"].removeprefix("local/"), record["setting"], recipe["name"]]
             cells += [f"{recipe['window']:,} bp", *(with_interval(metrics.get(metric)) for metric in shown)]
             lines.append(row(cells))
-            methods |= {metric: metrics[metric]["method"] for metric in shown if metric in metrics}
-        lines += ["", *(f"- {metric}: {method}" for metric, method in methods.items()), ""]
+            for metric in filter(metrics.__contains__, shown):
+                methods.setdefault(metric, {})[metrics[metric]["method"]] = None
+        lines += ["", *(f"- {metric}: {'; or '.join(ways)}" for metric, ways in methods.items()), ""]
     return "\n".join(lines)
 
 
