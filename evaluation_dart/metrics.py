@@ -508,7 +508,7 @@ def _by_block(
     """Metrics of `values` (n, ...) with intervals by resampling blocks of the genome; names: is higher better?"""
     value, n = statistic(values), len(values)
     interval = None
-    if chrom is not None and start is not None:
+    if chrom is not None and start is not None and not np.isnan(value).all():
         interval = block_bootstrap_interval(statistic, values, genome_blocks(chrom, start))
     if interval is None:
         low = high = [None] * len(names)
