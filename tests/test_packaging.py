@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -154,16 +155,16 @@ def test_licence_and_typing_markers_are_there():
         assert (ROOT / package / "py.typed").is_file()
 
 
-def test_readme_python_runs_as_printed(tmp_path):
+@pytest.mark.parametrize("page", ["README.md", "docs/long_convolution.md"])
+def test_python_on_a_page_runs_as_printed(tmp_path, page):
     """Every ```python block, in order, in one program, in a folder that looks like a checkout; output stays out of the
     real one. A block after a line `<!-- not run: reason -->` is left out."""
-    readme = ROOT / "README.md"
-    program = runnable_python(readme.read_text(encoding="utf-8"))
+    program = runnable_python((ROOT / page).read_text(encoding="utf-8"))
     for entry in ROOT.iterdir():
         if not entry.name.startswith(".") and entry.name not in ("results", "build"):
             (tmp_path / entry.name).symlink_to(entry)
     run = subprocess.run(
-        [sys.executable, "-c", f"exec(compile({program!r}, {str(readme)!r}, 'exec'))"],
+        [sys.executable, "-c", f"exec(compile({program!r}, {page!r}, 'exec'))"],
         cwd=tmp_path,
         env={**os.environ, "HF_HOME": str(tmp_path / ".cache"), "HF_HUB_OFFLINE": "1"},
         capture_output=True,
