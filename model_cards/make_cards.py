@@ -27,22 +27,20 @@ def make_cards(output: str | os.PathLike[str] = HERE) -> list[Path]:
     released = json.loads((HERE / "released.json").read_text(encoding="utf-8"))
     reference = json.loads(REFERENCE.read_text(encoding="utf-8"))["checkpoints"]
     folders = []
-    for name, facts in released["checkpoints"].items():
+    for name in released["checkpoints"]:
         folder = Path(output) / name
         config = HyenaDNAConfig(architectures=["HyenaDNAForCausalLM"], dtype="float32", **reference[name]["config"])
         config.save_pretrained(folder)
         HyenaDNATokenizer(model_max_length=config.max_seq_len).save_pretrained(folder)
-        card = make_card(name, facts, config, reference[name], released["speed"])
+        card = make_card(name, released, config, reference[name])
         (folder / "README.md").write_text(str(card), encoding="utf-8")
         folders.append(folder)
     return folders
 
 
-def make_card(
-    name: str, facts: dict[str, Any], config: HyenaDNAConfig, reference: dict[str, Any], speed: list[dict[str, Any]]
-) -> ModelCard:
+def make_card(name: str, released: dict[str, Any], config: HyenaDNAConfig, reference: dict[str, Any]) -> ModelCard:
     """One checkpoint's card. Parameters and sizes are counted, not copied."""
-    assert config.d_inner is not None
+    facts = released["checkpoints"][name]
     with torch.device("meta"):
         parameters = HyenaDNAForCausalLM(config).num_parameters()
     tied = parameters - config.padded_vocab_size * config.d_model
@@ -76,7 +74,8 @@ def make_card(
         results_intro=" ".join(group["about"] for group in facts.get("results", ())),
         results_source=" and ".join(group["source"] for group in facts.get("results", ())),
         results_note=" ".join(group["note"] for group in facts.get("results", ()) if "note" in group),
-        speed=[shown(row) for row in speed if fits(row, config)],
+        memory=[(f"{row['tokens']:,}", size(row["peak_bytes"])) for row in released["memory"] if fits(row, config)],
+        speed=[timing(row) for row in released["speed"].get(name, ())],
         checked=checked(reference),
     )
 
@@ -101,13 +100,14 @@ def eval_results(group: dict[str, Any]) -> list[EvalResult]:
 
 
 def fits(row: dict[str, Any], config: HyenaDNAConfig) -> bool:
-    """Whether a measurement was of this shape and context."""
-    return (row["d_model"], row["n_layer"], row["context"]) == (config.d_model, config.n_layer, config.max_seq_len - 2)
+    """Whether a measurement was of this shape, and of an input that it can read."""
+    return (row["d_model"], row["n_layer"]) == (config.d_model, config.n_layer) and row["tokens"] < config.max_seq_len
 
 
-def shown(row: dict[str, Any]) -> dict[str, str]:
-    seconds = f"{row['seconds']:.2f}" if row["seconds"] < 10 else f"{row['seconds']:.0f}"
-    return {"tokens": f"{row['tokens']:,}", "memory": size(row["peak_bytes"]), "seconds": seconds}
+def timing(row: dict[str, Any]) -> tuple[str, str, str]:
+    """What was timed, its time, and how many times as fast as the stock model that is."""
+    ratio = row["stock_milliseconds"] / row["milliseconds"]
+    return row["what"], f"{row['milliseconds']:,} ms", f"{ratio:.2f}×"
 
 
 def size(count: int) -> str:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+from datasets_dart.samples import cpg_islands_chrx
 from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNATokenizer
 from trainer_scripts.push_model import check_model_folder
 
@@ -318,3 +320,32 @@ def test_what_is_not_fit_to_be_pushed_is_refused(hub, api, tmp_path):
     (tmp_path / "README.md").write_text("---\nlicense: [\n---\n")
     with pytest.raises(ValueError, match=r"README\.md: "):
         check_model_folder(tmp_path)
+
+
+def test_readme_lines_run_as_printed(hub, tmp_path):
+    """The block of README's section on the Hub, as a new user would type it."""
+    section = (ROOT / "README.md").read_text().partition("## On the Hub\n")[2].partition("\n## ")[0]
+    block = section.partition("```\n")[2].partition("```")[0]
+    lines = [re.sub(r"\bme/", "owner/", line.replace("me__", "owner__")) for line in block.splitlines() if line]
+    assert len(lines) == 12
+    sample = cpg_islands_chrx()
+    shutil.copytree(DEMO, tmp_path / "my-model")
+    shutil.copytree(ROOT / "leaderboard", tmp_path / "leaderboard")
+    shutil.copy(sample["genome"], tmp_path / "genome.fa.gz")
+    shutil.copy(sample["elements"], tmp_path / "elements.bed")
+    path = f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"
+    for line in lines:
+        if line.startswith("dart-eval run"):
+            line += " --split train --limit 20"  # where the paper has chrX
+        done = subprocess.run(
+            line, shell=True, cwd=tmp_path, env=environment(hub, tmp_path, PATH=path), capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    model = hub.files("owner/my-model")
+    assert {"modeling_hyenadna.py", "README.md", "model.safetensors", ".eval_results/dart-eval.yaml"} <= set(model)
+    (entry,) = parse_eval_result_entries(yaml.safe_load(model[".eval_results/dart-eval.yaml"]))
+    tasks = yaml.safe_load(hub.files("owner/my-data", "datasets")["eval.yaml"])["tasks"]
+    assert entry.dataset_id == "owner/my-data"
+    assert entry.task_id in {task["id"] for task in tasks}
+    assert "data/train-00000-of-00001.parquet" in hub.files("owner/my-results", "datasets")
+    assert b"owner/my-model" in hub.files("owner/my-board", "spaces")["data.js"]
