@@ -55,7 +55,7 @@ class DartEvalMetric(evaluate.Metric):
         )
 
     def _compute(self, protocol: str = "fixed", **columns: Any) -> dict[str, Metric]:
-        arrays = {name: np.asarray(values) for name, values in columns.items()}
+        arrays: dict[str, Any] = {name: np.asarray(values) for name, values in columns.items()}
         if self.config_name == "regulatory_elements":
             return paired_likelihood_metrics(**arrays, protocol=protocol)
         if self.config_name == "motif_footprinting":
