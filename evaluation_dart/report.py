@@ -159,6 +159,32 @@ def eval_tasks(records: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     return [tasks[name] for name in sorted(tasks)]
 
 
+def check_eval_yaml(content: Any, where: str | os.PathLike[str]) -> None:
+    """Raise ValueError naming the first thing in the content of an eval.yaml that the Hub's schema does not have so.
+
+    As documented by the Hub (beta, 2026): name, description and evaluation_framework are text; tasks is a list, each
+    with an id of its own, and if need be a config and a split.
+    """
+    if not isinstance(content, dict):
+        raise ValueError(f"{where}: is no mapping")
+    for name in ("name", "description", "evaluation_framework"):
+        if not isinstance(content.get(name), str) or not content[name]:
+            raise ValueError(f"{where}: {name} is {content.get(name)!r}, not text")
+    if not isinstance(content.get("tasks"), list) or not content["tasks"]:
+        raise ValueError(f"{where}: has no list of tasks")
+    seen: set[str] = set()
+    for task in content["tasks"]:
+        if not isinstance(task, dict) or not isinstance(task.get("id"), str):
+            raise ValueError(f"{where}: task {task!r} has no id")
+        if unknown := task.keys() - {"id", "config", "split"}:
+            raise ValueError(f"{where}: task {task['id']!r} has an unknown {min(unknown)!r}")
+        if not all(isinstance(value, str) for value in task.values()):
+            raise ValueError(f"{where}: task {task['id']!r} has a value that is not text")
+        if task["id"] in seen:
+            raise ValueError(f"{where}: two tasks are called {task['id']!r}")
+        seen.add(task["id"])
+
+
 def board_row(record: Mapping[str, Any], link: str | None = None) -> dict[str, Any]:
     """A record as a row of the leaderboard; `link` is the address of the record itself."""
     model = record["model"]

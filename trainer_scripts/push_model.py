@@ -51,6 +51,7 @@ def push_model(
 
     Raises:
         FileNotFoundError, ValueError: if the folder is not fit to be pushed, or the Hub refuses.
+        ConnectionError: if the Hub cannot be reached.
     """
     check_model_folder(folder)
     api = HfApi()
@@ -67,4 +68,9 @@ def push_model(
         )
     except HfHubHTTPError as error:
         raise ValueError(f"{repo_id}: the Hub refused: {error}") from None
+    except Exception as error:
+        # huggingface_hub lets the errors of its HTTP client through, which are no OSErrors.
+        if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2"):
+            raise
+        raise ConnectionError(f"{api.endpoint}: {error}") from None
     return commit.pr_url or commit.commit_url

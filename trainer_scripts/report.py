@@ -8,7 +8,7 @@ import typer
 
 from datasets_dart.files import replacing
 
-BENCHMARK = {
+BENCHMARK: dict[str, Any] = {
     "name": "DART-Eval",
     "description": "DNA language models on regulatory DNA: five tasks, a board for each task and setting.",
     "evaluation_framework": "hyenadna-dart",
@@ -35,7 +35,7 @@ def report(
     import yaml
     from huggingface_hub import DatasetCard, DatasetCardData, eval_result_entries_to_yaml
 
-    from evaluation_dart.report import eval_results, eval_tasks, record_folders, results_table
+    from evaluation_dart.report import check_eval_yaml, eval_results, eval_tasks, record_folders, results_table
     from evaluation_dart.results import validate_record
 
     folders = record_folders(records)
@@ -47,7 +47,9 @@ def report(
         entries = eval_result_entries_to_yaml(eval_results(its, dataset, source_url))
         target = output / "models" / model.replace("/", "__") / ".eval_results/dart-eval.yaml"
         write_text(target, yaml.safe_dump(entries, sort_keys=False))
-    write_text(output / "dataset/eval.yaml", yaml.safe_dump(BENCHMARK | {"tasks": eval_tasks(valid)}, sort_keys=False))
+    benchmark = BENCHMARK | {"tasks": eval_tasks(valid)}
+    check_eval_yaml(benchmark, output / "dataset/eval.yaml")
+    write_text(output / "dataset/eval.yaml", yaml.safe_dump(benchmark, sort_keys=False))
 
     table = results_table(valid)
     parquet = output / "results/data/train-00000-of-00001.parquet"

@@ -14,6 +14,7 @@ from huggingface_hub import DatasetCard, eval_result_entries_to_yaml, parse_eval
 from evaluation_dart.report import (
     SCHEMA,
     board_row,
+    check_eval_yaml,
     data_name,
     eval_results,
     eval_tasks,
@@ -250,3 +251,40 @@ def test_oversized_and_misplaced_submissions_are_refused(tmp_path, monkeypatch):
         validate_submission(folder, root)
     with pytest.raises(FileNotFoundError, match="no such folder"):
         validate_submission(Path(root / "nowhere"), root)
+
+
+EVAL = {
+    "name": "n",
+    "description": "d",
+    "evaluation_framework": "f",
+    "tasks": [{"id": "a", "config": "c", "split": "s"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "is no mapping"),
+        (EVAL | {"name": 5}, "name is 5, not text"),
+        (EVAL | {"evaluation_framework": ""}, "evaluation_framework is ''"),
+        (EVAL | {"tasks": []}, "has no list of tasks"),
+        (EVAL | {"tasks": [{"config": "c"}]}, "has no id"),
+        (EVAL | {"tasks": [{"id": "a", "metric": "m"}]}, "unknown 'metric'"),
+        (EVAL | {"tasks": [{"id": "a", "split": 1}]}, "not text"),
+        (EVAL | {"tasks": [{"id": "a"}, {"id": "a"}]}, "two tasks are called 'a'"),
+    ],
+)
+def test_eval_yaml_follows_the_hubs_schema(content, message):
+    check_eval_yaml(EVAL, "eval.yaml")
+    with pytest.raises(ValueError, match=f"eval.yaml: .*{message}"):
+        check_eval_yaml(content, "eval.yaml")
+
+
+def test_exported_datasets_have_such_an_eval_yaml(tmp_path):
+    from datasets import Dataset, DatasetDict
+
+    from datasets_dart.export import export_parquet
+
+    rows = DatasetDict({"test": Dataset.from_dict({"id": [0], "sequence": ["ACGT"]})})
+    export_parquet(rows, tmp_path, "regulatory_elements", "fixed")
+    check_eval_yaml(yaml.safe_load((tmp_path / "eval.yaml").read_text()), tmp_path / "eval.yaml")

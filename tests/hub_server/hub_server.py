@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import yaml
+
 TOKEN = "hf_token_of_the_owner"
 LFS_SUFFIXES = (".safetensors", ".parquet", ".png", ".bin")
 TYPES = ("models", "datasets", "spaces")
@@ -234,6 +236,10 @@ def handler(hub):
                      "tags": [], "downloads": 0, "likes": 0, "gated": False, "disabled": False,
                      "lastModified": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")}  # fmt: skip
             value["modelId"] = name
+            if "evalResults" in self.query.get("expand", []):
+                folder = ".eval_results/"
+                texts = [file.content for path, file in sorted(files.items()) if path.startswith(folder)]
+                value["evalResults"] = [entry for text in texts for entry in yaml.safe_load(text)]
             return self.send_json(value)
 
         def refs(self, kind, name):

@@ -26,6 +26,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNot
 
 from datasets_dart.samples import cpg_islands_chrx
 from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNATokenizer
+from trainer_scripts import hyenadna
 from trainer_scripts.push_model import check_model_folder
 
 ROOT = Path(__file__).parents[2]
@@ -305,6 +306,13 @@ def test_every_card_passes_the_hubs_validation(hub, api, monkeypatch):
         ModelCard("---\ntags: [dna]\n---\n").validate()
 
 
+def test_results_of_a_model_are_read_from_its_repository(hub, api):
+    pushed(api)
+    api.upload_file(repo_id=REPO, path_or_fileobj=EVAL_RESULTS.encode(), path_in_repo=".eval_results/dart-eval.yaml")
+    (entry,) = api.model_info(REPO, expand=["evalResults"]).eval_results
+    assert (entry.dataset_id, entry.task_id, entry.value) == ("owner/dart-eval", "regulatory_elements", 0.845)
+
+
 def test_what_is_not_fit_to_be_pushed_is_refused(hub, api, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"config\.json: no such file"):
         check_model_folder(tmp_path)
@@ -320,6 +328,20 @@ def test_what_is_not_fit_to_be_pushed_is_refused(hub, api, tmp_path):
     (tmp_path / "README.md").write_text("---\nlicense: [\n---\n")
     with pytest.raises(ValueError, match=r"README\.md: "):
         check_model_folder(tmp_path)
+
+
+def test_errors_of_the_hub_are_one_line(hub, api, monkeypatch, capsys):
+    def push(endpoint, token):
+        monkeypatch.setattr("trainer_scripts.push_model.HfApi", lambda: HfApi(endpoint=endpoint, token=token))
+        monkeypatch.setattr("sys.argv", ["hyenadna", "push", str(DEMO), REPO])
+        with pytest.raises(SystemExit) as done:
+            hyenadna.main()
+        err = capsys.readouterr().err
+        assert (done.value.code, err.count("\n")) == (1, 1)
+        return err
+
+    assert push(hub.url, "hf_wrong").startswith(f"hyenadna: {REPO}: the Hub refused: Client error '401")
+    assert push("http://127.0.0.1:9", TOKEN).startswith("hyenadna: http://127.0.0.1:9: ")
 
 
 def test_readme_lines_run_as_printed(hub, tmp_path):
