@@ -198,7 +198,7 @@ def board_row(record: Mapping[str, Any], link: str | None = None) -> dict[str, A
         "protocol": record["protocol"],
         "recipe": record["recipe"].get("name", ""),
         "data": data_name(record),
-        "baseline": is_baseline(model),
+        "baseline": is_baseline(record),
         "source": "run",
         "date": record["date"][:10],
         "headline": headline(record),
@@ -210,6 +210,11 @@ def board_row(record: Mapping[str, Any], link: str | None = None) -> dict[str, A
     }
 
 
-def is_baseline(model: Mapping[str, Any]) -> bool:
-    """Whether a record's model is there for comparison only: no network, or one with random weights."""
-    return "parameters" not in model or str(model["id"]).endswith(("-random", "-untrained"))
+def is_baseline(record: Mapping[str, Any]) -> bool:
+    """Whether a record is there for comparison only: no network, random weights, or no pretraining."""
+    model = record["model"]
+    return (
+        record["setting"] == "ab_initio"
+        or "parameters" not in model
+        or str(model["id"]).endswith(("-random", "-untrained"))
+    )
