@@ -63,6 +63,14 @@ def is_trained(model: str, task: str, setting: str) -> bool:
     return setting != "ab_initio" or task != "variant_effects" or is_architecture(model) or is_small(model)
 
 
+def _method(model: str, setting: str, method: str) -> str:
+    if is_small(model) and setting != "ab_initio":
+        raise ValueError(f"--model {model} is trained from scratch: --setting ab_initio")
+    if method not in METHODS[setting]:
+        raise ValueError(f"--method {method}: of --setting {setting} there are {', '.join(METHODS[setting])}")
+    return method
+
+
 def is_small(model: str) -> bool:
     """Whether a name is of a network from scratch or of a linear model."""
     from evaluation_dart.ab_initio import NETWORKS
@@ -90,9 +98,7 @@ def train_scorer(wish: Wish, load: Any, inputs: Mapping[str, Any]) -> tuple[Any,
     Args:
         load: split -> Dataset. inputs: the files behind it, with their digests.
     """
-    method = wish.method or METHODS[wish.setting][0]
-    if method not in METHODS[wish.setting]:
-        raise ValueError(f"--method {method}: of --setting {wish.setting} there are {', '.join(METHODS[wish.setting])}")
+    method = _method(wish.model, wish.setting, wish.method or METHODS[wish.setting][0])
     if wish.task == "variant_effects":
         return _of_task_4(wish, method)
     splits = {split: _rows(load(split), wish, split) for split in ("train", "validation")}
@@ -239,8 +245,6 @@ def family(wish: Wish) -> str:
     from evaluation_dart.paper_choices import family_of
 
     if is_small(wish.model):
-        if wish.setting != "ab_initio":
-            raise ValueError(f"--model {wish.model} is trained from scratch: --setting ab_initio")
         return wish.model
     from transformers import AutoConfig
 
@@ -312,7 +316,7 @@ def _linear(
         "budget": wish.budget,
         "train_rows": len(examples["train"]),
         "validation_rows": len(examples["validation"]),
-        "weights": hashlib.sha256(b"".join(value.tobytes() for value in chosen.model)).hexdigest(),
+        "weights": _digest_of(chosen.model),
     }
     del recipe["model"]
     about["trained_parameters"] = chosen.model.coefficients.size + chosen.model.intercept.size
@@ -404,18 +408,24 @@ def _of_task_4(wish: Wish, method: str) -> tuple[Any, dict[str, Any], "TrainedRe
     if choices["task"] != "chromatin_activity":
         raise ValueError(f"{folder}: a training of {choices['task']}; variants are scored by one of chromatin_activity")
     recipe = {**choices["training"], "trained_on": choices.get("data", choices["training"].get("data"))}
-    recipe["weights"] = _digest(folder / "weights.safetensors")
     if built is None:
         features, about = _features(wish)
-        scorer = LinearPredictor(load_linear(folder / "weights.safetensors"), features[recipe["features"]], counts)
+        model = load_linear(folder / "weights.safetensors")
+        recipe["weights"] = _digest_of(model)
+        scorer = LinearPredictor(model, features[recipe["features"]], counts)
         return scorer, about, TrainedRecipe(f"{wish.setting}-linear", recipe)
     network = built.network(Training(**choices["training"]), choices["window"], wish.task)
     about = built.described | {"trained_parameters": _trained_parameters(network)}
     if (about["id"], about["revision"]) != (choices["model"]["id"], choices["model"]["revision"]):
         raise ValueError(f"{folder}: a training of {choices['model']['id']}, not of {about['id']}")
     load_trained(Supervised(network, counts), folder)
+    recipe["weights"] = _digest(folder / "weights.safetensors")
     recipe |= {"budget": choices["budget"], "train_rows": choices["rows"]["train"]}
     return Predictor(network, counts, wish.batch_size), about, TrainedRecipe(wish.setting, recipe)
+
+
+def _digest_of(arrays: Sequence[Any]) -> str:
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
 def _digest(path: Path) -> str:
@@ -450,9 +460,7 @@ def profile(
 
     if setting not in METHODS:
         raise ValueError(f"--setting {setting}: there are {', '.join(METHODS)}")
-    method = method or {"probed": "cnn"}.get(setting, "full")
-    if method not in METHODS[setting]:
-        raise ValueError(f"--method {method}: of --setting {setting} there are {', '.join(METHODS[setting])}")
+    method = _method(model, setting, method or {"probed": "cnn"}.get(setting, "full"))
     wish = Wish(
         *(model, "chromatin_activity", setting, "fixed", method, "full", Path(), None, None, None, ()),
         *(None, batch_size, revision, usable_device(device), trust_remote_code, False),

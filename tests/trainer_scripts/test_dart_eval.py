@@ -269,7 +269,10 @@ def test_bad_models_and_options(run_options, tmp_path):
         (("--model", MODEL, "--task", "variant_effects"), "task 'variant_effects' needs variants="),
         (("--model", MODEL, "--setting", "clustering"), "--task regulatory_elements --setting clustering: there are"),
         (("--model", "motifs.meme"), "motifs are counted for clustering only"),
-        (("--model", MODEL, "--task", "chromatin_activity", "--peaks", "a=b", "--peaks", "c"), "for all of them, or for"),
+        (
+            ("--model", MODEL, "--task", "chromatin_activity", "--peaks", "a=b", "--peaks", "c"),
+            "for all of them, or for",
+        ),
         (("--model", MODEL, "--genome", tmp_path / "no.fa"), "no.fa: no such file"),
         (("--model", MODEL, "--device", "abacus"), "device 'abacus' cannot be used"),
         (("--model", MODEL, "--revision", "v1"), "a folder has no revision 'v1'"),
