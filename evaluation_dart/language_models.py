@@ -36,6 +36,9 @@ NO_LIMIT = 1_000_000_000
 # Parts of BERT and ESM that a language model's logits do not depend on: without them, a checkpoint is still whole.
 BESIDE_THE_HEAD = ("pooler.", "contact_head.")
 
+# An encoder has no language-model head, and gives embeddings alone.
+Kind = Literal["causal", "masked", "encoder"]
+
 
 class Family(NamedTuple):
     """A model family of the DART-Eval paper (spec section 1.1), and whether it was run through this package."""
@@ -61,7 +64,7 @@ class LanguageModel:
 
     Attributes:
         name: Hub id or folder; revision: commit, or digest of a local folder's files.
-        kind: "causal" or "masked".
+        kind: "causal", "masked" or, without a language-model head, "encoder".
         max_tokens: longest input, or None where neither model nor tokenizer has a limit.
         before, after: how many special tokens the tokenizer adds at either end of a sequence.
 
@@ -73,7 +76,7 @@ class LanguageModel:
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        kind: Literal["causal", "masked"],
+        kind: Kind,
         name: str,
         revision: str,
     ):
@@ -145,8 +148,9 @@ class LanguageModel:
         `batch_size` rows go through the model at once.
 
         Raises:
-            ValueError: as [`encode`], or if `batch_size` rows do not fit into the device's memory.
+            ValueError: as [`encode`], if `batch_size` rows do not fit into the device's memory, or of an encoder.
         """
+        self._with_head()
         scores = []
         for start in range(0, len(sequences), batch_size):
             inputs, own = self.encode(sequences[start : start + batch_size], special_tokens)
@@ -175,6 +179,7 @@ class LanguageModel:
         Raises:
             ValueError: as [`log_likelihood`], or if the two alleles of a variant are not as many tokens.
         """
+        self._with_head()
         scores = []
         for start in range(0, len(sequences1), batch_size):
             batch = slice(start, start + batch_size)
@@ -271,7 +276,11 @@ class LanguageModel:
             ValueError: as [`encode`], before anything is scored.
         """
         _, own = self.encode(sequences, special_tokens)
-        return len(sequences) if self.kind == "causal" else int(own.sum())
+        return int(own.sum()) if self.kind == "masked" else len(sequences)
+
+    def _with_head(self) -> None:
+        if self.kind == "encoder":
+            raise ValueError(f"{self.name}: without a language-model head there are embeddings only, no likelihoods")
 
     @contextmanager
     def _enough_memory(self, rows: int, tokens: int) -> Iterator[None]:
@@ -309,16 +318,18 @@ def load_language_model(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     trust_remote_code: bool = False,
+    head: bool = True,
 ) -> LanguageModel:
     """Load a language model from the Hub or a folder through the Auto classes.
 
     Args:
         device: where to; by default CUDA where there is one. dtype: "float32" (default), "bfloat16", ...
         trust_remote_code: execute the repository's own code. Never needed for models of this package.
+        head: False where embeddings are all that is asked for: a checkpoint without a language-model head will do.
 
     Raises:
-        ValueError: if the checkpoint has no language-model head, its files are damaged or its weights incomplete,
-            its own code cannot run here, or there is no such device or dtype.
+        ValueError: if the checkpoint has no language-model head though one is needed, its files are damaged or its
+            weights incomplete, its own code cannot run here, or there is no such device or dtype.
         OSError: if there is no such model.
     """
     name = os.fspath(name)
@@ -336,7 +347,7 @@ def load_language_model(
         commit = folder_digest(folder) if folder else commit_of(name, revision)
         # Weights and tokenizer of the very commit that the record will name, even if a branch moves meanwhile
         pinned = {"revision": None if folder else commit, **remote}
-        kind = head_of(config, name)
+        kind = head_of(config, name, head)
         auto_class = auto_class_of(config, kind, name, trust_remote_code)
         loaded: Any = auto_class.from_pretrained(
             name,
@@ -381,24 +392,26 @@ def remote_classes(config: Any) -> dict[str, str]:
     return getattr(config, "auto_map", None) or {}
 
 
-def head_of(config: Any, name: str) -> Literal["causal", "masked"]:
+def head_of(config: Any, name: str, needed: bool) -> Kind:
     """Which language-model head a checkpoint was saved with.
 
     Raises:
-        ValueError: if it was saved with none.
+        ValueError: if it was saved with none, and one is needed.
     """
     saved = config.architectures or [*remote_classes(config)]
     if any("MaskedLM" in architecture for architecture in saved):
         return "masked"
     if any("CausalLM" in architecture or "LMHead" in architecture for architecture in saved):
         return "causal"
+    if not needed:
+        return "encoder"
     raise ValueError(
         f"{name}: no language-model head to take likelihoods from; the checkpoint was saved as "
         f"{', '.join(config.architectures or ['no architecture'])}, not as ...ForCausalLM or ...ForMaskedLM"
     )
 
 
-def auto_class_of(config: Any, kind: Literal["causal", "masked"], name: str, trust_remote_code: bool) -> Any:
+def auto_class_of(config: Any, kind: Kind, name: str, trust_remote_code: bool) -> Any:
     """The Auto class that gives the model with its head.
 
     GENA-LM's repository declares its BertForMaskedLM, which is not transformers', as "AutoModel" only.
@@ -406,6 +419,8 @@ def auto_class_of(config: Any, kind: Literal["causal", "masked"], name: str, tru
     Raises:
         ValueError: if the head is code that was not trusted.
     """
+    if kind == "encoder":
+        return AutoModel
     auto_class = AutoModelForCausalLM if kind == "causal" else AutoModelForMaskedLM
     remote = remote_classes(config)
     if auto_class.__name__ in remote or "LM" not in remote.get("AutoModel", "").rpartition(".")[2]:

@@ -36,7 +36,8 @@ logger = logging.get_logger(__name__)
 # Decay of the window over the whole context, per channel from the slowest to the fastest (section 1.5).
 WINDOW_TARGET, SLOW_DECAY, FAST_DECAY = 1e-2, 1.5, 0.3
 FREQUENCY_LOW = 1e-4
-PIECE = 1024  # positions computed together where no gradients are needed
+# Positions computed together where no gradients are needed: on a CPU, and elsewhere
+PIECE, LARGE_PIECE = 1024, 65_536
 # Kept of all layers' kernels while a model in evaluation mode is used again on inputs of the same length.
 KERNEL_CACHE_BYTES = 1 << 30
 
@@ -66,19 +67,21 @@ def decay_rates(channels: int, device: torch.device | None = None, dtype: torch.
 
 
 def in_pieces(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """``function(x)`` of (..., L, C), position by position; without gradients in pieces of `PIECE` positions.
+    """``function(x)`` of (..., C), position by position; without gradients a piece of the positions at a time.
 
-    The temporaries are then those of one piece, and stay in the processor's cache.
+    The temporaries are then those of one piece, and on a CPU stay in its cache.
     """
-    length = x.shape[-2]
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing() or length <= PIECE:
+    size = PIECE if x.device.type == "cpu" else LARGE_PIECE
+    positions = x.shape[:-1].numel()
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing() or positions <= size:
         return function(x)
-    first = function(x[..., :PIECE, :])
-    y = first.new_empty(*first.shape[:-2], length, first.shape[-1])
-    y[..., :PIECE, :] = first
-    for start in range(PIECE, length, PIECE):
-        y[..., start : start + PIECE, :] = function(x[..., start : start + PIECE, :])
-    return y
+    flat = x.flatten(0, -2)
+    first = function(flat[:size])
+    y = first.new_empty(positions, first.shape[-1])
+    y[:size] = first
+    for start in range(size, positions, size):
+        y[start : start + size] = function(flat[start : start + size])
+    return y.view(*x.shape[:-1], -1)
 
 
 class HyenaDNASine(nn.Module):

@@ -109,7 +109,7 @@ def run(
     overwrite: Annotated[bool, typer.Option(help="replace a record, and start afresh")] = False,
     method: Annotated[str | None, typer.Option(help="probed: cnn, linear; finetuned: lora, full")] = None,
     budget: Annotated[
-        supervised.Budget, typer.Option(help="of supervised settings: small is 1024 rows of a split, 48 steps")
+        supervised.Budget, typer.Option(help="of supervised settings: small is 1024 rows of a split, 256 steps")
     ] = supervised.Budget.full,
     training: Annotated[Path, typer.Option(help="folder of what supervised settings train")] = Path("training"),
     trained: Annotated[Path | None, typer.Option(help="variant_effects: a training of chromatin_activity")] = None,
@@ -272,7 +272,8 @@ def load_scorer(
     from evaluation_dart.language_models import load_language_model
     from evaluation_dart.results import model_id
 
-    scorer = load_language_model(model, trust_remote_code=trust_remote_code, **options)
+    head = setting == "zero_shot_likelihood"
+    scorer = load_language_model(model, trust_remote_code=trust_remote_code, head=head, **options)
     described = {"id": model_id(model), "revision": scorer.revision, "parameters": scorer.num_parameters}
     return scorer, described | {"dtype": options["dtype"]}
 

@@ -21,9 +21,9 @@ TABLES = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".parquet")
 KMERS, GC = "kmers-", "gc-content"
 KMER_LENGTHS = range(1, 9)
 RANDOM = "-random-weights"  # what a record's model id ends with when only the architecture is the model's
-# --budget small: rows of each split, drawn by a seed, and a training of 3 x 1024 / 64 = 48 steps
+# --budget small: rows of each split, drawn by a seed, and a training of 4 x 1024 / 16 = 256 steps
 SMALL_ROWS = {"train": 1024, "validation": 256, "test": 1024}
-SMALL = {"epochs": 3, "batch_size": 64, "accumulate": 1}
+SMALL = {"epochs": 4, "batch_size": 16, "accumulate": 1}
 METHODS = {"probed": ("cnn", "linear"), "finetuned": ("lora", "full"), "ab_initio": ("full",)}
 
 
@@ -216,7 +216,7 @@ class _Built:
         where = {"revision": wish.revision, "device": wish.device, "trust_remote_code": wish.trust_remote_code}
         random = wish.setting == "ab_initio"
         if method == "cnn":
-            self.loaded = load_language_model(wish.model, **where)
+            self.loaded = load_language_model(wish.model, head=False, **where)
         else:
             self.loaded = load_classifier(wish.model, objective.outputs, random_weights=random, **where)
         name = model_id(wish.model) + (RANDOM if random else "")
@@ -368,7 +368,7 @@ def _features(wish: Wish) -> tuple[dict[str, Any], dict[str, Any]]:
     from evaluation_dart.results import model_id
 
     where = {"revision": wish.revision, "device": wish.device, "trust_remote_code": wish.trust_remote_code}
-    loaded = load_language_model(wish.model, **where)
+    loaded = load_language_model(wish.model, head=False, **where)
     layers = range(loaded.model.config.num_hidden_layers + 1)
     features: dict[str, Any] = {
         f"layer {layer}, {pooling}": partial(loaded.embed, layer=layer, pooling=pooling, batch_size=wish.batch_size)

@@ -11,6 +11,7 @@ import os
 import runpy
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,13 @@ SHOWN = {
     "cell_type_elements": ("adjusted_mutual_information",),
     "chromatin_activity": ("spearman_all", "pearson_peaks", "auroc"),
     "variant_effects": ("direction_accuracy", "pearson", "spearman", "auroc", "auprc"),
+}
+# Of supervised settings, several of which could not be told from chance by one number
+SUPERVISED = {
+    "regulatory_elements": ("accuracy", "accuracy_paired", "auroc"),
+    "cell_type_elements": ("accuracy", "auroc_GM12878", "auroc_HEPG2", "auroc_K562"),
+    "chromatin_activity": ("spearman_all", "spearman_peaks", "pearson_peaks"),
+    "variant_effects": ("pearson", "spearman"),
 }
 NUMBER = {task: f"Task {number}" for number, task in enumerate(SHOWN, start=1)}
 
@@ -54,12 +62,18 @@ def row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def record_tables(records: Path) -> str:
-    """One table a task: data, model, setting and recipe of each run, and its metrics; then how intervals were made."""
+def runs_of(records: Path) -> dict[str, list[tuple[str, dict[str, Any]]]]:
+    """Names and records of all runs, by task."""
     runs: dict[str, list[tuple[str, dict[str, Any]]]] = {task: [] for task in SHOWN}
     for path in sorted(records.rglob("results.json")):
         record = json.loads(path.read_text())
         runs[record["task"]].append((path.relative_to(records).parts[0], record))
+    return runs
+
+
+def record_tables(records: Path) -> str:
+    """One table a task: data, model, setting and recipe of each run, and its metrics; then how intervals were made."""
+    runs = runs_of(records)
     lines: list[str] = []
     for task, of_task in runs.items():
         if not of_task:
@@ -67,16 +81,50 @@ def record_tables(records: Path) -> str:
         shown = [name for name in SHOWN[task] if any(name in record["metrics"] for _, record in of_task)]
         lines += [f"### {NUMBER[task]}: {task}", ""]
         lines += [row(["run", "model", "setting", "recipe", "window", *shown]), row(["---"] * (5 + len(shown)))]
-        methods: dict[str, dict[str, None]] = {}  # of each metric, in the order of the runs
         for name, record in of_task:
             metrics, recipe = record["metrics"], record["recipe"]
             cells = [name, record["model"]["id"].removeprefix("local/"), record["setting"], recipe["name"]]
             cells += [f"{recipe['window']:,} bp", *(with_interval(metrics.get(metric)) for metric in shown)]
             lines.append(row(cells))
-            for metric in filter(metrics.__contains__, shown):
-                methods.setdefault(metric, {})[metrics[metric]["method"]] = None
-        lines += ["", *(f"- {metric}: {'; or '.join(ways)}" for metric, ways in methods.items()), ""]
+        lines += methods_of(of_task, shown)
     return "\n".join(lines)
+
+
+def methods_of(runs: list[tuple[str, dict[str, Any]]], shown: Sequence[str]) -> list[str]:
+    """How the intervals of the metrics were made, a line each."""
+    methods: dict[str, dict[str, None]] = {}  # of each metric, in the order of the runs
+    for _, record in runs:
+        for metric in filter(record["metrics"].__contains__, shown):
+            methods.setdefault(metric, {})[record["metrics"][metric]["method"]] = None
+    return ["", *(f"- {metric}: {'; or '.join(ways)}" for metric, ways in methods.items()), ""]
+
+
+def supervised_tables(records: Path) -> str:
+    """One table a task: what was trained, on how many rows and steps, and its metrics on the test split."""
+    lines: list[str] = []
+    for task, runs in runs_of(records).items():
+        shown = SUPERVISED.get(task, ())
+        if not runs:
+            continue
+        lines += [f"### {NUMBER[task]}: {task}", ""]
+        header = ["model", "setting", "trained parameters", "rows", "steps", *shown]
+        lines += [row(header), row(["---"] * len(header))]
+        for record in sorted((record for _, record in runs), key=of_baselines_first):
+            recipe, model = record["recipe"], record["model"]
+            best, epochs = recipe.get("best_epoch"), recipe.get("epochs")
+            mark = " †" if best is not None and best == epochs else ""
+            cells = [model["id"].removeprefix("local/").removeprefix("ab-initio/"), recipe["name"]]
+            trained = model.get("trained_parameters")
+            cells += ["" if trained is None else f"{trained:,}", f"{recipe.get('train_rows', 0):,}"]
+            cells += [f"{recipe['steps']:,}{mark}" if "steps" in recipe else "to the optimum"]
+            lines.append(row([*cells, *(with_interval(record["metrics"].get(metric)) for metric in shown)]))
+        lines += methods_of(runs, shown)
+    return "\n".join(lines)
+
+
+def of_baselines_first(record: dict[str, Any]) -> tuple[int, str, str]:
+    order = ("ab_initio", "probed", "finetuned")
+    return order.index(record["setting"]), record["model"]["id"], record["recipe"]["name"]
 
 
 def audit_table(path: Path) -> str:
@@ -115,6 +163,9 @@ def put(page: Path, tables: str) -> None:
 
 def tables(
     taken: Annotated[Path | None, typer.Option("--take", help="folder of new runs of real_data")] = None,
+    supervised: Annotated[
+        Path | None, typer.Option("--take-supervised", help="folder of new runs of real_supervised")
+    ] = None,
 ) -> None:
     """Regenerate the tables of docs/.
 
@@ -122,7 +173,10 @@ def tables(
     """
     if taken is not None:
         take(taken, RECORDS / "real_data")
+    if supervised is not None:
+        take(supervised, RECORDS / "real_supervised")
     put(ROOT / "docs" / "real_data.md", record_tables(RECORDS / "real_data"))
+    put(ROOT / "docs" / "real_supervised.md", supervised_tables(RECORDS / "real_supervised"))
     put(ROOT / "docs" / "audit" / "README.md", audit_table(RECORDS / "audit.json"))
     put(ROOT / "docs" / "benchmarks.md", benchmark_table(ROOT / "benchmarks"))
 

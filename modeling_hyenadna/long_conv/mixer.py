@@ -11,6 +11,7 @@ from .operator import MODULES, chosen_backend, resolved
 from .prepared import PreparedKernel
 from .reference import long_conv_reference
 
+PIECE_BYTES = 4 << 20
 Gradients = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -101,9 +102,16 @@ def _mixer(
 ) -> torch.Tensor:
     if _fused(backend, projected, weight):
         return cpu_backend.mixer_forward(projected, weight, bias, k, skip, mask, spectrum)
-    x0, x1, v = _branches(projected, weight, bias, mask)
-    y = MODULES[chosen_backend(backend, v.device)].forward(v, k, skip, x1, x0, spectrum)
-    return y.transpose(1, 2).to(projected.dtype).contiguous()
+    forward = MODULES[chosen_backend(backend, projected.device)].forward
+    batch, length, channels = projected.shape
+    y = projected.new_empty(batch, length, channels // 3)
+    # A few rows at a time where memory is what takes the time: the branches of all would not stay in a CPU's cache.
+    rows = max(1, PIECE_BYTES // (4 * length * channels)) if projected.device.type == "cpu" else batch
+    for start in range(0, batch, rows):
+        some = slice(start, start + rows)
+        x0, x1, v = _branches(projected[some], weight, bias, None if mask is None else mask[some])
+        y[some] = forward(v, k, skip, x1, x0, spectrum).transpose(1, 2)
+    return y
 
 
 @torch.library.custom_op("hyenadna::mixer_backward", mutates_args=())

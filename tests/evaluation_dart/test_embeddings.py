@@ -9,6 +9,8 @@ import pytest
 import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
     BertConfig,
     BertForMaskedLM,
     EsmConfig,
@@ -91,6 +93,20 @@ def test_embedding_is_the_mean_of_own_tokens(scorer):
         scorer.embed(SEQUENCES, layer=99)
     with pytest.raises(ValueError, match="pooling 'maximum': there are mean"):
         scorer.embed(SEQUENCES, pooling="maximum")
+
+
+@pytest.mark.parametrize("auto_class", [AutoModel, AutoModelForSequenceClassification])
+def test_a_model_without_a_language_model_head_embeds_all_the_same(tmp_path, auto_class):
+    folder = FIXTURES / "model" / "small_d32_l2_s130"
+    whole = load_language_model(folder)
+    auto_class.from_pretrained(folder).save_pretrained(tmp_path)
+    whole.tokenizer.save_pretrained(tmp_path)
+    headless = load_language_model(tmp_path, head=False)
+    np.testing.assert_allclose(headless.embed(SEQUENCES), whole.embed(SEQUENCES), atol=1e-6)
+    with pytest.raises(ValueError, match="embeddings only, no likelihoods"):
+        headless.log_likelihood(SEQUENCES)
+    with pytest.raises(ValueError, match="no language-model head"):
+        load_language_model(tmp_path)
 
 
 def test_every_base_has_its_token(scorer):
