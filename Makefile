@@ -4,7 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-SOURCES := modeling_hyenadna datasets_dart evaluation_dart trainer_scripts benchmarks leaderboard model_cards tests
+SOURCES := modeling_hyenadna datasets_dart datasets_hyenadna evaluation_dart trainer_scripts benchmarks leaderboard model_cards tests
 
 # Two test processes with one thread each: on two cores quicker than one process with two threads.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false

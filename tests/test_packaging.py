@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ["modeling_hyenadna", "datasets_dart", "evaluation_dart", "trainer_scripts"]
+PACKAGES = ["modeling_hyenadna", "datasets_dart", "datasets_hyenadna", "evaluation_dart", "trainer_scripts"]
 SETUP = configparser.RawConfigParser()
 SETUP.read(ROOT / "setup.cfg")
 EXTRAS = SETUP["options.extras_require"]

@@ -1,0 +1,71 @@
+"""HyenaDNA's downstream tasks as datasets, built from a genome and the published files (paper section 4, spec 6)."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, Split, config
+from datasets.exceptions import DatasetGenerationError
+
+from datasets_hyenadna.builder import FAMILIES, DownstreamTask
+
+__all__ = ["load_task"]
+
+
+def load_task(
+    task: str,
+    protocol: str = "fixed",
+    split: str | Split | None = None,
+    streaming: bool = False,
+    cache_dir: str | os.PathLike[str] | None = None,
+    **inputs: Any,
+) -> Dataset | DatasetDict | IterableDataset | IterableDatasetDict:
+    """Rows of a downstream task, `family/name`.
+
+        load_task("genomic_benchmarks/human_enhancers_cohn", data="genomic_benchmarks/datasets", genome="hg38.fa")
+
+    Every task has the columns id and sequence (upper case; what is no base is N), and label (ClassLabel), labels or
+    biotype. Inputs by family, `data=` being the folder that has a folder for each task:
+
+    genomic_benchmarks: `{train,test}/{class}.csv.gz`, the published intervals, with `genome=` (a FASTA, or a mapping
+    from class to FASTA); or `{train,test}/{class}/*.txt`; or parquet. Classes are in alphabetical order.
+    nucleotide_transformer: FASTA or parquet, `train` and `test`, as on the Hub; the label ends the header.
+    gue: `{train,dev,test}.csv` with the columns sequence and label.
+    chromatin_profile: `{train,val,test}_{build}_coords_targets.csv`, `genome=`, `build=`, `window=` in bp.
+    species: a folder of FASTAs for each species (or one FASTA each), `length=` in bp, `windows=` drawn for each split,
+    `species=` in the order of their classes, `splits=`, the chromosomes of validation and test, `seed=`.
+    biotypes: `annotation=`, GTF; `genome=`; `classes=`, how many of the commonest biotypes.
+
+    protocol: "fixed", where a tenth of the training rows, chosen by their sequence alone so that equal sequences stay
+    together, is held out as split validation, unless the task has one of its own; or "paper", where validation IS the
+    test split, on which the original chose its epochs and its hyper-parameters.
+    split, streaming, cache_dir: as in `datasets.load_dataset`. The cache is named by the contents of the inputs.
+
+    Raises ValueError and FileNotFoundError naming file, line and value at fault.
+    """
+    family, _, name = task.partition("/")
+    if family not in FAMILIES:
+        raise ValueError(f"task {task!r} is unknown: a task is FAMILY/NAME, with FAMILY one of {', '.join(FAMILIES)}")
+    cache_dir = os.fspath(cache_dir or config.HF_DATASETS_CACHE)
+    given = {key: _plain(value) for key, value in inputs.items() if value is not None}
+    builder = DownstreamTask(
+        cache_dir=cache_dir, family=family, task=name, protocol=protocol, inputs=given, index_dir=cache_dir
+    )
+    if streaming:
+        return builder.as_streaming_dataset(split=split)
+    try:
+        builder.download_and_prepare()
+    except DatasetGenerationError as error:
+        if isinstance(error.__cause__, ValueError | FileNotFoundError):
+            raise error.__cause__ from None
+        raise
+    return builder.as_dataset(split=split)
+
+
+def _plain(value: Any) -> Any:
+    """`value` with paths as text: what a builder's options are compared by."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value

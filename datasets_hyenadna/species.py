@@ -1,0 +1,164 @@
+"""Species classification: whose genome is a random window from? (paper section 4.4.3, spec 6.4)"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+
+from datasets_dart.genome import Genome, open_genome
+from datasets_hyenadna.sequence_files import Columns, bases
+
+FASTA = (".fna", ".fa", ".fasta", ".fna.gz", ".fa.gz", ".fasta.gz")
+SPLITS = ("train", "validation", "test")
+# The original's code; its paper holds out the first four alone, and its metrics are of them.
+HELD_OUT = {"validation": ("1", "3", "12", "13"), "test": ("5", "7", "9", "10", "11")}
+TABLE_BYTES = 1 << 24
+
+
+def genome_files(folder: Path, species: Sequence[str] | None = None) -> dict[str, list[Path]]:
+    """FASTA files of each species: those of its folder, or the one of its name. In the order of `species`, else sorted.
+
+    Raises FileNotFoundError for a species, or a folder, without any; ValueError for fewer than two species.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        inside = [file for file in sorted(path.iterdir()) if file.name.endswith(FASTA)] if path.is_dir() else []
+        if inside:
+            found[path.name] = inside
+        elif path.is_file() and path.name.endswith(FASTA):
+            found[path.name.partition(".")[0]] = [path]
+    if missing := [name for name in species or () if name not in found]:
+        raise FileNotFoundError(f"{folder / missing[0]}: no folder of FASTAs, and no FASTA of that name")
+    chosen = {name: found[name] for name in species or found}
+    if len(chosen) < 2:
+        raise ValueError(f"{folder}: {len(chosen)} species, where two or more are to be told apart")
+    return chosen
+
+
+class Chromosome:
+    """One chromosome of a species: its genome file and its contig."""
+
+    def __init__(self, genome: Genome, contig: str):
+        self.genome, self.contig, self.length = genome, contig, genome.contigs[contig]
+
+    def window(self, start: int, length: int) -> str:
+        """Bases [start, start + length), N on the left of a chromosome that is shorter."""
+        return bases(self.genome.fetch(self.contig, start, min(start + length, self.length))).rjust(length, "N")
+
+
+class SpeciesWindows:
+    """Windows of a split by number: a row is a function of seed, split and number, whatever was drawn before.
+
+    Uniform over species, then over the split's chromosomes of it, then over starts, as in the original.
+    """
+
+    def __init__(self, genomes: Mapping[str, Sequence[Chromosome]], split: str, length: int, rows: int, seed: int):
+        self.genomes, self.split, self.length, self.rows, self.seed = genomes, split, length, rows, seed
+        self.species = list(genomes)
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, numbers: Sequence[int]) -> Columns:
+        """Columns of the windows of these numbers, which may go beyond the rows of an epoch."""
+        rows = [self.row(number) for number in numbers]
+        return {name: [row[name] for row in rows] for name in rows[0]}
+
+    def row(self, number: int) -> dict[str, Any]:
+        rng = np.random.default_rng([self.seed, SPLITS.index(self.split), number])
+        label = int(rng.integers(len(self.species)))
+        chromosomes = self.genomes[self.species[label]]
+        chromosome = chromosomes[int(rng.integers(len(chromosomes)))]
+        start = int(rng.integers(max(1, chromosome.length - self.length + 1)))
+        sequence = chromosome.window(start, self.length)
+        return {"id": number, "chrom": chromosome.contig, "start": start, "sequence": sequence, "label": label}
+
+
+class Species:
+    """Windows of `length` bp of the genomes below `data`, `windows` of them for each split.
+
+    Chromosomes are split by their number in the FASTA's name (chr7.fna), or, where there is one FASTA for all, in the
+    contig's. `splits` names those of validation and test; all others train. protocol "paper" tests on the original's
+    validation chromosomes, on which it also chose.
+    """
+
+    options = ("data", "length", "windows", "species", "splits", "seed")
+
+    def __init__(
+        self,
+        task: str,
+        index_dir: str,
+        data: str,
+        length: int = 1024,
+        windows: int = 1000,
+        species: Sequence[str] | None = None,
+        splits: Mapping[str, Sequence[str]] | None = None,
+        seed: int = 0,
+    ):
+        if task:
+            raise ValueError(f"species has no task {task!r}: its species are those of the folder, or species=")
+        if length < 1 or windows < 1:
+            raise ValueError(f"length={length}, windows={windows}: at least 1")
+        self.paths = genome_files(Path(data), species)
+        self.index_dir, self.length, self.windows_, self.seed = index_dir, length, windows, seed
+        self.held_out = {split: tuple(map(str, names)) for split, names in (splits or HELD_OUT).items()}
+        if unknown := self.held_out.keys() - HELD_OUT.keys():
+            raise ValueError(f"splits={sorted(unknown)}: chromosomes of validation and test are named")
+
+    @property
+    def files(self) -> list[str]:
+        return [str(path) for paths in self.paths.values() for path in paths]
+
+    @property
+    def features(self) -> datasets.Features:
+        return datasets.Features(
+            {
+                "id": datasets.Value("int64"),
+                "chrom": datasets.Value("string"),
+                "start": datasets.Value("int64"),
+                "sequence": datasets.Value("string"),
+                "label": datasets.ClassLabel(names=list(self.paths)),
+            }
+        )
+
+    def shards(self) -> dict[str, list[str]]:
+        return {split: [split] for split in SPLITS}
+
+    def chunks(self, shard: str) -> Iterator[Columns]:
+        windows, size = self.windows(shard), max(1, TABLE_BYTES // self.length)
+        for first in range(0, len(windows), size):
+            yield windows[range(first, min(first + size, len(windows)))]
+
+    def windows(self, split: str) -> SpeciesWindows:
+        """The windows of a split.
+
+        Raises ValueError naming a species that has no chromosome in it.
+        """
+        genomes = {}
+        for name, paths in self.paths.items():
+            own = [chromosome for path in paths for chromosome in self._chromosomes(path, len(paths) > 1)]
+            genomes[name] = [chromosome for number, chromosome in own if self._split(number) == split]
+            if not genomes[name]:
+                found = ", ".join(sorted({number for number, _ in own}))
+                raise ValueError(f"{paths[0].parent}: no chromosome of {name} is in split {split}; it has {found}")
+        return SpeciesWindows(genomes, split, self.length, self.windows_, self.seed)
+
+    def _split(self, number: str) -> str:
+        return next((split for split, names in self.held_out.items() if number in names), "train")
+
+    def _chromosomes(self, path: Path, of_many: bool) -> list[tuple[str, Chromosome]]:
+        genome = open_genome(path, self.index_dir)
+        return [
+            (_number(path.name.partition(".")[0] if of_many else contig), Chromosome(genome, contig))
+            for contig in genome.contigs
+        ]
+
+
+def _number(name: str) -> str:
+    """What stands behind "chr" in a name, else the name."""
+    return re.sub(r"^(chromosome|chrom|chr)[_-]?", "", name, flags=re.IGNORECASE)

@@ -1,0 +1,28 @@
+"""Which training rows are held out for validation: a function of the sequence alone."""
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+
+SHARE = 0.1
+COMPLEMENT = str.maketrans("ACGT", "TGCA")
+
+
+def reverse_complement(sequence: str) -> str:
+    """The other strand of an upper-case sequence; N stays N."""
+    return sequence.translate(COMPLEMENT)[::-1]
+
+
+def held_out(sequences: Iterable[str], share: float = SHARE) -> np.ndarray:
+    """(n,) bool: about `share` of different sequences; equal ones, and a sequence and its other strand, agree.
+
+    Independent of order, of other rows and of any seed, so that every run and every model has the same split.
+    """
+    threshold = int(share * 2**64)
+    return np.array([_number(sequence) < threshold for sequence in sequences], dtype=bool)
+
+
+def _number(sequence: str) -> int:
+    either = min(sequence, reverse_complement(sequence))
+    return int.from_bytes(hashlib.sha256(either.encode()).digest()[:8])
