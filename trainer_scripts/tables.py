@@ -1,4 +1,4 @@
-"""Every table of docs/ from what was measured: records of runs, the audit's figures, benchmark results (`make tables`).
+"""Every table of docs/ and the README's of speed, from what was measured: records of runs, the audit's figures, benchmark results (`make tables`).
 
     python -m trainer_scripts.tables
     python -m trainer_scripts.tables --take results/real_data     first takes over the records of new runs
@@ -178,7 +178,8 @@ def tables(
     put(ROOT / "docs" / "real_data.md", record_tables(RECORDS / "real_data"))
     put(ROOT / "docs" / "real_supervised.md", supervised_tables(RECORDS / "real_supervised"))
     put(ROOT / "docs" / "audit" / "README.md", audit_table(RECORDS / "audit.json"))
-    put(ROOT / "docs" / "benchmarks.md", benchmark_table(ROOT / "benchmarks"))
+    for page in ("README.md", "docs/benchmarks.md"):
+        put(ROOT / page, benchmark_table(ROOT / "benchmarks"))
 
 
 if __name__ == "__main__":
