@@ -1,4 +1,4 @@
-"""The supervised settings on a folder of real data that is not DART-Eval's (docs/real_supervised.md), budget small.
+"""The supervised settings on a folder of real data that is not DART-Eval's (docs/real_supervised.md).
 
 chr20 is cut into blocks of 5 Mb for training and validation; chr22 is the test. Task 4 has chr22 alone, cut likewise.
 
@@ -14,6 +14,7 @@ import typer
 
 from trainer_scripts.real_data import CELL_LINES as LABELS
 from trainer_scripts.real_data import DEMO, WINDOW, contig, lifted_activity_inputs, rows_of, write_lines
+from trainer_scripts.supervised import Budget
 
 BLOCK = 5_000_000
 CHR20, CHR22 = 63_025_520, 51_304_566
@@ -102,17 +103,21 @@ def real_supervised(
     data: Annotated[Path, typer.Option(help="folder with genomes/, intervals/ and variants/")],
     output: Annotated[Path, typer.Option(help="folder of records and trainings")] = Path("results/real_supervised"),
     only: Annotated[str, typer.Option(help="run only what has this in its name")] = "",
+    budget: Annotated[Budget, typer.Option(help="full: all rows, and the paper's epochs and rates")] = Budget.small,
 ) -> None:
     """Probe, fine-tune and train from scratch; what is done already is not done again.
 
     python -m trainer_scripts.real_supervised --data real-data
     """
     from trainer_scripts.dart_eval import run
-    from trainer_scripts.supervised import Budget
 
     work = output / "inputs"
     work.mkdir(parents=True, exist_ok=True)
-    small: dict[str, Any] = {"budget": Budget.small, "training": output / "training"}
+    common: dict[str, Any] = {"budget": budget, "training": output / "training"}
+
+    def quick(learning_rate: float) -> dict[str, Any]:  # of few steps
+        return {"set_": [f"learning_rate={learning_rate}"]} if budget == Budget.small else {}
+
     plan: list[tuple[str, str, Any, int | None, float]] = [
         ("cell-types", "cell_type_elements", cell_type_inputs, None, 2e-3),
         ("elements", "regulatory_elements", element_inputs, None, 1e-3),
@@ -123,11 +128,11 @@ def real_supervised(
         models: list[tuple[str, str, dict[str, Any]]] = [
             ("gc-content", "ab_initio", {}),
             ("kmers-6", "ab_initio", {}),
-            ("probing-head-like", "ab_initio", {"set_": [f"learning_rate={rate}"]}),
+            ("probing-head-like", "ab_initio", quick(rate)),
             (str(DEMO), "probed", {"method": "linear"}),
             (str(DEMO), "probed", {} if task == "variant_effects" else {"cache": output / "cache" / name}),
-            (str(DEMO), "finetuned", {"set_": ["learning_rate=1e-3"]}),
-            (str(DEMO), "ab_initio", {"set_": ["learning_rate=1e-3"]}),
+            (str(DEMO), "finetuned", quick(1e-3)),
+            (str(DEMO), "ab_initio", quick(1e-3)),
         ]
         for model, setting, options in models:
             label = f"{name}-{Path(model).name}-{setting}-{options.get('method', '')}"
@@ -136,7 +141,8 @@ def real_supervised(
                 method = options.get("method")
                 folder = output / (name if method is None else f"{name}-{method}")
                 inputs = inputs_of(data, work)
-                run(model=model, task=task, setting=setting, window=window, output=folder, **small, **inputs, **options)
+                what: dict[str, Any] = {"model": model, "task": task, "setting": setting, "window": window}
+                run(output=folder, **what, **common, **inputs, **options)
 
 
 def main() -> None:
