@@ -1,4 +1,4 @@
-"""Every table of docs/ and the README's of speed, from what was measured: records of runs, the audit's figures, benchmark results (`make tables`).
+"""Tables of docs/ and README from records of runs, the audit's figures and benchmark results (`make tables`).
 
     python -m trainer_scripts.tables
     python -m trainer_scripts.tables --take results/real_data     first takes over the records of new runs
