@@ -4,7 +4,7 @@ The original averages them over batches (HyenaDNA spec 6.0); Matthews' correlati
 the test set, nor is their mean.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from scipy.stats import rankdata
@@ -88,7 +88,7 @@ def classification_metrics(
         method = f"bootstrap of rows, percentiles of {REPLICATES} replicates"
     low, high = exact_interval(int(_right(counts).sum()), n)
     metrics = {"accuracy": _metric(float(accuracy(counts)), low, high, n, "exact binomial (Clopper-Pearson)")}
-    statistics = {"mcc": matthews_correlation, "f1_macro": f1_macro}
+    statistics: dict[str, Callable[[np.ndarray], np.ndarray]] = {"mcc": matthews_correlation, "f1_macro": f1_macro}
     if k == 2:
         statistics["f1"] = lambda of: f1_by_class(of)[..., 1]
     for name, statistic in statistics.items():
