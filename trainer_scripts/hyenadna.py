@@ -7,7 +7,10 @@ from typing import Annotated
 import typer
 from transformers.utils import logging
 
+from trainer_scripts import score_variants
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command("score")(score_variants.score)
 
 
 @app.callback()
