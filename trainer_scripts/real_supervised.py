@@ -5,8 +5,11 @@ chr20 is cut into blocks of 5 Mb for training and validation; chr22 is the test.
     python -m trainer_scripts.real_supervised --data real-data --output results/real_supervised
 """
 
+import csv
+import gzip
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,12 +17,15 @@ import typer
 
 from trainer_scripts.real_data import CELL_LINES as LABELS
 from trainer_scripts.real_data import DEMO, WINDOW, contig, lifted_activity_inputs, rows_of, write_lines
-from trainer_scripts.supervised import Budget
+from trainer_scripts.supervised import SMALL_ROWS, Budget, Wish, train_scorer
 
 BLOCK = 5_000_000
 CHR20, CHR22 = 63_025_520, 51_304_566
 LONGEST = 350  # bp of an element of task 1
 CELL = "GM12878"
+PARTS = {"train": "train", "validation": "dev", "test": "test"}
+Trial = tuple[str, str, dict[str, Any]]  # model, setting, options of the run
+GUE = ("prom_core_tata", "prom_300_tata", "tf_0", "tf_1", "tf_2")
 
 
 def genome_of(data: Path, work: Path) -> Path:
@@ -99,6 +105,65 @@ def dsqtl_inputs(data: Path, work: Path) -> dict[str, Any]:
     return {"genome": genome_of(data, work), "variants": variants, "effect": "beta"}
 
 
+def gue_rows(path: Path) -> Any:
+    """Sequences and labels of one file of GUE, as a Dataset."""
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    with gzip.open(path, "rt", newline="") as file:
+        rows = [{"sequence": row["sequence"], "label": int(row["label"])} for row in csv.DictReader(file)]
+    return Dataset.from_list(rows, Features({"sequence": Value("string"), "label": ClassLabel(names=["no", "yes"])}))
+
+
+def judge_on_gue(data: Path, name: str, wish: Wish, seed: int = 0) -> dict[str, Any]:
+    """Train on one set of GUE as on classes of a task, and judge on its test file.
+
+    Returns:
+        what was trained and how, and the metrics of [`classification.classification_metrics`], by bootstrap of rows.
+    """
+    import numpy as np
+
+    from datasets_dart.files import sha256
+    from evaluation_dart.classification import classification_metrics
+
+    files = {split: data / f"benchmarks/GUE_{name}_{part}.csv.gz" for split, part in PARTS.items()}
+    rows = {split: gue_rows(path) for split, path in files.items()}
+    inputs = {split: f"{path.name} sha256:{sha256(path)}" for split, path in files.items()}
+    scorer, model, recipe = train_scorer(wish, rows.__getitem__, inputs)
+    test = rows["test"]
+    if wish.budget == Budget.small and len(test) > SMALL_ROWS["test"]:
+        drawn = np.random.default_rng(seed).choice(len(test), SMALL_ROWS["test"], replace=False)
+        test = test.select(np.sort(drawn).tolist())
+    called = scorer.predict(test["sequence"][:]).argmax(axis=1)
+    metrics = classification_metrics(called, np.array(test["label"][:]), ("no", "yes"))
+    return {"set": name, "model": model, "setting": wish.setting, "recipe": recipe.described(""), "metrics": metrics}
+
+
+def run_gue(data: Path, output: Path, models: Sequence[Trial], budget: Budget, only: str) -> None:
+    """The promoter and transcription-factor sets of GUE; all that was ever run goes into gue.json."""
+    kept = output / "gue"
+    kept.mkdir(exist_ok=True)
+    for name in GUE:
+        for model, setting, options in models:
+            label = f"{name}-{Path(model).name}-{setting}-{options.get('method', '')}"
+            path = kept / f"{label}.json"
+            if only not in f"gue-{label}" or path.exists():
+                continue
+            typer.echo(f"gue-{label}")
+            wish = Wish(
+                *(model, "cell_type_elements", setting, "fixed", options.get("method"), budget.value),
+                training=output / "training" / f"gue-{name}",
+                overrides=options.get("set_", ()),
+            )
+            write_json(path, judge_on_gue(data, name, wish))
+    write_json(output / "gue.json", [json.loads(path.read_text()) for path in sorted(kept.glob("*.json"))])
+
+
+def write_json(path: Path, what: Any) -> None:
+    from evaluation_dart.supervised import write_whole
+
+    write_whole(path, lambda target: target.write_text(json.dumps(what, indent=1) + "\n"))
+
+
 def real_supervised(
     data: Annotated[Path, typer.Option(help="folder with genomes/, intervals/ and variants/")],
     output: Annotated[Path, typer.Option(help="folder of records and trainings")] = Path("results/real_supervised"),
@@ -118,6 +183,17 @@ def real_supervised(
     def quick(learning_rate: float) -> dict[str, Any]:  # of few steps
         return {"set_": [f"learning_rate={learning_rate}"]} if budget == Budget.small else {}
 
+    def trials(rate: float, cnn: dict[str, Any]) -> list[Trial]:
+        return [
+            ("gc-content", "ab_initio", {}),
+            ("kmers-6", "ab_initio", {}),
+            ("probing-head-like", "ab_initio", quick(rate)),
+            (str(DEMO), "probed", {"method": "linear"}),
+            (str(DEMO), "probed", cnn),
+            (str(DEMO), "finetuned", quick(1e-3)),
+            (str(DEMO), "ab_initio", quick(1e-3)),
+        ]
+
     plan: list[tuple[str, str, Any, int | None, float]] = [
         ("cell-types", "cell_type_elements", cell_type_inputs, None, 2e-3),
         ("elements", "regulatory_elements", element_inputs, None, 1e-3),
@@ -125,16 +201,8 @@ def real_supervised(
         ("dsqtl", "variant_effects", dsqtl_inputs, WINDOW, 1e-3),
     ]
     for name, task, inputs_of, window, rate in plan:
-        models: list[tuple[str, str, dict[str, Any]]] = [
-            ("gc-content", "ab_initio", {}),
-            ("kmers-6", "ab_initio", {}),
-            ("probing-head-like", "ab_initio", quick(rate)),
-            (str(DEMO), "probed", {"method": "linear"}),
-            (str(DEMO), "probed", {} if task == "variant_effects" else {"cache": output / "cache" / name}),
-            (str(DEMO), "finetuned", quick(1e-3)),
-            (str(DEMO), "ab_initio", quick(1e-3)),
-        ]
-        for model, setting, options in models:
+        cnn = {} if task == "variant_effects" else {"cache": output / "cache" / name}
+        for model, setting, options in trials(rate, cnn):
             label = f"{name}-{Path(model).name}-{setting}-{options.get('method', '')}"
             if only in label:
                 typer.echo(label)
@@ -143,6 +211,7 @@ def real_supervised(
                 inputs = inputs_of(data, work)
                 what: dict[str, Any] = {"model": model, "task": task, "setting": setting, "window": window}
                 run(output=folder, **what, **common, **inputs, **options)
+    run_gue(data, output, trials(2e-3, {}), budget, only)
 
 
 def main() -> None:

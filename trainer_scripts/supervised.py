@@ -39,19 +39,19 @@ class Wish(NamedTuple):
     task: str
     setting: str
     protocol: str
-    method: str | None
-    budget: str
-    training: Path  # the folder that trainings are kept below
-    trained: Path | None  # a training of task 4, for task 5
-    cache: Path | None
-    hyperparameters: Path | None
-    overrides: Sequence[str]
-    window: int | None
-    batch_size: int
-    revision: str | None
-    device: Any
-    trust_remote_code: bool
-    overwrite: bool
+    method: str | None = None
+    budget: str = "full"
+    training: Path = Path("training")  # the folder that trainings are kept below
+    trained: Path | None = None  # a training of task 4, for task 5
+    cache: Path | None = None
+    hyperparameters: Path | None = None
+    overrides: Sequence[str] = ()
+    window: int | None = None
+    batch_size: int = 64
+    revision: str | None = None
+    device: Any = None
+    trust_remote_code: bool = False
+    overwrite: bool = False
 
 
 def is_trained(model: str, task: str, setting: str) -> bool:
@@ -462,8 +462,11 @@ def profile(
         raise ValueError(f"--setting {setting}: there are {', '.join(METHODS)}")
     method = _method(model, setting, method or {"probed": "cnn"}.get(setting, "full"))
     wish = Wish(
-        *(model, "chromatin_activity", setting, "fixed", method, "full", Path(), None, None, None, ()),
-        *(None, batch_size, revision, usable_device(device), trust_remote_code, False),
+        *(model, "chromatin_activity", setting, "fixed", method),
+        batch_size=batch_size,
+        revision=revision,
+        device=usable_device(device),
+        trust_remote_code=trust_remote_code,
     )
     built = _Built(wish, method, Objective("counts", 1))
     network = built.network(training_of(wish, method, family(wish), wish.task), length, wish.task)

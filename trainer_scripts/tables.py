@@ -122,6 +122,23 @@ def supervised_tables(records: Path) -> str:
     return "\n".join(lines)
 
 
+def gue_table(path: Path) -> str:
+    """Matthews' correlation on the test files of GUE: a row a model and setting, a column a set."""
+    if not path.is_file():
+        return ""
+    found = json.loads(path.read_text())
+    sets = list(dict.fromkeys(entry["set"] for entry in found))
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for entry in sorted(found, key=of_baselines_first):
+        model = entry["model"]["id"].removeprefix("local/").removeprefix("ab-initio/")
+        own = rows.setdefault((model, entry["recipe"]["name"]), {})
+        own[entry["set"]] = with_interval(entry["metrics"]["mcc"])
+    lines = ["### A fifth check: promoters and transcription factors of GUE, Matthews' correlation", ""]
+    lines += [row(["model", "setting", *sets]), row(["---"] * (2 + len(sets)))]
+    lines += [row([*names, *(own.get(name, "") for name in sets)]) for names, own in rows.items()]
+    return "\n".join([*lines, "", f"- mcc: {found[0]['metrics']['mcc']['method']}", ""])
+
+
 def of_baselines_first(record: dict[str, Any]) -> tuple[int, str, str]:
     order = ("ab_initio", "probed", "finetuned")
     return order.index(record["setting"]), record["model"]["id"], record["recipe"]["name"]
@@ -175,8 +192,10 @@ def tables(
         take(taken, RECORDS / "real_data")
     if supervised is not None:
         take(supervised, RECORDS / "real_supervised")
+        shutil.copyfile(supervised / "gue.json", RECORDS / "real_supervised" / "gue.json")
     put(ROOT / "docs" / "real_data.md", record_tables(RECORDS / "real_data"))
-    put(ROOT / "docs" / "real_supervised.md", supervised_tables(RECORDS / "real_supervised"))
+    trained = RECORDS / "real_supervised"
+    put(ROOT / "docs" / "real_supervised.md", supervised_tables(trained) + "\n" + gue_table(trained / "gue.json"))
     put(ROOT / "docs" / "audit" / "README.md", audit_table(RECORDS / "audit.json"))
     for page in ("README.md", "docs/benchmarks.md"):
         put(ROOT / page, benchmark_table(ROOT / "benchmarks"))

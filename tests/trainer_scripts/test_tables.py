@@ -4,7 +4,17 @@ import json
 
 import pytest
 
-from trainer_scripts.tables import END, START, audit_table, put, record_tables, take, with_interval
+from trainer_scripts.tables import (
+    END,
+    START,
+    audit_table,
+    gue_table,
+    put,
+    record_tables,
+    supervised_tables,
+    take,
+    with_interval,
+)
 
 METRIC = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 1200, "method": "exact", "higher_is_better": True}
 
@@ -47,3 +57,35 @@ def test_audit_table(tmp_path):
     path = tmp_path / "audit.json"
     path.write_text(json.dumps([{"page": "interval_n", "what": "width", "original": 0.0007, "sound": 0.07, "n": 498}]))
     assert audit_table(path).splitlines()[-1] == "| [interval_n](interval_n.md) | width | 0.0007 | 0.07 | 498 |"
+
+
+def test_supervised_tables_mark_what_was_still_improving(tmp_path):
+    for setting, name, more in [
+        ("finetuned", "tiny", {"steps": 256, "best_epoch": 4.0, "epochs": 4}),
+        ("ab_initio", "kmers-6", {}),
+    ]:
+        place = tmp_path / setting
+        place.mkdir()
+        recipe = {"name": setting, "window": 350, "train_rows": 1024, **more}
+        about = {"id": f"local/{name}", "trained_parameters": 4097}
+        what = {"task": "regulatory_elements", "setting": setting, "model": about, "recipe": recipe}
+        (place / "results.json").write_text(json.dumps(what | {"metrics": {"accuracy": METRIC}}))
+    lines = supervised_tables(tmp_path).splitlines()
+    assert lines[4].startswith(
+        "| kmers-6 | ab_initio | 4,097 | 1,024 | to the optimum | 0.500 [0.400, 0.600], n 1,200 |"
+    )
+    assert lines[5].startswith("| tiny | finetuned | 4,097 | 1,024 | 256 † | 0.500")
+
+
+def test_gue_table(tmp_path):
+    entry = {
+        "model": {"id": "local/tiny"},
+        "setting": "probed",
+        "recipe": {"name": "probed"},
+        "metrics": {"mcc": METRIC},
+    }
+    (tmp_path / "gue.json").write_text(json.dumps([entry | {"set": "tf_0"}, entry | {"set": "tf_1"}]))
+    lines = gue_table(tmp_path / "gue.json").splitlines()
+    assert lines[2] == "| model | setting | tf_0 | tf_1 |"
+    assert lines[4] == "| tiny | probed | 0.500 [0.400, 0.600], n 1,200 | 0.500 [0.400, 0.600], n 1,200 |"
+    assert gue_table(tmp_path / "none.json") == ""
