@@ -1,8 +1,9 @@
 """Fine-tuning: a language model under a head for sequences, with LoRA or in full (DART-Eval spec section 1.7)."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -24,11 +25,13 @@ def load_classifier(
     device: str | torch.device | None = None,
     trust_remote_code: bool = False,
     random_weights: bool = False,
+    changes: Mapping[str, Any] | None = None,
 ) -> LanguageModel:
     """A model of the Hub or a folder as `AutoModelForSequenceClassification`, in float32, with its tokenizer.
 
     Args:
         outputs: of the new head. random_weights: the same architecture, initialised afresh.
+        changes: fields of the configuration (dropout, pooling), as far as the model has them.
 
     Raises:
         ValueError: if the model has no such head, or the checkpoint lacks weights of its backbone.
@@ -44,6 +47,7 @@ def load_classifier(
         commit = folder_digest(folder) if folder else commit_of(name, revision)
         remote = {"trust_remote_code": trust_remote_code, "revision": None if folder else commit}
         config = AutoConfig.from_pretrained(name, num_labels=outputs, **remote)
+        config.update({field: value for field, value in (changes or {}).items() if hasattr(config, field)})
         tokenizer = AutoTokenizer.from_pretrained(name, **remote)
         if getattr(config, "pad_token_id", None) is None:
             config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token else tokenizer.eos_token_id

@@ -1,0 +1,368 @@
+"""Fine-tuning on downstream tasks: small runs, killed and continued, and what a prediction depends on."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+
+from datasets_hyenadna.builder import FAMILIES
+from datasets_hyenadna.genomic_benchmarks import TASKS
+from datasets_hyenadna.nucleotide_transformer import CLASSES
+from evaluation_dart.finetuning import load_classifier
+from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
+from trainer_scripts import training_loop
+from trainer_scripts.classifiers import ConvolutionalClassifier, SequenceClassifier
+from trainer_scripts.epoch_batches import LabelledRows, epoch_batches, limited, reversed_rows, shares
+from trainer_scripts.finetune import RECIPES, finetune, main, parse, recipe_of
+from trainer_scripts.training_loop import Training, fit, parameter_groups, predict
+
+COLUMNS = ("output_0", "output_1", "label")
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A causal checkpoint of one small block, with dropout."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    torch.manual_seed(0)
+    config = HyenaDNAConfig(d_model=16, n_layer=1, max_seq_len=66, emb_dim=5, filter_order=16, initializer_range=0.1)
+    HyenaDNAForCausalLM(config).save_pretrained(folder)
+    HyenaDNATokenizer(model_max_length=66).save_pretrained(folder)
+    return str(folder)
+
+
+def labelled(rows: int, label: int | None = None) -> list[tuple[str, int]]:
+    """Rows of 20 to 60 bases, those of class 1 rich in G and C."""
+    made = []
+    for row in range(rows):
+        own = row % 2 if label is None else label
+        weights = np.array([1, 1, 1, 1]) if own == 0 else np.array([1, 4, 4, 1])
+        made.append(("".join(RNG.choice(list("ACGT"), int(RNG.integers(20, 60)), p=weights / weights.sum())), own))
+    return made
+
+
+def rows_of(pairs) -> LabelledRows:
+    return LabelledRows(Dataset.from_dict({"sequence": [s for s, _ in pairs], "label": [y for _, y in pairs]}), 60)
+
+
+@pytest.fixture(scope="module")
+def gue(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gue")
+    (folder / "toy").mkdir()
+    for split, rows in (("train", 96), ("dev", 40), ("test", 60)):
+        lines = [f"{sequence},{label}" for sequence, label in labelled(rows)]
+        (folder / "toy" / f"{split}.csv").write_text("sequence,label\n" + "\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path_factory.getbasetemp() / "datasets"))
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=300), st.integers(1, 7), st.booleans())
+def test_an_epoch_reads_every_row_once(lengths, batch_size, by_length):
+    batches = epoch_batches(np.array(lengths), batch_size, 3, 5, by_length)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    assert sorted(len(batch) for batch in batches)[1:] == [batch_size] * (len(batches) - 1)
+    again = epoch_batches(np.array(lengths), batch_size, 3, 5, by_length)
+    assert all((one == two).all() for one, two in zip(batches, again, strict=True))
+
+
+def test_grouping_by_length_saves_padding():
+    lengths = np.random.default_rng(0).integers(50, 1000, 4000)
+    padded = [
+        sum(len(batch) * lengths[batch].max() for batch in epoch_batches(lengths, 32, 0, 0, by_length))
+        for by_length in (False, True)
+    ]
+    assert padded[1] < 1.1 * lengths.sum() < 1.7 * lengths.sum() < padded[0]
+
+
+@given(st.integers(1, 50), st.integers(1, 4), st.integers(1, 9))
+def test_processes_share_a_batch(rows, processes, forward_rows):
+    batch = np.arange(rows)
+    parts = [shares(batch, process, processes, forward_rows) for process in range(processes)]
+    assert len({len(own) for own in parts}) == 1
+    assert all(len(part) <= forward_rows for own in parts for part in own)
+    assert sorted(np.concatenate([part for own in parts for part in own]).tolist()) == list(range(rows))
+
+
+def test_rows_are_cut_flipped_and_drawn_the_same_way_every_time():
+    rows = rows_of([("ACGTA" * 20, 1), ("CCGN", 0)])
+    assert rows.lengths.tolist() == [60, 4]
+    sequences, labels = rows.read(np.array([1, 0]), flip=np.array([True, False]))
+    assert sequences == ["NCGG", "ACGTA" * 12]
+    assert labels.tolist() == [0, 1]
+    assert 0.4 < reversed_rows(1000, 0, 0).mean() < 0.6
+    assert (reversed_rows(1000, 0, 0) != reversed_rows(1000, 1, 0)).any()
+    many = Dataset.from_dict({"sequence": [str(i) for i in range(100)]})
+    assert limited(many, 10)["sequence"][:] == limited(many, 10)["sequence"][:]
+    assert limited(many, 1000) is many
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last", "max"])
+def test_batch_composition_changes_no_prediction(model, pooling):
+    sequences = [sequence for sequence, _ in labelled(12)]
+    network = SequenceClassifier(load_classifier(model, 3, changes={"pooling": pooling}), 60).eval()
+    with torch.no_grad():
+        alone = torch.cat([network([sequence]) for sequence in sequences])
+        together = network(sequences)
+        pairs = torch.cat([network([sequence, "A" * 60])[:1] for sequence in sequences])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    torch.testing.assert_close(pairs, alone, atol=1e-5, rtol=0)
+    assert alone.std(dim=0).min() > 1e-3, "sequences do differ"
+
+
+def test_padding_side_changes_no_prediction_where_pads_are_masked(model):
+    loaded = load_classifier(model, 2)
+    found = {}
+    for side in ("left", "right"):
+        encoded = loaded.tokenizer(["ACGTACGTA", "ACG"], padding=True, padding_side=side, return_tensors="pt")
+        with torch.no_grad():
+            found[side] = loaded.model(**encoded).logits
+    torch.testing.assert_close(found["left"], found["right"], atol=1e-6, rtol=0)
+
+
+def test_unmasked_reading_is_the_originals(model):
+    """Left pads up to max_length, convolved and averaged (spec 6.0)."""
+    loaded = load_classifier(model, 2)
+    network = SequenceClassifier(loaded, 30, masked=False).eval()
+    ids = torch.tensor([[4] * 26 + [7, 8, 9, 10]])
+    with torch.no_grad():
+        hidden = loaded.model.hyena(ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+        torch.testing.assert_close(network(["ACGT"]), loaded.model.score(hidden.mean(dim=1)))
+        masked = SequenceClassifier(loaded, 30).eval()(["ACGT"])
+    assert (network(["ACGT"]) - masked).abs().max() > 1e-3
+
+
+def test_too_long_for_the_model(model):
+    with pytest.raises(ValueError, match="reads at most 66 tokens, but 100 bases are 100: --max_length 66"):
+        SequenceClassifier(load_classifier(model, 2), 100)
+
+
+def test_parameter_groups_are_the_originals(model):
+    """Filters with a rate of their own and no decay; everything else decayed, biases and norms too (spec 1.9)."""
+    network = SequenceClassifier(load_classifier(model, 2), 60)
+    groups = parameter_groups(network, Training(learning_rate=1e-3, filter_learning_rate=1e-4, weight_decay=0.2))
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(1e-3, 0.2), (1e-4, 0.0)]
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    grouped = [{names[id(parameter)] for parameter in group["params"]} for group in groups]
+    assert grouped[0] | grouped[1] == set(names.values())
+    assert not grouped[0] & grouped[1]
+    assert all(".implicit_filter." in name for name in grouped[1])
+    assert len(grouped[1]) == 8  # four layers, three with a bias, and the frequencies
+
+
+def training(**changes) -> Training:
+    return replace(Training(epochs=3, batch_size=16, learning_rate=1e-2, checkpoint_every=2), **changes)
+
+
+def run(model, folder, train, validation, **changes):
+    set_seed(0)
+    network = SequenceClassifier(load_classifier(model, 2, changes={"embed_dropout": 0.1}), 60)
+    labels = validation.labels
+    progress = fit(
+        network,
+        *(train, validation),
+        lambda outputs: float((outputs.argmax(axis=1) == labels).mean()),
+        training(**changes),
+        folder,
+        {"model": "tiny"},
+    )
+    return progress, network
+
+
+@pytest.fixture(scope="module")
+def data():
+    return rows_of(labelled(90)), rows_of(labelled(30))
+
+
+def test_forward_passes_do_not_change_a_step(model, data, tmp_path):
+    """The gradient is that of the mean over the batch, the smaller last one included."""
+    found = []
+    for forward_rows in (16, 5):
+        set_seed(0)
+        network = SequenceClassifier(load_classifier(model, 2, changes={"embed_dropout": 0.0}), 60)
+        choices = training(epochs=1, forward_rows=forward_rows)
+        fit(network, *data, lambda outputs: 0.0, choices, tmp_path / str(forward_rows), {})
+        found.append(load_file(tmp_path / str(forward_rows) / "weights.safetensors"))
+    for name in found[0]:
+        np.testing.assert_allclose(found[0][name], found[1][name], atol=2e-5)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("at", [1, 4])
+def test_a_killed_run_goes_on_to_the_same_weights(model, data, tmp_path, monkeypatch, at):
+    """Dropout on; killed while writing a state, within an epoch and after one."""
+    whole, _ = run(model, tmp_path / "whole", *data)
+    save, calls = Accelerator.save_state, []
+
+    def killed_while_writing(self, folder, *args, **kwargs):
+        calls.append(folder)
+        save(self, folder, *args, **kwargs)
+        if len(calls) == at:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Accelerator, "save_state", killed_while_writing)
+        with pytest.raises(Killed):
+            run(model, tmp_path / "killed", *data)
+    again, _ = run(model, tmp_path / "killed", *data)
+    assert again == whole
+    one, two = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "killed"))
+    assert all((one[name] == two[name]).all() for name in one)
+    assert not (tmp_path / "killed" / "checkpoints").exists()
+
+
+def test_the_best_epoch_is_kept_and_a_finished_run_is_only_loaded(model, data, tmp_path, monkeypatch):
+    scores = iter([0.2, 0.7, 0.7])
+    set_seed(0)
+    network = SequenceClassifier(load_classifier(model, 2), 60)
+    progress = fit(network, *data, lambda outputs: next(scores), training(), tmp_path / "run", {})
+    assert (progress.best, progress.best_epoch, progress.epoch, progress.step) == (0.7, 2, 3, 18)
+    kept = load_file(tmp_path / "run" / "weights.safetensors")
+    assert all((network.state_dict()[name].numpy() == value).all() for name, value in kept.items())
+    monkeypatch.setattr(training_loop, "_step", None)
+    again = SequenceClassifier(load_classifier(model, 2), 60)
+    assert fit(again, *data, lambda outputs: 0.0, training(), tmp_path / "run", {}) == progress
+    assert (again.model.score.weight == network.model.score.weight).all()
+    with pytest.raises(ValueError, match=r"of another run: training.batch_size is 16 there and 8 here"):
+        fit(again, *data, lambda outputs: 0.0, training(batch_size=8), tmp_path / "run", {})
+
+
+def test_early_stopping_and_plateaus(model, data, tmp_path):
+    scores = iter([0.5, 0.4, 0.4])
+    set_seed(0)
+    network = SequenceClassifier(load_classifier(model, 2), 60)
+    choices = training(epochs=9, schedule="plateau", patience=2)
+    progress = fit(network, *data, lambda outputs: next(scores), choices, tmp_path / "run", {})
+    assert (progress.epoch, progress.best_epoch, progress.stopped) == (3, 1, True)
+    with pytest.raises(ValueError, match="schedule 'linear'"):
+        fit(network, *data, lambda outputs: 0.0, training(schedule="linear"), tmp_path / "other", {})
+
+
+def test_predictions_are_in_the_rows_order(model, data):
+    network = SequenceClassifier(load_classifier(model, 2), 60).eval()
+    outputs = predict(network, data[0], 7, Accelerator())
+    with torch.no_grad():
+        expected = torch.cat([network([sequence]) for sequence in data[0].rows["sequence"]])
+    np.testing.assert_allclose(outputs, expected.numpy(), atol=1e-5)
+
+
+def command(task, gue, model, folder, *more):
+    words = ["--task", task, "--data", str(gue), "--model", model, "--output_dir", str(folder), *more]
+    return [*words, "--batch_size", "16", "--epochs", "6", "--learning_rate", "1e-2"]
+
+
+@pytest.mark.parametrize("kind", ["hyenadna", "scratch", "cnn", "kmers-2"])
+def test_every_kind_of_model_learns_a_task(model, gue, tmp_path, kind):
+    more = ["--max_length", "60", *(["--random_weights", "true"] if kind == "scratch" else [])]
+    name = model if kind in ("hyenadna", "scratch") else kind
+    task, arguments, choices, about = parse(command("gue/toy", gue, name, tmp_path / "run", *more))
+    record = finetune(task, arguments, choices, about["published"])
+    assert record["metrics"]["accuracy"]["value"] > 0.8
+    assert record["metrics"]["mcc"]["n"] == 60
+    assert record["rows"] == {"train": 96, "validation": 40, "test": 60}
+    assert record["steps"] == (None if kind == "kmers-2" else 36)
+    table = pq.read_table(tmp_path / "run" / "predictions.parquet").to_pydict()
+    right = [int(two > one) == own for one, two, own in zip(*(table[c] for c in COLUMNS), strict=True)]
+    assert np.mean(right) == record["metrics"]["accuracy"]["value"]
+    assert json.loads((tmp_path / "run" / "results.json").read_text()) == json.loads(json.dumps(record))
+
+
+def test_protocols_choose_on_different_rows(model, gue, tmp_path):
+    (task, arguments, choices, _) = parse(
+        command("gue/toy", gue, model, tmp_path, "--protocol", "paper", "--max_length", "60")
+    )
+    assert (arguments.masked, choices.by_length, task.protocol) == (False, False, "paper")
+    (task, arguments, choices, _) = parse(command("gue/toy", gue, model, tmp_path, "--budget", "small"))
+    assert (arguments.masked, choices.by_length, choices.filter_learning_rate) == (True, True, 1e-3)
+
+
+def test_every_recipe_is_of_tasks_and_arguments_that_there_are():
+    for family, tasks in (("genomic_benchmarks", TASKS), ("nucleotide_transformer", CLASSES)):
+        assert set(yaml.safe_load((RECIPES / f"{family}.yaml").read_text())["tasks"]) == set(tasks)
+        for task in tasks:
+            arguments, about = recipe_of(f"{family}/{task}")
+            assert arguments["model"].startswith("LongSafari/hyenadna-")
+            assert 50 < about["published"]["HyenaDNA"] < 100
+    assert recipe_of("species", 450000)[0]["learning_rate"] == 6e-4
+    assert recipe_of("species")[0]["max_length"] == 1024
+    for family in FAMILIES.keys() - {"biotypes"}:
+        recipe_of(f"{family}/x")
+
+
+def test_a_recipe_with_a_word_that_is_no_argument(tmp_path):
+    (tmp_path / "own.yaml").write_text("all: {learning_rat: 1}\n")
+    with pytest.raises(ValueError, match=r"own.yaml: learning_rat is no argument"):
+        recipe_of("gue/toy", path=tmp_path / "own.yaml")
+    (tmp_path / "own.yaml").write_text("- 1\n")
+    with pytest.raises(ValueError, match="not a recipe"):
+        recipe_of("gue/toy", path=tmp_path / "own.yaml")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--metric", "f2"], "--metric f2: of 2 classes, accuracy, mcc, f1_macro, f1"),
+        (["--budget", "tiny"], "--budget tiny: small or full"),
+        (["--task", "gue/none"], "none: no such folder"),
+        (["--max_length", "1000", "--masked", "false"], "--max_length 66"),
+        (["--model", "kmers-9"], "kmers-1 to kmers-8"),
+    ],
+)
+def test_errors_are_one_line(model, gue, tmp_path, monkeypatch, more, message):
+    monkeypatch.setattr("sys.argv", ["finetune", *command("gue/toy", gue, model, tmp_path / "run"), *more])
+    with pytest.raises(SystemExit) as exit:
+        main()
+    assert message in str(exit.value)
+    assert "\n" not in str(exit.value)
+
+
+def test_chromatin_profiles(model, tmp_path):
+    bases = "".join(RNG.choice(list("ACGT"), 30_000, p=[0.25] * 4))
+    bases = "".join(own if (i // 500) % 2 else own.replace("A", "G") for i, own in enumerate(bases))
+    (tmp_path / "g.fa").write_text(f">chr1\n{bases}\n")
+    for split, first in (("train", 0), ("val", 20_000), ("test", 23_000)):
+        rows = [
+            f"0,{s},{s + 50},{int((s // 500) % 2 == 0)},{i % 2},0" for i, s in enumerate(range(first, first + 3000, 50))
+        ]
+        header = "Chr_No,Start,End,y_CTCF,y_DNase,y_H3K4me1"
+        (tmp_path / f"{split}_hg38_coords_targets.csv").write_text("\n".join([header, *rows]) + "\n")
+    words = command("chromatin_profile", tmp_path, model, tmp_path / "run", "--genome", str(tmp_path / "g.fa"))
+    task, arguments, choices, about = parse([*words, "--window", "60", "--max_length", "60"])
+    record = finetune(task, arguments, choices, about["published"])
+    assert record["metrics"]["median_auroc_TF"]["value"] > 0.9
+    assert "median_auroc_HM" not in record["metrics"]
+    assert record["published"]["HyenaDNA 1k"]["median_auroc_TF"] == 96.4
+
+
+def test_species_with_fresh_windows(model, tmp_path):
+    for name, weights in (("human", [4, 1, 1, 4]), ("hippo", [1, 4, 4, 1])):
+        for number in (1, 2, 5):
+            path = tmp_path / "species" / name / f"chr{number}.fna"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f">c\n{''.join(RNG.choice(list('ACGT'), 500, p=np.array(weights) / 10))}\n")
+    words = command("species", tmp_path / "species", model, tmp_path / "run", "--length", "40", "--windows", "64")
+    task, arguments, choices, _ = parse([*words, "--max_length", "40"])
+    assert task.fresh_windows
+    assert finetune(task, arguments, choices)["metrics"]["accuracy"]["value"] > 0.9
+
+
+def test_the_cnn_pads_shorter_sequences_with_nothing():
+    network = ConvolutionalClassifier(9, 2).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(network(["ACGTA"]), network(["NNACGTANN"]))
