@@ -20,7 +20,7 @@ HEADS = ("pooler", "contact_head")
 
 def load_classifier(
     name: str | os.PathLike[str],
-    outputs: int,
+    outputs: int | None,
     revision: str | None = None,
     device: str | torch.device | None = None,
     trust_remote_code: bool = False,
@@ -30,11 +30,13 @@ def load_classifier(
     """A model of the Hub or a folder as `AutoModelForSequenceClassification`, in float32, with its tokenizer.
 
     Args:
-        outputs: of the new head. random_weights: the same architecture, initialised afresh.
+        outputs: of a new head; None for the head that the checkpoint was saved with.
+        random_weights: the same architecture, initialised afresh.
         changes: fields of the configuration (dropout, pooling), as far as the model has them.
 
     Raises:
-        ValueError: if the model has no such head, or the checkpoint lacks weights of its backbone.
+        ValueError: if the model has no such head, the checkpoint lacks weights of its backbone, or was to have a
+            trained head and has none.
         OSError: if there is no such model.
     """
     name = os.fspath(name)
@@ -46,7 +48,11 @@ def load_classifier(
     try:
         commit = folder_digest(folder) if folder else commit_of(name, revision)
         remote = {"trust_remote_code": trust_remote_code, "revision": None if folder else commit}
-        config = AutoConfig.from_pretrained(name, num_labels=outputs, **remote)
+        new_head = {} if outputs is None else {"num_labels": outputs}
+        config = AutoConfig.from_pretrained(name, **new_head, **remote)
+        saved = config.architectures or ["no architecture"]
+        if outputs is None and not any("ForSequenceClassification" in architecture for architecture in saved):
+            raise ValueError(f"{name}: no trained head: saved as {', '.join(saved)}")
         config.update({field: value for field, value in (changes or {}).items() if hasattr(config, field)})
         tokenizer = AutoTokenizer.from_pretrained(name, **remote)
         if getattr(config, "pad_token_id", None) is None:
@@ -59,13 +65,14 @@ def load_classifier(
             model, loading = AutoModelForSequenceClassification.from_pretrained(
                 name, config=config, dtype=torch.float32, output_loading_info=True, **remote
             )
-            missing = [key for key in loading["missing_keys"] if key.startswith(f"{model.base_model_prefix}.")]
+            prefix = "" if outputs is None else f"{model.base_model_prefix}."
+            missing = [key for key in loading["missing_keys"] if key.startswith(prefix)]
     except (ImportError, OSError, RuntimeError, ValueError, SafetensorError) as error:
         kind = OSError if isinstance(error, OSError) else ValueError
         raise kind(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
     finally:
         logging.set_verbosity(verbosity)
-    if missing := sorted(key for key in missing if not any(head in key for head in HEADS)):
+    if missing := sorted(key for key in missing if outputs is None or not any(head in key for head in HEADS)):
         raise ValueError(f"{name}: the checkpoint lacks {', '.join(missing[:5])}")
     return LanguageModel(model.to(usable_device(device)), tokenizer, "causal", name, commit)
 

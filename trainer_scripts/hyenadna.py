@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 from transformers.utils import logging
 
-from trainer_scripts import score_variants
+from trainer_scripts import mutagenesis, score_variants
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("score")(score_variants.score)
+app.command("mutagenesis")(mutagenesis.mutagenesis)
 
 
 @app.callback()
@@ -117,7 +118,7 @@ def push(
 def main() -> None:
     try:
         app()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:  # ImportError: an extra is not installed
         print("hyenadna:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(1)
 
