@@ -14,8 +14,8 @@ Where this differs from the original (protocol "paper" has the first two as ther
 * Metrics are of the whole test split, with intervals, not means of batches.
 * The head is the Hub model's own: for HyenaDNA a linear layer without bias, in the original one with.
 
---model may be a Hub id or folder; "cnn", a convolutional network; or "kmers-6", logistic regression of k-mer
-frequencies, whose penalty validation chooses.
+--model may be a Hub id or folder; "cnn", a convolutional network; "kmers-6", logistic regression of k-mer frequencies,
+whose penalty validation chooses; or "length", a decision tree that knows how long a sequence is and nothing else.
 """
 
 import hashlib
@@ -66,7 +66,8 @@ from trainer_scripts.training_loop import Progress, Training, fit, predict
 
 RECIPES = Path(__file__).parent / "downstream"
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
-KMERS = "kmers-"
+KMERS, LENGTH = "kmers-", "length"
+LEAF = 10  # rows of a leaf, at least
 SPLITS = ("train", "validation", "test")
 PLACES = ("data", "genome", "recipe", "output_dir", "overwrite", "trust_remote_code")  # where things are, not what
 # --budget small: rows of each split, drawn by a seed, and 4 x 1024 / 16 = 256 steps
@@ -96,7 +97,7 @@ class TaskArguments:
 
 @dataclass
 class ModelArguments:
-    model: str = field(metadata={"help": "Hub id, folder, cnn, or kmers-K"})
+    model: str = field(metadata={"help": "Hub id, folder, cnn, kmers-K, or length"})
     output_dir: str = field(metadata={"help": "folder for weights, results and predictions"})
     revision: str | None = field(default=None, metadata={"help": "commit, branch or tag on the Hub"})
     random_weights: bool = field(default=False, metadata={"help": "the model's architecture from scratch"})
@@ -288,6 +289,20 @@ def train_linear(arguments: ModelArguments, splits: Splits, folder: Path) -> tup
     return chosen.model(tables["test"]).astype(np.float32), about
 
 
+def train_on_length(splits: Splits) -> tuple[np.ndarray, dict[str, Any]]:
+    """What length alone tells of the class: log probabilities of a decision tree, and what a record says of it."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    if splits.groups is not None:
+        raise ValueError(f"--model {LENGTH}: not of many labels")
+    tree = DecisionTreeClassifier(min_samples_leaf=LEAF, random_state=0)
+    tree.fit(splits.train.lengths[:, None], splits.train.labels)
+    outputs = np.full((len(splits.test), splits.outputs), -np.inf, dtype=np.float32)
+    with np.errstate(divide="ignore"):
+        outputs[:, tree.classes_] = np.log(tree.predict_proba(splits.test.lengths[:, None]))
+    return outputs, {"id": LENGTH, "revision": "from-scratch", "parameters": int(tree.tree_.node_count)}
+
+
 def finetune(
     task: TaskArguments, model: ModelArguments, training: Training, published: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -312,6 +327,8 @@ def finetune(
     progress: Progress | None = None
     if model.model.startswith(KMERS):
         outputs, about = train_linear(model, splits, folder)
+    elif model.model == LENGTH:
+        outputs, about = train_on_length(splits)
     else:
         set_seed(training.seed)
         network, about = build_network(model, splits.outputs, splits.longest)

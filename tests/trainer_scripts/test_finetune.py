@@ -362,6 +362,15 @@ def test_species_with_fresh_windows(model, tmp_path):
     assert finetune(task, arguments, choices)["metrics"]["accuracy"]["value"] > 0.9
 
 
+def test_length_alone_tells_classes_of_different_lengths(tmp_path):
+    (tmp_path / "toy").mkdir()
+    for split in ("train", "dev", "test"):
+        lines = [f"{'ACGT' * (5 + 5 * (i % 2))},{i % 2}" for i in range(40)]
+        (tmp_path / "toy" / f"{split}.csv").write_text("sequence,label\n" + "\n".join(lines) + "\n")
+    task, arguments, choices, _ = parse(command("gue/toy", tmp_path, "length", tmp_path / "run"))
+    assert finetune(task, arguments, choices)["metrics"]["accuracy"]["value"] == 1
+
+
 def test_the_cnn_pads_shorter_sequences_with_nothing():
     network = ConvolutionalClassifier(9, 2).eval()
     with torch.no_grad():
