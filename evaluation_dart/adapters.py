@@ -69,3 +69,17 @@ def add_lora(backbone: nn.Module, rank: int = 8, alpha: int = 16, dropout: float
     for name, parameter in backbone.named_parameters():
         parameter.requires_grad_(ADAPTER in name or BESIDE_THE_BACKBONE in name.split("."))
     return backbone
+
+
+def merge_lora(backbone: nn.Module) -> nn.Module:
+    """Add what the adapters of [`add_lora`] have learned to the weights, in place, and take the adapters out."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, layer in [*backbone.named_modules()]:
+        if isinstance(layer, BaseTunerLayer):
+            layer.merge()
+            parent, _, own = name.rpartition(".")
+            setattr(backbone.get_submodule(parent), own, layer.get_base_layer())
+        elif parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    return backbone
