@@ -314,7 +314,8 @@ def write_zarr(output: Path, parts: Path, stream: Iterator[Region], found: Regio
     for field in ("start", "end"):
         group.create_array(field, data=np.array([getattr(region, field) for region in places], np.int64))
     for field in ("chrom", "name")[: 1 + found.named]:
-        group.create_array(field, data=np.array([getattr(region, field) for region in places], dtype=str))
+        texts = np.array([getattr(region, field) for region in places], dtype=np.dtypes.StringDType())
+        group.create_array(field, data=texts)
     if output.is_dir():
         shutil.rmtree(output)
     unfinished.rename(output)
