@@ -1,5 +1,6 @@
 """Which labelled rows a step reads: functions of seed and epoch alone, so that a run can go on anywhere."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,12 @@ class LabelledRows:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def relabelled(self, labels: np.ndarray) -> "LabelledRows":
+        """The same rows with `labels[own]` in place of each row's own label."""
+        rows = copy.copy(self)
+        rows.labels = labels[self.labels]
+        return rows
 
     def read(
         self, rows: np.ndarray, epoch: int | None = None, flip: np.ndarray | None = None

@@ -39,7 +39,6 @@ MODELS: dict[str, list[str]] = {
         *("--model", str(DEMO), "--masked", "false", "--pooling", "last", "--special_tokens", "true")
     ],
 }
-RATES = {"cnn": "2e-3"}
 OF_LENGTH = ("length", "pads-read", "pads-read-last-token")
 OF_LENGTHS = [
     f"genomic_benchmarks/{name}"
@@ -103,9 +102,8 @@ def commands(data: Path, output: Path, budget: str, seeds: Iterable[int]) -> dic
                 if model == "kmers-6" and seed:  # nothing in it is drawn
                     continue
                 name = f"{task}/{model}/seed-{seed}"
-                rate = ["--learning_rate", RATES[model]] if model in RATES else []
                 made[name] = [
-                    *("--task", task, *given, *words, *rate, "--budget", budget, "--seed", str(seed)),
+                    *("--task", task, *given, *words, "--budget", budget, "--seed", str(seed)),
                     *("--output_dir", str(output / "runs" / budget / name)),
                 ]
     return made

@@ -1,0 +1,139 @@
+"""Classes as next tokens: soft prompts ahead of a frozen model, and shots ahead of a sequence (paper section 4.4.1)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from datasets_dart.sequences import CODES
+from evaluation_dart.language_models import LanguageModel
+
+LABEL_TOKENS = {2: ("A", "N"), 3: ("A", "G", "N")}  # spec 6.5
+PROMPT_STD, PROMPT_DROPOUT = 0.02, 0.1
+SHOT_TOKENS = 3  # beside its sequence: [SEP], the label, [SEP]
+
+
+def label_token_ids(language_model: LanguageModel, classes: int) -> np.ndarray:
+    """(classes,) int64: the token that stands for each class.
+
+    Raises:
+        ValueError: for a number of classes that the paper gives no tokens to.
+    """
+    if classes not in LABEL_TOKENS:
+        raise ValueError(
+            f"labels of {classes} classes have no tokens; of {', '.join(map(str, LABEL_TOKENS))} they have"
+        )
+    return np.array(language_model.tokenizer.convert_tokens_to_ids(list(LABEL_TOKENS[classes])), dtype=np.int64)
+
+
+def called_classes(outputs: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """The class whose token is likeliest of the whole vocabulary, (n,); that of no class is len(tokens)."""
+    places = np.full(outputs.shape[1], len(tokens))
+    places[tokens] = np.arange(len(tokens))
+    return places[outputs.argmax(axis=1)]
+
+
+class SoftPromptClassifier(nn.Module):
+    """A frozen causal model behind trained vectors: the token it predicts after [vectors, sequence, [SEP]].
+
+    (B,) strings to (B, vocabulary) logits. Sequences are padded on the right, where a causal model does not look, and
+    the prediction is read at each row's own [SEP]: neither depends on what else is in the batch.
+
+    peft's PromptTuning does the same forward (with num_attention_heads=1, and once config.vocab_size says 16, by which
+    peft looks for the embedding), but starts from N(0, 1) or text and has no dropout; the original draws from
+    N(0, 0.02) and drops 0.1.
+
+    Raises:
+        ValueError: if vectors, sequence and [SEP] are longer than the model reads.
+    """
+
+    def __init__(self, language_model: LanguageModel, virtual_tokens: int, length: int):
+        super().__init__()
+        self.language_model = language_model  # no submodule: its model is
+        self.model = language_model.model.requires_grad_(False)
+        limit = language_model.max_tokens
+        if virtual_tokens < 0 or (limit is not None and virtual_tokens + length + 1 > limit):
+            raise ValueError(
+                f"{language_model.name} reads at most {limit} tokens: {virtual_tokens} vectors, {length} bases and "
+                f"[SEP] are {virtual_tokens + length + 1}"
+            )
+        width = self.model.get_input_embeddings().embedding_dim
+        self.prompt = nn.Parameter(PROMPT_STD * torch.randn(virtual_tokens, width))
+        self.dropout = nn.Dropout(PROMPT_DROPOUT)
+
+    def train(self, mode: bool = True) -> "SoftPromptClassifier":
+        super().train(mode)
+        self.model.eval()  # frozen: its dropout is off
+        return self
+
+    def forward(self, sequences: Sequence[str]) -> torch.Tensor:
+        encoded = self.language_model.tokenizer(
+            list(sequences), padding=True, padding_side="right", return_attention_mask=True, return_tensors="pt"
+        ).to(self.model.device)
+        embedded = self.model.get_input_embeddings()(encoded["input_ids"])
+        prompt = self.dropout(self.prompt).expand(len(embedded), -1, -1)
+        logits = self.model(inputs_embeds=torch.cat([prompt, embedded], dim=1)).logits
+        last = len(self.prompt) + encoded["attention_mask"].sum(dim=1) - 1
+        return logits[torch.arange(len(last), device=last.device), last].float()
+
+
+class Prompt(NamedTuple):
+    """Token ids (T,) of shots and a query, which are no padding (T,), and after which a label follows (shots + 1,)."""
+
+    ids: np.ndarray
+    mask: np.ndarray
+    asked: np.ndarray
+
+
+class PromptWriter:
+    """X1 [SEP] Y1 [SEP] ... X [SEP], every X padded on the left to `length`, so that a shot has length + 3 tokens.
+
+    Labels are predicted by the token before them: by each shot's first [SEP], and by the last.
+    """
+
+    def __init__(self, language_model: LanguageModel, length: int, classes: int):
+        tokenizer = language_model.tokenizer
+        self.length, self.labels = length, label_token_ids(language_model, classes)
+        self.bases = np.array(tokenizer.convert_tokens_to_ids(list("ACGTN")), dtype=np.int64)
+        self.pad, self.separator = tokenizer.pad_token_id, tokenizer.sep_token_id
+        self.name, self.limit = language_model.name, language_model.max_tokens
+
+    def tokens(self, shots: int) -> int:
+        return shots * (self.length + SHOT_TOKENS) + self.length + 1
+
+    def check(self, shots: int) -> None:
+        """Raise ValueError where a prompt of so many shots is longer than the model reads."""
+        if self.limit is not None and self.tokens(shots) > self.limit:
+            raise ValueError(
+                f"{self.name} reads at most {self.limit} tokens: {shots} shots of {self.length} bases and a sequence "
+                f"are {self.tokens(shots)}"
+            )
+
+    def write(self, shots: Sequence[tuple[str, int]], query: str) -> Prompt:
+        ids = np.full(self.tokens(len(shots)), self.pad, dtype=np.int64)
+        step = self.length + SHOT_TOKENS
+        for place, (sequence, label) in enumerate([*shots, (query, None)]):
+            end = place * step + self.length
+            codes = CODES[np.frombuffer(sequence[: self.length].encode(), dtype=np.uint8)]
+            ids[end - len(codes) : end] = self.bases[codes]
+            ids[end] = self.separator
+            if label is not None:
+                ids[end + 1 : end + SHOT_TOKENS] = self.labels[label], self.separator
+        return Prompt(ids, ids != self.pad, np.arange(len(shots) + 1) * step + self.length)
+
+
+def draw_shots(labels: np.ndarray, shots: int, classes: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows of `shots` examples of each class, without repetition, in random order.
+
+    Raises:
+        ValueError: naming a class of which there are fewer rows.
+    """
+    rows = []
+    for number in range(classes):
+        own = np.flatnonzero(labels == number)
+        if len(own) < shots:
+            raise ValueError(f"{shots} shots of a class: class {number} has {len(own)} training rows")
+        rows.append(rng.choice(own, shots, replace=False))
+    return rng.permutation(np.concatenate(rows))
