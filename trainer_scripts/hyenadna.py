@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 from transformers.utils import logging
 
-from trainer_scripts import embed, generate, mutagenesis, score_variants
+from trainer_scripts import embed, generate, mutagenesis, own_data, own_model, score_variants
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("score")(score_variants.score)
 app.command("embed")(embed.embed)
 app.command("mutagenesis")(mutagenesis.mutagenesis)
+app.command("dataset")(own_data.dataset)
+app.command("train")(own_model.train)
 app.command("generate")(generate.generate)
 
 
