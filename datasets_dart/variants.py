@@ -68,7 +68,7 @@ def read_layout(path: Path, effect: str | None = None, label: str | None = None)
 
     Raises ValueError naming file and column where there is no such header, or no such column.
     """
-    line, text = next(numbered_lines(path))
+    line, text = next(numbered_lines(path), (1, b""))
     if text.startswith(b"##fileformat=VCF"):
         return _vcf_layout(path, effect, label)
     names = tuple(name.strip() for name in text.decode(errors="replace").lstrip("#").rstrip("\r\n").split("\t"))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets_dart.files import numbered_lines, open_bytes
+from datasets_dart.files import numbered_lines
 from datasets_dart.genome import Genome
 from datasets_dart.sequences import CODES, LETTERS
 
@@ -90,14 +90,13 @@ class Haplotypes(NamedTuple):
 
 def read_header(path: Path) -> Header:
     """Raises ValueError naming file and line where `path` is no VCF (BCF among others) or lacks its #CHROM line."""
-    with open_bytes(path) as file:
-        if file.read(3) == b"BCF":
-            raise ValueError(f"{path}: is a BCF; write it as text first: bcftools view -Oz -o out.vcf.gz {path.name}")
     meta: list[bytes] = []
     contigs: dict[str, int] = {}
     info: set[str] = set()
     for line, text in numbered_lines(path):
         words = text.rstrip(b"\r\n")
+        if line == 1 and words.startswith(b"BCF"):
+            raise ValueError(f"{path}: is a BCF; write it as text first: bcftools view -Oz -o out.vcf.gz {path.name}")
         if line == 1 and not words.startswith(b"##fileformat=VCF"):
             raise ValueError(f"{path}:1: not a VCF, which begins with ##fileformat=VCF: {_shown(words)}")
         if words.startswith(b"##"):

@@ -33,6 +33,8 @@ from evaluation_dart.likelihood import allele_log_likelihoods, causal_log_likeli
 
 # A tokenizer without a limit of its own reports one of this size or more.
 NO_LIMIT = 1_000_000_000
+# What transformers raises, beside ValueError, on configurations, tokenizers and weights that are damaged.
+DAMAGED_FILES = (AttributeError, KeyError, TypeError, SafetensorError, StrictDataclassError)
 # Parts of BERT and ESM that a language model's logits do not depend on: without them, a checkpoint is still whole.
 BESIDE_THE_HEAD = ("pooler.", "contact_head.")
 
@@ -358,7 +360,7 @@ def load_language_model(
             **pinned,
         )
         tokenizer = AutoTokenizer.from_pretrained(name, **pinned)
-    except (ImportError, OSError, RuntimeError, ValueError, SafetensorError, StrictDataclassError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError, *DAMAGED_FILES) as error:
         kind_of_error = OSError if isinstance(error, OSError) else ValueError
         raise kind_of_error(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
     finally:

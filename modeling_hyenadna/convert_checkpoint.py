@@ -153,7 +153,9 @@ def read_lightning_checkpoint(path: str | os.PathLike) -> dict[str, torch.Tensor
         if named := re.search(r"GLOBAL (\S+)", str(error)):
             raise ValueError(f"{path}: refused: it names {named[1]}, which no HyenaDNA checkpoint needs") from None
         raise ValueError(f"{path}: not a checkpoint that can be read safely: {last_line(error)}") from None
-    except (RuntimeError, EOFError) as error:
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # damaged bytes take torch and its unpickler anywhere
         raise ValueError(f"{path}: not a readable checkpoint: {last_line(error)}") from None
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
