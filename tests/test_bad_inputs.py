@@ -1,0 +1,293 @@
+"""Inputs as people have them, and bad ones: what the commands make of each. docs/bad_inputs.md is this table.
+
+HYENADNA_WRITE_DOCS=1 pytest tests/test_bad_inputs.py      writes the page anew
+"""
+
+import contextlib
+import gzip
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pysam
+import pytest
+
+from trainer_scripts import hyenadna
+
+FIXTURES = Path(__file__).parent / "fixtures"
+PAGE = Path(__file__).parents[1] / "docs" / "bad_inputs.md"
+MODEL = FIXTURES / "model" / "small_d32_l2_s130"
+CONTIGS = {
+    name: "".join(np.random.default_rng(seed).choice(list("ACGT"), 400)) for seed, name in enumerate(("chr1", "chr2"))
+}
+FASTA = "".join(f">{name}\n{sequence}\n" for name, sequence in CONTIGS.items())
+HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+BED = "chr1\t100\t150\nchr2\t20\t90\n"
+
+
+def record(chrom: str, position: int, alternative: str = "", reference: str = "") -> str:
+    reference = reference or CONTIGS["chr1" if chrom.endswith("1") else "chr2"][position - 1]
+    alternative = alternative or next(base for base in "ACGT" if base != reference)
+    return f"{chrom}\t{position}\t.\t{reference}\t{alternative}\t.\t.\t.\n"
+
+
+VCF = HEADER + record("chr1", 100) + record("chr1", 200) + record("chr2", 50)
+
+
+class Case(NamedTuple):
+    """One row of the page."""
+
+    what: str
+    outcome: str  # what the command says, its last line, with the folder of the test cut off; or what it does
+    status: int
+    files: dict[str, str | bytes | None]  # None is a folder
+    command: str = "score"  # or "embed"
+    options: tuple[str, ...] = ()
+    output: str = "out.tsv"
+
+
+def good(what: str, outcome: str, command: str = "score", **files: str | bytes) -> Case:
+    return Case(what, outcome, 0, {name.replace("_", "."): text for name, text in files.items()}, command)
+
+
+def bad(what: str, outcome: str, command: str = "score", **files: str | bytes | None) -> Case:
+    return Case(what, outcome, 1, {name.replace("_", "."): text for name, text in files.items()}, command)
+
+
+def bgzip(text: str) -> bytes:
+    folder = Path(os.environ["BAD_INPUTS_FOLDER"])
+    (folder / "plain").write_text(text)
+    pysam.tabix_compress(str(folder / "plain"), str(folder / "compressed"), force=True)
+    return (folder / "compressed").read_bytes()
+
+
+def zipped(text: str) -> bytes:
+    return gzip.compress(text.encode(), mtime=0)
+
+
+ALL = "3 of 3 alleles scored"
+IN_ALL = "2 regions, 32 channels"
+TWO = {"in_vcf": VCF, "g_fa": FASTA}
+
+
+def cases() -> list[Case]:
+    first = CONTIGS["chr1"]
+    wrong = next(base for base in "ACGT" if base != first[99])
+    other = next(base for base in "ACGT" if base not in (first[99], wrong))
+    iupac = first[:120] + "R" + first[121:]
+    return [
+        good("VCF and FASTA, gzip", ALL, in_vcf=zipped(VCF), g_fa=zipped(FASTA)),
+        good("VCF and FASTA, bgzip", ALL, in_vcf=bgzip(VCF), g_fa=bgzip(FASTA)),
+        good("BED, gzip", IN_ALL, "embed", in_bed=zipped(BED)),
+        good("CRLF line ends in all files", ALL, in_vcf=VCF.replace("\n", "\r\n"), g_fa=FASTA.replace("\n", "\r\n")),
+        good("BED with CRLF line ends", IN_ALL, "embed", in_bed=BED.replace("\n", "\r\n")),
+        good("Lower-case genome (soft-masked) and alleles", ALL,
+             in_vcf=VCF.replace("\tA\t", "\ta\t"), g_fa=FASTA.lower()),
+        good("IUPAC code in the genome, in reach of a variant: read as N", ALL, g_fa=FASTA.replace(first, iupac)),
+        good("IUPAC code as an allele", "2 of 3 alleles scored: {'scored': 2, 'ambiguous': 1}",
+             in_vcf=VCF.replace(record("chr1", 200), record("chr1", 200, "R"))),
+        good("Contigs 1, 2 in the VCF, chr1, chr2 in the genome", ALL, in_vcf=VCF.replace("chr", "")),
+        good("Contigs 1, 2 in the BED, chr1, chr2 in the genome", IN_ALL, "embed", in_bed=BED.replace("chr", "")),
+        good("A contig that the genome does not have", "3 of 4 alleles scored: {'scored': 3, 'no_contig': 1}",
+             in_vcf=VCF + "chr7\t5\t.\tA\tC\t.\t.\t.\n"),
+        bad("No contig that the genome has", "in.vcf: none of its contigs is in the genome: scaffold_1",
+            in_vcf=HEADER + "scaffold_1\t5\t.\tA\tC\t.\t.\t.\n"),
+        bad("BED: a contig that the genome does not have",
+            "in.bed:3: chr7:1-5 is on a contig that g.fa does not have", "embed", in_bed=BED + "chr7\t1\t5\n"),
+        bad("BED: beyond the end of a contig",
+            "in.bed:3: chr2:390-401 is beyond the end of its contig (400 bp)", "embed",
+            in_bed=BED + "chr2\t390\t401\n"),
+        good("A position beyond the end of its contig", "3 of 4 alleles scored: {'scored': 3, 'beyond_contig': 1}",
+             in_vcf=VCF + "chr2\t401\t.\tA\tC\t.\t.\t.\n"),
+        good("Unsorted VCF: the output is sorted", ALL,
+             in_vcf=HEADER + record("chr2", 50) + record("chr1", 200) + record("chr1", 100)),
+        good("Unsorted BED: the output is in its order", IN_ALL, "embed", in_bed="chr2\t20\t90\nchr1\t100\t150\n"),
+        good("REF that is not the genome's (--ref-mismatch skip)",
+             "3 of 4 alleles scored: {'scored': 3, 'ref_mismatch': 1}",
+             in_vcf=VCF.replace(HEADER, HEADER + record("chr1", 100, other, wrong))),
+        Case("The same, --ref-mismatch fail",
+             "in.vcf: REF of 1 of 4 records is not what the genome has (out.tsv.ref_mismatches.tsv): a genome of "
+             "another build?", 1, {"in.vcf": VCF.replace(HEADER, HEADER + record("chr1", 100, other, wrong))},
+             options=("--ref-mismatch", "fail")),
+        bad("A contig of another length in the VCF's header",
+            "in.vcf: chr1 has 248956422 bp (build hg38), but 400 bp in g.fa (build unknown)",
+            in_vcf=VCF.replace("\n#", "\n##contig=<ID=chr1,length=248956422>\n#", 1)),
+        good("Symbolic alleles, breakends, *", "1 of 4 alleles scored: {'scored': 1, 'no_sequence': 3}",
+             in_vcf=HEADER + record("chr1", 100, "<DEL>,*,G[chr2:5[") + record("chr1", 200)),
+        good("A VCF of a header alone: a table of a header alone", "0 of 0 alleles scored", in_vcf=HEADER),
+        bad("An empty VCF", "in.vcf: the file is empty", in_vcf=""),
+        bad("An empty FASTA", "g.fa: the file is empty", g_fa=""),
+        bad("An empty BED", "in.bed: the file is empty", "embed", in_bed=""),
+        bad("A BED of comments alone", "in.bed: no regions in it", "embed", in_bed="# nothing\n"),
+        bad("A folder in place of the VCF", "in.vcf: is a folder, not a file", in_vcf=None),
+        bad("A folder in place of the FASTA", "g.fa: is a folder, not a file", g_fa=None),
+        bad("A folder in place of the BED", "in.bed: is a folder, not a file", "embed", in_bed=None),
+        Case("A folder in place of the output", "out.tsv: is a folder, not a file", 1, {"out.tsv": None}),
+        Case("An output in a folder that is a file", "[Errno 20] Not a directory: 'taken/.out.tsv.parts", 1,
+             {"taken": "x"}, output="taken/out.tsv"),
+        Case("A VCF that is not there", "other.vcf: no such file", 1, {}, options=("--vcf", "other.vcf")),
+        Case("A model that is not there", "./nothing: no such folder", 1, {}, options=("--model", "./nothing")),
+        bad("Space-separated VCF", "in.vcf:3: 1 tab-separated columns where a VCF has 8 or more",
+            in_vcf=HEADER + "chr1 100 . A C . . .\n"),
+        bad("A table in place of a VCF", "in.vcf:1: not a VCF, which begins with ##fileformat=VCF: 'chrom\\tpos'",
+            in_vcf="chrom\tpos\n"),
+        bad("A BCF in place of a VCF",
+            "in.vcf: is a BCF; write it as text first: bcftools view -Oz -o out.vcf.gz in.vcf",
+            in_vcf=b"BCF\x02\x02\x00\x00\x00"),
+        bad("A VCF without #CHROM",
+            "in.vcf:2: the header's line '#CHROM' must come here, not 'chr1\\t100\\t.\\tA\\tC...'",
+            in_vcf="##fileformat=VCFv4.2\nchr1\t100\t.\tA\tC...\n"),
+        bad("A position that is not a number", "in.vcf:3: '1e5' is not a position (a whole number >= 0)",
+            in_vcf=HEADER + "chr1\t1e5\t.\tA\tC\t.\t.\t.\n"),
+        bad("A REF that is no sequence", "in.vcf:3: REF '-' is not bases",
+            in_vcf=HEADER + "chr1\t9\t.\t-\tC\t.\t.\t.\n"),
+        bad("A gzip file that is cut short", "in.vcf: damaged gzip data in line 3", in_vcf=zipped(VCF)[:-30]),
+        bad("FASTA: sequence before the first header",
+            "g.fa:1: not FASTA: sequence before the first '>' header: b'ACGT",
+            g_fa="ACGT\n>chr1\nACGT\n"),
+        bad("FASTA: a contig twice", "g.fa:3: contig 'chr1' stands a second time, first in line 1",
+            g_fa=">chr1\nACGT\n>chr1\nACGT\n"),
+        bad("FASTA: lines of unequal length", "g.fa:4: 4 bases in a line, unlike the lines before it in its contig",
+            g_fa=">chr1\nACGT\nAC\nACGT\n"),
+        bad("BED: two columns", "in.bed:1: 2 columns where 3 are needed: 'chr1\\t5'", "embed", in_bed="chr1\t5\n"),
+        bad("BED: an end before its start", "in.bed:1: the end 5 is not beyond the start 9", "embed",
+            in_bed="chr1\t9\t5\n"),
+        bad("BED: a start that is not a number", "in.bed:1: 'x' is not a coordinate (a whole number >= 0)", "embed",
+            in_bed="chr1\tx\t5\n"),
+    ]  # fmt: skip
+
+
+class Run(NamedTuple):
+    status: int
+    message: str  # last line on stderr, without the folder of the test
+    errors: str
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int | None) -> Iterator[None]:
+    """As on a full disk: writing beyond `size` bytes of a file fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (before[0] if size is None else size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys) -> Callable[[Case], Run]:
+    monkeypatch.setenv("BAD_INPUTS_FOLDER", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    def run(case: Case, largest_file: int | None = None) -> Run:
+        defaults: dict[str, str | bytes | None] = {"g.fa": FASTA, "in.bed" if case.command == "embed" else "in.vcf": ""}
+        defaults |= {"in.bed": BED} if case.command == "embed" else {"in.vcf": VCF}
+        for name, content in (defaults | case.files).items():
+            path = tmp_path / name
+            if content is None:
+                path.mkdir()
+            else:
+                path.write_bytes(content.encode() if isinstance(content, str) else content)
+        inputs = ["--bed", "in.bed"] if case.command == "embed" else ["--vcf", "in.vcf", "--window", "60"]
+        output = case.output if case.command == "score" else "out.parquet"
+        arguments = [*inputs, "--fasta", "g.fa", "--model", MODEL, "--output", output, "--device", "cpu", *case.options]
+        monkeypatch.setattr("sys.argv", ["hyenadna", case.command, *map(str, arguments)])
+        with files_of_at_most(largest_file), pytest.raises(SystemExit) as done:
+            hyenadna.main()
+        errors = capsys.readouterr().err.replace(f"{tmp_path}/", "")
+        return Run(int(done.value.code or 0), errors.splitlines()[-1], errors)
+
+    return run
+
+
+def names() -> list[str]:
+    os.environ.setdefault("BAD_INPUTS_FOLDER", os.environ.get("TMPDIR", "/tmp"))
+    return [case.what for case in cases()]
+
+
+@pytest.mark.parametrize("what", names())
+def test_outcome(run, what):
+    case = next(case for case in cases() if case.what == what)
+    status, message, errors = run(case)
+    assert (status, "Traceback" in errors) == (case.status, False), errors
+    assert message.removeprefix("hyenadna: ").startswith(case.outcome), message
+    if status:
+        assert message.startswith("hyenadna: ")
+        assert not Path("out.tsv").is_file()
+        assert not Path("out.parquet").exists()
+    left = [path.name for path in Path().iterdir() if path.name.startswith(".")]
+    assert not left or status, left
+
+
+@pytest.mark.parametrize("output", ["out.vcf.gz", "out.tsv", "out.tsv.gz", "out.parquet"])
+def test_a_full_disk(run, tmp_path, output):
+    """Too little room for the parts, then for the output alone: one line, nothing half written, and then it goes on."""
+    lines = [record("chr1", position) for position in range(40, 360)]
+    case = Case("", "", 1, {"in.vcf": HEADER + "".join(lines)}, options=("--part", "20"), output=output)
+    pysam.faidx(str(write(tmp_path / "g.fa", FASTA)))
+    for size, parts in ((1000, 0), (4500, 16)):
+        status, message, errors = run(case, size)
+        assert (status, "Traceback" in errors) == (1, False), errors
+        assert message.startswith("hyenadna: ")
+        assert not Path(output).exists()
+        assert not Path(f"{output}.json").exists()
+        assert len([*Path().glob(".out.*.parts-*/0*.parquet")]) == parts
+    assert run(case).status == 0
+    assert not [path.name for path in Path().iterdir() if path.name.startswith(".")]
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_control_c(tmp_path):
+    """Status 130, no traceback, no output; the same line then goes on."""
+    lines = [record("chr1", position) for position in range(40, 360)]
+    write(tmp_path / "in.vcf", HEADER + "".join(lines))
+    write(tmp_path / "g.fa", FASTA)
+    arguments = f"--vcf in.vcf --fasta g.fa --model {MODEL} --window 60 --device cpu --part 1 --output out.tsv".split()
+    command = [sys.executable, "-m", "trainer_scripts.hyenadna", "score", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, env=environment, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(".out.tsv.parts-*/0*.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "out.tsv").exists()
+    done = len(list(tmp_path.glob(".out.tsv.parts-*/0*.parquet")))
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, env=environment)
+    assert json.loads((tmp_path / "out.tsv.json").read_text())["records_scored_now"] == 320 - done
+
+
+def page() -> str:
+    """The table of docs/bad_inputs.md."""
+    rows = ["| input | command | exit status | what it says |", "| --- | --- | ---: | --- |"]
+    for case in cases():
+        said = case.outcome.replace("|", "\\|")
+        command = " ".join((case.command, *case.options))
+        rows.append(f"| {case.what} | `{command}` | {case.status} | `{said}` |")
+    return "\n".join(rows)
+
+
+def test_the_page_is_this_table(tmp_path, monkeypatch):
+    monkeypatch.setenv("BAD_INPUTS_FOLDER", str(tmp_path))
+    begin, end = "<!-- table -->\n", "\n<!-- end of table -->"
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(begin)
+    table, _, after = rest.partition(end)
+    if os.environ.get("HYENADNA_WRITE_DOCS"):
+        PAGE.write_text(before + begin + page() + end + after, encoding="utf-8")
+        return
+    assert table == page()
