@@ -9,7 +9,7 @@ SOURCES := modeling_hyenadna datasets_dart datasets_hyenadna evaluation_dart tra
 # Two test processes with one thread each: on two cores quicker than one process with two threads.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test test-transformers tables check lint types contract clean
+.PHONY: demo docs docs-links test test-transformers tables check lint types contract clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m trainer_scripts.demo
@@ -22,6 +22,13 @@ test-transformers: $(INSTALLED)
 
 tables: $(INSTALLED)
 	$(BIN)/python -m trainer_scripts.tables
+
+# The pages as a site in docs/_build; docs-links also asks the addresses elsewhere, and so needs the network.
+docs: $(INSTALLED)
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+docs-links: $(INSTALLED)
+	$(BIN)/python -m sphinx -b linkcheck docs docs/_build/links
 
 check: lint types contract
 

@@ -1,0 +1,177 @@
+"""Pages: links that lead somewhere, commands that exist with options that they have, and a site that builds."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from configparser import ConfigParser
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+import pytest
+import typer
+from transformers import TrainingArguments
+
+from trainer_scripts import dart_eval, hyenadna
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = [page for page in PAGES if "_build" not in page.parts]
+SHELL = ("bash", "sh", "shell", "console")
+APPS = {"hyenadna": hyenadna.app, "dart-eval": dart_eval.app}
+# Programs of others, which are not looked into
+OTHERS = {"bcftools", "bedtools", "cd", "cp", "curl", "export", "git", "hf", "mkdir", "tabix"}
+# Of a block that does not say its language, which may be what a command printed: lines that begin so are commands
+OURS = {*APPS, "accelerate", "torchrun", "python", "pytest", ".venv/bin/python", ".venv/bin/pytest", "make", "pip"}
+UsageError = typer.BadParameter.__mro__[1]  # typer has a click of its own
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*=\S*$")
+
+
+def fenced(page):
+    """(language, text) of each fenced block of a page."""
+    return re.findall(r"^```([^\n`]*)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands(page):
+    """Shell lines of a page, continued ones joined, without comments."""
+    for language, text in fenced(page):
+        if language.strip() in ("", *SHELL):
+            for line in text.replace("\\\n", " ").splitlines():
+                line = line.removeprefix("$ ")
+                if not language.strip() and not OURS & {word for word in line.split() if not VARIABLE.match(word)}:
+                    continue
+                words = shlex.split(line, comments=True)
+                while words and VARIABLE.fullmatch(words[0]):
+                    del words[0]
+                if words and (language.strip() or words[0] in OURS):
+                    yield line.strip(), words
+
+
+def slug(heading):
+    """The anchor that GitHub makes of a heading."""
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+    return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"`[^`\n]*`", "", text)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue  # elsewhere: make docs-links asks
+        path, _, anchor = target.partition("#")
+        found = page if not path else (page.parent / path)
+        assert found.exists(), f"{page.name}: {target}"
+        if anchor and found.suffix == ".md":
+            headings = re.findall(r"^#+ (.*)$", found.read_text(), re.MULTILINE)
+            assert anchor in map(slug, headings), f"{page.name}: {target}"
+
+
+def check(words):
+    """Raise AssertionError or UsageError unless a command exists and takes these arguments; "..." is for the rest."""
+    name, *arguments = words
+    if name in APPS:
+        command, rest = typer.main.get_command(APPS[name]), arguments
+        context = command.make_context(name, [], resilient_parsing=True)
+        while hasattr(command, "resolve_command") and rest and rest[0] != "--help":
+            name, command, rest = command.resolve_command(context, rest)
+            assert command is not None, f"no command {' '.join(words[:2])}"
+            context = command.make_context(name, [], parent=context, resilient_parsing=True)
+        if "..." in rest:
+            known = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
+            assert {word for word in rest if word.startswith("--")} <= known
+        elif rest and "--help" not in rest:
+            command.make_context(name, rest, parent=context.parent)
+    elif name in ("accelerate", "torchrun"):
+        assert "-m" in arguments, "no module to run"
+        check(["python", *arguments[arguments.index("-m") :]])
+    elif name in ("python", "python3", ".venv/bin/python", ".venv/bin/pytest", "pytest"):
+        check_python(arguments if "python" in name else ["-m", "pytest", *arguments])
+    elif name == "make":
+        targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+        assert {word for word in arguments if "=" not in word} <= targets
+    elif name == "pip":
+        for extras in re.findall(r"\[([a-z0-9,]+)\]", " ".join(arguments)):
+            assert set(extras.split(",")) <= set(extra_names())
+    else:
+        assert name in OTHERS, f"{name}: is it a command?"
+
+
+@cache
+def extra_names():
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    return [*config["options.extras_require"]]
+
+
+def check_python(arguments):
+    """python -m MODULE of this repository: its source names every option; or a file that is there."""
+    if arguments[0] != "-m":
+        assert arguments[0] == "-c" or (ROOT / arguments[0]).is_file(), f"no file {arguments[0]}"
+        return
+    module, *rest = arguments[1:]
+    if module in ("pytest", "venv", "pip", "build", "http.server"):
+        for word in rest:
+            assert not word.startswith("tests") or (ROOT / word.partition("::")[0]).exists(), word
+        return
+    if module == "trainer_scripts.hyenadna":
+        check(["hyenadna", *rest])
+        return
+    if module == "trainer_scripts.dart_eval":
+        check(["dart-eval", *rest])
+        return
+    source = ROOT / (module.replace(".", "/") + ".py")
+    assert source.is_file(), f"no module {module}"
+    text = source.read_text()
+    # Options may be declared in a module that this one imports
+    for imported in re.findall(r"^from (\w+(?:\.\w+)*) import", text, re.MULTILINE):
+        path = ROOT / (imported.replace(".", "/") + ".py")
+        text += path.read_text() if path.is_file() and path != source else ""
+    known = {field.name for field in fields(TrainingArguments)} | {"help"}
+    for word in rest:
+        if word.startswith("--"):
+            option = word[2:].partition("=")[0].replace("-", "_")
+            names = {option, option.removeprefix("no_")}
+            declared = any(re.search(rf"\b{name}\b|--{name.replace('_', '-')}\b", text) for name in names)
+            assert declared or names & known, f"{module} has no --{option}"
+
+
+LINES = [(page, line, words) for page in PAGES for line, words in commands(page)]
+
+
+@pytest.mark.parametrize(("page", "line", "words"), LINES, ids=[f"{page.stem}: {line[:60]}" for page, line, _ in LINES])
+def test_commands_exist_with_their_options(page, line, words):
+    try:
+        check(words)
+    except UsageError as error:
+        pytest.fail(f"{page.relative_to(ROOT)}: {line}: {error.format_message()}")
+
+
+def test_wrong_lines_are_found():
+    with pytest.raises(UsageError, match="No such option"):
+        check(shlex.split("hyenadna generate --model m --output o.fa --lenght 5"))
+    with pytest.raises(UsageError, match="Missing parameter: output"):
+        check(shlex.split("hyenadna generate --model m"))
+    missing = "hyenadna sample", "python -m trainer_scripts.no", "make no", "pip install 'hyenadna-dart[no]'", "no"
+    for line in missing:
+        with pytest.raises(AssertionError):
+            check(shlex.split(line))
+
+
+def test_python_of_the_new_pages_runs(monkeypatch):
+    """What the pages on generation and mutagenesis print in Python."""
+    monkeypatch.chdir(ROOT)
+    for name in ("generation", "mutagenesis"):
+        for language, text in fenced(ROOT / "docs" / f"{name}.md"):
+            if language == "python":
+                exec(compile(text, name, "exec"), {"print": lambda *_: None})
+
+
+def test_site_builds(tmp_path):
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", ROOT / "docs", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONWARNINGS": "ignore"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "mutagenesis.html").is_file()
