@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 WINDOW = 1024
 PART = 2048
+CPU_BATCH = 16  # windows whose activations stay in the processor's cache
 # Bases in the windows that are cut out and tokenised together
 BASES_AT_ONCE = 1 << 22
 
@@ -50,7 +51,9 @@ def score(
     name: Annotated[str, typer.Option(help="of the INFO keys")] = "DNALM",
     layer: Annotated[int, typer.Option(help="of embeddings: index into the hidden states")] = -1,
     label: Annotated[int | None, typer.Option(help="of a head with more than two outputs: which one, from 0")] = None,
-    batch_size: Annotated[int, typer.Option(help="windows in a forward pass", min=1)] = 64,
+    batch_size: Annotated[
+        int | None, typer.Option(help="windows in a forward pass; default: 64, on a CPU 16", min=1)
+    ] = None,
     part: Annotated[int, typer.Option(help="records in a part: what a kill can cost", min=1)] = PART,
     revision: Annotated[str | None, typer.Option(help="commit, branch or tag on the Hub")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; default: what there is")] = None,
@@ -102,7 +105,8 @@ def score(
     state.wait_for_everyone()
 
     def prepare() -> Callable[[range], dict[str, Any]]:
-        apply = VariantScorer(scorer, how, batch_size)
+        on_gpu = hasattr(scorer, "device") and scorer.device.type != "cpu"
+        apply = VariantScorer(scorer, how, batch_size or (64 if on_gpu else CPU_BATCH))
         say_passes(say, scorer, how, found, window)
         return record_scorer(source, genome, apply, window, ref_mismatch == RefMismatch.swap)
 
