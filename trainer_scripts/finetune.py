@@ -70,9 +70,9 @@ KMERS, LENGTH = "kmers-", "length"
 LEAF = 10  # rows of a leaf, at least
 SPLITS = ("train", "validation", "test")
 PLACES = ("data", "genome", "recipe", "output_dir", "overwrite", "trust_remote_code")  # where things are, not what
-# --budget small: rows of each split, drawn by a seed, and 2 x 1024 / 8 = 256 steps
+# --budget small: rows of each split, drawn by a seed, and 4 x 1024 / 16 = 256 steps
 SMALL_ROWS = {"train": 1024, "validation": 256, "test": 1024}
-SMALL = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "filter_learning_rate": 1e-3}
+SMALL = {"epochs": 4, "batch_size": 16, "learning_rate": 1e-3, "filter_learning_rate": 1e-3}
 TRAINED = FAMILIES.keys() - {"biotypes"}  # of which embeddings are taken: trainer_scripts.biotype_embeddings
 METRICS = ("accuracy", "mcc", "f1_macro", "f1", "median_auroc")
 

@@ -114,7 +114,7 @@ def real_downstream(
     output: Annotated[Path, typer.Option(help="folder of runs")] = Path("results/real_downstream"),
     budget: Annotated[str, typer.Option(help="small: 1,024 rows and 256 steps; full: the paper's recipe")] = "small",
     seeds: Annotated[int, typer.Option(help="seeds 0, 1, ... of each model")] = 3,
-    only: Annotated[str, typer.Option(help="run only what has one of these words, by commas, in its name")] = "",
+    only: Annotated[str, typer.Option(help="run only names with one of these, by commas; a+b: with both")] = "",
 ) -> None:
     """Fine-tune, train from scratch, and train baselines on the same rows.
 
@@ -123,7 +123,7 @@ def real_downstream(
     from trainer_scripts.finetune import finetune, parse, summary
 
     for name, words in commands(data, output, budget, range(seeds)).items():
-        if any(word in name for word in only.split(",")):
+        if any(all(part in name for part in word.split("+")) for word in only.split(",")):
             typer.echo(name)
             task, model, training, about = parse(words)
             typer.echo(summary(finetune(task, model, training, about["published"])))

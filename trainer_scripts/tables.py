@@ -17,6 +17,8 @@ from typing import Annotated, Any
 
 import typer
 
+from trainer_scripts.downstream_tables import downstream_tables, take_downstream
+
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / "docs" / "records"
 START, END = "<!-- tables -->", "<!-- end of tables -->"
@@ -183,6 +185,9 @@ def tables(
     supervised: Annotated[
         Path | None, typer.Option("--take-supervised", help="folder of new runs of real_supervised")
     ] = None,
+    downstream: Annotated[
+        Path | None, typer.Option("--take-downstream", help="folder of new runs of real_downstream")
+    ] = None,
 ) -> None:
     """Regenerate the tables of docs/.
 
@@ -193,6 +198,9 @@ def tables(
     if supervised is not None:
         take(supervised, RECORDS / "real_supervised")
         shutil.copyfile(supervised / "gue.json", RECORDS / "real_supervised" / "gue.json")
+    if downstream is not None:
+        take_downstream(downstream, RECORDS / "downstream")
+    put(ROOT / "docs" / "downstream.md", downstream_tables(RECORDS / "downstream"))
     put(ROOT / "docs" / "real_data.md", record_tables(RECORDS / "real_data"))
     trained = RECORDS / "real_supervised"
     put(ROOT / "docs" / "real_supervised.md", supervised_tables(trained) + "\n" + gue_table(trained / "gue.json"))
