@@ -1,6 +1,9 @@
 """Fine-tuning on downstream tasks: small runs, killed and continued, and what a prediction depends on."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -281,6 +284,27 @@ def test_every_kind_of_model_learns_a_task(model, gue, tmp_path, kind):
     right = [int(two > one) == own for one, two, own in zip(*(table[c] for c in COLUMNS), strict=True)]
     assert np.mean(right) == record["metrics"]["accuracy"]["value"]
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == json.loads(json.dumps(record))
+
+
+def test_two_processes_are_one(model, gue, tmp_path):
+    """Over gloo, dropout off; 96 rows in batches of 20 in passes of 3, so that no share is even."""
+    more = ["--batch_size", "20", "--forward_rows", "3", "--epochs", "2", "--embed_dropout", "0", "--max_length", "60"]
+    words = ["--task", "gue/toy", "--data", str(gue), "--model", model, "--learning_rate", "1e-2", *more]
+    one = finetune(*parse([*words, "--output_dir", str(tmp_path / "one")])[:3])
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    subprocess.run(
+        [*launch, "-m", "trainer_scripts.finetune", *words, "--output_dir", str(tmp_path / "two")],
+        env=os.environ | {"ACCELERATE_USE_CPU": "1", "HF_DATASETS_CACHE": str(tmp_path / "cache")},
+        cwd=RECIPES.parents[1],
+        check=True,
+        capture_output=True,
+    )
+    two = json.loads((tmp_path / "two" / "results.json").read_text())
+    assert two["processes"] == 2
+    assert two["metrics"] == json.loads(json.dumps(one["metrics"]))
+    weights = [load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two")]
+    for name in weights[0]:
+        np.testing.assert_allclose(weights[0][name], weights[1][name], atol=1e-5)
 
 
 def test_protocols_choose_on_different_rows(model, gue, tmp_path):
