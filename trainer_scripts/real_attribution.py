@@ -1,8 +1,8 @@
 """What a model fine-tuned on CTCF peaks reads in held-out peaks, beside the JASPAR motif (docs/mutagenesis.md).
 
-500 peaks of GM12878 (200 bp) against their dinucleotide shuffles, split by DART-Eval's chromosomes. In-silico
-mutagenesis and path attributions of the fine-tuned model, and mutagenesis by the likelihood of the model it started
-from, of every held-out peak and of shuffles of 40.
+500 peaks of GM12878 (200 bp) against their dinucleotide shuffles, split by DART-Eval's chromosomes. Path attributions
+of the fine-tuned model, and mutagenesis by the likelihood of the model it started from, of every held-out peak and of
+shuffles of some; mutagenesis of the fine-tuned head, which takes longest, of the first peaks.
 
     python -m trainer_scripts.real_attribution --data real-data --output results/attribution
 """
@@ -10,7 +10,6 @@ from, of every held-out peak and of shuffles of 40.
 import gzip
 import json
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,17 +28,20 @@ PEAKS, MOTIFS = "benchmarks/gm12878_ctcf_top500.200bp.fa.gz", "motifs/JASPAR2022
 MOTIF = "MA0139.1"
 HIT_P, SEQLET_P = 1e-4, 0.01
 RATIO, EPOCHS, LEARNING_RATE = 2, 10, 6e-4
-CONTROLS = 40  # shuffles that are attributed, too
-SHUFFLES, STEPS = 4, 24  # of path attributions: references of a sequence, nodes of a path
+CONTROLS, MUTATED = 40, 24  # shuffles that are attributed, too; peaks whose head is mutated
+SHUFFLES, STEPS = 2, 16  # of path attributions: references of a sequence, nodes of a path
 RECORD, FIGURE = "ctcf.json", "ctcf.png"
+PATH, MUTAGENESIS = "path attributions of the fine-tuned head", "mutagenesis of the fine-tuned head"
+LIKELIHOOD = "likelihoods of the model before fine-tuning"
 
 
 def real_attribution(
     data: Annotated[Path, typer.Option(help="folder with benchmarks/ and motifs/")],
     output: Annotated[Path, typer.Option(help="folder of rows, model and record")] = Path("results/attribution"),
     record: Annotated[Path | None, typer.Option(help="folder to copy record and figure to")] = None,
+    only: Annotated[str, typer.Option(help="attribute by the methods with this in their name, and stop")] = "",
 ) -> None:
-    """Fine-tune, attribute and compare; rows and model that are there already are taken.
+    """Fine-tune, attribute and compare; what is there already (rows, model, attributions) is taken.
 
     python -m trainer_scripts.real_attribution --data real-data --record docs/records/attribution
     """
@@ -57,51 +59,69 @@ def real_attribution(
         dataset(positives=data / PEAKS, ratio=RATIO, output=rows)
     if not (model / "results.json").exists():
         train(data=rows, model=str(DEMO), output=model, epochs=EPOCHS, learning_rate=LEARNING_RATE)
-    trained = json.loads((model / "results.json").read_text())
     test = pq.read_table(rows / "test.parquet").to_pydict()
     label, sequences = np.array(test["label"]), np.array(test["sequence"], dtype=object)
-    peaks = np.flatnonzero(label == 1)
-    shuffles = np.flatnonzero(label == 0)[: len(peaks)]  # the first shuffle of each
-    where = np.array(test["chrom"])[peaks], np.array(test["start"])[peaks]
-    motifs = read_pfm(data / MOTIFS)
+    of_peaks = np.flatnonzero(label == 1)
+    peaks = sequences[of_peaks].tolist()
+    shuffles = sequences[np.flatnonzero(label == 0)[: len(peaks)]].tolist()  # the first shuffle of each
+    where = np.array(test["chrom"])[of_peaks], np.array(test["start"])[of_peaks]
     classifier, language_model = load_classifier(model, None), load_language_model(DEMO)
-    hits = best_hits(sequences[peaks].tolist(), motifs)
-    methods: dict[str, Callable[[list[str]], np.ndarray]] = {
-        "mutagenesis of the fine-tuned head": partial(head_importance, classifier),
-        "path attributions of the fine-tuned head": partial(path_importance, classifier),
-        "likelihoods of the model before fine-tuning": partial(likelihood_importance, language_model),
+    methods: list[tuple[str, Callable[[list[str]], np.ndarray], int, int]] = [
+        (PATH, partial(path_importance, classifier), len(peaks), CONTROLS),
+        (LIKELIHOOD, partial(likelihood_importance, language_model), len(peaks), CONTROLS),
+        (MUTAGENESIS, partial(head_importance, classifier), MUTATED, 0),
+    ]
+    attributions = {
+        name: kept(output / f"{name.replace(' ', '_')}.npz", method, peaks[:first], shuffles[:controls])
+        for name, method, first, controls in methods
+        if only in name
     }
+    if only:
+        return
+    motifs = read_pfm(data / MOTIFS)
+    motif = motifs[motif_name(motifs)]
+    hits = best_hits(peaks, motifs)
     found: dict[str, Any] = {}
     means: dict[str, np.ndarray] = {}
-    for name, method in methods.items():
-        started = time.perf_counter()
-        kinds = sequences[peaks].tolist(), sequences[shuffles[:CONTROLS]].tolist()
-        pairs = [(method(own), one_hot(own)) for own in kinds]
-        typer.echo(f"{name}: {time.perf_counter() - started:.0f} s", err=True)
-        found[name] = beside_hits(pairs[0][0], hits, motifs[motif_name(motifs)], where)
-        found[name] |= {
-            f"seqlets of {kind}": seqlet_matches(*own, motifs)
-            for kind, own in zip(("peaks", "shuffles"), pairs, strict=True)
-        }
-        means[name] = aligned_mean(pairs[0][0], hits, motifs[motif_name(motifs)].shape[1])
-        found[name]["seconds"] = round(time.perf_counter() - started, 1)
+    for name, own in attributions.items():
+        here = {row: hit for row, hit in hits.items() if row < len(own[0])}
+        found[name] = {"peaks": len(own[0])} | beside_hits(own[0], here, motif, where)
+        for kind, values, strings in zip(("peaks", "shuffles"), own, (peaks, shuffles), strict=False):
+            found[name][f"seqlets of {kind}"] = seqlet_matches(values, one_hot(strings[: len(values)]), motifs)
+        means[name] = aligned_mean(own[0], here, motif.shape[1])
+    pairs = zip(attributions[PATH][0], attributions[MUTAGENESIS][0], strict=False)
+    agreement = np.array([np.corrcoef(one.sum(axis=0), two.sum(axis=0))[0, 1] for one, two in pairs])
+    trained = json.loads((model / "results.json").read_text())
     result = {
         "data": {"peaks": len(peaks), "with a motif hit": len(hits), "motif": motif_name(motifs), "hit p below": HIT_P},
         "model": trained["model"],
         "training": trained["choices"] | trained["training"],
-        "metrics": {name: value for name, value in trained["metrics"].items() if not name.endswith("_negative")},
-        "metrics of 5-mers": {
-            name: value for name, value in trained["metrics of 5-mers"].items() if not name.endswith("_negative")
+        **{
+            kind: {name: value for name, value in trained[kind].items() if not name.endswith("_negative")}
+            for kind in ("metrics", "metrics of 5-mers")
         },
-        "marginal effect of the consensus": marginal_effect(
-            classifier, sequences[shuffles].tolist(), consensus(motifs[motif_name(motifs)]), where
-        ),
+        "marginal effect": marginal_effect(classifier, shuffles, consensus(motif), where),
         "attributions": found,
+        "correlation of path attributions and mutagenesis": mean_metric(
+            agreement, *(column[: len(agreement)] for column in where)
+        ),
     }
     for folder in filter(None, (output, record)):
         write_text(folder / RECORD, json.dumps(result, indent=1) + "\n")
-        figure(folder / FIGURE, means, motifs[motif_name(motifs)])
+        figure(folder / FIGURE, means, motif)
     typer.echo(f"{output / RECORD}")
+
+
+def kept(path: Path, method: Callable[[list[str]], np.ndarray], *groups: list[str]) -> list[np.ndarray]:
+    """Attributions (n, 4, L) of each group of sequences that is not empty, from a file if it is there."""
+    from datasets_dart.files import replacing
+
+    if not path.exists():
+        found = [method(sequences) for sequences in groups if sequences]
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, *found)
+    with np.load(path) as arrays:
+        return [arrays[name] for name in arrays.files]
 
 
 def read_pfm(path: Path) -> dict[str, np.ndarray]:
