@@ -73,11 +73,11 @@ class Genome:
             known = ", ".join(list(self.contigs)[:5]) + (", ..." if len(self.contigs) > 5 else "")
             raise ValueError(f"{self.path}: has no contig {chrom!r} (it has {known})") from None
 
-    def fetch(self, chrom: str, start: int, end: int) -> str:
-        """Upper-cased bases [start, end); raises ValueError unless 0 <= start <= end <= length."""
+    def fetch(self, chrom: str, start: int, end: int, keep_case: bool = False) -> str:
+        """Upper-cased bases [start, end), or as they stand; raises ValueError unless 0 <= start <= end <= length."""
         if not 0 <= start <= end <= self.length(chrom):
             raise ValueError(f"{self.path}: {chrom}:{start}-{end} is not within 0-{self.length(chrom)}")
-        return self._bases(chrom, start, end).tobytes().decode()
+        return self._bases(chrom, start, end, keep_case).tobytes().decode()
 
     def windows(self, chrom: str, starts: np.ndarray, length: int) -> np.ndarray:
         """Upper-cased bases of the windows [start, start + length), N off the contig's ends.
@@ -109,11 +109,12 @@ class Genome:
         span[inside[0] - start : inside[1] - start] = self._bases(chrom, *inside.tolist())
         return span
 
-    def _bases(self, chrom: str, start: int, end: int) -> np.ndarray:
+    def _bases(self, chrom: str, start: int, end: int, keep_case: bool = False) -> np.ndarray:
         bases = self._handle().fetch(chrom, start, end).encode()
         if len(bases) != end - start:
             raise ValueError(f"{self.path}: {chrom}:{start}-{end} cannot be read; does the index belong to the file?")
-        return _UPPER[np.frombuffer(bases, dtype=np.uint8)]
+        codes = np.frombuffer(bases, dtype=np.uint8)
+        return codes if keep_case else _UPPER[codes]
 
 
 def open_genome(path: str | os.PathLike[str], cache_dir: str | os.PathLike[str] | None = None) -> Genome:

@@ -10,8 +10,8 @@ import sys
 from dataclasses import dataclass, field
 
 from evaluation_dart.baselines import MarkovModel
-from trainer_scripts.genome_windows import GenomeCodes
-from trainer_scripts.pretrain import DataArguments, argument_parser, training_and_validation_regions
+from trainer_scripts.pretrain import argument_parser
+from trainer_scripts.pretraining_data import DataArguments, read_genome, training_and_validation_regions
 
 
 @dataclass
@@ -26,10 +26,10 @@ def main() -> None:
     parser = argument_parser((DataArguments, MarkovArguments), "fit_markov", __doc__)
     try:
         data, arguments = parser.parse_args_into_dataclasses()
-        genome = GenomeCodes.from_fasta(data.genome, data.chromosomes)
+        genome = read_genome(data)
         regions, _ = training_and_validation_regions(genome, data, arguments.seed)
         stretches = (genome.codes[start:end] for start, end in regions.tolist())
-        model = MarkovModel.fit(stretches, arguments.order, arguments.strength, data.reverse_complement)
+        model = MarkovModel.fit(stretches, arguments.order, arguments.strength, data.both_strands)
         model.save(arguments.output)
     except (ValueError, OSError) as error:
         sys.exit(f"fit_markov: {error}")

@@ -1,8 +1,12 @@
 """Windows of a genome for language modelling: where they may lie, and how they are drawn.
 
-A genome is one uint8 array of base codes (A 0, C 1, G 2, T 3, anything else 4), its contigs end to end; regions are
-(n, 2) int64 arrays of half-open [start, end) in that array's coordinates, sorted and disjoint. A window lies inside one
-region, so it crosses neither a contig end nor anything that was cut out.
+A genome is one uint8 array of base codes (A 0, C 1, G 2, T 3, anything else 4; 8 more for a soft-masked base that is
+to be read and not predicted), its contigs end to end; regions are (n, 2) int64 arrays of half-open [start, end) in that
+array's coordinates, sorted and disjoint. A window lies inside one region, so it crosses neither a contig end nor
+anything that was cut out.
+
+The windows of a run are numbered, and window n is a function of the seed and n alone. So a run that goes on sees what
+it would have seen, and any number of processes may share a batch.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,8 +19,10 @@ from datasets_dart.genome import open_genome
 from datasets_dart.intervals import read_intervals
 from evaluation_dart.baselines import UNKNOWN, encode_bases
 
-COMPLEMENT = np.array([3, 2, 1, 0, UNKNOWN], dtype=np.uint8)
+SOFT_MASKED = 8  # what a soft-masked base's code has on top, where it is not to be predicted
+COMPLEMENT = np.array([3, 2, 1, 0, UNKNOWN, 5, 6, 7, 11, 10, 9, 8], dtype=np.uint8)
 ATTEMPTS = 1000
+SPLIT_NAMES = {"train": "train", "valid": "validation", "validation": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class GenomeCodes:
 
     Attributes:
         path: the FASTA they were read from.
-        codes: (sum of lengths,) uint8.
+        codes: (sum of lengths,) uint8, one byte a base.
         offsets: contig name -> index of its first base in `codes`.
         lengths: name -> bases of every contig in the FASTA, read or not.
     """
@@ -36,44 +42,65 @@ class GenomeCodes:
     lengths: dict[str, int]
 
     @classmethod
-    def from_fasta(cls, path: str, chromosomes: Sequence[str] | None = None) -> "GenomeCodes":
+    def from_fasta(
+        cls, path: str, chromosomes: Sequence[str] | None = None, soft_masked: str = "keep"
+    ) -> "GenomeCodes":
         """Read the named contigs, or all of them.
+
+        Args:
+            soft_masked: what lower-case bases become: "keep" as the others, "ignore" read and not predicted, or
+                "unknown" read as N.
 
         Raises:
             ValueError: naming file and contig, if a contig is not in the FASTA.
         """
         genome = open_genome(path)
-        offsets, parts, end = {}, [], 0
+        offsets: dict[str, int] = {}
+        end = 0
         for name in chromosomes or genome.contigs:
             offsets[name] = end
-            parts.append(encode_bases(genome.fetch(name, 0, genome.length(name))))
-            end += len(parts[-1])
-        return cls(path, np.concatenate(parts), offsets, genome.contigs)
+            end += genome.length(name)
+        codes = np.empty(end, dtype=np.uint8)
+        for name, offset in offsets.items():
+            length = genome.length(name)
+            bases = genome.fetch(name, 0, length, keep_case=True)
+            codes[offset : offset + length] = base_codes(bases, soft_masked)
+        return cls(path, codes, offsets, genome.contigs)
 
-    def whole(self) -> np.ndarray:
-        """Each contig that was read, as one region."""
-        return as_regions((offset, offset + self.lengths[name]) for name, offset in self.offsets.items())
+    def whole(self, chromosomes: Iterable[str] | None = None) -> np.ndarray:
+        """Each contig, or each of the named ones that was read, as one region."""
+        names = self.offsets if chromosomes is None else [name for name in chromosomes if name in self.offsets]
+        return as_regions((self.offsets[name], self.offsets[name] + self.lengths[name]) for name in names)
 
-    def regions(self, bed: str, margin: int = 0) -> np.ndarray:
-        """Rows of a BED file, widened by `margin` bases within their contig, as regions.
+    def intervals(self, bed: str, margin: int = 0, split: str | None = None) -> np.ndarray:
+        """Rows of a BED file in their order, widened by `margin` bases within their contig: (n, 2) int64.
 
-        Rows on contigs that were not read are left out.
+        Rows on contigs that were not read are left out, and with `split` (train, validation, test) those whose fourth
+        column says otherwise, as in the files of Basenji and Enformer (which write "valid").
 
         Raises:
             ValueError: naming file, line and value, for a contig that is not in the FASTA (an exclusion that silently
-                excludes nothing would spoil a held-out set) or an end beyond its contig.
+                excludes nothing would spoil a held-out set), an end beyond its contig, or a split of another name.
         """
         pairs = []
-        for _, rows in read_intervals(input_file(bed)):
-            for name, start, end, line in zip(rows.chrom, rows.start, rows.end, rows.line, strict=True):
+        for _, rows in read_intervals(input_file(bed), extra=(3,) if split else ()):
+            for row, (name, start, end, line) in enumerate(
+                zip(rows.chrom, rows.start, rows.end, rows.line, strict=True)
+            ):
                 if name not in self.lengths:
                     raise ValueError(f"{bed}:{line}: {self.path} has no contig {name!r}")
                 if end > self.lengths[name]:
                     raise ValueError(f"{bed}:{line}: {name} ends at {self.lengths[name]}, before {end}")
+                if split and _split_name(bed, line, rows.extra[row][0]) != split:
+                    continue
                 if name in self.offsets:
                     first, last = max(0, start - margin), min(self.lengths[name], end + margin)
                     pairs.append((self.offsets[name] + int(first), self.offsets[name] + int(last)))
-        return as_regions(pairs)
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+    def regions(self, bed: str, margin: int = 0, split: str | None = None) -> np.ndarray:
+        """The same as regions: sorted, and merged where they overlap."""
+        return as_regions(map(tuple, self.intervals(bed, margin, split).tolist()))
 
     def bed_lines(self, regions: np.ndarray) -> str:
         """Regions as the text of a BED file."""
@@ -83,6 +110,22 @@ class GenomeCodes:
             contig = np.searchsorted(offsets, start, side="right") - 1
             lines.append(f"{names[contig]}\t{start - offsets[contig]}\t{end - offsets[contig]}\n")
         return "".join(lines)
+
+
+def base_codes(sequence: str, soft_masked: str = "keep") -> np.ndarray:
+    """Codes of a sequence (L,) uint8, with lower-case bases as `GenomeCodes.from_fasta` describes."""
+    codes = encode_bases(sequence)
+    if soft_masked != "keep":
+        letters = np.frombuffer(sequence.encode("ascii", errors="replace"), dtype=np.uint8)
+        masked = (letters >= ord("a")) & (codes != UNKNOWN)
+        codes[masked] = UNKNOWN if soft_masked == "unknown" else codes[masked] + SOFT_MASKED
+    return codes
+
+
+def _split_name(bed: str, line: int, name: str) -> str:
+    if name not in SPLIT_NAMES:
+        raise ValueError(f"{bed}:{line}: split {name!r} is not one of {', '.join(SPLIT_NAMES)}")
+    return SPLIT_NAMES[name]
 
 
 def as_regions(pairs: Iterable[tuple[int, int]]) -> np.ndarray:
@@ -133,19 +176,20 @@ def choose_blocks(
 def draw_windows(
     codes: np.ndarray,
     regions: np.ndarray,
-    count: int,
+    numbers: np.ndarray,
     length: int,
-    rng: np.random.Generator,
+    seed: int,
     max_unknown: float = 0.1,
     reverse_complement: bool = True,
 ) -> np.ndarray:
-    """Draw windows, every start in `regions` equally likely, half of them reverse-complemented.
+    """Draw the windows of these numbers, every start in `regions` equally likely, half of them reverse-complemented.
 
     Args:
+        numbers: (n,) numbers of windows; each draws with a generator of its own, seeded with `seed` and its number.
         max_unknown: windows with a larger fraction of unknown bases are drawn again.
 
     Returns:
-        (count, length) uint8 codes.
+        (n, length) uint8 codes.
 
     Raises:
         ValueError: if no region is long enough, or hardly any window has few enough unknown bases.
@@ -154,26 +198,74 @@ def draw_windows(
     ends = np.cumsum(starts_in_region)
     if not len(ends) or ends[-1] == 0:
         raise ValueError(f"no training region is as long as a window of {length} bases")
-    windows = np.empty((0, length), dtype=np.uint8)
-    for _ in range(ATTEMPTS):
-        draw = rng.integers(ends[-1], size=count - len(windows))
-        region = np.searchsorted(ends, draw, side="right")
-        start = regions[region, 0] + draw - (ends[region] - starts_in_region[region])
-        drawn = codes[start[:, None] + np.arange(length)]
-        windows = np.concatenate([windows, drawn[(drawn == UNKNOWN).mean(axis=1) <= max_unknown]])
-        if len(windows) == count:
-            break
-    else:
-        raise ValueError(f"hardly any window of {length} bases has at most {max_unknown:.0%} unknown bases")
+    windows = np.empty((len(numbers), length), dtype=codes.dtype)
+    for row, number in enumerate(numbers.tolist()):
+        rng = np.random.default_rng([seed, number])
+        for _ in range(ATTEMPTS):
+            draw = int(rng.integers(ends[-1]))
+            region = np.searchsorted(ends, draw, side="right")
+            start = regions[region, 1] - length + 1 - (ends[region] - draw)
+            window = codes[start : start + length]
+            if np.count_nonzero(window == UNKNOWN) <= max_unknown * length:
+                break
+        else:
+            raise ValueError(f"hardly any window of {length} bases has at most {max_unknown:.0%} unknown bases")
+        flip = reverse_complement and rng.random() < 0.5
+        windows[row] = COMPLEMENT[window[::-1]] if flip else window
+    return windows
+
+
+def original_spans(intervals: np.ndarray, contigs: np.ndarray, length: int) -> np.ndarray:
+    """The original's window of each interval (HyenaDNA's FastaInterval; spec section 5.1): (n, 2) int64.
+
+    The leftmost `length` bases of a longer interval, a shorter one widened on both sides; cut off, and not moved, at
+    the ends of its contig, so that a window may be short.
+
+    Args:
+        intervals: (n, 2), in any order; may overlap.
+        contigs: regions, of which each interval lies in one.
+    """
+    start, end = intervals.T
+    missing = np.maximum(length - (end - start), 0)
+    start = start - missing // 2
+    contig = contigs[np.searchsorted(contigs[:, 0], intervals[:, 0], side="right") - 1]
+    return np.stack([np.maximum(start, contig[:, 0]), np.minimum(start + length, contig[:, 1])], axis=1)
+
+
+def apart_from(spans: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """Which of the spans (n, 2) share no base with any of the regions: (n,) bool."""
+    return np.searchsorted(regions[:, 1], spans[:, 0], side="right") == np.searchsorted(
+        regions[:, 0], spans[:, 1], side="left"
+    )
+
+
+def epoch_windows(
+    codes: np.ndarray, spans: np.ndarray, numbers: np.ndarray, length: int, seed: int, reverse_complement: bool = False
+) -> np.ndarray:
+    """Windows at fixed places, each once an epoch in an order of that epoch: (n, length) uint8 codes.
+
+    Short spans are filled with unknown bases on the left. Half are reverse-complemented if asked for.
+    """
+    windows = np.full((len(numbers), length), UNKNOWN, dtype=np.uint8)
+    epochs, places = np.divmod(numbers, len(spans))
+    for epoch in np.unique(epochs).tolist():
+        order = np.random.default_rng([seed, epoch]).permutation(len(spans))
+        for row in np.flatnonzero(epochs == epoch).tolist():
+            start, end = spans[order[places[row]]].tolist()
+            windows[row, length - (end - start) :] = codes[start:end]
     if reverse_complement:
-        flip = rng.random(count) < 0.5
+        flip = np.array([np.random.default_rng([seed, 1, number]).random() < 0.5 for number in numbers.tolist()])
         windows[flip] = COMPLEMENT[windows[flip, ::-1]]
     return windows
 
 
-def tile_windows(codes: np.ndarray, regions: np.ndarray, length: int) -> np.ndarray:
-    """Starts of the windows of `length` bases, end to end in each region, that hold no unknown base: (n,) int64."""
+def tile_windows(codes: np.ndarray, regions: np.ndarray, length: int, max_unknown: float = 0.0) -> np.ndarray:
+    """Starts of the windows of `length` bases, end to end in each region, with few unknown bases: (n,) int64.
+
+    Args:
+        max_unknown: largest fraction of them; none at all by default.
+    """
     grid = [np.arange(start, end - length + 1, length) for start, end in regions.tolist()]
     starts = np.concatenate(grid or [np.empty(0)]).astype(np.int64)
-    unknown = np.concatenate([[0], np.cumsum(codes == UNKNOWN)])
-    return starts[unknown[starts + length] == unknown[starts]]
+    unknown = [np.count_nonzero(codes[start : start + length] == UNKNOWN) for start in starts.tolist()]
+    return starts[np.array(unknown, dtype=np.int64) <= max_unknown * length]

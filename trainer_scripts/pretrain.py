@@ -1,16 +1,16 @@
 """Pretrain a HyenaDNA on the windows of a genome, by next-base prediction.
 
-    python -m trainer_scripts.pretrain --genome hg19.chrX.fa.gz --exclude held_out.bed --exclude_margin 10000 \\
-        --steps 20000 --learning_rate 2e-3 --output_dir runs/tiny-1k
+    python -m trainer_scripts.pretrain --genome hg38.fa --validation_chromosomes chr14 chrX --steps 20000 \\
+        --output_dir runs/tiny-1k
 
-The same line starts a run, and goes on with one that was killed. Several processes, or bfloat16 throughout:
-`accelerate launch --multi_gpu --num_processes 2 -m trainer_scripts.pretrain ...` (with ACCELERATE_USE_CPU=1 on CPU).
+The same line starts a run, and goes on with one that was killed, to the same bits. Several processes:
+`accelerate launch --config_file trainer_scripts/configs/ddp_8.yaml -m trainer_scripts.pretrain ...`.
 
-Where this differs from the original recipe (HyenaDNA section A.1 and its code of June 2023):
+Where this differs from the original recipe (HyenaDNA section A.1 and its code of June 2023; docs/pretraining.md):
 
-* Windows start anywhere, on either strand, not at the left end of fixed intervals; no window touches an excluded or a
-  held-out region. Unknown bases are read as N and never predicted; the original turned them into [PAD], and predicted
-  those.
+* Windows start anywhere, on either strand, not at the left end of fixed intervals (--windows original); no window
+  touches an excluded or a held-out region. Unknown bases are read as N and never predicted; the original turned them
+  into [PAD], and predicted those.
 * A window is `context` bases and nothing else. Its ends are arbitrary cuts, so no [SEP] is predicted after it, and
   [SEP] stays untrained: pool with the mean, not the last token.
 * The number of steps is explicit, and the cosine ends where the steps end.
@@ -19,39 +19,54 @@ AdamW's parameter groups are the original's: the implicit filter with its own le
 everything else decayed. The head is tied to the embedding.
 """
 
+import importlib.util
 import json
 import math
-import os
-import shutil
 import sys
 import time
 from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object, set_seed
+from accelerate.utils import set_seed
 from torch.nn import functional as F
 from tqdm.auto import tqdm
-from transformers import AutoModelForCausalLM, HfArgumentParser, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, HfArgumentParser, PreTrainedModel
 from transformers.utils import logging
 
-from evaluation_dart.baselines import UNKNOWN
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNATokenizer
-from trainer_scripts.genome_windows import (
-    GenomeCodes,
-    choose_blocks,
-    draw_windows,
-    subtract_regions,
-    tile_windows,
+from trainer_scripts.genome_windows import tile_windows
+from trainer_scripts.pretraining_data import (
+    IGNORED,
+    DataArguments,
+    WindowSource,
+    base_token_ids,
+    language_model_batch,
+    predicted_bases,
+    read_genome,
+    training_and_validation_regions,
+    window_source,
+)
+from trainer_scripts.pretraining_state import (
+    Progress,
+    check_same_run,
+    newest_checkpoint,
+    plot_loss,
+    read_log,
+    remove_leftovers,
+    save_checkpoint,
+    save_model,
+    write_text,
 )
 
-IGNORED = -100
-# What a run that goes on may change: the rest decides which model comes out.
-FREE_ON_RESUME = {"steps", "log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints", "output_dir"}
+TRACKERS = ("tensorboard", "trackio", "wandb")
+CONSTANT = ("sequences", "tokens")
 
 
 @dataclass
@@ -64,30 +79,22 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
-    genome: str = field(metadata={"help": "FASTA (plain or bgzip)"})
-    chromosomes: list[str] | None = field(default=None, metadata={"help": "contigs to train on; default: all"})
-    intervals: str | None = field(default=None, metadata={"help": "BED to train on; default: whole contigs"})
-    exclude: list[str] | None = field(default=None, metadata={"help": "BED files that no window may touch"})
-    exclude_margin: int = field(default=0, metadata={"help": "bases around each excluded interval"})
-    validation: str | None = field(default=None, metadata={"help": "BED held out for validation"})
-    validation_fraction: float = field(default=0.05, metadata={"help": "without --validation: part held out as blocks"})
-    validation_block: int = field(default=1_000_000, metadata={"help": "bases in such a block"})
-    validation_windows: int = field(default=256, metadata={"help": "held-out windows to score"})
-    max_unknown: float = field(default=0.1, metadata={"help": "largest part of N in a window"})
-    reverse_complement: bool = field(default=True, metadata={"help": "half the windows from the other strand"})
-
-
-@dataclass
 class TrainingArguments:
     output_dir: str = field(metadata={"help": "folder for model, log, curve and checkpoints"})
     steps: int = field(metadata={"help": "optimiser steps"})
     batch_size: int = field(default=8, metadata={"help": "windows in a forward pass of one process"})
     accumulation: int = field(default=1, metadata={"help": "forward passes in a step"})
     warmup_lengths: list[int] = field(
-        default_factory=list, metadata={"help": "shorter windows to start with, as many bases a step"}
+        default_factory=list, metadata={"help": "shorter windows to start with; the paper: 64, and doubled each stage"}
     )
     warmup_length_steps: int = field(default=500, metadata={"help": "steps at each of --warmup_lengths"})
+    warmup_constant: str = field(
+        default="sequences",
+        metadata={
+            "help": "a step of shorter windows has as many of them (the paper), or of bases",
+            "choices": CONSTANT,
+        },
+    )
     learning_rate: float = field(default=6e-4, metadata={"help": "highest learning rate"})
     filter_learning_rate: float = field(default=6e-4, metadata={"help": "that of the implicit filters"})
     warmup_steps: int = field(default=200, metadata={"help": "steps of linear warm-up"})
@@ -96,11 +103,16 @@ class TrainingArguments:
     beta2: float = field(default=0.999, metadata={"help": "AdamW's second moment"})
     max_grad_norm: float = field(default=1.0, metadata={"help": "gradient clipping"})
     bf16: bool = field(default=False, metadata={"help": "autocast to bfloat16"})
+    activation_checkpointing: bool = field(
+        default=False, metadata={"help": "keep one tensor a block for the backward pass, compute the rest again"}
+    )
+    compile: bool = field(default=False, metadata={"help": "torch.compile every block"})
     seed: int = field(default=2222, metadata={"help": "of weights, windows and held-out blocks"})
     log_every: int = field(default=50, metadata={"help": "steps"})
     evaluate_every: int = field(default=500, metadata={"help": "steps; the model folder is brought up to date, too"})
     checkpoint_every: int = field(default=500, metadata={"help": "steps between states to go on from"})
     keep_checkpoints: int = field(default=2, metadata={"help": "newest states to keep"})
+    report_to: list[str] = field(default_factory=list, metadata={"help": "trackers", "choices": TRACKERS})
 
 
 def learning_rate_factor(step: int, steps: int, warmup: int, final: float) -> float:
@@ -111,39 +123,65 @@ def learning_rate_factor(step: int, steps: int, warmup: int, final: float) -> fl
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def window_length(step: int, context: int, warmup_lengths: list[int], stage_steps: int) -> int:
-    """Bases in a window at `step`: each warm-up length for `stage_steps` steps, then the whole context."""
-    stage = step // stage_steps
-    return warmup_lengths[stage] if stage < len(warmup_lengths) else context
+@dataclass(frozen=True)
+class Stage:
+    """Consecutive steps with windows of one length.
+
+    Attributes:
+        steps: how many; None for the last stage, which has no end.
+        length: bases in a window.
+        windows: of a forward pass of one process.
+    """
+
+    steps: int | None
+    length: int
+    windows: int
 
 
-def parameter_groups(model: PreTrainedModel, arguments: TrainingArguments) -> list[dict]:
+def stages(context: int, arguments: TrainingArguments) -> list[Stage]:
+    """Sequence-length warm-up: each warm-up length for `warmup_length_steps` steps, then the whole context.
+
+    A step has a constant number of windows as in the paper (appendix A.1), or of bases, rounded down to whole windows.
+    """
+
+    def windows(length: int) -> int:
+        return arguments.batch_size * (context // length if arguments.warmup_constant == "tokens" else 1)
+
+    for length in arguments.warmup_lengths:
+        if not 2 <= length <= context:
+            raise ValueError(f"--warmup_lengths: {length} is not between 2 and the context of {context} bases")
+    warm = [Stage(arguments.warmup_length_steps, length, windows(length)) for length in arguments.warmup_lengths]
+    return [*warm, Stage(None, context, arguments.batch_size)]
+
+
+def place(step: int, plan: list[Stage]) -> tuple[Stage, int, int]:
+    """The stage of `step`, and how many windows and bases come before it in all, for one forward pass a step."""
+    windows = tokens = 0
+    for stage in plan:
+        here = step if stage.steps is None else min(step, stage.steps)
+        windows, tokens = windows + here * stage.windows, tokens + here * stage.windows * stage.length
+        step -= here
+        if stage.steps is None or here < stage.steps:
+            return stage, windows, tokens
+    raise AssertionError("the last stage has no end")
+
+
+def parameter_groups(model: PreTrainedModel, arguments: TrainingArguments) -> list[dict[str, Any]]:
     """The original's two groups (HyenaDNA code, optimiser hooks of the implicit filter; spec section 1.9)."""
-    filters = [p for name, p in model.named_parameters() if ".implicit_filter." in name and p.requires_grad]
-    rest = [p for name, p in model.named_parameters() if ".implicit_filter." not in name and p.requires_grad]
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    filters = [parameter for name, parameter in named if ".implicit_filter." in name]
+    others = [parameter for name, parameter in named if ".implicit_filter." not in name]
     return [
-        {"params": rest, "peak": arguments.learning_rate, "weight_decay": arguments.weight_decay},
-        {"params": filters, "peak": arguments.filter_learning_rate, "weight_decay": 0.0},
+        {"params": others, "lr": arguments.learning_rate, "weight_decay": arguments.weight_decay},
+        {"params": filters, "lr": arguments.filter_learning_rate, "weight_decay": 0.0},
     ]
-
-
-def base_token_ids(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
-    """Token id of each base code, unknown bases as N: (5,) int64."""
-    return np.array(tokenizer.convert_tokens_to_ids(list("ACGTN")), dtype=np.int64)
-
-
-def language_model_batch(windows: np.ndarray, token_ids: np.ndarray, device: torch.device) -> dict[str, torch.Tensor]:
-    """Codes (B, L) to `input_ids` and `labels`, both (B, L); unknown bases are not predicted. The model shifts."""
-    input_ids = token_ids[windows]
-    labels = np.where(windows == UNKNOWN, IGNORED, input_ids)
-    return {"input_ids": torch.from_numpy(input_ids).to(device), "labels": torch.from_numpy(labels).to(device)}
 
 
 @torch.no_grad()
 def window_losses(
     model: torch.nn.Module, windows: np.ndarray, token_ids: np.ndarray, device: torch.device, batch_size: int = 16
 ) -> np.ndarray:
-    """Nats of each base given those before it in its window, unknown bases NaN: (n, L - 1) float64."""
+    """Nats of each base given those before it in its window, bases not to be predicted NaN: (n, L - 1) float64."""
     losses = np.empty((len(windows), windows.shape[1] - 1))
     for first in range(0, len(windows), batch_size):
         batch = language_model_batch(windows[first : first + batch_size], token_ids, device)
@@ -155,112 +193,100 @@ def window_losses(
     return losses
 
 
+def autocast(accelerator: Accelerator, bf16: bool) -> torch.autocast:
+    """bfloat16 for what may be; the weights stay float32.
+
+    Accelerate's own mixed precision would, under FSDP2, cast the implicit filters, which then lose their positions.
+    """
+    return torch.autocast(accelerator.device.type, torch.bfloat16, enabled=bf16)
+
+
 def evaluate(
     accelerator: Accelerator, model: torch.nn.Module, windows: np.ndarray, token_ids: np.ndarray, batch_size: int
 ) -> float:
     """Mean nats a base over held-out windows, shared out among the processes."""
     model.eval()
-    mine = windows[accelerator.process_index :: accelerator.num_processes]
+    size, rank = accelerator.num_processes, accelerator.process_index
+    # All make as many forward passes, because a sharded model gathers its weights in each; some score windows twice.
+    share = math.ceil(len(windows) / size)
+    mine = np.resize(windows, (share * size, windows.shape[1]))[rank::size]
     losses = window_losses(model, mine, token_ids, accelerator.device, batch_size)
     model.train()
-    total = gather_object([(float(np.nansum(losses)), int(np.isfinite(losses).sum()))])
-    return sum(loss for loss, _ in total) / sum(count for _, count in total)
+    once = losses[: len(windows[rank::size])]
+    sums = torch.tensor([np.nansum(once), np.isfinite(once).sum()], dtype=torch.float64, device=accelerator.device)
+    total = accelerator.reduce(sums, "sum")
+    return float(total[0] / total[1])
 
 
-def write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+def optimiser_step(
+    accelerator: Accelerator,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    parts: list[np.ndarray],
+    token_ids: np.ndarray,
+    arguments: TrainingArguments,
+) -> torch.Tensor:
+    """One step on the windows `parts`, one forward pass each; the mean loss over the predicted bases of all processes.
+
+    The gradient is that of this mean, however the windows are shared out among processes and forward passes.
+    """
+    counted = torch.tensor(sum(map(predicted_bases, parts)), device=accelerator.device, dtype=torch.float32)
+    predicted = accelerator.reduce(counted, "sum").clamp(min=1)
+    total = torch.zeros((), device=accelerator.device)
+    for windows in parts:
+        with accelerator.accumulate(model):
+            with autocast(accelerator, arguments.bf16):
+                batch = language_model_batch(windows, token_ids, accelerator.device)
+                loss = model(**batch, num_items_in_batch=predicted).loss
+            # Undone by the mean over processes of their gradients, and by backward's own division.
+            accelerator.backward(loss * (accelerator.num_processes * len(parts)))
+            if accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+        total += loss.detach()
+    return accelerator.reduce(total, "sum")
 
 
-def save_model(model: PreTrainedModel, tokenizer: HyenaDNATokenizer, folder: Path) -> None:
-    """Write model and tokenizer to `folder`, each file whole or not at all."""
-    temporary = folder / ".model.tmp"
-    model.save_pretrained(temporary)
-    tokenizer.save_pretrained(temporary)
-    for file in temporary.iterdir():
-        os.replace(file, folder / file.name)
-    temporary.rmdir()
+def own_parts(
+    source: WindowSource, step: int, plan: list[Stage], accumulation: int, accelerator: Accelerator
+) -> Iterator[np.ndarray]:
+    """This process's windows of a step, (windows, length) codes for each of its forward passes."""
+    stage, before, _ = place(step, plan)
+    size, rank = accelerator.num_processes, accelerator.process_index
+    for part in range(accumulation):
+        first = (before * accumulation * size) + (part * size + rank) * stage.windows
+        yield source(np.arange(first, first + stage.windows), stage.length)
 
 
-def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int) -> None:
-    """Write the state after `step` steps to `folder/step-<step>`, whole or not at all, and drop all but the newest."""
-    temporary, final = folder / ".state.tmp", folder / f"step-{step:08d}"
-    if accelerator.is_main_process:
-        shutil.rmtree(temporary, ignore_errors=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(temporary))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(temporary, final)
-        for old in sorted(folder.glob("step-*"))[:-keep]:
-            shutil.rmtree(old)
+def make_accelerator(arguments: TrainingArguments) -> Accelerator:
+    """Accelerate as it was launched; what the arguments say of a batch goes into DeepSpeed's configuration, too.
+
+    Raises:
+        ValueError: for a tracker that is not installed.
+    """
+    for tracker in arguments.report_to:
+        if importlib.util.find_spec(tracker) is None:
+            raise ValueError(f"--report_to {tracker}: not installed; pip install 'hyenadna-dart[{tracker}]'")
+    accelerator = Accelerator(
+        gradient_accumulation_steps=arguments.accumulation,
+        log_with=arguments.report_to or None,
+        project_dir=arguments.output_dir,
+    )
+    if plugin := getattr(accelerator.state, "deepspeed_plugin", None):
+        plugin.deepspeed_config |= {
+            "train_micro_batch_size_per_gpu": arguments.batch_size,
+            "gradient_accumulation_steps": arguments.accumulation,
+            "gradient_clipping": arguments.max_grad_norm,
+            # DeepSpeed switches off an autocast that is not its own.
+            "torch_autocast": {"enabled": arguments.bf16, "dtype": "bfloat16"},
+        }
+    return accelerator
 
 
-def newest_checkpoint(folder: Path) -> tuple[Path, int] | None:
-    """The newest state and the number of steps it has behind it."""
-    found = sorted(folder.glob("step-*"))
-    return (found[-1], int(found[-1].name.removeprefix("step-"))) if found else None
-
-
-def read_log(path: Path) -> list[dict]:
-    """Entries of a log, without a last line that a kill cut short."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
-def plot_loss(log: list[dict], path: Path) -> None:
-    """Training and held-out loss against bases seen, as a PNG; nothing where matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    training = [(entry["tokens"] / 1e6, entry["loss"]) for entry in log if "loss" in entry]
-    held_out = [(entry["tokens"] / 1e6, entry["validation_loss"]) for entry in log if "validation_loss" in entry]
-    axes.plot(*zip(*training, strict=True), color="0.75", linewidth=0.8, label="training windows")
-    if held_out:
-        axes.plot(*zip(*held_out, strict=True), color="C0", marker="o", markersize=3, label="held-out blocks")
-        low = min(loss for _, loss in held_out)
-        settled = [loss for _, loss in training[len(training) // 20 :]]
-        axes.set_ylim(min(low, *settled) - 0.01, max(settled[0], held_out[0][1]) + 0.01)
-    axes.set(xlabel="million bases seen", ylabel="nats a base")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=120, format="png")
-    os.replace(temporary, path)
-
-
-def training_and_validation_regions(
-    genome: GenomeCodes, arguments: DataArguments, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Regions to draw from and regions held out; they share no base with each other or with what is excluded."""
-    regions = genome.regions(arguments.intervals) if arguments.intervals else genome.whole()
-    if arguments.validation:
-        held_out = genome.regions(arguments.validation)
-    else:
-        rng = np.random.default_rng(seed)
-        held_out = choose_blocks(
-            genome.codes, genome.whole(), arguments.validation_fraction, arguments.validation_block, rng
-        )
-    regions = subtract_regions(regions, held_out)
-    for bed in arguments.exclude or []:
-        excluded = genome.regions(bed, arguments.exclude_margin)
-        regions, held_out = subtract_regions(regions, excluded), subtract_regions(held_out, excluded)
-    return regions, held_out
-
-
-def check_same_run(path: Path, arguments: dict) -> None:
-    """Refuse to go on with a run that was started with other arguments."""
-    for name, old in json.loads(path.read_text()).items():
-        if name not in FREE_ON_RESUME and arguments.get(name) != old:
-            raise ValueError(
-                f"{path}: this run was started with {name}={old!r}, not {arguments.get(name)!r}; "
-                "choose another --output_dir"
-            )
+def tracked(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments as all trackers take them."""
+    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in arguments.items()}
 
 
 def new_model(arguments: ModelArguments, tokenizer: HyenaDNATokenizer) -> PreTrainedModel:
@@ -280,6 +306,15 @@ def new_model(arguments: ModelArguments, tokenizer: HyenaDNATokenizer) -> PreTra
     return AutoModelForCausalLM.from_config(config)
 
 
+def prepare_model(model: PreTrainedModel, arguments: TrainingArguments) -> None:
+    """Activation checkpointing and compilation, in place: the state dict keeps its keys."""
+    if arguments.activation_checkpointing:
+        getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+    if arguments.compile:
+        for block in model.get_submodule("hyena.backbone.layers").children():
+            block.compile()
+
+
 def train(model_arguments: ModelArguments, data_arguments: DataArguments, arguments: TrainingArguments) -> None:
     """Train, or go on training, into `arguments.output_dir`.
 
@@ -292,104 +327,98 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
     folder = Path(arguments.output_dir)
     states = folder / "checkpoints"
     states.mkdir(parents=True, exist_ok=True)
-    everything = asdict(model_arguments) | asdict(data_arguments) | asdict(arguments)
+    accelerator = make_accelerator(arguments)
+    main, size = accelerator.is_main_process, accelerator.num_processes
+    everything = asdict(model_arguments) | asdict(data_arguments) | asdict(arguments) | {"processes": size}
     if (folder / "run.json").exists():
         check_same_run(folder / "run.json", everything)
+    accelerator.wait_for_everyone()
 
-    accelerator = Accelerator(
-        mixed_precision="bf16" if arguments.bf16 else None, gradient_accumulation_steps=arguments.accumulation
-    )
-    context = model_arguments.context
-    genome = GenomeCodes.from_fasta(data_arguments.genome, data_arguments.chromosomes)
-    regions, held_out = training_and_validation_regions(genome, data_arguments, arguments.seed)
-    starts = tile_windows(genome.codes, held_out, context)
+    context, seed = model_arguments.context, arguments.seed
+    plan = stages(context, arguments)
+    genome = read_genome(data_arguments)
+    regions = training_and_validation_regions(genome, data_arguments, seed)
+    source = window_source(genome, regions, data_arguments, seed)
+    starts = tile_windows(genome.codes, regions.held_out, context, data_arguments.max_unknown)
     if not len(starts):
-        raise ValueError(f"no held-out window of {context} bases is without N: hold out more or other bases")
-    starts = np.random.default_rng(arguments.seed).permutation(starts)[: data_arguments.validation_windows]
+        raise ValueError(
+            f"no held-out window of {context} bases has at most {data_arguments.max_unknown:.0%} of N: hold out more "
+            "or other bases"
+        )
+    starts = np.random.default_rng(seed).permutation(starts)[: data_arguments.validation_windows]
     validation = genome.codes[starts[:, None] + np.arange(context)]
 
-    set_seed(arguments.seed)
+    set_seed(seed)
     tokenizer = HyenaDNATokenizer(model_max_length=context + 2)
     token_ids = base_token_ids(tokenizer)
     model = new_model(model_arguments, tokenizer)
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, arguments), lr=arguments.learning_rate, betas=(0.9, arguments.beta2)
-    )
+    prepare_model(model, arguments)
+    peaks = (arguments.learning_rate, arguments.filter_learning_rate)
+    optimizer = torch.optim.AdamW(parameter_groups(model, arguments), betas=(0.9, arguments.beta2))
     model, optimizer = accelerator.prepare(model, optimizer)
+    progress = Progress()
+    accelerator.register_for_checkpointing(progress)
     log_path, log, first = folder / "log.jsonl", [], 0
     if found := newest_checkpoint(states):
         accelerator.load_state(str(found[0]))
         first = found[1]
         log = [entry for entry in read_log(log_path) if entry["step"] <= first]
-    else:
-        set_seed(arguments.seed, device_specific=True)  # processes share the weights, not the dropout masks
-    if accelerator.is_main_process:
+    accelerator.wait_for_everyone()
+    if main:
+        remove_leftovers(states)
         write_text(folder / "run.json", json.dumps(everything, indent=1) + "\n")
-        write_text(folder / "validation.bed", genome.bed_lines(held_out))
+        write_text(folder / "validation.bed", genome.bed_lines(regions.held_out))
         write_text(log_path, "".join(json.dumps(entry) + "\n" for entry in log))
+    if arguments.report_to:
+        accelerator.init_trackers("pretrain", config=tracked(everything))
 
-    def optimiser_step(step: int, length: int) -> torch.Tensor:
-        """One step on windows of `length` bases; the mean loss of this process."""
-        total = torch.zeros((), device=accelerator.device)
-        for part in range(arguments.accumulation):
-            # A function of the step alone, so that a run that goes on sees the windows it would have seen.
-            rng = np.random.default_rng([arguments.seed, step, part, accelerator.process_index])
-            count = arguments.batch_size * context // length
-            windows = draw_windows(
-                genome.codes, regions, count, length, rng, data_arguments.max_unknown, data_arguments.reverse_complement
-            )
-            with accelerator.accumulate(model):
-                loss = model(**language_model_batch(windows, token_ids, accelerator.device)).loss
-                accelerator.backward(loss)
-                if accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
-                optimizer.step()
-                optimizer.zero_grad()
-            total += loss.detach() / arguments.accumulation
-        return total
+    def tokens_before(step: int) -> int:
+        return place(step, plan)[2] * arguments.accumulation * size
 
-    tokens = log[-1]["tokens"] if log else 0
-    losses: list[torch.Tensor] = []
-    began, tokens_then = time.perf_counter(), tokens
+    began, logged = time.perf_counter(), first
     model.train()
-    progress = tqdm(
+    bar = tqdm(
         range(first, arguments.steps),
         initial=first,
         total=arguments.steps,
         unit="step",
         mininterval=5,
-        disable=not accelerator.is_main_process,
+        disable=not main,
     )
-    for step in progress:
+    for step in bar:
         factor = learning_rate_factor(step, arguments.steps, arguments.warmup_steps, arguments.final_learning_rate)
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
-        length = window_length(step, context, arguments.warmup_lengths, arguments.warmup_length_steps)
-        losses.append(optimiser_step(step, length))
-        windows_a_step = arguments.accumulation * accelerator.num_processes * (arguments.batch_size * context // length)
-        tokens += windows_a_step * length
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * factor
+        # Dropout is a function of seed, step and process; the processes share the weights, not the masks.
+        set_seed(int(np.random.SeedSequence([seed, step, accelerator.process_index]).generate_state(1)[0]))
+        parts = list(own_parts(source, step, plan, arguments.accumulation, accelerator))
+        progress.losses.append(optimiser_step(accelerator, model, optimizer, parts, token_ids, arguments))
 
         done = step + 1
         entry: dict[str, float] = {}
         if done % arguments.log_every == 0 or done == arguments.steps:
-            entry["loss"] = accelerator.reduce(torch.stack(losses).mean(), "mean").item()
+            entry["loss"] = progress.mean()
             if not math.isfinite(entry["loss"]):
                 raise ValueError(f"the loss is {entry['loss']} at step {done}; lower the learning rate")
             now = time.perf_counter()
             entry["learning_rate"] = arguments.learning_rate * factor
-            entry["tokens_per_second"] = round((tokens - tokens_then) / (now - began))
-            losses, began, tokens_then = [], now, tokens
-            progress.set_postfix(loss=f"{entry['loss']:.4f}", refresh=False)
+            entry["tokens_per_second"] = round((tokens_before(done) - tokens_before(logged)) / (now - began))
+            began, logged = now, done
+            bar.set_postfix(loss=f"{entry['loss']:.4f}", refresh=False)
         evaluated = done % arguments.evaluate_every == 0 or done == arguments.steps
         if evaluated:
-            entry["validation_loss"] = evaluate(accelerator, model, validation, token_ids, 2 * arguments.batch_size)
+            with autocast(accelerator, arguments.bf16):
+                entry["validation_loss"] = evaluate(accelerator, model, validation, token_ids, 2 * arguments.batch_size)
             entry["validation_perplexity"] = math.exp(entry["validation_loss"])
-        if entry and accelerator.is_main_process:
-            log.append({"step": done, "tokens": tokens} | entry)
+        if entry:
+            accelerator.log(entry, step=done)
+        if entry and main:
+            log.append({"step": done, "tokens": tokens_before(done)} | entry)
             with log_path.open("a") as file:
                 file.write(json.dumps(log[-1]) + "\n")
-            if evaluated:
-                save_model(accelerator.unwrap_model(model), tokenizer, folder)
+        if evaluated:
+            save_model(accelerator, model, tokenizer, folder)
+            if main:
                 plot_loss(log, folder / "loss_curve.png")
         if done % arguments.checkpoint_every == 0 or done == arguments.steps:
             save_checkpoint(accelerator, states, done, arguments.keep_checkpoints)
@@ -410,6 +439,7 @@ def argument_parser(dataclasses: Any, script: str, description: str | None) -> H
 def main() -> None:
     parser = argument_parser((ModelArguments, DataArguments, TrainingArguments), "pretrain", __doc__)
     logging.disable_progress_bar()  # transformers shows one for writing its single file
+    getLogger("accelerate.utils.other").setLevel(ERROR)  # warns at every state that the head is tied
     try:
         train(*parser.parse_args_into_dataclasses())
     except (ValueError, OSError) as error:

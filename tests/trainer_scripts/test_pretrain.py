@@ -18,7 +18,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import modeling_hyenadna
 from evaluation_dart.baselines import encode_bases
 from trainer_scripts import pretrain
+from trainer_scripts.genome_windows import base_codes
 from trainer_scripts.pretrain import DataArguments, ModelArguments, TrainingArguments, train
+from trainer_scripts.pretraining_data import (
+    base_token_ids,
+    language_model_batch,
+    predicted_bases,
+    read_genome,
+    training_and_validation_regions,
+    window_source,
+)
 
 REPOSITORY = Path(pretrain.__file__).parents[1]
 CONTEXT = 32
@@ -62,49 +71,130 @@ def read_log(folder: str) -> list[dict]:
 def flags(*dataclasses) -> list[str]:
     words = []
     for name, value in (item for dataclass in dataclasses for item in asdict(dataclass).items()):
-        if value is not None:
+        if value is not None and value != []:
             words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
     return words
 
 
-KILLED_WHILE_WRITING_A_STATE = """
-import os, signal, sys
-from trainer_scripts import pretrain
-replace = os.replace
-def killed(source, target):
-    if str(target).endswith("step-00000004"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
-os.replace = killed
+# Kills itself for good at a moment that argv[1] names; the rest of argv is the command line.
+KILLED = """
+import os, shutil, signal, sys
+import accelerate
+from trainer_scripts import pretrain, pretraining_state
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def killing(function, moment):
+    def wrapped(*arguments, **keywords):
+        if moment(*arguments):
+            kill()
+        return function(*arguments, **keywords)
+    return wrapped
+
+place = sys.argv.pop(1)
+if place == "in a state":
+    # Its second state has weights and no more.
+    save = accelerate.accelerator.save_accelerator_state
+    states = []
+    accelerate.accelerator.save_accelerator_state = killing(save, lambda *_: states.append(0) or len(states) == 2)
+elif place == "before the new name":
+    os.replace = killing(os.replace, lambda source, target: str(target).endswith("step-00000004"))
+elif place == "between rotations":
+    shutil.rmtree = killing(shutil.rmtree, lambda path, *_: "step-00000002" in str(path))
+elif place == "in a step":
+    steps = []
+    pretrain.optimiser_step = killing(pretrain.optimiser_step, lambda *_: steps.append(0) or len(steps) == 4)
 pretrain.main()
 """
 
 
+def launch(*command: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "ACCELERATE_USE_CPU": "1"}
+    environment["OMP_NUM_THREADS"] = str(torch.get_num_threads())  # sums are to the bit alike with as many threads
+    return subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, check=False)
+
+
+def states(folder: str) -> list[str]:
+    return sorted(path.name for path in (Path(folder) / "checkpoints").iterdir())
+
+
 def test_a_killed_run_goes_on_to_the_same_end(arguments, tmp_path):
     model_arguments, data_arguments, training = arguments
+    training = replace(training, keep_checkpoints=1, log_every=3)  # a state between two lines of the log
+    arguments = model_arguments, data_arguments, training
     whole = replace(training, output_dir=str(tmp_path / "whole"))
     train(model_arguments, data_arguments, whole)
     expected = read_log(whole.output_dir)
-    assert [entry["step"] for entry in expected] == [1, 2, 3, 4, 5, 6]
-    # 2 windows x 2 forward passes of 32 bases, or as many bases in windows of 16.
-    assert [entry["tokens"] for entry in expected] == [128, 256, 384, 512, 640, 768]
-    assert [i + 1 for i, entry in enumerate(expected) if "validation_loss" in entry] == [3, 6]
+    # 2 windows x 2 forward passes, of 16 bases in the first 2 steps and then of 32.
+    assert [(entry["step"], entry["tokens"]) for entry in expected] == [(3, 256), (6, 640)]
 
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, "-c", KILLED_WHILE_WRITING_A_STATE, *flags(*arguments)]
-    killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    for moment, left in (
+        ("before the new name", [".state.tmp", "step-00000002"]),
+        ("between rotations", [".step-00000002.old", "step-00000004"]),
+    ):
+        killed = launch("-c", KILLED, moment, *flags(*arguments))
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert states(training.output_dir) == left
+
     folder = Path(training.output_dir)
-    assert [path.name for path in (folder / "checkpoints").glob("step-*")] == ["step-00000002"]
-    assert [entry["step"] for entry in read_log(training.output_dir)] == [1, 2, 3, 4]
-
     with (folder / "log.jsonl").open("a") as log:
         log.write('{"step": 5, "tok')
     train(*arguments)
     assert read_log(training.output_dir) == expected
     assert (folder / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
     assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
-    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["step-00000004", "step-00000006"]
+    assert states(training.output_dir) == ["step-00000006"]
+
+
+TWO_PROCESSES = """
+import sys
+from accelerate import Accelerator, PartialState
+from trainer_scripts import pretrain
+
+Accelerator.end_training = lambda self: None  # or there would be no second run in this process
+
+for line in open(sys.argv[1]).read().splitlines():
+    sys.argv = ["pretrain", *line.split("\t")]
+    pretrain.main()
+    state = PartialState()
+    assert (state.num_processes, state.backend) == (2, "gloo"), state
+"""
+
+
+def test_two_processes(arguments, tmp_path):
+    """Equal to one with the same batch, and killed and gone on with to the bit."""
+    model_arguments, data_arguments, training = arguments
+    single = replace(training, steps=20, log_every=1, evaluate_every=20, checkpoint_every=20, batch_size=4)
+    plain = replace(model_arguments, embed_dropout=0.0)
+    alone = replace(single, output_dir=str(tmp_path / "alone"))
+    train(plain, data_arguments, alone)
+    both = replace(single, output_dir=str(tmp_path / "both"), batch_size=2)
+    whole = replace(training, output_dir=str(tmp_path / "whole"))
+
+    (tmp_path / "lines").write_text(
+        "\n".join("\t".join(flags(*run)) for run in ((plain, data_arguments, both), (*arguments[:2], whole))) + "\n"
+    )
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    (tmp_path / "two.py").write_text(TWO_PROCESSES)
+    done = launch(*torchrun, str(tmp_path / "two.py"), str(tmp_path / "lines"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    losses = [[entry["loss"] for entry in read_log(run.output_dir)] for run in (alone, both)]
+    assert len(losses[0]) == 20
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0, atol=1e-5)
+    held_out = [read_log(run.output_dir)[-1]["validation_loss"] for run in (alone, both)]
+    assert held_out[0] == pytest.approx(held_out[1], abs=1e-5)
+
+    (tmp_path / "killed.py").write_text(KILLED)
+    killed = launch(*torchrun, str(tmp_path / "killed.py"), "in a state", *flags(*arguments))
+    assert killed.returncode != 0
+    assert "SIGKILL" in killed.stderr
+    assert states(training.output_dir) == [".state.tmp", "step-00000002"]
+    done = launch(*torchrun, "-m", "trainer_scripts.pretrain", *flags(*arguments))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert read_log(training.output_dir) == read_log(whole.output_dir)
+    weights = [(Path(run.output_dir) / "model.safetensors").read_bytes() for run in (training, whole)]
+    assert weights[0] == weights[1]
 
 
 def test_the_folder_that_comes_out(arguments):
@@ -139,8 +229,8 @@ def test_errors_are_one_line(genome, tmp_path, monkeypatch):
     assert re.fullmatch(r"pretrain: .*g\.fa.*'chrX'.*", stopped.value.code)
 
 
-def test_excluded_bases_are_in_no_window(arguments, tmp_path, monkeypatch):
-    model_arguments, data_arguments, training = arguments
+def test_excluded_bases_are_in_no_window(arguments, tmp_path):
+    data_arguments = arguments[1]
     (tmp_path / "excluded.bed").write_text("one\t600\t700\ntwo\t100\t110\n")
     (tmp_path / "validation.bed").write_text("one\t1500\t1700\n")
     data_arguments = replace(
@@ -151,21 +241,76 @@ def test_excluded_bases_are_in_no_window(arguments, tmp_path, monkeypatch):
         reverse_complement=False,
         max_unknown=0,
     )
-    drawn = []
+    genome = read_genome(data_arguments)
+    regions = training_and_validation_regions(genome, data_arguments, 0)
+    assert regions.train.tolist() == [[0, 550], [750, 1500], [1700, 2000], [2000, 2050], [2160, 3100]]
+    positions = replace(genome, codes=np.arange(100, 100 + len(genome.codes)))  # instead of bases
+    for window in window_source(positions, regions, data_arguments, 0)(np.arange(200), CONTEXT) - 100:
+        assert window[-1] - window[0] == CONTEXT - 1
+        assert any(start <= window[0] and window[-1] < end for start, end in regions.train.tolist())
 
-    def remember(codes, regions, *rest):
-        # Draw positions instead of bases.
-        drawn.append((regions, draw(np.arange(len(codes)), regions, *rest)))
-        return codes[drawn[-1][1]]
 
-    draw = pretrain.draw_windows
-    monkeypatch.setattr(pretrain, "draw_windows", remember)
-    train(model_arguments, data_arguments, training)
-    regions = drawn[0][0]
-    assert regions.tolist() == [[0, 550], [750, 1500], [1700, 2000], [2000, 2050], [2160, 3100]]
-    for _, windows in drawn:
-        for window in windows:
-            assert any(start <= window[0] and window[-1] < end for start, end in regions.tolist())
+def test_chromosomes_and_splits(genome, tmp_path):
+    data = DataArguments(genome=str(genome), validation_chromosomes=["two"])
+    regions = training_and_validation_regions(read_genome(data), data, 0)
+    assert [part.tolist() for part in regions] == [[[0, 2000]], [[2000, 3100]]]
+    with pytest.raises(ValueError, match="held out at once: two"):
+        read_genome(replace(data, chromosomes=["one", "two"]))
+
+    bed = tmp_path / "sequences.bed"
+    bed.write_text("one\t0\t100\ttrain\none\t150\t250\ttrain\none\t200\t400\tvalid\none\t90\t95\ttest\n")
+    data = DataArguments(genome=str(genome), splits=str(bed))
+    read = read_genome(data)
+    regions = training_and_validation_regions(read, data, 0)
+    assert [part.tolist() for part in regions] == [[[0, 90], [95, 100], [150, 200]], [[200, 400]]]
+    with pytest.raises(ValueError, match="give one of --intervals and --splits, not both"):
+        training_and_validation_regions(read, replace(data, intervals=str(bed)), 0)
+
+    original = replace(data, windows="original")
+    # The first reaches into test, the second does not reach validation.
+    windows = window_source(read, regions, original, 0)(np.arange(3), 40)
+    assert {bytes(window) for window in windows} == {bytes(read.codes[start : start + 40]) for start in (0, 150)}
+    with pytest.raises(ValueError, match=r"sequences\.bed: every window of 95 bases reaches into"):
+        window_source(read, regions, original, 0)(np.arange(3), 95)
+    with pytest.raises(ValueError, match="--windows original: which intervals"):
+        window_source(read, regions, replace(original, splits=None), 0)
+
+
+def test_the_original_windows_are_trained_on(arguments, tmp_path):
+    (tmp_path / "sequences.bed").write_text("one\t0\t100\ttrain\none\t150\t250\ttrain\none\t300\t400\tvalid\n")
+    model_arguments, data_arguments, training = arguments
+    data_arguments = replace(data_arguments, splits=str(tmp_path / "sequences.bed"), windows="original")
+    train(model_arguments, data_arguments, replace(training, steps=2, activation_checkpointing=True))
+    assert (Path(training.output_dir) / "validation.bed").read_text() == "one\t300\t400\n"
+
+
+def test_activation_checkpointing_changes_no_loss(arguments, tmp_path):
+    model_arguments, data_arguments, training = arguments
+    for name, checkpointing in (("kept", False), ("again", True)):
+        run = replace(training, steps=2, activation_checkpointing=checkpointing, output_dir=str(tmp_path / name))
+        train(model_arguments, data_arguments, run)
+    kept, again = (read_log(str(tmp_path / name)) for name in ("kept", "again"))
+    assert [entry["loss"] for entry in kept] == pytest.approx([entry["loss"] for entry in again], abs=1e-6)
+
+
+def test_trackers(arguments):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    model_arguments, data_arguments, training = arguments
+    train(model_arguments, data_arguments, replace(training, steps=2, report_to=["tensorboard"]))
+    events = EventAccumulator(str(Path(training.output_dir) / "pretrain")).Reload()
+    log = read_log(training.output_dir)
+    for name in ("loss", "learning_rate"):
+        logged = events.Scalars(name)
+        assert [event.step for event in logged] == [1, 2]
+        assert [event.value for event in logged] == pytest.approx([entry[name] for entry in log])
+
+
+def test_a_tracker_that_is_not_installed(arguments, monkeypatch):
+    monkeypatch.setattr(pretrain.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"--report_to trackio: not installed; pip install 'hyenadna-dart\[trackio\]'"):
+        train(*arguments[:2], replace(arguments[2], report_to=["trackio"]))
 
 
 def test_learning_rate():
@@ -175,8 +320,19 @@ def test_learning_rate():
     assert factors[10] == pytest.approx(0.2)
 
 
-def test_window_lengths():
-    assert [pretrain.window_length(step, 64, [16, 32], 2) for step in range(6)] == [16, 16, 32, 32, 64, 64]
+@pytest.mark.parametrize(("constant", "windows"), [("sequences", [3, 3, 3, 3, 3, 3]), ("tokens", [12, 12, 6, 6, 3, 3])])
+def test_stages(constant, windows):
+    training = TrainingArguments(
+        "", 6, batch_size=3, warmup_lengths=[16, 32], warmup_length_steps=2, warmup_constant=constant
+    )
+    plan = pretrain.stages(64, training)
+    places = [pretrain.place(step, plan) for step in range(7)]
+    assert [stage.length for stage, _, _ in places[:6]] == [16, 16, 32, 32, 64, 64]
+    assert [stage.windows for stage, _, _ in places[:6]] == windows
+    assert [before for _, before, _ in places] == [sum(windows[:step]) for step in range(7)]
+    assert places[6][2] == sum(n * length for n, length in zip(windows, [16, 16, 32, 32, 64, 64], strict=True))
+    with pytest.raises(ValueError, match="--warmup_lengths: 65 is not between 2 and the context of 64"):
+        pretrain.stages(64, replace(training, warmup_lengths=[65]))
 
 
 def test_parameter_groups(arguments):
@@ -186,13 +342,22 @@ def test_parameter_groups(arguments):
     # 5 -> 64 -> 64 -> 64 -> 16 with biases but for the last, and one vector of frequencies.
     assert sum(p.numel() for p in filters["params"]) == 5 * 64 + 64 + 2 * (64 * 64 + 64) + 64 * 16 + 64
     assert sum(p.numel() for p in rest["params"] + filters["params"]) == model.num_parameters()
-    assert (filters["weight_decay"], filters["peak"]) == (0, 1e-4)
-    assert (rest["weight_decay"], rest["peak"]) == (0.1, 6e-4)
+    assert (filters["weight_decay"], filters["lr"]) == (0, 1e-4)
+    assert (rest["weight_decay"], rest["lr"]) == (0.1, 6e-4)
+
+
+def test_soft_masked_bases_are_read_but_not_predicted():
+    token_ids = base_token_ids(modeling_hyenadna.HyenaDNATokenizer())
+    windows = base_codes("AcgTTN", "ignore")[None]
+    batch = language_model_batch(windows, token_ids, torch.device("cpu"))
+    assert batch["input_ids"].tolist() == [[7, 8, 9, 10, 10, 11]]
+    assert batch["labels"].tolist() == [[7, -100, -100, 10, 10, -100]]
+    assert predicted_bases(windows) == 2
 
 
 def test_unknown_bases_are_read_but_not_predicted():
-    token_ids = pretrain.base_token_ids(modeling_hyenadna.HyenaDNATokenizer())
-    batch = pretrain.language_model_batch(encode_bases("ACNGT")[None], token_ids, torch.device("cpu"))
+    token_ids = base_token_ids(modeling_hyenadna.HyenaDNATokenizer())
+    batch = language_model_batch(encode_bases("ACNGT")[None], token_ids, torch.device("cpu"))
     assert batch["input_ids"].tolist() == [[7, 8, 11, 9, 10]]
     assert batch["labels"].tolist() == [[7, 8, -100, 9, 10]]
 
@@ -201,10 +366,10 @@ def test_window_losses_are_those_of_the_model(arguments):
     tokenizer = modeling_hyenadna.HyenaDNATokenizer()
     model = pretrain.new_model(arguments[0], tokenizer).eval()
     windows = np.stack([encode_bases("ACGTNACG"), encode_bases("TTTTACGA"), encode_bases("CCCCACGA")])
-    token_ids = pretrain.base_token_ids(tokenizer)
+    token_ids = base_token_ids(tokenizer)
     losses = pretrain.window_losses(model, windows, token_ids, model.device, batch_size=2)
     assert losses.shape == (3, 7)
     assert np.argwhere(np.isnan(losses)).tolist() == [[0, 3]]
-    batch = pretrain.language_model_batch(windows, token_ids, model.device)
+    batch = language_model_batch(windows, token_ids, model.device)
     assert np.nanmean(losses) == pytest.approx(model(**batch).loss.item(), rel=1e-5)
     assert np.nanmean(losses) == pytest.approx(math.log(16), abs=0.2)  # small initial weights: nearly uniform

@@ -1,0 +1,199 @@
+"""What a pretraining run reads: which bases to train on, which to hold out, and its batches of windows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from evaluation_dart.baselines import UNKNOWN
+from trainer_scripts.genome_windows import (
+    SOFT_MASKED,
+    GenomeCodes,
+    apart_from,
+    as_regions,
+    choose_blocks,
+    draw_windows,
+    epoch_windows,
+    original_spans,
+    subtract_regions,
+)
+
+IGNORED = -100
+WINDOWS = ("random", "original")
+SOFT_MASKS = ("keep", "ignore", "unknown")
+
+
+@dataclass
+class DataArguments:
+    genome: str = field(metadata={"help": "FASTA (plain or bgzip)"})
+    chromosomes: list[str] | None = field(
+        default=None, metadata={"help": "contigs to train on; default: all that are not held out"}
+    )
+    validation_chromosomes: list[str] | None = field(default=None, metadata={"help": "contigs held out"})
+    splits: str | None = field(
+        default=None, metadata={"help": "BED whose column 4 is train, valid or test, as Basenji's and Enformer's"}
+    )
+    intervals: str | None = field(default=None, metadata={"help": "BED to train on; default: whole contigs"})
+    exclude: list[str] | None = field(default=None, metadata={"help": "BED files that no window may touch"})
+    exclude_margin: int = field(default=0, metadata={"help": "bases around each excluded interval"})
+    validation: str | None = field(default=None, metadata={"help": "BED held out for validation"})
+    validation_fraction: float = field(
+        default=0.05, metadata={"help": "where nothing above says what to hold out: part held out as blocks"}
+    )
+    validation_block: int = field(default=1_000_000, metadata={"help": "bases in such a block"})
+    validation_windows: int = field(default=256, metadata={"help": "held-out windows to score"})
+    windows: str = field(
+        default="random",
+        metadata={
+            "help": "random: any start; original: the left end of each interval, once an epoch",
+            "choices": WINDOWS,
+        },
+    )
+    max_unknown: float = field(default=0.1, metadata={"help": "largest part of N in a random or held-out window"})
+    soft_masked: str = field(
+        default="keep",
+        metadata={"help": "lower-case bases: as others, read and not predicted, or read as N", "choices": SOFT_MASKS},
+    )
+    reverse_complement: bool | None = field(
+        default=None, metadata={"help": "half the windows from the other strand; default: with random windows"}
+    )
+
+    @property
+    def both_strands(self) -> bool:
+        return self.windows == "random" if self.reverse_complement is None else self.reverse_complement
+
+
+def read_genome(arguments: DataArguments) -> GenomeCodes:
+    """The contigs to train on and those held out; all where none to train on are named."""
+    wanted = arguments.chromosomes
+    if wanted and arguments.validation_chromosomes:
+        if both := sorted(set(wanted) & set(arguments.validation_chromosomes)):
+            raise ValueError(f"to train on and held out at once: {', '.join(both)}")
+        wanted = [*wanted, *arguments.validation_chromosomes]
+    return GenomeCodes.from_fasta(arguments.genome, wanted, arguments.soft_masked)
+
+
+class Regions(NamedTuple):
+    train: np.ndarray
+    held_out: np.ndarray
+
+
+def training_and_validation_regions(genome: GenomeCodes, arguments: DataArguments, seed: int) -> Regions:
+    """Regions to draw from and regions held out; they share no base with each other or with what is excluded.
+
+    Raises:
+        ValueError: for two ways at once to say what to hold out, or what to train on.
+    """
+    _one_of(arguments, "intervals", "splits")
+    _one_of(arguments, "validation", "validation_chromosomes", "splits")
+    held_out_chromosomes = arguments.validation_chromosomes or []
+    train = genome.whole(name for name in genome.offsets if name not in held_out_chromosomes)
+    removed = as_regions([])
+    if arguments.splits:
+        train = genome.regions(arguments.splits, split="train")
+        held_out = genome.regions(arguments.splits, split="validation")
+        removed = genome.regions(arguments.splits, split="test")
+    else:
+        if arguments.intervals:
+            train = _intersection(genome.regions(arguments.intervals), train, genome)
+        if arguments.validation:
+            held_out = genome.regions(arguments.validation)
+        elif held_out_chromosomes:
+            held_out = genome.whole(held_out_chromosomes)
+        else:
+            rng = np.random.default_rng(seed)
+            held_out = choose_blocks(
+                genome.codes, genome.whole(), arguments.validation_fraction, arguments.validation_block, rng
+            )
+    train = subtract_regions(subtract_regions(train, held_out), removed)
+    for bed in arguments.exclude or []:
+        excluded = genome.regions(bed, arguments.exclude_margin)
+        train, held_out = subtract_regions(train, excluded), subtract_regions(held_out, excluded)
+    return Regions(train, held_out)
+
+
+def _one_of(arguments: DataArguments, *names: str) -> None:
+    given = [name for name in names if getattr(arguments, name)]
+    if len(given) > 1:
+        raise ValueError(f"give one of --{' and --'.join(given)}, not both")
+
+
+def _intersection(regions: np.ndarray, others: np.ndarray, genome: GenomeCodes) -> np.ndarray:
+    return subtract_regions(regions, subtract_regions(genome.whole(), others))
+
+
+# Numbers of windows and their length -> (n, length) uint8 codes.
+WindowSource = Callable[[np.ndarray, int], np.ndarray]
+
+
+def window_source(genome: GenomeCodes, regions: Regions, arguments: DataArguments, seed: int) -> WindowSource:
+    """The training windows by number, as `--windows` says.
+
+    The original's windows lie at the left of the intervals, rows of --splits or --intervals. Those that reach into
+    what is held out or excluded are left out, which the original did not (contexts beyond its intervals of 131,072
+    bases reach into their neighbours).
+
+    Raises:
+        ValueError: for the original's windows without intervals.
+    """
+    if arguments.windows == "random":
+
+        def random(numbers: np.ndarray, length: int) -> np.ndarray:
+            return draw_windows(
+                genome.codes, regions.train, numbers, length, seed, arguments.max_unknown, arguments.both_strands
+            )
+
+        return random
+    bed, split = (arguments.splits, "train") if arguments.splits else (arguments.intervals, None)
+    if not bed:
+        raise ValueError("--windows original: which intervals? Give --splits or --intervals")
+    intervals = genome.intervals(bed, split=split)
+    forbidden = _forbidden(genome, regions, arguments)
+
+    def original(numbers: np.ndarray, length: int) -> np.ndarray:
+        spans = original_spans(intervals, genome.whole(), length)
+        spans = spans[apart_from(spans, forbidden)]
+        if not len(spans):
+            raise ValueError(f"{bed}: every window of {length} bases reaches into what is held out or excluded")
+        return epoch_windows(genome.codes, spans, numbers, length, seed, arguments.both_strands)
+
+    return original
+
+
+def _forbidden(genome: GenomeCodes, regions: Regions, arguments: DataArguments) -> np.ndarray:
+    """What no training window may touch, held-out and excluded regions."""
+    parts = [regions.held_out]
+    if arguments.splits:
+        parts += [genome.regions(arguments.splits, split=split) for split in ("validation", "test")]
+    if arguments.validation:
+        parts.append(genome.regions(arguments.validation))
+    if arguments.validation_chromosomes:
+        parts.append(genome.whole(arguments.validation_chromosomes))
+    parts += [genome.regions(bed, arguments.exclude_margin) for bed in arguments.exclude or []]
+    return as_regions(map(tuple, np.concatenate(parts).tolist()))
+
+
+def base_token_ids(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
+    """Token id of each base code, unknown bases as N: (12,) int64."""
+    ids = np.array(tokenizer.convert_tokens_to_ids(list("ACGTN")), dtype=np.int64)
+    table = np.full(SOFT_MASKED + UNKNOWN, ids[UNKNOWN])
+    table[: UNKNOWN + 1], table[SOFT_MASKED:] = ids, ids[:UNKNOWN]
+    return table
+
+
+def language_model_batch(windows: np.ndarray, token_ids: np.ndarray, device: torch.device) -> dict[str, torch.Tensor]:
+    """Codes (B, L) to `input_ids` and `labels`, both (B, L). The model shifts.
+
+    Unknown bases are not predicted, nor are soft-masked ones where their codes say so.
+    """
+    input_ids = token_ids[windows]
+    labels = np.where(windows >= UNKNOWN, IGNORED, input_ids)
+    return {"input_ids": torch.from_numpy(input_ids).to(device), "labels": torch.from_numpy(labels).to(device)}
+
+
+def predicted_bases(windows: np.ndarray) -> int:
+    """How many bases of the windows (n, L) are predicted: the known ones but for the first of each window."""
+    return int(np.count_nonzero(windows[:, 1:] < UNKNOWN))

@@ -1,0 +1,127 @@
+"""The folder of a pretraining run: its states to go on from, its log and its curve, each whole or not at all."""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from transformers import PreTrainedTokenizerBase
+
+# What a run that goes on may change: the rest decides which model comes out.
+FREE_ON_RESUME = {
+    "steps", "log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints", "output_dir", "report_to",
+}  # fmt: skip
+
+
+@dataclass
+class Progress:
+    """What a state holds beside model and optimiser: the losses of the steps since the last line of the log."""
+
+    losses: list[torch.Tensor] = field(default_factory=list)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"losses": [loss.item() for loss in self.losses]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.losses = [torch.tensor(loss) for loss in state["losses"]]
+
+    def mean(self) -> float:
+        """Their mean, which is then forgotten."""
+        losses, self.losses = self.losses, []
+        return torch.stack([loss.cpu() for loss in losses]).mean().item()
+
+
+def write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def save_model(
+    accelerator: Accelerator, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
+    """Write model and tokenizer to `folder`, each file whole or not at all. All processes call it."""
+    weights = accelerator.get_state_dict(model)  # gathered where they are sharded
+    if accelerator.is_main_process:
+        temporary = folder / ".model.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        accelerator.unwrap_model(model).save_pretrained(temporary, state_dict=weights)
+        tokenizer.save_pretrained(temporary)
+        for file in temporary.iterdir():
+            os.replace(file, folder / file.name)
+        temporary.rmdir()
+
+
+def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int) -> None:
+    """Write the state after `step` steps to `folder/step-<step>`, whole or not at all, and drop all but the newest."""
+    temporary, final = folder / ".state.tmp", folder / f"step-{step:08d}"
+    if accelerator.is_main_process:
+        shutil.rmtree(temporary, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(temporary))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(temporary, final)
+        for old in sorted(folder.glob("step-*"))[:-keep]:
+            # Under another name first: half of it would pass for a state.
+            doomed = folder / f".{old.name}.old"
+            os.replace(old, doomed)
+            shutil.rmtree(doomed)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """What a kill left behind among the states."""
+    for path in folder.glob(".s*"):
+        shutil.rmtree(path)
+
+
+def newest_checkpoint(folder: Path) -> tuple[Path, int] | None:
+    """The newest state and the number of steps it has behind it."""
+    found = sorted(folder.glob("step-*"))
+    return (found[-1], int(found[-1].name.removeprefix("step-"))) if found else None
+
+
+def read_log(path: Path) -> list[dict]:
+    """Entries of a log, without a last line that a kill cut short."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def check_same_run(path: Path, arguments: dict[str, Any]) -> None:
+    """Refuse to go on with a run that was started with other arguments."""
+    for name, old in json.loads(path.read_text()).items():
+        if name not in FREE_ON_RESUME and arguments.get(name) != old:
+            raise ValueError(
+                f"{path}: this run was started with {name}={old!r}, not {arguments.get(name)!r}; "
+                "choose another --output_dir"
+            )
+
+
+def plot_loss(log: list[dict], path: Path) -> None:
+    """Training and held-out loss against bases seen, as a PNG; nothing where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    training = [(entry["tokens"] / 1e6, entry["loss"]) for entry in log if "loss" in entry]
+    held_out = [(entry["tokens"] / 1e6, entry["validation_loss"]) for entry in log if "validation_loss" in entry]
+    if training:
+        axes.plot(*zip(*training, strict=True), color="0.75", linewidth=0.8, label="training windows")
+    if training and held_out:
+        axes.plot(*zip(*held_out, strict=True), color="C0", marker="o", markersize=3, label="held-out windows")
+        low = min(loss for _, loss in held_out)
+        settled = [loss for _, loss in training[len(training) // 20 :]]
+        axes.set_ylim(min(low, *settled) - 0.01, max(settled[0], held_out[0][1]) + 0.01)
+    axes.set(xlabel="million bases seen", ylabel="nats a base")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, dpi=120, format="png")
+    os.replace(temporary, path)
