@@ -9,10 +9,15 @@ SOURCES := modeling_hyenadna datasets_dart datasets_hyenadna evaluation_dart tra
 # Two test processes with one thread each: on two cores quicker than one process with two threads.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo docs docs-links test test-transformers tables check lint types contract clean
+.PHONY: demo pretrain-demo docs docs-links test test-transformers tables check lint types contract clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m trainer_scripts.demo
+
+# The demo checkpoint's recipe at small scale, on the bundled sample or on GENOME=genome.fa; STEPS, OUTPUT to change.
+pretrain-demo: $(INSTALLED)
+	$(BIN)/python -m trainer_scripts.pretraining_demo --output_dir $(or $(OUTPUT),results/pretrain-demo) \
+	    $(if $(GENOME),--genome $(GENOME)) $(if $(STEPS),--steps $(STEPS)) $(DEMO_FLAGS)
 
 test: test-transformers
 	$(TEST_ENV) $(BIN)/pytest -n 2
