@@ -4,7 +4,7 @@
         --output_dir runs/tiny-1k
 
 The same line starts a run, and goes on with one that was killed, to the same bits. Several processes:
-`accelerate launch --config_file trainer_scripts/configs/ddp_8.yaml -m trainer_scripts.pretrain ...`.
+`accelerate launch --config_file trainer_scripts/configs/ddp_8gpu.yaml -m trainer_scripts.pretrain ...`.
 
 Where this differs from the original recipe (HyenaDNA section A.1 and its code of June 2023; docs/pretraining.md):
 
@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import filter_trackers
 from accelerate.utils import set_seed
 from torch.nn import functional as F
 from tqdm.auto import tqdm
@@ -41,6 +42,7 @@ from transformers import AutoModelForCausalLM, HfArgumentParser, PreTrainedModel
 from transformers.utils import logging
 
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNATokenizer
+from trainer_scripts.accelerators import training_accelerator
 from trainer_scripts.genome_windows import tile_windows
 from trainer_scripts.pretraining_data import (
     IGNORED,
@@ -193,14 +195,6 @@ def window_losses(
     return losses
 
 
-def autocast(accelerator: Accelerator, bf16: bool) -> torch.autocast:
-    """bfloat16 for what may be; the weights stay float32.
-
-    Accelerate's own mixed precision would, under FSDP2, cast the implicit filters, which then lose their positions.
-    """
-    return torch.autocast(accelerator.device.type, torch.bfloat16, enabled=bf16)
-
-
 def evaluate(
     accelerator: Accelerator, model: torch.nn.Module, windows: np.ndarray, token_ids: np.ndarray, batch_size: int
 ) -> float:
@@ -235,9 +229,8 @@ def optimiser_step(
     total = torch.zeros((), device=accelerator.device)
     for windows in parts:
         with accelerator.accumulate(model):
-            with autocast(accelerator, arguments.bf16):
-                batch = language_model_batch(windows, token_ids, accelerator.device)
-                loss = model(**batch, num_items_in_batch=predicted).loss
+            batch = language_model_batch(windows, token_ids, accelerator.device)
+            loss = model(**batch, num_items_in_batch=predicted).loss
             # Undone by the mean over processes of their gradients, and by backward's own division.
             accelerator.backward(loss * (accelerator.num_processes * len(parts)))
             if accelerator.sync_gradients:
@@ -260,7 +253,7 @@ def own_parts(
 
 
 def make_accelerator(arguments: TrainingArguments) -> Accelerator:
-    """Accelerate as it was launched; what the arguments say of a batch goes into DeepSpeed's configuration, too.
+    """Accelerate as it was launched, with trackers.
 
     Raises:
         ValueError: for a tracker that is not installed.
@@ -268,19 +261,11 @@ def make_accelerator(arguments: TrainingArguments) -> Accelerator:
     for tracker in arguments.report_to:
         if importlib.util.find_spec(tracker) is None:
             raise ValueError(f"--report_to {tracker}: not installed; pip install 'hyenadna-dart[{tracker}]'")
-    accelerator = Accelerator(
-        gradient_accumulation_steps=arguments.accumulation,
-        log_with=arguments.report_to or None,
-        project_dir=arguments.output_dir,
+    accelerator = training_accelerator(
+        "bf16" if arguments.bf16 else None, arguments.accumulation, arguments.batch_size, arguments.max_grad_norm
     )
-    if plugin := getattr(accelerator.state, "deepspeed_plugin", None):
-        plugin.deepspeed_config |= {
-            "train_micro_batch_size_per_gpu": arguments.batch_size,
-            "gradient_accumulation_steps": arguments.accumulation,
-            "gradient_clipping": arguments.max_grad_norm,
-            # DeepSpeed switches off an autocast that is not its own.
-            "torch_autocast": {"enabled": arguments.bf16, "dtype": "bfloat16"},
-        }
+    accelerator.project_configuration.set_directories(arguments.output_dir)
+    accelerator.log_with = filter_trackers(arguments.report_to, accelerator.logging_dir)
     return accelerator
 
 
@@ -407,8 +392,7 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
             bar.set_postfix(loss=f"{entry['loss']:.4f}", refresh=False)
         evaluated = done % arguments.evaluate_every == 0 or done == arguments.steps
         if evaluated:
-            with autocast(accelerator, arguments.bf16):
-                entry["validation_loss"] = evaluate(accelerator, model, validation, token_ids, 2 * arguments.batch_size)
+            entry["validation_loss"] = evaluate(accelerator, model, validation, token_ids, 2 * arguments.batch_size)
             entry["validation_perplexity"] = math.exp(entry["validation_loss"])
         if entry:
             accelerator.log(entry, step=done)
