@@ -7,11 +7,26 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import DistributedType
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+from torch.distributed.fsdp import MixedPrecisionPolicy
+
+from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM
+from trainer_scripts import accelerators
+from trainer_scripts.pretraining_memory import (
+    MEASURED,
+    PAGE,
+    mlp_bytes,
+    operator_tensors,
+    released_configs,
+    tables,
+    training_footprint,
+)
+from trainer_scripts.tables import END, START
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "trainer_scripts" / "configs"
@@ -150,3 +165,111 @@ def test_deepspeed_shards_gradients_and_states(name):
     assert found["ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE"] == "none"
     assert found["ACCELERATE_DEEPSPEED_ZERO3_INIT"] == "false"
     assert_started_on_nodes(arguments, name)
+
+
+def test_bfloat16_is_autocast_alone(monkeypatch):
+    monkeypatch.setattr(accelerators, "Accelerator", lambda **given: given)
+    for name, value in settings(prepare_multi_gpu_env(launched("fsdp2_8gpu"))).items():
+        monkeypatch.setenv(name, value)
+    given = accelerators.training_accelerator(None, 4, 8, 1.0)
+    given["fsdp_plugin"].set_mixed_precision("bf16")  # as Accelerate does
+    assert given["fsdp_plugin"].mixed_precision_policy == MixedPrecisionPolicy()
+    assert (given["mixed_precision"], given["deepspeed_plugin"]) == ("bf16", None)
+
+    monkeypatch.delenv("ACCELERATE_USE_FSDP")
+    for name, value in settings(prepare_deepspeed_cmd_env(launched("deepspeed_8gpu"))[1]).items():
+        monkeypatch.setenv(name, value)
+    given = accelerators.training_accelerator(None, 4, 8, 0.5)
+    plugin = given["deepspeed_plugin"]
+    plugin.set_mixed_precision("bf16")
+    assert plugin.deepspeed_config["bf16"] == {"enabled": False}
+    assert plugin.deepspeed_config["torch_autocast"] == {"enabled": True, "dtype": "bfloat16"}
+    assert plugin.deepspeed_config["zero_optimization"]["stage"] == 2
+    numbers = ("gradient_accumulation_steps", "gradient_clipping", "train_micro_batch_size_per_gpu")
+    assert [plugin.deepspeed_config[name] for name in numbers] == [4, 0.5, 8]
+
+    with pytest.raises(ValueError, match="fp16"):
+        accelerators.training_accelerator("fp16", 1, 1, 1.0)
+
+
+STUBS = {
+    "scontrol": 'printf "%s\\n" node0 node1 node2 node3',
+    "srun": 'shift; SLURM_NODEID=3 exec "$@"',
+    "accelerate": 'printf "%s\\n" "$@"',
+}
+
+
+def test_slurm_script_starts_a_launcher_on_each_node(tmp_path):
+    for name, body in STUBS.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "python").symlink_to(sys.executable)
+    slurm = {"SLURM_JOB_NODELIST": "node[0-3]", "SLURM_NNODES": "4", "SLURM_JOB_ID": "41234"}
+    variables = {**os.environ, **slurm, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    command = ["bash", str(CONFIGS / "slurm_pretrain.sh"), "--genome", "my genome.fa", "--steps", "9"]
+    run = subprocess.run(command, capture_output=True, text=True, env=variables, check=True)
+    launch, *given = run.stdout.splitlines()
+    assert launch == "launch"
+    arguments = launch_command_parser().parse_args(given)
+    arguments, _, _ = _validate_launch_command(arguments)
+    assert arguments.use_fsdp
+    assert (arguments.num_machines, arguments.num_processes, arguments.machine_rank) == (4, 32, 3)
+    assert (arguments.main_process_ip, arguments.main_process_port) == ("node0", 21234)
+    assert arguments.training_script == "trainer_scripts.pretrain"
+    assert arguments.training_script_args == ["--genome", "my genome.fa", "--steps", "9"]
+
+
+def kept_by_autograd(config: HyenaDNAConfig, shape: tuple[int, int], bf16: bool, checkpointing: bool) -> int:
+    """Bytes that torch holds between forward and backward, parameters apart."""
+    model = HyenaDNAForCausalLM(config).train()
+    if checkpointing:
+        model.activation_checkpointing_enable()
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    ids = torch.randint(7, 11, shape)
+    with (
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=bf16),
+    ):
+        model(ids, labels=ids)
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def test_what_is_counted_is_what_torch_keeps():
+    shape = batch, length = 2, 1500
+    config = HyenaDNAConfig(d_model=32, n_layer=3, max_seq_len=1600, emb_dim=5, filter_order=24, embed_dropout=0.0)
+
+    for bf16 in (False, True):
+        counted = training_footprint(config, length, 5.77, batch, bf16=bf16)
+        whole = counted.activations + mlp_bytes(config, batch * length, 2 if bf16 else 4) + counted.head
+        copies = 3 * 2 * 12 * 32**2 if bf16 else 0  # autocast's of the weights
+        assert kept_by_autograd(config, shape, bf16, False) == pytest.approx(whole + copies, abs=2048 if bf16 else 8)
+    spared = 3 * batch * length * 32 * 4 + training_footprint(config, length, 5.77, batch, bf16=False).head
+    assert kept_by_autograd(config, shape, False, True) == pytest.approx(spared, rel=0.01)
+
+
+def test_states_are_shared_out_and_activations_are_not():
+    config = released_configs()["large-1m"]
+    alone = training_footprint(config, 1_000_002, operator_tensors(MEASURED))
+    states = alone.parameters + alone.gradients + alone.optimizer
+    assert states == 16 * 6_554_624
+    rest = alone.activations + alone.working + alone.head
+    assert alone.on_each_of(1) == states + rest
+    assert alone.on_each_of(64) == states // 64 + alone.parameters + rest
+    spared = training_footprint(config, 1_000_002, operator_tensors(MEASURED), checkpointing=True)
+    assert spared.activations < alone.activations / 6
+    with pytest.raises(ValueError, match="1000003"):
+        training_footprint(config, 1_000_003, 5.77)
+
+
+def test_page_is_what_the_command_writes():
+    text = (ROOT / "docs" / PAGE).read_text()
+    assert text.split(START)[1].split(END)[0].strip() == tables().strip()
+    assert f"{operator_tensors(MEASURED):.2f} input tensors" in text
