@@ -2,7 +2,7 @@
 
     python -m trainer_scripts.pretraining_demo --output_dir results/pretrain-demo [--genome genome.fa]
 
-Without --genome it trains on the sample that comes with the package, 451 stretches of hg19 chrX around CpG islands,
+Without --genome it trains on the sample that comes with the package, 411 stretches of hg19 chrX around CpG islands,
 every tenth of them held out. With --genome, on its contigs, 5 % held out in blocks. Then it prints the perplexity on
 the held-out windows beside that of Markov models counted on the same training bases.
 """
