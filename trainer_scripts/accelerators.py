@@ -12,9 +12,10 @@ def training_accelerator(
 ) -> Accelerator:
     """The Accelerator of a run, for the launch at hand.
 
-    By themselves FSDP2 and DeepSpeed turn "bf16" into bfloat16 parameters, inputs of blocks and sums of gradients. The
-    implicit filter would then see a million positions as two thousand, and the residual stream be rounded after each
-    block. Here parameters stay float32, which costs megabytes, and autocast picks the operations, as on one GPU.
+    Accelerate turns "bf16" under FSDP2 into bfloat16 parameters, inputs of blocks and sums of gradients. The implicit
+    filter would then see a million positions as two thousand, and the residual stream be rounded after each block. What
+    DeepSpeed makes of it depends on its version. Here parameters stay float32, which costs megabytes, and autocast
+    picks the operations, as on one GPU.
 
     Args:
         mixed_precision: "no" or "bf16"; None takes what `accelerate launch` says.
@@ -37,7 +38,6 @@ def training_accelerator(
             "train_micro_batch_size_per_gpu": batch_size,
             "bf16": {"enabled": False},
             "torch_autocast": {"enabled": chosen == "bf16", "dtype": "bfloat16"},
-            "zero_allow_untested_optimizer": True,
         }
     return Accelerator(
         mixed_precision=chosen, gradient_accumulation_steps=accumulation, fsdp_plugin=fsdp, deepspeed_plugin=deepspeed
