@@ -156,6 +156,28 @@ def audit_table(path: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def attribution_table(path: Path) -> str:
+    """What a fine-tuned model reads in CTCF peaks: its metrics, then each method of attribution against the motif."""
+    found = json.loads(path.read_text())
+    metrics, beside = found["metrics"], found["metrics of 5-mers"]
+    lines = [row(["on the test rows", "fine-tuned HyenaDNA", "linear model of 5-mers"]), row(["---"] * 3)]
+    names = ("accuracy", "auroc_positive", "auprc_positive")
+    lines += [row([name, with_interval(metrics[name]), with_interval(beside[name])]) for name in names]
+    heads = ["attributions", "peaks", "importance inside the motif's hit: AUROC", "correlation with the motif's bits"]
+    heads += ["seqlets of peaks whose nearest motif is CTCF's", "of shuffles"]
+    lines += ["", row(heads), row(["---"] * len(heads))]
+    for name, own in found["attributions"].items():
+        seqlets = [own.get(f"seqlets of {kind}", {}) for kind in ("peaks", "shuffles")]
+        cells = [name, str(own["peaks"]), with_interval(own["auroc of importance inside the hit"])]
+        cells.append(f"{own['correlation of mean importance and information content over the motif']:.2f}")
+        for kind in seqlets:
+            cells.append(with_interval(kind.get("nearest motif is CTCF's")) or str(kind.get("seqlets", "")))
+        lines.append(row(cells))
+    lines += ["", row(["in place of the middle of shuffled peaks", "change of the head's log-odds"]), row(["---"] * 2)]
+    lines += [row([f"{name} {own['word']}", with_interval(own)]) for name, own in found["marginal effect"].items()]
+    return "\n".join(lines) + "\n"
+
+
 def benchmark_table(folder: Path) -> str:
     benchmarks = runpy.run_path(str(folder / "table.py"))
     files = sorted((folder / "results").glob("*.json"))
@@ -205,6 +227,7 @@ def tables(
     trained = RECORDS / "real_supervised"
     put(ROOT / "docs" / "real_supervised.md", supervised_tables(trained) + "\n" + gue_table(trained / "gue.json"))
     put(ROOT / "docs" / "audit" / "README.md", audit_table(RECORDS / "audit.json"))
+    put(ROOT / "docs" / "mutagenesis.md", attribution_table(RECORDS / "attribution" / "ctcf.json"))
     for page in ("README.md", "docs/benchmarks.md"):
         put(ROOT / page, benchmark_table(ROOT / "benchmarks"))
 

@@ -1,11 +1,20 @@
 """Parts of the comparison of attributions with a motif."""
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from trainer_scripts.real_attribution import aligned_mean, beside_hits, consensus, information, one_hot, read_pfm
+from trainer_scripts.tables import attribution_table
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_page_shows_the_record():
+    page = (ROOT / "docs" / "mutagenesis.md").read_text()
+    assert attribution_table(ROOT / "docs" / "records" / "attribution" / "ctcf.json") in page
 
 
 def test_motifs(tmp_path):
