@@ -27,6 +27,7 @@ test-transformers: $(INSTALLED)
 
 tables: $(INSTALLED)
 	$(BIN)/python -m trainer_scripts.tables
+	$(BIN)/python -m trainer_scripts.pretraining_memory
 
 # The pages as a site in docs/_build; docs-links also asks the addresses elsewhere, and so needs the network.
 docs: $(INSTALLED)
