@@ -21,7 +21,8 @@ def test_known_stretches():
 
 
 def test_the_target_runs_the_command(tmp_path):
-    run = ["make", "-n", "-o", ".venv/.installed", "pretrain-demo", f"OUTPUT={tmp_path}", "STEPS=2", "GENOME=g.fa"]
+    run = ["make", "--no-print-directory", "-n", "-o", ".venv/.installed", "pretrain-demo"]
+    run += [f"OUTPUT={tmp_path}", "STEPS=2", "GENOME=g.fa"]
     printed = subprocess.run(run, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     command = printed.replace("\\\n", " ").split()
     assert command[1:] == [
