@@ -9,7 +9,10 @@ SOURCES := modeling_hyenadna datasets_dart datasets_hyenadna evaluation_dart tra
 # Two test processes with one thread each: on two cores quicker than one process with two threads.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo pretrain-demo docs docs-links test test-transformers tables check lint types contract clean
+# Of make records
+RUNS := results/runs
+
+.PHONY: demo pretrain-demo docs docs-links test test-transformers tables records check lint types contract clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m trainer_scripts.demo
@@ -25,9 +28,27 @@ test: test-transformers
 test-transformers: $(INSTALLED)
 	$(TEST_ENV) $(BIN)/python tests/transformers_suite/run.py
 
+# The tables of README.md and docs/, and the leaderboard, from the records in docs/records, leaderboard/records and
+# benchmarks/results.
 tables: $(INSTALLED)
 	$(BIN)/python -m trainer_scripts.tables
+	$(BIN)/python -m trainer_scripts.real_variants --table
 	$(BIN)/python -m trainer_scripts.pretraining_memory
+	$(BIN)/python leaderboard/build.py
+
+# Those records anew, for instance with another demo checkpoint, by runs on DATA, the folder of real data: two to three
+# hours on two cores. Goes on where it was killed.
+records: $(INSTALLED)
+	@test -d "$(DATA)" || { echo "make records DATA=folder: the folder of real data (docs/real_data.md)" >&2; exit 2; }
+	set -e; for runs in real_data real_supervised real_downstream real_variants; do \
+	    $(BIN)/python -m trainer_scripts.$$runs --data $(DATA) --output $(RUNS)/$$runs; done
+	$(BIN)/python -m trainer_scripts.real_attribution --data $(DATA) --output $(RUNS)/attribution --record docs/records/attribution
+	$(BIN)/python -m trainer_scripts.audit --data $(DATA)
+	$(BIN)/python -m trainer_scripts.tables --take $(RUNS)/real_data --take-supervised $(RUNS)/real_supervised \
+	    --take-downstream $(RUNS)/real_downstream/runs/small
+	rm -rf leaderboard/records
+	$(BIN)/dart-eval report $(RUNS)/real_data $(RUNS)/real_supervised --output $(RUNS)/report --leaderboard leaderboard
+	$(MAKE) tables
 
 # The pages as a site in docs/_build; docs-links also asks the addresses elsewhere, and so needs the network.
 docs: $(INSTALLED)

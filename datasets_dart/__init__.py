@@ -1,14 +1,13 @@
 """DART-Eval's tasks as datasets, built from a genome and the user's own files."""
 
 import os
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datasets import ArrowBasedBuilder, Dataset, DatasetDict, IterableDataset, IterableDatasetDict, Split, config
-from datasets.exceptions import DatasetGenerationError
 
 from datasets_dart.cell_type_elements import CellTypeElements
 from datasets_dart.chromatin_activity import ChromatinActivity
+from datasets_dart.loading import plain, rows_of
 from datasets_dart.motif_footprinting import MotifFootprinting
 from datasets_dart.regulatory_elements import RegulatoryElements
 from datasets_dart.variant_effects import VariantEffects
@@ -98,7 +97,7 @@ def load_dart(
     """
     if task not in BUILDERS:
         raise ValueError(f"task {task!r} is unknown: {', '.join(BUILDERS)}")
-    given = {name: _plain(value) for name, value in inputs.items() if value is not None}
+    given = {name: plain(value) for name, value in inputs.items() if value is not None}
     if not any(given.keys() >= set(names) for names in INPUTS[task]):
         missing = [[f"{name}=" for name in names if name not in given] for names in INPUTS[task]]
         needed = ", or ".join(" and ".join(names) for names in missing)
@@ -109,23 +108,4 @@ def load_dart(
     builder = BUILDERS[task](
         cache_dir=cache_dir, protocol=protocol, splits=os.fspath(splits), index_dir=cache_dir, **given
     )
-    if streaming:
-        return builder.as_streaming_dataset(split=split)
-    try:
-        builder.download_and_prepare(num_proc=num_proc)
-    except DatasetGenerationError as error:
-        if isinstance(error.__cause__, ValueError | FileNotFoundError):
-            raise error.__cause__ from None
-        raise
-    return builder.as_dataset(split=split)
-
-
-def _plain(value: Any) -> Any:
-    """`value` with every path in it as text: what a builder's options are compared and hashed by."""
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_plain(item) for item in value]
-    return value
+    return rows_of(builder, split, streaming, num_proc)

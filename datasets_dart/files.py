@@ -74,6 +74,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file of UTF-8, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def contents_key(paths: Iterable[str], *options: object) -> str:
     """16 hexadecimal digits that name what is made from these files' contents, in this order, with these options."""
     contents = [sha256(input_file(path)) for path in paths]

@@ -8,8 +8,14 @@ from datasets_dart.genome import Genome
 A, N = 0, 4
 CODES = np.full(256, N, dtype=np.uint8)  # from ASCII to 0..3 for A, C, G, T and 4 for every other letter
 CODES[list(b"ACGT")] = range(4)
+COMPLEMENT = str.maketrans("ACGTacgt", "TGCAtgca")
 # What a base that is none of A, C, G, T is shown as: itself unknown, or, as the original's one-hot rows make of it, A.
 LETTERS = {"fixed": np.frombuffer(b"ACGTN", dtype=np.uint8), "paper": np.frombuffer(b"ACGTA", dtype=np.uint8)}
+
+
+def reverse_complement(sequence: str) -> str:
+    """The other strand; letters that are no base stay as they are."""
+    return sequence.translate(COMPLEMENT)[::-1]
 
 
 def window_codes(genome: Genome, chrom: np.ndarray, start: np.ndarray, length: int) -> np.ndarray:

@@ -1,12 +1,11 @@
 """HyenaDNA's downstream tasks as datasets, built from a genome and the published files (paper section 4, spec 6)."""
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, Split, config
-from datasets.exceptions import DatasetGenerationError
 
+from datasets_dart.loading import plain, rows_of
 from datasets_hyenadna.builder import FAMILIES, DownstreamTask
 
 __all__ = ["load_task"]
@@ -47,25 +46,8 @@ def load_task(
     if family not in FAMILIES:
         raise ValueError(f"task {task!r} is unknown: a task is FAMILY/NAME, with FAMILY one of {', '.join(FAMILIES)}")
     cache_dir = os.fspath(cache_dir or config.HF_DATASETS_CACHE)
-    given = {key: _plain(value) for key, value in inputs.items() if value is not None}
+    given = {key: plain(value) for key, value in inputs.items() if value is not None}
     builder = DownstreamTask(
         cache_dir=cache_dir, family=family, task=name, protocol=protocol, inputs=given, index_dir=cache_dir
     )
-    if streaming:
-        return builder.as_streaming_dataset(split=split)
-    try:
-        builder.download_and_prepare()
-    except DatasetGenerationError as error:
-        if isinstance(error.__cause__, ValueError | FileNotFoundError):
-            raise error.__cause__ from None
-        raise
-    return builder.as_dataset(split=split)
-
-
-def _plain(value: Any) -> Any:
-    """`value` with paths as text: what a builder's options are compared by."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+    return rows_of(builder, split, streaming)

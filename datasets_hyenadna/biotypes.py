@@ -10,8 +10,8 @@ import datasets
 
 from datasets_dart.files import input_file, numbered_lines
 from datasets_dart.genome import Genome, open_genome
+from datasets_dart.sequences import reverse_complement
 from datasets_hyenadna.sequence_files import Columns, bases
-from datasets_hyenadna.validation import reverse_complement
 
 ATTRIBUTE = re.compile(r'(gene_id|gene_biotype|gene_type) "([^"]+)"')
 TEST_SHARE = 0.2

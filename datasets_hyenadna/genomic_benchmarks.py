@@ -10,8 +10,8 @@ import pyarrow.csv
 
 from datasets_dart.files import input_file
 from datasets_dart.genome import Genome, open_genome
+from datasets_dart.sequences import reverse_complement
 from datasets_hyenadna.sequence_files import ROWS, Columns, bases, split_files, table_chunks, task_folder, text_chunks
-from datasets_hyenadna.validation import reverse_complement
 
 TASKS = (
     "dummy_mouse_enhancers_ensembl",

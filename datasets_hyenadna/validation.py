@@ -5,13 +5,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from datasets_dart.sequences import reverse_complement
+
 SHARE = 0.1
-COMPLEMENT = str.maketrans("ACGT", "TGCA")
-
-
-def reverse_complement(sequence: str) -> str:
-    """The other strand of an upper-case sequence; N stays N."""
-    return sequence.translate(COMPLEMENT)[::-1]
 
 
 def held_out(sequences: Iterable[str], share: float = SHARE) -> np.ndarray:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from datasets_dart.sequences import reverse_complement
+
 Model = Callable[..., Any]
 
 
@@ -47,12 +49,6 @@ RECIPES = {
         Recipe("carbon-both-strands", "mean", "mean", alleles="whole"),
     )
 }
-
-COMPLEMENT = str.maketrans("ACGTacgt", "TGCAtgca")
-
-
-def reverse_complement(sequence: str) -> str:
-    return sequence.translate(COMPLEMENT)[::-1]
 
 
 def score_sequences(scorer: Any, sequences: Sequence[str], recipe: Recipe, **options: Any) -> np.ndarray:

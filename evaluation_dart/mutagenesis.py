@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from datasets_dart.sequences import reverse_complement
 from evaluation_dart.attribution import BASES, base_ids, head_score
 from evaluation_dart.language_models import LanguageModel
-from evaluation_dart.likelihood import Recipe, reverse_complement, score_sequences
+from evaluation_dart.likelihood import Recipe, score_sequences
 
 Score = Callable[[Sequence[str]], np.ndarray]
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from datasets_dart.sequences import reverse_complement
 from evaluation_dart.embeddings import hidden_states
 from evaluation_dart.language_models import LanguageModel
-from evaluation_dart.likelihood import reverse_complement
 
 POOLINGS = ("mean", "max", "last")
 STRANDS = ("forward", "reverse", "mean")

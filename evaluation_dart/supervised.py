@@ -25,11 +25,11 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from datasets_dart.sequences import reverse_complement
 from evaluation_dart.scoring import centred_crop
 from evaluation_dart.training_order import EpochOrder
 
 WEIGHTS, CHOICES, LOG = "weights.safetensors", "training.yaml", "log.json"
-COMPLEMENT = str.maketrans("ACGTacgt", "TGCAtgca")
 SCHEDULED = "trainer_state.json"  # what Trainer writes last into a checkpoint
 
 
@@ -171,7 +171,7 @@ class Examples(torch.utils.data.Dataset):
     def _read(self, sequence: str, flip: bool) -> str:
         if self.window is not None:
             sequence = centred_crop(sequence, self.window)
-        return sequence.translate(COMPLEMENT)[::-1] if flip else sequence
+        return reverse_complement(sequence) if flip else sequence
 
 
 def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

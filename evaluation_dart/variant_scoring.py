@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from datasets_dart.sequences import reverse_complement
 from evaluation_dart.embeddings import cosine_distance, hidden_states
 from evaluation_dart.finetuning import load_classifier
 from evaluation_dart.language_models import LanguageModel
-from evaluation_dart.likelihood import RECIPES, Recipe, reverse_complement, token_log_probabilities
+from evaluation_dart.likelihood import RECIPES, Recipe, token_log_probabilities
 
 STRANDS = ("forward", "reverse", "mean")
 DISTANCES = ("embedding-cosine", "embedding-l2")

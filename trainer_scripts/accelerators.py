@@ -1,8 +1,11 @@
-"""Accelerate as pretraining uses it: bfloat16 by autocast alone, on one GPU, by DDP, FSDP2 and DeepSpeed alike."""
+"""Accelerate as pretraining uses it: bfloat16 by autocast alone, on one GPU, by DDP, FSDP2 and DeepSpeed alike;
+and the processes of an evaluation."""
 
 import os
+from datetime import timedelta
 
-from accelerate import Accelerator
+import torch
+from accelerate import Accelerator, PartialState
 from accelerate.utils import DeepSpeedPlugin, FullyShardedDataParallelPlugin
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
@@ -42,3 +45,13 @@ def training_accelerator(
     return Accelerator(
         mixed_precision=chosen, gradient_accumulation_steps=accumulation, fsdp_plugin=fsdp, deepspeed_plugin=deepspeed
     )
+
+
+def process_state(device: str | None) -> PartialState:
+    """One process, or those that `accelerate launch` or torchrun started; on CPU where asked, or where nothing else is.
+
+    Without being told so, Accelerate takes several processes on a machine without GPUs for one each. They wait for each
+    other at the end for as long as the slowest takes.
+    """
+    on_cpu = device == "cpu" or not torch.accelerator.is_available()
+    return PartialState(cpu=on_cpu, timeout=timedelta(days=7))

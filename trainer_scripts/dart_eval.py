@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trainer_scripts import prepare, prepare_peaks, report, supervised
+from trainer_scripts.prepare import Files
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -57,8 +58,6 @@ def list_tasks() -> None:
     for family in PAPER_FAMILIES:
         typer.echo(f"  {family.name}, {family.kind}, {family.model}: {family.status}")
 
-
-Files = Annotated[list[str] | None, typer.Option(help="file, or NAME=FILE for each cell line or type")]
 
 
 @app.command()
@@ -125,26 +124,20 @@ def run(
 
     dart-eval run --model model_cards/hyenadna-tiny-1k-demo --genome hg38.fa --elements ENCFF420VPZ.bed
     """
-    from datetime import timedelta
-
-    import torch
-    from accelerate import PartialState
     from transformers.utils import logging
 
     from evaluation_dart.likelihood import RECIPES
     from evaluation_dart.results import PREDICTION_COLUMNS, SUPERVISED, read_record
     from evaluation_dart.run import evaluate, sequence_columns
     from evaluation_dart.scoring import centred_crop, embedding_recipe
+    from trainer_scripts.accelerators import process_state
 
     if setting not in PREDICTION_COLUMNS.get(task, ()):
         known = "; ".join(f"{name}: {', '.join(settings)}" for name, settings in PREDICTION_COLUMNS.items())
         raise ValueError(f"--task {task} --setting {setting}: there are {known}")
     if recipe not in RECIPES:
         raise ValueError(f"--recipe {recipe}: there are {', '.join(RECIPES)}")
-    # Without being told so, accelerate takes several processes on a machine without GPUs for one each.
-    # They wait for each other at the end, for as long as the slowest takes.
-    on_cpu = device == "cpu" or not torch.accelerator.is_available()
-    state = PartialState(cpu=on_cpu, timeout=timedelta(days=7))
+    state = process_state(device)
     logging.disable_progress_bar()  # of every process, for a second's work
     # The model first: what is wrong with it shows before a whole genome is read.
     load: dict[str, Any] = {"revision": revision, "device": device or state.device, "dtype": dtype}

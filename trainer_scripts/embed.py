@@ -89,12 +89,12 @@ def embed(
     from evaluation_dart.region_embeddings import RegionRecipe, chunk_length
     from evaluation_dart.results import digest, package_versions
     from evaluation_dart.run import score_in_shards
+    from trainer_scripts.accelerators import process_state
     from trainer_scripts.dart_eval import described_inputs, load_scorer
-    from trainer_scripts.score_variants import started
     from trainer_scripts.variant_files import read_sidecar, write_sidecar
 
     suffix = check_output(output)
-    state = started(device)
+    state = process_state(device)
     say: Callable[[str], None] = lambda text: typer.echo(text, err=True) if state.is_main_process else None  # noqa: E731
     logging.disable_progress_bar()
     genome = open_genome(fasta)

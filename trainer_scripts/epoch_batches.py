@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from datasets_hyenadna.validation import reverse_complement
+from datasets_dart.sequences import reverse_complement
 
 POOL = 50  # batches whose rows are sorted by length together
 

@@ -111,7 +111,7 @@ def generate(
         **compared(scorer, bases, contexts, real, rng, batch_size),
         "versions": package_versions(),
     }
-    from trainer_scripts.mutagenesis import write_text
+    from datasets_dart.files import write_text
 
     write_text(output.with_name(f"{output.name}.json"), json.dumps(report, indent=1) + "\n")
     typer.echo(f"{output}: {len(bases)} sequences of {length} bases, {report['distinct']} of them distinct")

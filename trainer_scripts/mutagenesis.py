@@ -78,6 +78,7 @@ def mutagenesis(
     """
     from transformers.utils import logging
 
+    from datasets_dart.files import write_text
     from datasets_dart.genome import open_genome
     from evaluation_dart.mutagenesis import importance
     from evaluation_dart.results import model_id, package_versions
@@ -297,10 +298,3 @@ def write_table(path: Path, parts: Iterator[pa.Table]) -> int:
                     file.write("\n")
                 rows += part.num_rows
     return rows
-
-
-def write_text(path: Path, text: str) -> None:
-    from datasets_dart.files import replacing
-
-    with replacing(path) as temporary:
-        temporary.write_text(text)

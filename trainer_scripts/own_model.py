@@ -63,8 +63,6 @@ def train(
 
     hyenadna train --data ctcf --model model_cards/hyenadna-tiny-1k-demo --output ctcf-model
     """
-    import torch
-    from accelerate import PartialState
     from transformers import set_seed
     from transformers.utils import logging
 
@@ -72,6 +70,7 @@ def train(
     from evaluation_dart.finetuning import FineTuned, load_classifier
     from evaluation_dart.results import model_id
     from evaluation_dart.supervised import Predictor, Training, fit
+    from trainer_scripts.accelerators import process_state
     from trainer_scripts.logo import check_logo
     from trainer_scripts.own_data import new_folder
 
@@ -81,7 +80,7 @@ def train(
     if logo:
         check_logo(Path(LOGO))
     about, splits, objective = read_rows(data)
-    state = PartialState(cpu=device == "cpu" or not torch.accelerator.is_available())
+    state = process_state(device)
     logging.disable_progress_bar()
     set_seed(seed)
     started = load_classifier(
@@ -168,7 +167,7 @@ def examples_of(rows: "Dataset", objective: "Objective", split: str) -> Any:
 
 def predicted(predictor: "Predictor", rows: "Dataset") -> np.ndarray:
     """Outputs for each row, the mean of both strands: (n, outputs) float64."""
-    from evaluation_dart.likelihood import reverse_complement
+    from datasets_dart.sequences import reverse_complement
 
     sequences = rows["sequence"][:]
     return (predictor.predict(sequences) + predictor.predict([*map(reverse_complement, sequences)])) / 2

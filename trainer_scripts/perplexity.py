@@ -19,11 +19,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, set_seed
 
 import modeling_hyenadna  # noqa: F401  (registers the model with the Auto classes)
+from datasets_dart.files import write_text
 from evaluation_dart.baselines import MarkovModel
 from trainer_scripts.genome_windows import GenomeCodes, subtract_regions, tile_windows
 from trainer_scripts.pretrain import argument_parser, window_losses
 from trainer_scripts.pretraining_data import base_token_ids
-from trainer_scripts.pretraining_state import write_text
 
 METHOD = "percentile bootstrap over {block:,}-bp blocks, {resamples:,} resamples, 95 %"
 

@@ -18,6 +18,7 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
+from datasets_dart.files import write_text
 from datasets_dart.samples import cpg_islands_chrx
 from evaluation_dart.baselines import UNKNOWN, MarkovModel
 from modeling_hyenadna import HyenaDNATokenizer
@@ -30,7 +31,6 @@ from trainer_scripts.pretraining_data import (
     read_genome,
     training_and_validation_regions,
 )
-from trainer_scripts.pretraining_state import write_text
 
 HELD_OUT = 10  # every tenth stretch of the sample
 ORDERS = (1, 3, 5, 7)

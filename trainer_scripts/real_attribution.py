@@ -48,9 +48,9 @@ def real_attribution(
     import pyarrow.parquet as pq
 
     import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
+    from datasets_dart.files import write_text
     from evaluation_dart.finetuning import load_classifier
     from evaluation_dart.language_models import load_language_model
-    from trainer_scripts.mutagenesis import write_text
     from trainer_scripts.own_data import ABOUT, dataset
     from trainer_scripts.own_model import train
 

@@ -8,7 +8,6 @@ effect of ALT. Variants of one promoter say nothing of other promoters: their in
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 import typer
 
 from trainer_scripts.real_data import DEMO, MARKOV, contig, dsqtl_inputs, rows_of
-from trainer_scripts.tables import END, ROOT, START, with_interval
+from trainer_scripts.tables import ROOT, put, with_interval
 
 RECORDS, PAGE = ROOT / "docs" / "records" / "variants", ROOT / "docs" / "variants.md"
 HEADER = '##fileformat=VCFv4.2\n##INFO=<ID=EFFECT,Number=A,Type=Float,Description="Measured effect of ALT">\n'
@@ -131,12 +130,7 @@ def read_records() -> list[dict[str, Any]]:
 
 def write_page() -> None:
     """The table of docs/variants.md, from the records."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    unfinished = PAGE.with_suffix(".md.unfinished")
-    unfinished.write_text(f"{before}{START}\n\n{table(read_records())}\n\n{END}{after}", encoding="utf-8")
-    os.replace(unfinished, PAGE)
+    put(PAGE, table(read_records()) + "\n")
 
 
 def real_variants(

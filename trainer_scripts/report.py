@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from datasets_dart.files import replacing
+from datasets_dart.files import replacing, write_text
 
 BENCHMARK: dict[str, Any] = {
     "name": "DART-Eval",
@@ -91,9 +91,3 @@ def leaderboard_builder(folder: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.build
-
-
-def write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")

@@ -73,12 +73,13 @@ def score(
     from evaluation_dart.results import digest, package_versions
     from evaluation_dart.run import score_in_shards
     from evaluation_dart.variant_scoring import DISTANCES, VariantScorer, variant_recipe
+    from trainer_scripts.accelerators import process_state
     from trainer_scripts.dart_eval import described_inputs
     from trainer_scripts.variant_files import Named, output_suffix, read_sidecar
 
     output_suffix(output)
     how = variant_recipe(recipe, strand, layer, label)
-    state = started(device)
+    state = process_state(device)
     say: Callable[[str], None] = lambda text: typer.echo(text, err=True) if state.is_main_process else None  # noqa: E731
     logging.disable_progress_bar()
     header, genome = opened(vcf, fasta, name)
@@ -121,17 +122,6 @@ def score(
         named = Named(name, described_score(about), how.name in DISTANCES)
         say(finish(output, source, parts, header, named, genome, found, about))
     state.wait_for_everyone()
-
-
-def started(device: str | None) -> Any:
-    """accelerate's state: one process, or those that it launched, on CPU where there is nothing else."""
-    from datetime import timedelta
-
-    import torch
-    from accelerate import PartialState
-
-    on_cpu = device == "cpu" or not torch.accelerator.is_available()
-    return PartialState(cpu=on_cpu, timeout=timedelta(days=7))
 
 
 def opened(vcf: Path, fasta: Path, name: str) -> tuple["Header", "Genome"]:

@@ -1,12 +1,15 @@
 """Compiled parts, built on first use: once for each version of the sources and of the compiler, into a cache folder
-(HYENADNA_CACHE, by default ~/.cache/hyenadna)."""
+(HYENADNA_CACHE, by default ~/.cache/hyenadna). And tensors as they take them."""
 
+import ctypes
 import hashlib
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+import torch
 
 CSRC = Path(__file__).parent / "csrc"
 
@@ -43,3 +46,23 @@ def cached(name: str, sources: Iterable[str], settings: Iterable[str], compile_i
                 compile_into(built)
                 os.replace(built, target)
     return target
+
+
+class Strided(ctypes.Structure):
+    """A tensor as the compiled parts take it: (B, D, L), or (D, L) with a batch stride of 0; null for none."""
+
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("batch_stride", ctypes.c_int64),
+        ("channel_stride", ctypes.c_int64),
+        ("stride", ctypes.c_int64),
+    ]
+
+
+def strided(tensor: torch.Tensor | None) -> Strided:
+    """`tensor` as a compiled part takes it."""
+    if tensor is None:
+        return Strided(None, 0, 0, 0)
+    if tensor.ndim == 2:
+        return Strided(tensor.data_ptr(), 0, tensor.stride(0), tensor.stride(1))
+    return Strided(tensor.data_ptr(), *tensor.stride())

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from .build import CSRC, cached
+from .build import CSRC, Strided, cached, strided
 from .fft_plan import right_angle_length
 
 SOURCES = ("fft.h", "scratch.h", "cpu_problem.h", "cpu_kernel.h", "cpu_build.cpp", "cpu_dispatch.cpp")
@@ -34,15 +34,6 @@ MOST_TAPS = 8
 BEST_BUILD = 2
 
 
-class _Strided(ctypes.Structure):
-    _fields_ = [
-        ("data", ctypes.c_void_p),
-        ("batch_stride", ctypes.c_int64),
-        ("channel_stride", ctypes.c_int64),
-        ("stride", ctypes.c_int64),
-    ]
-
-
 class _Problem(ctypes.Structure):
     """`hyena::Problem` of csrc/cpu_problem.h."""
 
@@ -53,7 +44,7 @@ class _Problem(ctypes.Structure):
         ("transform_length", ctypes.c_int64),
         ("threads", ctypes.c_int32),
         ("taps", ctypes.c_int32),
-        *((name, _Strided) for name in TENSORS),
+        *((name, Strided) for name in TENSORS),
         *((name, ctypes.c_void_p) for name in VECTORS),
     ]
 
@@ -113,14 +104,6 @@ def _compile(compiler: str, machine: str, target: Path) -> None:
     subprocess.run([compiler, "-shared", *openmp, "-o", str(target), *objects], check=True, capture_output=True)
 
 
-def _strided(tensor: torch.Tensor | None) -> _Strided:
-    if tensor is None:
-        return _Strided(None, 0, 0, 0)
-    if tensor.ndim == 2:
-        return _Strided(tensor.data_ptr(), 0, tensor.stride(0), tensor.stride(1))
-    return _Strided(tensor.data_ptr(), *tensor.stride())
-
-
 def _run(
     name: str, shape: tuple[int, int, int], transform_length: int, taps: int, **tensors: torch.Tensor | None
 ) -> None:
@@ -128,7 +111,7 @@ def _run(
     assert compiled is not None, "callers ask library() first"
     problem = _Problem(*shape, transform_length, torch.get_num_threads(), taps)
     for key in TENSORS:
-        setattr(problem, key, _strided(tensors.get(key)))
+        setattr(problem, key, strided(tensors.get(key)))
     for key in VECTORS:
         tensor = tensors.get(key)
         setattr(problem, key, None if tensor is None else tensor.data_ptr())

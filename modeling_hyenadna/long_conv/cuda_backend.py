@@ -18,7 +18,7 @@ from typing import Protocol
 import torch
 
 from . import torch_backend
-from .build import CSRC, cached
+from .build import CSRC, Strided, cached, strided
 from .fft_plan import ODD_FACTORS
 
 SOURCES = ("fft.h", "gpu_problem.h", "gpu_block.h", "gpu_kernel.h", "gpu_schedule.h", "cuda.cu")
@@ -33,15 +33,6 @@ MOST_LANES = 8  # channels that a block transforms side by side, and those of a 
 MOST_COLUMNS = 1024
 MOST_THREADS = 512
 REGION_BYTES = 32 << 20  # of scratch memory; two regions forward, four backward
-
-
-class _Tensor(ctypes.Structure):
-    _fields_ = [
-        ("data", ctypes.c_void_p),
-        ("batch_stride", ctypes.c_int64),
-        ("channel_stride", ctypes.c_int64),
-        ("stride", ctypes.c_int64),
-    ]
 
 
 class _Plan(ctypes.Structure):
@@ -64,7 +55,7 @@ class _Problem(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("batch", "channels", "length")),
         *((name, ctypes.c_int32) for name in ("device", "dtype", "lanes", "column_lanes", "threads", "shared_limit")),
         ("tiles", ctypes.c_int64),
-        *((name, _Tensor) for name in TENSORS),
+        *((name, Strided) for name in TENSORS),
         *((name, ctypes.c_void_p) for name in ("skip", "spectrum", "scratch")),
         ("plan", _Plan),
         ("stream", ctypes.c_void_p),
@@ -269,11 +260,6 @@ def lanes_of(points: int, columns: int, channel_last: bool, independent: int, de
     return lanes
 
 
-def _strided(tensor: torch.Tensor) -> _Tensor:
-    strides = tensor.stride() if tensor.ndim == 3 else (0, *tensor.stride())
-    return _Tensor(tensor.data_ptr(), *strides)
-
-
 def _run(
     name: str,
     shape: tuple[int, int, int],
@@ -293,8 +279,8 @@ def _run(
     if preparing and columns > 1:
         lanes = MOST_LANES
     else:
-        strided = tensors["k" if preparing else "v"]
-        channel_last = strided.stride(-2) < strided.stride(-1)
+        given = tensors["k" if preparing else "v"]
+        channel_last = given.stride(-2) < given.stride(-1)
         lanes = lanes_of(points, columns, channel_last, channels * (batch if spectrum is not None else 1), limits)
     all_tiles = -(-channels // lanes)
     if preparing:
@@ -325,7 +311,7 @@ def _run(
         if key == "skip":
             problem.skip = tensor.data_ptr()
         else:
-            setattr(problem, key, _strided(tensor))
+            setattr(problem, key, strided(tensor))
     found = library()
     assert found is not None, "callers ask library() first"
     error = getattr(found, f"hyena_gpu_{name}")(ctypes.addressof(problem))

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datasets_dart.sequences import reverse_complement
 from datasets_hyenadna import load_task
 from datasets_hyenadna.chromatin_profile import label_groups
 from datasets_hyenadna.sequence_files import bases
 from datasets_hyenadna.species import Species
-from datasets_hyenadna.validation import held_out, reverse_complement
+from datasets_hyenadna.validation import held_out
 
 RNG = np.random.default_rng(0)
 CHR1 = "".join(RNG.choice(list("ACGT"), 4000))

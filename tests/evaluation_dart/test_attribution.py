@@ -15,10 +15,11 @@ from tangermeme.utils import one_hot_encode
 from transformers import AutoModel, AutoTokenizer
 
 import modeling_hyenadna  # noqa: F401
+from datasets_dart.sequences import reverse_complement
 from evaluation_dart.attribution import BASES, OneHotModel, head_score, path_rule, target_index
 from evaluation_dart.finetuning import load_classifier
 from evaluation_dart.language_models import load_language_model
-from evaluation_dart.likelihood import RECIPES, reverse_complement, score_alleles
+from evaluation_dart.likelihood import RECIPES, score_alleles
 from evaluation_dart.mutagenesis import changes, head_scorer, importance, likelihood_changes, substitutions
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

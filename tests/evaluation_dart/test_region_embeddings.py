@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import modeling_hyenadna  # noqa: F401
+from datasets_dart.sequences import reverse_complement
 from evaluation_dart.language_models import load_language_model
-from evaluation_dart.likelihood import reverse_complement
 from evaluation_dart.region_embeddings import LONGEST_CHUNK, RegionRecipe, chunk_length, embed_regions
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

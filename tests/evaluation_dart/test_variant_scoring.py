@@ -9,11 +9,12 @@ from transformers import AutoModelForSequenceClassification, MistralConfig, Mist
 
 import modeling_hyenadna  # noqa: F401
 from datasets_dart.genome import open_genome
+from datasets_dart.sequences import reverse_complement
 from datasets_dart.vcf import Record, haplotypes
 from evaluation_dart import variant_scoring
 from evaluation_dart.embeddings import cosine_distance
 from evaluation_dart.language_models import LanguageModel, load_language_model
-from evaluation_dart.likelihood import RECIPES, reverse_complement
+from evaluation_dart.likelihood import RECIPES
 from evaluation_dart.variant_scoring import VariantScorer, load_head, passes, shares_prefix, variant_recipe
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

@@ -19,8 +19,8 @@ import pytest
 import torch
 
 from datasets_dart import load_dart
+from datasets_dart.sequences import reverse_complement
 from evaluation_dart.language_models import load_language_model
-from evaluation_dart.likelihood import reverse_complement
 from evaluation_dart.results import read_record, validate_record, write_record
 from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNATokenizer
 from trainer_scripts.dart_eval import main

@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from datasets_dart import load_dart
-from evaluation_dart.likelihood import RECIPES, reverse_complement, score_alleles, score_sequences
+from datasets_dart.sequences import reverse_complement
+from evaluation_dart.likelihood import RECIPES, score_alleles, score_sequences
 from evaluation_dart.results import read_record
 from trainer_scripts.dart_eval import app
 

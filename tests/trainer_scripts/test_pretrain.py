@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import modeling_hyenadna
@@ -291,6 +293,32 @@ def test_activation_checkpointing_changes_no_loss(arguments, tmp_path):
         train(model_arguments, data_arguments, run)
     kept, again = (read_log(str(tmp_path / name)) for name in ("kept", "again"))
     assert [entry["loss"] for entry in kept] == pytest.approx([entry["loss"] for entry in again], abs=1e-6)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++, with which torch.compile builds")
+def test_compiled_blocks_have_the_same_losses(arguments, tmp_path):
+    model_arguments, data_arguments, training = arguments
+    model_arguments = replace(model_arguments, embed_dropout=0.0)  # a compiled block draws dropout in another order
+    for name, compiled in (("eager", False), ("compiled", True)):
+        run = replace(training, warmup_lengths=[], steps=2, compile=compiled, output_dir=str(tmp_path / name))
+        train(model_arguments, data_arguments, run)
+    eager, compiled = (read_log(str(tmp_path / name)) for name in ("eager", "compiled"))
+    assert [entry["loss"] for entry in compiled] == pytest.approx([entry["loss"] for entry in eager], abs=1e-5)
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "compiled").num_parameters() > 0
+
+
+def test_bfloat16_is_of_the_operations_alone(arguments, tmp_path):
+    model_arguments, data_arguments, training = arguments
+    train(model_arguments, data_arguments, replace(training, output_dir=str(tmp_path / "float32")))
+    run = replace(training, bf16=True, output_dir=str(tmp_path / "bfloat16"))
+    words = ("-m", "trainer_scripts.pretrain", *flags(model_arguments, data_arguments, run))
+    launched = launch(*words)  # a process of its own: Accelerate's precision is one for each
+    assert launched.returncode == 0, launched.stderr
+    exact, rounded = ([entry["loss"] for entry in read_log(str(tmp_path / name))] for name in ("float32", "bfloat16"))
+    assert rounded != exact
+    assert rounded == pytest.approx(exact, rel=0.01)
+    weights = load_file(tmp_path / "bfloat16" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
 
 
 def test_trackers(arguments):
