@@ -7,9 +7,12 @@ GenomicBenchmarks' rows of chr20 and chr22, of which the sequence is there.
 What is done already is not done again; what was killed goes on. --budget full trains by the paper's recipe.
 """
 
+import os
 import shutil
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
@@ -109,24 +112,48 @@ def commands(data: Path, output: Path, budget: str, seeds: Iterable[int]) -> dic
     return made
 
 
+def train(words: list[str], threads: int | None = None) -> str:
+    """One run of finetune, and what it says in the end."""
+    import torch
+
+    from trainer_scripts.finetune import finetune, parse, summary
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    task, model, training, about = parse(words)
+    return summary(finetune(task, model, training, about["published"]))
+
+
 def real_downstream(
     data: Annotated[Path, typer.Option(help="folder with genomes/, intervals/ and benchmarks/")],
     output: Annotated[Path, typer.Option(help="folder of runs")] = Path("results/real_downstream"),
     budget: Annotated[str, typer.Option(help="small: 1,024 rows and 256 steps; full: the paper's recipe")] = "small",
     seeds: Annotated[int, typer.Option(help="seeds 0, 1, ... of each model")] = 3,
     only: Annotated[str, typer.Option(help="run only names with one of these, by commas; a+b: with both")] = "",
+    jobs: Annotated[int, typer.Option(min=1, help="runs at a time, which share the cores")] = 1,
 ) -> None:
     """Fine-tune, train from scratch, and train baselines on the same rows.
 
-    python -m trainer_scripts.real_downstream --data real-data
+    python -m trainer_scripts.real_downstream --data real-data --jobs 2
     """
-    from trainer_scripts.finetune import finetune, parse, summary
-
-    for name, words in commands(data, output, budget, range(seeds)).items():
-        if any(all(part in name for part in word.split("+")) for word in only.split(",")):
-            typer.echo(name)
-            task, model, training, about = parse(words)
-            typer.echo(summary(finetune(task, model, training, about["published"])))
+    chosen = {
+        name: words
+        for name, words in commands(data, output, budget, range(seeds)).items()
+        if any(all(part in name for part in word.split("+")) for word in only.split(","))
+    }
+    if jobs == 1:
+        for name, words in chosen.items():
+            typer.echo(f"{name}\n{train(words)}")
+        return
+    threads = max(1, (os.cpu_count() or jobs) // jobs)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(train, words, threads): name for name, words in chosen.items()}
+        try:
+            for done in as_completed(running):
+                typer.echo(f"{running[done]}\n{done.result()}")
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def main() -> None:

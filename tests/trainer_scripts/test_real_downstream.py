@@ -48,6 +48,20 @@ def test_commands(data, tmp_path):
     assert (work / "hg19.chr20_chr22.fa").read_text() == ">chr20\nACGTNNNACG\n>chr22\nACGTNNNACG\n"
 
 
+def test_two_runs_at_a_time(data, tmp_path):
+    rows = "".join(f"{'ACGT' * 10 if label else 'AATT' * 10},{label}\n" for label in (0, 1) * 20)
+    for path in (data / "benchmarks").iterdir():
+        path.write_bytes(gzip.compress(f"sequence,label\n{rows}".encode()))
+    output = tmp_path / "out"
+    real_downstream.real_downstream(data, output, seeds=1, only="gue+kmers", jobs=2)
+    records = [json.loads(path.read_text()) for path in output.rglob("results.json")]
+    assert sorted(record["task"] for record in records) == sorted(f"gue/{name}" for name in real_downstream.GUE)
+    assert {record["metrics"]["mcc"]["value"] for record in records} == {1.0}
+    (output / "inputs/gue/tf_0/test.csv.gz").write_bytes(gzip.compress(b"sequence,label\nACGT,x\n"))
+    with pytest.raises(ValueError, match="tf_0/test"):
+        real_downstream.real_downstream(data, output, seeds=1, only="gue/tf_0/kmers", jobs=2)
+
+
 def write_record(folder, value, steps=256):
     metric = {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 9, "method": "m", "higher_is_better": True}
     record = {
