@@ -18,7 +18,7 @@ class SequenceClassifier(nn.Module):
         classifier: of `evaluation_dart.finetuning.load_classifier`.
         length: bases that the longest sequence may have. special_tokens: keep those that the tokenizer adds.
         masked: pads are masked, so that a prediction does not depend on what else is in the batch. Without, every
-            sequence is padded on the left to `length` and the pads are read as tokens, pooled ones too, as the
+            sequence is padded on the left to `length` bases, and the pads are read as tokens, pooled ones too, as the
             original does (spec 6.0).
 
     Raises:
@@ -29,9 +29,10 @@ class SequenceClassifier(nn.Module):
         super().__init__()
         self.classifier = classifier  # no submodule: its model is, under a name of its own
         self.model, self.tokenizer = classifier.model, classifier.tokenizer
-        self.length, self.special_tokens, self.masked = length, special_tokens, masked
+        self.special_tokens, self.masked = special_tokens, masked
+        added = classifier.before + classifier.after if special_tokens else 0
+        self.padded = length + added
         if classifier.max_tokens is not None:
-            added = classifier.before + classifier.after if special_tokens else 0
             tokens = added + max(len(self.tokenizer("A" * length, add_special_tokens=False)["input_ids"]), 1)
             if tokens > classifier.max_tokens:
                 raise ValueError(
@@ -40,7 +41,7 @@ class SequenceClassifier(nn.Module):
                 )
 
     def forward(self, sequences: Sequence[str]) -> torch.Tensor:
-        padding = {"padding": True} if self.masked else {"padding": "max_length", "max_length": self.length}
+        padding = {"padding": True} if self.masked else {"padding": "max_length", "max_length": self.padded}
         encoded = self.tokenizer(
             list(sequences),
             add_special_tokens=self.special_tokens,

@@ -148,6 +148,13 @@ def test_unmasked_reading_is_the_originals(model):
     assert (network(["ACGT"]) - masked).abs().max() > 1e-3
 
 
+def test_unmasked_reading_with_special_tokens_has_room_for_them(model):
+    network = SequenceClassifier(load_classifier(model, 2), 30, special_tokens=True, masked=False).eval()
+    with torch.no_grad():
+        both = network(["ACGTAC" * 5, "ACGT"])  # as long as may be, and shorter
+        torch.testing.assert_close(network(["ACGT"]), both[1:], atol=1e-6, rtol=0)
+
+
 def test_too_long_for_the_model(model):
     with pytest.raises(ValueError, match="reads at most 66 tokens, but 100 bases are 100: --max_length 66"):
         SequenceClassifier(load_classifier(model, 2), 100)
