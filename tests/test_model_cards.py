@@ -107,6 +107,18 @@ def test_the_perplexity_table_is_that_of_the_record():
         assert numbers == [f"{metrics['perplexity'][key]:.3f}" for key in ("value", "low", "high")]
 
 
+def test_the_pilots_are_those_of_the_record():
+    models = list(json.loads((DEMO / "pilots.json").read_text())["models"].values())
+    section = (DEMO / "README.md").read_text().partition("\n## Training\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| [^|]+ \| \d+ million \| [^|]+ \| ([^|]+) \|([^|]+)\|$", section, re.M)
+    for (perplexity, above), metrics in zip(rows, models, strict=True):
+        shown = [metrics["perplexity"][key] for key in ("value", "low", "high")]
+        assert perplexity == "{:.3f} [{:.3f}, {:.3f}]".format(*shown)
+        if above.strip():
+            shown = [metrics["nats_above_first"][key] for key in ("value", "low", "high")]
+            assert above.strip() == "{:.4f} [{:.4f}, {:.4f}]".format(*shown)
+
+
 def test_the_demo_checkpoint_loads_and_has_learned():
     model = AutoModelForCausalLM.from_pretrained(DEMO)
     assert isinstance(model, modeling_hyenadna.HyenaDNAForCausalLM)
