@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DeepSpeedPlugin, FullyShardedDataParallelPlugin
+from accelerate.utils import DeepSpeedPlugin, FullyShardedDataParallelPlugin, GradientAccumulationPlugin
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
 
@@ -42,8 +42,10 @@ def training_accelerator(
             "bf16": {"enabled": False},
             "torch_autocast": {"enabled": chosen == "bf16", "dtype": "bfloat16"},
         }
+    # Pretraining has no DataLoader; one that another training left at its end must not end the accumulation here.
+    accumulate = GradientAccumulationPlugin(num_steps=accumulation, sync_with_dataloader=False)
     return Accelerator(
-        mixed_precision=chosen, gradient_accumulation_steps=accumulation, fsdp_plugin=fsdp, deepspeed_plugin=deepspeed
+        mixed_precision=chosen, gradient_accumulation_plugin=accumulate, fsdp_plugin=fsdp, deepspeed_plugin=deepspeed
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate.state import GradientState
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -293,6 +294,22 @@ def test_activation_checkpointing_changes_no_loss(arguments, tmp_path):
         train(model_arguments, data_arguments, run)
     kept, again = (read_log(str(tmp_path / name)) for name in ("kept", "again"))
     assert [entry["loss"] for entry in kept] == pytest.approx([entry["loss"] for entry in again], abs=1e-6)
+
+
+def test_another_trainings_dataloader_does_not_end_the_accumulation(arguments, tmp_path):
+    class Finished:
+        end_of_dataloader = True
+
+    model_arguments, data_arguments, training = arguments
+    expected = replace(training, output_dir=str(tmp_path / "expected"))
+    train(model_arguments, data_arguments, expected)
+    left, state = Finished(), GradientState()
+    state._add_dataloader(left)  # as a training that an error ended leaves it
+    try:
+        train(*arguments)
+    finally:
+        state._remove_dataloader(left)
+    assert read_log(training.output_dir) == read_log(expected.output_dir)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++, with which torch.compile builds")
