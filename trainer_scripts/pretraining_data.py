@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -153,12 +154,16 @@ def window_source(genome: GenomeCodes, regions: Regions, arguments: DataArgument
     intervals = genome.intervals(bed, split=split)
     forbidden = _forbidden(genome, regions, arguments)
 
-    def original(numbers: np.ndarray, length: int) -> np.ndarray:
+    @cache  # one length for most of a run, asked for at every step
+    def spans_of(length: int) -> np.ndarray:
         spans = original_spans(intervals, genome.whole(), length)
         spans = spans[apart_from(spans, forbidden)]
         if not len(spans):
             raise ValueError(f"{bed}: every window of {length} bases reaches into what is held out or excluded")
-        return epoch_windows(genome.codes, spans, numbers, length, seed, arguments.both_strands)
+        return spans
+
+    def original(numbers: np.ndarray, length: int) -> np.ndarray:
+        return epoch_windows(genome.codes, spans_of(length), numbers, length, seed, arguments.both_strands)
 
     return original
 
