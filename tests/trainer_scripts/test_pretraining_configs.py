@@ -37,7 +37,7 @@ DEEPSPEED = sorted(path.stem for path in CONFIGS.glob("deepspeed_*.yaml"))
 
 SHARDED = """
 from types import SimpleNamespace
-import torch, torch.distributed as dist
+import os, torch, torch.distributed as dist
 from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
@@ -87,6 +87,7 @@ for tied in (True, False):
     assert seen == {"kernel": float32, "bias": float32, "residual": float32, "projected": torch.bfloat16}, seen
     assert all(isinstance(parameter.grad, DTensor) for parameter in model.parameters())
 dist.destroy_process_group()
+os._exit(0)  # gloo's threads may still drop work of a backward, and abort where the interpreter has gone
 """
 
 
