@@ -3,11 +3,9 @@ scratch are modules that turn strings into outputs; here they get a loss, an ord
 """
 
 import json
-import os
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +23,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from datasets_dart.files import replacing, write_text
 from datasets_dart.sequences import reverse_complement
 from evaluation_dart.scoring import centred_crop
 from evaluation_dart.training_order import EpochOrder
@@ -268,7 +267,7 @@ def fit(
         return Fitted(**json.loads((folder / LOG).read_text())["fitted"])
     state.wait_for_everyone()
     if state.is_main_process:
-        write_whole(folder / CHOICES, lambda path: path.write_text(yaml.safe_dump(choices, sort_keys=False)))
+        write_text(folder / CHOICES, yaml.safe_dump(choices, sort_keys=False))
     if training.batch_size % state.num_processes:
         raise ValueError(f"a batch of {training.batch_size} cannot be shared by {state.num_processes} processes")
     checkpoints = folder / "checkpoints"
@@ -319,9 +318,10 @@ def fit(
     fitted = Fitted(best["eval_loss"], best["epoch"], trainer.state.global_step, time.perf_counter() - started)
     if state.is_main_process:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-        write_whole(folder / WEIGHTS, lambda path: save_file(weights, path))
+        with replacing(folder / WEIGHTS) as path:
+            save_file(weights, path)
         log = {"fitted": fitted._asdict(), "history": trainer.state.log_history}
-        write_whole(folder / LOG, lambda path: path.write_text(json.dumps(log, indent=2) + "\n"))
+        write_text(folder / LOG, json.dumps(log, indent=2) + "\n")
         shutil.rmtree(checkpoints)
     state.wait_for_everyone()
     return fitted
@@ -408,14 +408,6 @@ def _same_choices(path: Path, choices: Mapping[str, Any]) -> None:
                 f"{path} is of another training: {name} is {old} there and {new} here; give another --training "
                 "folder, or --overwrite"
             )
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file so that it appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
-        write(Path(scratch) / path.name)
-        os.replace(Path(scratch) / path.name, path)
 
 
 def _quiet_progress() -> ProgressCallback:

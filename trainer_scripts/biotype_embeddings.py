@@ -120,10 +120,10 @@ def biotype_embeddings(
     python -m trainer_scripts.biotype_embeddings --annotation genes.gtf.gz --genome hg38.fa --model M --output biotypes
     """
     import modeling_hyenadna  # noqa: F401
+    from datasets_dart.files import replacing, write_text
     from datasets_hyenadna import load_task
     from evaluation_dart.language_models import load_language_model
     from evaluation_dart.results import model_id
-    from evaluation_dart.supervised import write_whole
 
     rows: Any = load_task("biotypes", protocol="paper", annotation=annotation, genome=genome, classes=classes)
     loaded = load_language_model(model, revision=revision, head=False, trust_remote_code=trust_remote_code)
@@ -146,10 +146,10 @@ def biotype_embeddings(
         "metrics": {"f1_weighted": metric},
         "published": PUBLISHED,
     }
-    write_whole(output / "embeddings.parquet", lambda path: pq.write_table(_table(rows, vectors, names), path))
+    with replacing(output / "embeddings.parquet") as path:
+        pq.write_table(_table(rows, vectors, names), path)
     plot_tsne(np.concatenate([*vectors.values()]), np.concatenate([*labels.values()]), names, output / "tsne.png")
-    text = json.dumps(record, indent=1) + "\n"
-    write_whole(output / "results.json", lambda path: path.write_text(text))
+    write_text(output / "results.json", json.dumps(record, indent=1) + "\n")
     typer.echo(f"weighted F1 {metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}], n {metric['n']:,}")
 
 

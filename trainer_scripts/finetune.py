@@ -42,6 +42,7 @@ from transformers import HfArgumentParser
 from transformers.utils import logging
 
 import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
+from datasets_dart.files import replacing, write_text
 from datasets_hyenadna import load_task
 from datasets_hyenadna.builder import FAMILIES, open_source
 from datasets_hyenadna.chromatin_profile import label_groups
@@ -59,7 +60,7 @@ from evaluation_dart.finetuning import load_classifier
 from evaluation_dart.kmers import kmer_frequencies
 from evaluation_dart.linear import choose_linear, save_linear
 from evaluation_dart.results import model_id
-from evaluation_dart.supervised import Objective, write_whole
+from evaluation_dart.supervised import Objective
 from trainer_scripts.classifiers import CNN, ConvolutionalClassifier, SequenceClassifier
 from trainer_scripts.epoch_batches import LabelledRows, limited
 from trainer_scripts.training_loop import Progress, Training, fit, predict
@@ -282,8 +283,8 @@ def train_linear(arguments: ModelArguments, splits: Splits, folder: Path) -> tup
     chosen = choose_linear(
         {name: tables["train"]}, splits.train.labels, {name: tables["validation"]}, splits.validation.labels, objective
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "weights.safetensors", lambda path: save_linear(chosen.model, path))
+    with replacing(folder / "weights.safetensors") as path:
+        save_linear(chosen.model, path)
     parameters = chosen.model.coefficients.size + chosen.model.intercept.size
     about = {"id": name, "revision": "from-scratch", "parameters": parameters, "penalty": chosen.strength}
     return chosen.model(tables["test"]).astype(np.float32), about
@@ -362,8 +363,7 @@ def finetune(
     }
     if accelerator.is_main_process:
         write_predictions(folder / PREDICTIONS, outputs, splits.test)
-        text = json.dumps(record, indent=1) + "\n"
-        write_whole(folder / RESULTS, lambda path: path.write_text(text))
+        write_text(folder / RESULTS, json.dumps(record, indent=1) + "\n")
     accelerator.wait_for_everyone()
     return record
 
@@ -372,7 +372,8 @@ def write_predictions(path: Path, outputs: np.ndarray, rows: LabelledRows) -> No
     """Columns id, label(s) and output_0, ... of the test split, in its order."""
     columns: dict[str, Any] = {"id": rows.rows["id"][:], rows.label: list(rows.labels)}
     columns |= {f"output_{number}": outputs[:, number] for number in range(outputs.shape[1])}
-    write_whole(path, lambda temporary: pq.write_table(pa.table(columns), temporary))
+    with replacing(path) as temporary:
+        pq.write_table(pa.table(columns), temporary)
 
 
 ARGUMENTS: Any = (TaskArguments, ModelArguments, Training)

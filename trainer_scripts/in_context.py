@@ -28,10 +28,10 @@ from torch.nn import functional as F
 from transformers import HfArgumentParser
 from transformers.utils import logging
 
+from datasets_dart.files import write_text
 from evaluation_dart.classification import accuracy, classification_metrics, confusion
 from evaluation_dart.language_models import LanguageModel, load_language_model
 from evaluation_dart.results import model_id
-from evaluation_dart.supervised import write_whole
 from trainer_scripts.epoch_batches import LabelledRows
 from trainer_scripts.finetune import (
     PLACES,
@@ -211,8 +211,7 @@ def in_context(
     }
     if accelerator.is_main_process:
         write_predictions(folder / PREDICTIONS, outputs, splits.test)
-        text = json.dumps(record, indent=1) + "\n"
-        write_whole(folder / RESULTS, lambda path: path.write_text(text))
+        write_text(folder / RESULTS, json.dumps(record, indent=1) + "\n")
     return record
 
 

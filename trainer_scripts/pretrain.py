@@ -41,6 +41,7 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, HfArgumentParser, PreTrainedModel
 from transformers.utils import logging
 
+from datasets_dart.files import write_text
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNATokenizer
 from trainer_scripts.accelerators import training_accelerator
 from trainer_scripts.genome_windows import tile_windows
@@ -58,14 +59,11 @@ from trainer_scripts.pretraining_data import (
 from trainer_scripts.pretraining_state import (
     Progress,
     check_same_run,
-    newest_checkpoint,
     plot_loss,
     read_log,
-    remove_leftovers,
-    save_checkpoint,
     save_model,
-    write_text,
 )
+from trainer_scripts.states import newest_state, remove_leftovers, save_state
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 CONSTANT = ("sequences", "tokens")
@@ -344,7 +342,7 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
     progress = Progress()
     accelerator.register_for_checkpointing(progress)
     log_path, log, first = folder / "log.jsonl", [], 0
-    if found := newest_checkpoint(states):
+    if found := newest_state(states):
         accelerator.load_state(str(found[0]))
         first = found[1]
         log = [entry for entry in read_log(log_path) if entry["step"] <= first]
@@ -405,7 +403,7 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
             if main:
                 plot_loss(log, folder / "loss_curve.png")
         if done % arguments.checkpoint_every == 0 or done == arguments.steps:
-            save_checkpoint(accelerator, states, done, arguments.keep_checkpoints)
+            save_state(accelerator, states, done, arguments.keep_checkpoints)
     accelerator.end_training()
 
 

@@ -1,4 +1,4 @@
-"""The folder of a pretraining run: its states to go on from, its log and its curve, each whole or not at all."""
+"""The folder of a pretraining run: its model, its log and its curve, each whole or not at all."""
 
 import json
 import os
@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
+
+from datasets_dart.files import replacing
 
 # What a run that goes on may change: the rest decides which model comes out.
 FREE_ON_RESUME = {
@@ -35,12 +37,6 @@ class Progress:
         return torch.stack([loss.cpu() for loss in losses]).mean().item()
 
 
-def write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
 def save_model(
     accelerator: Accelerator, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path
 ) -> None:
@@ -54,36 +50,6 @@ def save_model(
         for file in temporary.iterdir():
             os.replace(file, folder / file.name)
         temporary.rmdir()
-
-
-def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, keep: int) -> None:
-    """Write the state after `step` steps to `folder/step-<step>`, whole or not at all, and drop all but the newest."""
-    temporary, final = folder / ".state.tmp", folder / f"step-{step:08d}"
-    if accelerator.is_main_process:
-        shutil.rmtree(temporary, ignore_errors=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(temporary))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(temporary, final)
-        for old in sorted(folder.glob("step-*"))[:-keep]:
-            # Under another name first: half of it would pass for a state.
-            doomed = folder / f".{old.name}.old"
-            os.replace(old, doomed)
-            shutil.rmtree(doomed)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """What a kill left behind among the states."""
-    for path in folder.glob(".s*"):
-        shutil.rmtree(path)
-
-
-def newest_checkpoint(folder: Path) -> tuple[Path, int] | None:
-    """The newest state and the number of steps it has behind it."""
-    found = sorted(folder.glob("step-*"))
-    return (found[-1], int(found[-1].name.removeprefix("step-"))) if found else None
 
 
 def read_log(path: Path) -> list[dict]:
@@ -122,6 +88,5 @@ def plot_loss(log: list[dict], path: Path) -> None:
     axes.set(xlabel="million bases seen", ylabel="nats a base")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=120, format="png")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")

@@ -159,9 +159,9 @@ def run_gue(data: Path, output: Path, models: Sequence[Trial], budget: Budget, o
 
 
 def write_json(path: Path, what: Any) -> None:
-    from evaluation_dart.supervised import write_whole
+    from datasets_dart.files import write_text
 
-    write_whole(path, lambda target: target.write_text(json.dumps(what, indent=1) + "\n"))
+    write_text(path, json.dumps(what, indent=1) + "\n")
 
 
 def real_supervised(

@@ -328,16 +328,18 @@ def _linear(
 def _keep_linear(wish: Wish, model: Any, about: Mapping[str, Any], said: Mapping[str, Any], objective: Any) -> None:
     from accelerate import PartialState
 
+    from datasets_dart.files import replacing, write_text
     from evaluation_dart.linear import save_linear
-    from evaluation_dart.supervised import CHOICES, WEIGHTS, write_whole
+    from evaluation_dart.supervised import CHOICES, WEIGHTS
 
     if not PartialState().is_main_process:
         return
     folder = _folder(wish, about, "linear")
-    write_whole(folder / WEIGHTS, lambda path: save_linear(model, path))
+    with replacing(folder / WEIGHTS) as path:
+        save_linear(model, path)
     choices = {"training": dict(said), "model": dict(about), "task": wish.task}
     choices["objective"] = {"kind": objective.kind, "outputs": objective.outputs, "classes": list(objective.classes)}
-    write_whole(folder / CHOICES, lambda path: path.write_text(yaml.safe_dump(choices, sort_keys=False)))
+    write_text(folder / CHOICES, yaml.safe_dump(choices, sort_keys=False))
 
 
 def _folder(wish: Wish, model: Mapping[str, Any], method: str) -> Path:
@@ -485,6 +487,6 @@ def profile(
     text = json.dumps(found, indent=2)
     typer.echo(text)
     if output is not None:
-        from evaluation_dart.supervised import write_whole
+        from datasets_dart.files import write_text
 
-        write_whole(output, lambda path: path.write_text(text + "\n"))
+        write_text(output, text + "\n")

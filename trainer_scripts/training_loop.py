@@ -24,8 +24,9 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tqdm.auto import tqdm
 from transformers import get_cosine_with_min_lr_schedule_with_warmup
 
-from evaluation_dart.supervised import write_whole
+from datasets_dart.files import replacing, write_text
 from trainer_scripts.epoch_batches import LabelledRows, epoch_batches, reversed_rows, shares
+from trainer_scripts.states import newest_state, save_state
 
 WEIGHTS, CHOICES, LOG, STATES = "weights.safetensors", "training.yaml", "log.json", "checkpoints"
 FREE_ON_RESUME = ("checkpoint_every", "forward_rows")  # what changes no result, but for the last bits
@@ -143,7 +144,7 @@ def fit(
     _check_same_run(folder / CHOICES, {"training": asdict(training), "rows": rows, **described})
     if main:
         text = yaml.safe_dump({"training": asdict(training), "rows": rows, **described}, sort_keys=False)
-        write_whole(folder / CHOICES, lambda path: path.write_text(text))
+        write_text(folder / CHOICES, text)
     progress = Progress()
     if (folder / LOG).is_file():
         progress.load_state_dict(json.loads((folder / LOG).read_text()))
@@ -158,7 +159,7 @@ def fit(
     accelerator.register_for_checkpointing(scheduler, progress)
     states = folder / STATES
     if newest := newest_state(states):
-        accelerator.load_state(str(newest))
+        accelerator.load_state(str(newest[0]))
     else:
         set_seed(training.seed, device_specific=True)  # processes share the weights, not the dropout masks
     bar = tqdm(total=steps, initial=progress.step, unit="step", mininterval=5, disable=not main)
@@ -184,8 +185,7 @@ def fit(
     load_trained(network, folder)
     accelerator.wait_for_everyone()
     if main:
-        text = json.dumps(progress.state_dict(), indent=1) + "\n"
-        write_whole(folder / LOG, lambda path: path.write_text(text))
+        write_text(folder / LOG, json.dumps(progress.state_dict(), indent=1) + "\n")
         shutil.rmtree(states, ignore_errors=True)
     accelerator.wait_for_everyone()
     return progress
@@ -273,7 +273,8 @@ def save_trained(network: nn.Module, folder: Path) -> None:
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items() if name in names
     }
-    write_whole(folder / WEIGHTS, lambda path: save_file(weights, path))
+    with replacing(folder / WEIGHTS) as path:
+        save_file(weights, path)
 
 
 def load_trained(network: nn.Module, folder: Path) -> None:
@@ -290,27 +291,6 @@ def load_trained(network: nn.Module, folder: Path) -> None:
     if weights.keys() != trained_names(network) or any(own[name].shape != w.shape for name, w in weights.items()):
         raise ValueError(f"{path}: holds the weights of another network")
     network.load_state_dict(weights, strict=False)
-
-
-def save_state(accelerator: Accelerator, states: Path, step: int) -> None:
-    """Write the state after `step` steps to `states/step-<step>`, whole or not at all, and drop the one before."""
-    temporary, final = states / ".state.tmp", states / f"step-{step:08d}"
-    if accelerator.is_main_process:
-        shutil.rmtree(temporary, ignore_errors=True)
-        states.mkdir(parents=True, exist_ok=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(temporary))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        shutil.rmtree(final, ignore_errors=True)
-        temporary.rename(final)
-        for old in sorted(states.glob("step-*"))[:-1]:
-            shutil.rmtree(old)
-    accelerator.wait_for_everyone()
-
-
-def newest_state(states: Path) -> Path | None:
-    return max(states.glob("step-*"), default=None)
 
 
 def _check_same_run(path: Path, choices: Mapping[str, Any]) -> None:

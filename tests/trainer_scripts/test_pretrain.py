@@ -83,7 +83,7 @@ def flags(*dataclasses) -> list[str]:
 KILLED = """
 import os, shutil, signal, sys
 import accelerate
-from trainer_scripts import pretrain, pretraining_state
+from trainer_scripts import pretrain
 
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
