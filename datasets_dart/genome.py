@@ -34,6 +34,20 @@ _UPPER = np.arange(256, dtype=np.uint8)
 _UPPER[ord("a") : ord("z") + 1] -= 32
 
 
+def read_together(starts: np.ndarray, length: int) -> Iterator[np.ndarray]:
+    """Indices of windows [start, start + length) that one read serves, in groups, by start within and between them.
+
+    A group's windows lie less than GAP bp apart and start within SPAN bp.
+    """
+    order = np.argsort(starts, kind="stable")
+    for close in np.split(order, np.flatnonzero(np.diff(starts[order]) >= length + GAP) + 1):
+        first = 0
+        while first < len(close):
+            after = int(np.searchsorted(starts[close], starts[close[first]] + SPAN))
+            yield close[first:after]
+            first = after
+
+
 class Genome:
     """Contigs of an indexed FASTA. Cheap to pickle: every process opens the file for itself.
 
@@ -86,21 +100,10 @@ class Genome:
         are read together, so that order and overlap cost little; memory beyond the result is bounded.
         """
         windows = np.empty((len(starts), length), dtype=np.uint8)
-        order = np.argsort(starts, kind="stable")
-        first = 0
-        while first < len(order):
-            low = starts[order[first]]
-            after = first + 1
-            while (
-                after < len(order)
-                and starts[order[after]] - starts[order[after - 1]] < length + GAP
-                and starts[order[after]] - low < SPAN
-            ):
-                after += 1
-            group = order[first:after]
-            span = self._padded(chrom, int(low), int(starts[group[-1]]) + length)
+        for group in read_together(starts, length):
+            low, end = int(starts[group[0]]), int(starts[group[-1]]) + length
+            span = self._padded(chrom, low, end)
             windows[group] = np.lib.stride_tricks.sliding_window_view(span, length)[starts[group] - low]
-            first = after
         return windows
 
     def _padded(self, chrom: str, start: int, end: int) -> np.ndarray:

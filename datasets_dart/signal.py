@@ -7,7 +7,7 @@ import numpy as np
 import pyBigWig
 
 from datasets_dart.files import input_file
-from datasets_dart.genome import GAP, SPAN
+from datasets_dart.genome import read_together
 
 
 class Signal:
@@ -47,21 +47,10 @@ class Signal:
         sums = np.zeros(len(starts))
         if chrom not in self.contigs:
             return sums
-        order = np.argsort(starts, kind="stable")
-        first = 0
-        while first < len(order):
-            low = int(starts[order[first]])
-            after = first + 1
-            while (
-                after < len(order)
-                and starts[order[after]] - starts[order[after - 1]] < length + GAP
-                and starts[order[after]] - low < SPAN
-            ):
-                after += 1
-            group = order[first:after]
-            total = np.concatenate([[0.0], np.cumsum(self._values(chrom, low, int(starts[group[-1]]) + length))])
+        for group in read_together(starts, length):
+            low, end = int(starts[group[0]]), int(starts[group[-1]]) + length
+            total = np.concatenate([[0.0], np.cumsum(self._values(chrom, low, end))])
             sums[group] = total[starts[group] - low + length] - total[starts[group] - low]
-            first = after
         return sums
 
     def _values(self, chrom: str, start: int, end: int) -> np.ndarray:

@@ -48,7 +48,7 @@ def test_sums_equal_the_definition_anywhere(golden, monkeypatch):
     expected = [dense[1500 + start : 1500 + start + 1000].sum() for start in starts.tolist()]
     signal = copy.copy(Signal(path))  # as a process gets it
     assert signal.sums("chr1", starts, 1000).tolist() == expected
-    monkeypatch.setattr("datasets_dart.signal.SPAN", 1)  # every window read on its own
+    monkeypatch.setattr("datasets_dart.genome.SPAN", 1)  # every window read on its own
     assert signal.sums("chr1", starts, 1000).tolist() == expected
     assert signal.sums("chr9", starts[:2], 1000).tolist() == [0, 0]
 
