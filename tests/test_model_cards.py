@@ -12,9 +12,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 import modeling_hyenadna
 from evaluation_dart.baselines import MarkovModel
+from evaluation_dart.language_models import folder_digest
 from trainer_scripts.push_model import check_card
 
-CARDS = Path(__file__).parents[1] / "model_cards"
+ROOT = Path(__file__).parents[1]
+CARDS, RECORDS = ROOT / "model_cards", ROOT / "docs" / "records"
 RELEASED = [CARDS / name for name in json.loads((CARDS / "released.json").read_text())["checkpoints"]]
 DEMO = CARDS / "hyenadna-tiny-1k-demo"
 MARKOV = CARDS / "markov-chrX"
@@ -108,7 +110,7 @@ def test_the_perplexity_table_is_that_of_the_record():
 
 
 def test_the_pilots_are_those_of_the_record():
-    models = list(json.loads((DEMO / "pilots.json").read_text())["models"].values())
+    models = list(json.loads((RECORDS / "pretraining_pilots.json").read_text())["models"].values())
     section = (DEMO / "README.md").read_text().partition("\n## Training\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| [^|]+ \| \d+ million \| [^|]+ \| ([^|]+) \|([^|]+)\|$", section, re.M)
     for (perplexity, above), metrics in zip(rows, models, strict=True):
@@ -117,6 +119,18 @@ def test_the_pilots_are_those_of_the_record():
         if above.strip():
             shown = [metrics["nats_above_first"][key] for key in ("value", "low", "high")]
             assert above.strip() == "{:.4f} [{:.4f}, {:.4f}]".format(*shown)
+
+
+def test_records_name_the_demo_checkpoint_as_it_is():
+    """Its digest is in the name of every record: a JSON file more in the folder, and none is its own any longer."""
+    revision = folder_digest(DEMO)
+    records = [*RECORDS.rglob("*.json"), *(ROOT / "leaderboard" / "records").rglob("results.json")]
+    found = [json.loads(path.read_text()) for path in records]
+    models = [record["model"] for record in found if isinstance(record, dict) and isinstance(record.get("model"), dict)]
+    demos = [model for model in models if model["id"].startswith(f"local/{DEMO.name}")]
+    assert len(demos) > 100
+    assert {model["revision"] for model in demos} == {revision}
+    assert f"local__{DEMO.name}/{revision}/" in (ROOT / "README.md").read_text()
 
 
 def test_the_demo_checkpoint_loads_and_has_learned():
