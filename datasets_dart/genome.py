@@ -40,11 +40,13 @@ def read_together(starts: np.ndarray, length: int) -> Iterator[np.ndarray]:
     A group's windows lie less than GAP bp apart and start within SPAN bp.
     """
     order = np.argsort(starts, kind="stable")
-    for close in np.split(order, np.flatnonzero(np.diff(starts[order]) >= length + GAP) + 1):
-        first = 0
-        while first < len(close):
-            after = int(np.searchsorted(starts[close], starts[close[first]] + SPAN))
-            yield close[first:after]
+    sorted_starts = starts[order]
+    gaps = np.flatnonzero(np.diff(sorted_starts) >= length + GAP) + 1
+    first = 0
+    for end in [*gaps.tolist(), len(order)]:
+        while first < end:
+            after = first + int(np.searchsorted(sorted_starts[first:end], sorted_starts[first] + SPAN))
+            yield order[first:after]
             first = after
 
 

@@ -143,15 +143,14 @@ class MarkovModel:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the counts as safetensors, smallest unsigned type that holds them."""
+        from datasets_dart.files import replacing
+
         tensors = {}
         for order, table in enumerate(self.counts):
             dtype = np.uint32 if table.max(initial=0) < 2**32 else np.uint64
             tensors[f"order_{order}"] = np.ascontiguousarray(table, dtype=dtype)
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        save_file(tensors, temporary, metadata={"strength": repr(self.strength), "alphabet": ALPHABET})
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, metadata={"strength": repr(self.strength), "alphabet": ALPHABET})
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "MarkovModel":

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
+from datasets_dart.files import write_text
 from evaluation_dart.probing import Embedder
 
 ABOUT = "cache.json"
@@ -130,7 +131,7 @@ def write_cache(
         if size > free:
             raise ValueError(f"{folder}: about {size:,} bytes of embeddings do not fit, {free:,} bytes are free")
         if state.is_main_process:
-            _replace(folder / ABOUT, lambda path: path.write_text(json.dumps(about, indent=2) + "\n"))
+            write_text(folder / ABOUT, json.dumps(about, indent=2) + "\n")
         mine = missing[state.process_index :: state.num_processes]
         for start in tqdm(mine, desc="embedding", unit=" shards", disable=not state.is_main_process):
             sequences = read(range(start, min(start + shard_rows, rows)))
@@ -185,12 +186,3 @@ def _about(folder: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    unfinished = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        write(unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

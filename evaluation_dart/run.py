@@ -20,6 +20,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from tqdm.auto import tqdm
 
+from datasets_dart.files import replacing
 from evaluation_dart.clustering import CLUSTERS, COMPONENTS, SEEDS
 from evaluation_dart.embeddings import EmbeddingRecipe
 from evaluation_dart.likelihood import Recipe
@@ -190,9 +191,8 @@ def score_in_shards(prepare: Callable[[], Score], rows: int, shards: Path, shard
     total = sum(map(len, mine))
     with tqdm(desc="scoring", unit=" rows", total=total, disable=not state.is_main_process) as progress:
         for shard in mine:
-            unfinished = shards / f".{shard.start:010d}.{state.process_index}"
-            pq.write_table(pa.table(score(shard)), unfinished)
-            os.replace(unfinished, shards / f"{shard.start:010d}.parquet")
+            with replacing(shards / f"{shard.start:010d}.parquet") as unfinished:
+                pq.write_table(pa.table(score(shard)), unfinished)
             progress.update(len(shard))
     return total
 

@@ -4,7 +4,6 @@ python -m trainer_scripts.audit --data real-data
 """
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -158,6 +157,7 @@ def audit(
     python -m trainer_scripts.audit --data real-data
     """
     import modeling_hyenadna  # noqa: F401
+    from datasets_dart.files import write_text
     from evaluation_dart.language_models import load_language_model
 
     work.mkdir(parents=True, exist_ok=True)
@@ -167,10 +167,7 @@ def audit(
     for part in parts:
         rows += part(data, work, scorer)
         print(rows[-1], flush=True)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".{output.name}.unfinished")
-    unfinished.write_text(json.dumps(rows, indent=2) + "\n")
-    os.replace(unfinished, output)
+    write_text(output, json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ HyenaDNA 72.0.
 """
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -46,16 +45,15 @@ def gene_embedding(model: Any, sequence: str, longest: int) -> np.ndarray:
 
 def embed_rows(model: Any, rows: Any, longest: int, folder: Path, chunk: int = 64) -> np.ndarray:
     """Embeddings of all rows, (n, C); chunks of them are kept in `folder`, and read where they are there."""
-    folder.mkdir(parents=True, exist_ok=True)
+    from datasets_dart.files import replacing
+
     found = []
     for first in range(0, len(rows), chunk):
         path = folder / f"{first:08d}.npy"
         if not path.exists():
             vectors = [gene_embedding(model, own, longest) for own in rows[first : first + chunk]["sequence"]]
-            unfinished = folder / f".{path.name}"
-            with unfinished.open("wb") as file:
+            with replacing(path) as unfinished, unfinished.open("wb") as file:
                 np.save(file, np.stack(vectors))
-            os.replace(unfinished, path)
         found.append(np.load(path))
     return np.concatenate(found)
 
@@ -91,6 +89,8 @@ def plot_tsne(vectors: np.ndarray, labels: np.ndarray, classes: Sequence[str], p
         return
     from sklearn.manifold import TSNE
 
+    from datasets_dart.files import replacing
+
     chosen = np.random.default_rng(0).permutation(len(vectors))[:PLOTTED]
     places = TSNE(random_state=0, perplexity=min(30, len(chosen) - 1)).fit_transform(vectors[chosen])
     axes = (figure := Figure(figsize=(7, 6), layout="constrained")).subplots()
@@ -100,9 +100,8 @@ def plot_tsne(vectors: np.ndarray, labels: np.ndarray, classes: Sequence[str], p
     axes.legend(frameon=False, markerscale=3, fontsize=8)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    unfinished = path.with_name(f".{path.name}")
-    figure.savefig(unfinished, dpi=120, format="png")
-    os.replace(unfinished, path)
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, dpi=120, format="png")
 
 
 def biotype_embeddings(

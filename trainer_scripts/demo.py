@@ -5,7 +5,6 @@ with random weights, and of Markov models, on the CpG islands of chrX that come 
 saw. A Markov model of order 0 or 1 cannot tell an element from a shuffle that keeps its dinucleotides.
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, set_se
 from transformers.utils import logging
 
 import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
-from datasets_dart.files import sha256
+from datasets_dart.files import replacing, sha256
 from datasets_dart.samples import cpg_islands_chrx
 from evaluation_dart.baselines import MarkovModel
 from evaluation_dart.language_models import LanguageModel, load_language_model
@@ -188,10 +187,8 @@ def draw(outcomes: list[Outcome], path: Path) -> None:
         ha="left",
         fontsize=11,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}")
-    figure.savefig(unfinished, dpi=150, format="png")
-    os.replace(unfinished, path)
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, dpi=150, format="png")
 
 
 def demo(

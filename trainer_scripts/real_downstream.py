@@ -76,15 +76,14 @@ def genomic_benchmarks_folder(data: Path, work: Path) -> Path:
 
 def genome(data: Path, work: Path) -> Path:
     """chr20 and chr22 of hg19 in one FASTA."""
+    from datasets_dart.files import replacing
+
     path = work / "hg19.chr20_chr22.fa"
     if not path.exists():
-        work.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".unfinished")
-        with unfinished.open("w") as file:
+        with replacing(path) as unfinished, unfinished.open("w") as file:
             for name, source in (("chr20", "hg19.chr20"), ("chr22", "hg19.chr22.partial")):
                 sequence = contig(data / f"genomes/{source}.fa.gz")
                 file.write(f">{name}\n" + "\n".join(sequence[i : i + 60] for i in range(0, len(sequence), 60)) + "\n")
-        unfinished.replace(path)
     return path
 
 

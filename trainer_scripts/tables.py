@@ -7,7 +7,6 @@ A page's tables stand between two comments, <!-- tables --> and <!-- end of tabl
 """
 
 import json
-import os
 import runpy
 import shutil
 import sys
@@ -191,6 +190,8 @@ def put(page: Path, tables: str) -> None:
     Raises:
         FileNotFoundError, ValueError: if there is no such page, or it has not both comments.
     """
+    from datasets_dart.files import write_text
+
     if not page.is_file():
         raise FileNotFoundError(f"{page}: no such file")
     text = page.read_text()
@@ -198,9 +199,7 @@ def put(page: Path, tables: str) -> None:
     _, end, after = rest.partition(END)
     if not start or not end:
         raise ValueError(f"{page}: has not both {START} and {END}")
-    unfinished = page.with_name(f".{page.name}.unfinished")
-    unfinished.write_text(f"{before}{START}\n\n{tables}\n{END}{after}")
-    os.replace(unfinished, page)
+    write_text(page, f"{before}{START}\n\n{tables}\n{END}{after}")
 
 
 def tables(
