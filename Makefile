@@ -4,7 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-SOURCES := modeling_hyenadna datasets_dart datasets_hyenadna evaluation_dart trainer_scripts benchmarks leaderboard model_cards tests
+SOURCES := modeling_hyenadna datasets_dart datasets_hyenadna evaluation_dart trainer_scripts studies benchmarks leaderboard model_cards tests
 
 # Two test processes with one thread each: on two cores quicker than one process with two threads.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
@@ -19,7 +19,7 @@ demo: $(INSTALLED)
 
 # The demo checkpoint's recipe at small scale, on the bundled sample or on GENOME=genome.fa; STEPS, OUTPUT to change.
 pretrain-demo: $(INSTALLED)
-	$(BIN)/python -m trainer_scripts.pretraining_demo --output_dir $(or $(OUTPUT),results/pretrain-demo) \
+	$(BIN)/python -m studies.pretraining_demo --output_dir $(or $(OUTPUT),results/pretrain-demo) \
 	    $(if $(GENOME),--genome $(GENOME)) $(if $(STEPS),--steps $(STEPS)) $(DEMO_FLAGS)
 
 test: test-transformers
@@ -31,9 +31,9 @@ test-transformers: $(INSTALLED)
 # The tables of README.md and docs/, and the leaderboard, from the records in docs/records, leaderboard/records and
 # benchmarks/results.
 tables: $(INSTALLED)
-	$(BIN)/python -m trainer_scripts.tables
-	$(BIN)/python -m trainer_scripts.real_variants --table
-	$(BIN)/python -m trainer_scripts.pretraining_memory
+	$(BIN)/python -m studies.tables
+	$(BIN)/python -m studies.real_variants --table
+	$(BIN)/python -m studies.pretraining_memory
 	$(BIN)/python leaderboard/build.py
 
 # Those records anew, for instance with another demo checkpoint, by runs on DATA, the folder of real data: two to three
@@ -42,9 +42,9 @@ records: $(INSTALLED)
 	@test -d "$(DATA)" || { echo "make records DATA=folder: the folder of real data (docs/real_data.md)" >&2; exit 2; }
 	set -e; for runs in real_data real_supervised real_downstream real_variants; do \
 	    $(BIN)/python -m trainer_scripts.$$runs --data $(DATA) --output $(RUNS)/$$runs; done
-	$(BIN)/python -m trainer_scripts.real_attribution --data $(DATA) --output $(RUNS)/attribution --record docs/records/attribution
-	$(BIN)/python -m trainer_scripts.audit --data $(DATA)
-	$(BIN)/python -m trainer_scripts.tables --take $(RUNS)/real_data --take-supervised $(RUNS)/real_supervised \
+	$(BIN)/python -m studies.real_attribution --data $(DATA) --output $(RUNS)/attribution --record docs/records/attribution
+	$(BIN)/python -m studies.audit --data $(DATA)
+	$(BIN)/python -m studies.tables --take $(RUNS)/real_data --take-supervised $(RUNS)/real_supervised \
 	    --take-downstream $(RUNS)/real_downstream/runs/small
 	rm -rf leaderboard/records
 	$(BIN)/dart-eval report $(RUNS)/real_data $(RUNS)/real_supervised --output $(RUNS)/report --leaderboard leaderboard

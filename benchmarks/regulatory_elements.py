@@ -20,7 +20,7 @@ from record import Row, write
 from table import table
 
 from datasets_dart import load_dart
-from datasets_dart.intervals import centred_start
+from datasets_dart.formats.bed import centred_start
 from datasets_dart.regulatory_elements import WINDOW, strand_draws
 from datasets_dart.shuffling import item_seed
 

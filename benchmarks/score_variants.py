@@ -19,8 +19,8 @@ from record import Row, write
 from table import table
 
 import modeling_hyenadna  # noqa: F401
-from evaluation_dart.language_models import LanguageModel
-from evaluation_dart.variant_scoring import VariantScorer, variant_recipe
+from evaluation_dart.models.language_model import LanguageModel
+from evaluation_dart.scoring.alleles import VariantScorer, variant_recipe
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
 
 REPEATS = 3

@@ -28,7 +28,7 @@ from transformers import PreTrainedTokenizer
 import modeling_hyenadna  # noqa: F401
 from datasets_dart import load_dart
 from datasets_dart.regulatory_elements import strand_draws
-from evaluation_dart.language_models import LanguageModel
+from evaluation_dart.models.language_model import LanguageModel
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
 from modeling_hyenadna.tokenization_hyenadna import SEP, UNK, VOCABULARY
 

@@ -7,6 +7,7 @@ from datasets import ArrowBasedBuilder, Dataset, DatasetDict, IterableDataset, I
 
 from datasets_dart.cell_type_elements import CellTypeElements
 from datasets_dart.chromatin_activity import ChromatinActivity
+from datasets_dart.errors import InputError
 from datasets_dart.loading import plain, rows_of
 from datasets_dart.motif_footprinting import MotifFootprinting
 from datasets_dart.regulatory_elements import RegulatoryElements
@@ -96,14 +97,14 @@ def load_dart(
     Raises ValueError and FileNotFoundError naming file, line and value at fault; then nothing is left in the cache.
     """
     if task not in BUILDERS:
-        raise ValueError(f"task {task!r} is unknown: {', '.join(BUILDERS)}")
+        raise InputError(f"task {task!r} is unknown: {', '.join(BUILDERS)}")
     given = {name: plain(value) for name, value in inputs.items() if value is not None}
     if not any(given.keys() >= set(names) for names in INPUTS[task]):
         missing = [[f"{name}=" for name in names if name not in given] for names in INPUTS[task]]
         needed = ", or ".join(" and ".join(names) for names in missing)
-        raise ValueError(f"task {task!r} needs {needed}")
+        raise InputError(f"task {task!r} needs {needed}")
     if unknown := inputs.keys() - {*OPTIONS[task], *(name for names in INPUTS[task] for name in names)}:
-        raise ValueError(f"task {task!r} has no input {', '.join(sorted(unknown))}")
+        raise InputError(f"task {task!r} has no input {', '.join(sorted(unknown))}")
     cache_dir = os.fspath(cache_dir or config.HF_DATASETS_CACHE)
     builder = BUILDERS[task](
         cache_dir=cache_dir, protocol=protocol, splits=os.fspath(splits), index_dir=cache_dir, **given

@@ -14,9 +14,13 @@ import numpy as np
 import pyarrow as pa
 from datasets.builder import Key
 
+from datasets_dart.alphabet import LETTERS, window_strings
 from datasets_dart.counts import read_counts
 from datasets_dart.differential import differential_accessibility, sole_gain
-from datasets_dart.element_tables import (
+from datasets_dart.errors import InputError
+from datasets_dart.files import contents_key, input_file, replacing
+from datasets_dart.formats.bed import CHUNK_ROWS, Position
+from datasets_dart.formats.element_tables import (
     Layout,
     Rows,
     check_rows,
@@ -26,12 +30,9 @@ from datasets_dart.element_tables import (
     split_codes,
     table_layout,
 )
-from datasets_dart.files import contents_key, input_file, replacing
-from datasets_dart.genome import Genome, open_genome
-from datasets_dart.hdf5 import SPLIT_GROUPS, Slice, open_hdf5, read_slice, slices
-from datasets_dart.intervals import CHUNK_ROWS, Position
+from datasets_dart.formats.fasta import Genome, open_genome
+from datasets_dart.formats.hdf5 import SPLIT_GROUPS, Slice, open_hdf5, read_slice, slices
 from datasets_dart.peaks import Windows, consensus_windows, read_narrowpeak, sole_cell_line
-from datasets_dart.sequences import LETTERS, window_strings
 from datasets_dart.splits import SPLITS, Blocks, read_splits
 
 WINDOW = 500  # bp, as published
@@ -71,17 +72,17 @@ class CellTypeElementsConfig(datasets.BuilderConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.protocol not in LETTERS:
-            raise ValueError(f"protocol={self.protocol!r} is not one of {', '.join(LETTERS)}")
+            raise InputError(f"protocol={self.protocol!r} is not one of {', '.join(LETTERS)}")
         if self.window < 1 or (self.protocol == "paper" and self.window != WINDOW):
-            raise ValueError(f'window={self.window}: {WINDOW} bp in protocol="paper", at least 1 bp otherwise')
+            raise InputError(f'window={self.window}: {WINDOW} bp in protocol="paper", at least 1 bp otherwise')
         if sum(map(bool, (self.elements, self.peaks, self.processed))) != 1:
-            raise ValueError("task 'cell_type_elements' takes one of elements=, peaks= and processed=")
+            raise InputError("task 'cell_type_elements' takes one of elements=, peaks= and processed=")
         if self.counts and not self.peaks:
-            raise ValueError("counts= goes with peaks=")
+            raise InputError("counts= goes with peaks=")
         if self.processed and self.splits != "paper":
-            raise ValueError(f"splits={self.splits}: {self.processed} has its own splits, and no coordinates")
+            raise InputError(f"splits={self.splits}: {self.processed} has its own splits, and no coordinates")
         if len(set(self.labels)) != len(self.labels):
-            raise ValueError(f"labels={', '.join(self.labels)}: a name stands twice")
+            raise InputError(f"labels={', '.join(self.labels)}: a name stands twice")
 
     def source(self) -> str:
         """The file names that rows come from, for people to read."""
@@ -115,7 +116,7 @@ def elements_from_peaks(config: CellTypeElementsConfig, contigs: dict[str, int])
     """
     files = config.peak_files()
     if len(files) < 2:
-        raise ValueError(f"peaks={', '.join(files.values())}: two or more cell lines are needed")
+        raise InputError(f"peaks={', '.join(files.values())}: two or more cell lines are needed")
     counts = config.count_files()
     cache = Path(config.index_dir or datasets.config.HF_DATASETS_CACHE).expanduser() / "cell_type_elements"
     key = contents_key([*files.values(), *counts], list(files), config.protocol, config.window, sorted(contigs.items()))
@@ -127,7 +128,7 @@ def elements_from_peaks(config: CellTypeElementsConfig, contigs: dict[str, int])
     if counts:
         matrix = read_counts(counts)
         if set(matrix.windows.names()) != set(windows.names()):
-            raise ValueError(f"{', '.join(counts)}: the peaks are not the consensus windows of {', '.join(files)}")
+            raise InputError(f"{', '.join(counts)}: the peaks are not the consensus windows of {', '.join(files)}")
         windows, names = matrix.windows, sorted(set(matrix.cells()))
         label = sole_gain({cell: differential_accessibility(matrix, cell) for cell in names})
     else:
@@ -148,10 +149,10 @@ def write_elements(
     """
     rows = np.flatnonzero(label != "")
     if not len(rows):
-        raise ValueError(f"none of {len(label)} windows belongs to one cell line alone")
+        raise InputError(f"none of {len(label)} windows belongs to one cell line alone")
     if (windows.start[rows] < 0).any():
         first = windows.take(rows[windows.start[rows] < 0]).names()[0]
-        raise ValueError(f'the window {first} starts before its contig; protocol="fixed" leaves such windows out')
+        raise InputError(f'the window {first} starts before its contig; protocol="fixed" leaves such windows out')
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for reason, count in (left_out or Counter()).items():
             file.write(f"# {count} windows {reason}, left out\n")
@@ -192,7 +193,7 @@ class CellTypeElements(datasets.ArrowBasedBuilder):
         path = input_file(config.elements) if config.elements else elements_from_peaks(config, genome.contigs)
         layout = table_layout(path)
         if layout.label is None:
-            raise ValueError(f"{path}: has no column with the cell line of each element (BED: column 4)")
+            raise InputError(f"{path}: has no column with the cell line of each element (BED: column 4)")
         shards: dict[int, list[Position]] = {code: [] for code in range(len(SPLITS))}
         report = Counter() if config.elements else comments(path)
         seen: list[Rows] = []
@@ -206,7 +207,7 @@ class CellTypeElements(datasets.ArrowBasedBuilder):
                 report[f"in {SPLITS[split]}"] += int((code == split).sum())
                 shards[split].append(position)
         if not any(shards.values()):
-            raise ValueError(f"{path}: none of its elements lies in a split ({config.splits})")
+            raise InputError(f"{path}: none of its elements lies in a split ({config.splits})")
         rows_used = Rows(*(np.concatenate(column) for column in zip(*seen, strict=True)))
         names = class_names(path, rows_used, config.labels)
         refuse_contradictions(path, rows_used)
@@ -235,7 +236,7 @@ class CellTypeElements(datasets.ArrowBasedBuilder):
                     kwargs = {"shards": pieces, "path": input_file(config.processed), "names": tuple(names)}
                     generators.append(datasets.SplitGenerator(name=split, gen_kwargs=kwargs))
         if not generators:
-            raise ValueError(f"{config.processed}: has none of the groups {', '.join(SPLIT_GROUPS.values())}")
+            raise InputError(f"{config.processed}: has none of the groups {', '.join(SPLIT_GROUPS.values())}")
         self._describe(names, report)
         return generators
 
@@ -273,7 +274,7 @@ class CellTypeElements(datasets.ArrowBasedBuilder):
             for piece in shards:
                 sequences, labels, ids = read_slice(file, piece, H5_COLUMNS, self.config.protocol)
                 if (labels >= len(names)).any():
-                    raise ValueError(f"{path}: /{piece.group}/labels has {labels.max()}, of {len(names)} classes")
+                    raise InputError(f"{path}: /{piece.group}/labels has {labels.max()}, of {len(names)} classes")
                 nothing = pa.nulls(len(labels))  # the file has no coordinates
                 yield {"id": ids, "chrom": nothing, "start": nothing, "end": nothing} | {
                     "sequence": sequences,
@@ -310,12 +311,12 @@ def class_names(path: Path, rows: Rows, labels: Sequence[str] = ()) -> list[str]
     if "" in found or len(names) > MAX_CLASSES:
         row = int(first[found == ""][0]) if "" in found else 0
         what = "has no cell line" if "" in found else f"{len(names)} names in the label column are no cell lines:"
-        raise ValueError(f"{path}:{rows.line[row]}: {what} {rows.label[row]!r}")
+        raise InputError(f"{path}:{rows.line[row]}: {what} {rows.label[row]!r}")
     for name, row in zip(_named(found.astype(object), names).tolist(), first.tolist(), strict=True):
         if name not in names:
-            raise ValueError(f"{path}:{rows.line[row]}: cell line {name!r} is not one of {', '.join(names)}")
+            raise InputError(f"{path}:{rows.line[row]}: cell line {name!r} is not one of {', '.join(names)}")
     if labels and (empty := [name for name in names if name not in _named(rows.label, names)]):
-        raise ValueError(f"{path}: has no element of {', '.join(empty)} in any split; leave it out of labels=")
+        raise InputError(f"{path}: has no element of {', '.join(empty)} in any split; leave it out of labels=")
     return names
 
 
@@ -336,7 +337,7 @@ def refuse_contradictions(path: Path, rows: Rows) -> None:
     )
     if twice.any():
         one, two = before[np.argmax(twice)], after[np.argmax(twice)]
-        raise ValueError(
+        raise InputError(
             f"{path}:{rows.line[two]}: {rows.chrom[two]}:{rows.start[two]} is {rows.label[two]!r} here and "
             f"{rows.label[one]!r} in line {rows.line[one]}"
         )

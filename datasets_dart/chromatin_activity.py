@@ -13,16 +13,25 @@ import numpy as np
 import pyarrow as pa
 from datasets.builder import Key
 
+from datasets_dart.alphabet import LETTERS, window_strings
 from datasets_dart.cell_type_elements import CITATION
 from datasets_dart.counts import check_build
-from datasets_dart.element_tables import Layout, Rows, check_rows, chunks_at, read_rows, split_codes, table_layout
+from datasets_dart.errors import InputError
 from datasets_dart.files import contents_key, input_file
-from datasets_dart.genome import Genome, open_genome
-from datasets_dart.hdf5 import SPLIT_GROUPS, Slice, open_hdf5, read_slice, slices
-from datasets_dart.intervals import CHUNK_ROWS, Position
+from datasets_dart.formats.bed import CHUNK_ROWS, Position
+from datasets_dart.formats.bigwig import Signal, log_counts
+from datasets_dart.formats.element_tables import (
+    Layout,
+    Rows,
+    check_rows,
+    chunks_at,
+    read_rows,
+    split_codes,
+    table_layout,
+)
+from datasets_dart.formats.fasta import Genome, open_genome
+from datasets_dart.formats.hdf5 import SPLIT_GROUPS, Slice, open_hdf5, read_slice, slices
 from datasets_dart.peaks import Windows, overlaps_any
-from datasets_dart.sequences import LETTERS, window_strings
-from datasets_dart.signal import Signal, log_counts
 from datasets_dart.splits import SPLITS, Blocks, read_splits
 
 WINDOW = 2114  # bp, as published: what ChromBPNet reads
@@ -77,21 +86,21 @@ class ChromatinActivityConfig(datasets.BuilderConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.protocol not in LETTERS:
-            raise ValueError(f"protocol={self.protocol!r} is not one of {', '.join(LETTERS)}")
+            raise InputError(f"protocol={self.protocol!r} is not one of {', '.join(LETTERS)}")
         if self.window < COUNTED or (self.protocol == "paper" and self.window != WINDOW):
-            raise ValueError(f'window={self.window}: {WINDOW} bp in protocol="paper", at least {COUNTED} bp otherwise')
+            raise InputError(f'window={self.window}: {WINDOW} bp in protocol="paper", at least {COUNTED} bp otherwise')
         if self.processed and self.splits != "paper":
-            raise ValueError(f"splits={self.splits}: {self.processed} has its own splits, and no coordinates")
+            raise InputError(f"splits={self.splits}: {self.processed} has its own splits, and no coordinates")
         signals = self.by_cell(self.signal)
         for category in CATEGORIES:
             if unknown := self.by_cell(getattr(self, category)).keys() - signals.keys():
-                raise ValueError(f"{category}= of {', '.join(sorted(unknown))}, which signal= does not have")
+                raise InputError(f"{category}= of {', '.join(sorted(unknown))}, which signal= does not have")
 
     def by_cell(self, paths: Paths) -> dict[str, str]:
         if isinstance(paths, Mapping):
             return dict(paths)
         if isinstance(self.signal, Mapping) and paths:
-            raise ValueError(f"{paths}: give a file of each cell type, as signal= does")
+            raise InputError(f"{paths}: give a file of each cell type, as signal= does")
         name = self.cell_type or os.path.basename(str(self.signal)).replace("_", ".").partition(".")[0]
         return {name: paths} if paths else {}
 
@@ -176,7 +185,7 @@ class ChromatinActivity(datasets.ArrowBasedBuilder):
                     path = input_file(given)
                     sources.append(Source(cell, category, path, table_layout(path), signal))
         if not sources:
-            raise ValueError("task 'chromatin_activity' needs one of peaks=, idr= and nonpeaks= for a signal=")
+            raise InputError("task 'chromatin_activity' needs one of peaks=, idr= and nonpeaks= for a signal=")
         return sources
 
     def _scan(
@@ -210,11 +219,11 @@ class ChromatinActivity(datasets.ArrowBasedBuilder):
         chrom = np.concatenate([used.chrom for used in used_rows])
         start = np.concatenate([used.start for used in used_rows]) + (window - COUNTED) // 2
         if not len(start):
-            raise ValueError(f"{source.path}: none of its windows lies in a split ({self.config.splits})")
+            raise InputError(f"{source.path}: none of its windows lies in a split ({self.config.splits})")
         used = set(chrom.tolist())
         check_build(source.signal.path, source.signal.contigs, genome.contigs, used)
         if absent := used - source.signal.contigs.keys():
-            raise ValueError(f"{source.signal.path}: has no contig {', '.join(sorted(absent))}, as {source.path} has")
+            raise InputError(f"{source.signal.path}: has no contig {', '.join(sorted(absent))}, as {source.path} has")
         return Windows(chrom, start, start + COUNTED)
 
     def _processed_splits(self, rows: int) -> list[datasets.SplitGenerator]:
@@ -235,7 +244,7 @@ class ChromatinActivity(datasets.ArrowBasedBuilder):
                 if pieces:
                     generators.append(datasets.SplitGenerator(name=split, gen_kwargs={"shards": pieces, "path": path}))
         if not generators:
-            raise ValueError(f"{path}: has no group {{cell}}/{{train,val,test}}/{{{','.join(H5_GROUPS.values())}}}")
+            raise InputError(f"{path}: has no group {{cell}}/{{train,val,test}}/{{{','.join(H5_GROUPS.values())}}}")
         self._describe(cells, report)
         return generators
 

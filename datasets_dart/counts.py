@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import pysam
 
+from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, numbered_lines, replacing
-from datasets_dart.intervals import count_overlaps, read_intervals
+from datasets_dart.formats.bed import count_overlaps, read_intervals
 from datasets_dart.peaks import Windows
 
 BATCH = 1_000_000  # alignments held at once
@@ -49,7 +50,7 @@ def count_reads(
             check_build(path, lengths, contigs or {}, set(windows.chrom.tolist()))
             return sum_overlaps(windows, _spans(alignments, protocol))
     except (OSError, ValueError) as error:
-        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
 def check_build(path: Path, lengths: Mapping[str, int], genome: Mapping[str, int], used: set[str]) -> None:
@@ -59,11 +60,11 @@ def check_build(path: Path, lengths: Mapping[str, int], genome: Mapping[str, int
     """
     for name in sorted(used & lengths.keys() & genome.keys()):
         if lengths[name] != genome[name]:
-            raise ValueError(
+            raise InputError(
                 f"{path}: {name} has {lengths[name]:,} bp here and {genome[name]:,} bp in the genome: another build?"
             )
     if used and not used & lengths.keys():
-        raise ValueError(f"{path}: has none of the contigs {', '.join(sorted(used)[:5])}: other names, another build?")
+        raise InputError(f"{path}: has none of the contigs {', '.join(sorted(used)[:5])}: other names, another build?")
 
 
 def count_fragments(path: str | Path, windows: Windows) -> np.ndarray:
@@ -133,7 +134,7 @@ def read_counts(paths: Sequence[str | Path]) -> CountMatrix:
     that stands twice, a count that is no whole number >= 0.
     """
     if not paths:
-        raise ValueError("no count tables")
+        raise InputError("no count tables")
     matrix: CountMatrix | None = None
     row_of: dict[str, int] = {}
     columns: list[np.ndarray] = []
@@ -141,7 +142,7 @@ def read_counts(paths: Sequence[str | Path]) -> CountMatrix:
     for path in map(input_file, paths):
         names, peaks, counts = _read_table(path)
         if repeated := set(names) & set(samples):
-            raise ValueError(f"{path}:1: sample {min(repeated)!r} stands a second time")
+            raise InputError(f"{path}:1: sample {min(repeated)!r} stands a second time")
         samples += names
         if matrix is None:
             row_of = {peak: row for row, peak in enumerate(peaks)}
@@ -149,7 +150,7 @@ def read_counts(paths: Sequence[str | Path]) -> CountMatrix:
             order = np.arange(len(peaks))
         else:
             if odd := row_of.keys() ^ set(peaks):
-                raise ValueError(f"{path}: peak {min(odd)} is in only one of this file and {paths[0]}")
+                raise InputError(f"{path}: peak {min(odd)} is in only one of this file and {paths[0]}")
             order = np.array([row_of[peak] for peak in peaks])
         placed = np.empty_like(counts)
         placed[order] = counts
@@ -164,21 +165,21 @@ def _read_table(path: Path) -> tuple[list[str], list[str], np.ndarray]:
     mark = b"\t" if b"\t" in header else b","
     first, *names = header.decode(errors="replace").strip().split(mark.decode())
     if first.strip('"') not in ("peak", "") or not names:
-        raise ValueError(f"{path}:1: not a count table (peak, then samples): {header[:80].decode(errors='replace')!r}")
+        raise InputError(f"{path}:1: not a count table (peak, then samples): {header[:80].decode(errors='replace')!r}")
     peaks: dict[str, int] = {}
     counts = []
     for line, text in lines:
         peak, *fields = text.strip().split(mark)
         name = peak.decode(errors="replace").strip('"')
         if name in peaks:
-            raise ValueError(f"{path}:{line}: peak {name} stands a second time, first in line {peaks[name]}")
+            raise InputError(f"{path}:{line}: peak {name} stands a second time, first in line {peaks[name]}")
         if len(fields) != len(names) or not all(field.isdigit() for field in fields):
             shown = text[:80].decode(errors="replace").strip()
-            raise ValueError(f"{path}:{line}: not a peak and {len(names)} counts (whole numbers >= 0): {shown!r}")
+            raise InputError(f"{path}:{line}: not a peak and {len(names)} counts (whole numbers >= 0): {shown!r}")
         peaks[name] = line
         counts.append([int(field) for field in fields])
     if not peaks:
-        raise ValueError(f"{path}: has no peaks")
+        raise InputError(f"{path}: has no peaks")
     return [name.strip('"') for name in names], list(peaks), np.array(counts, dtype=np.int64)
 
 
@@ -187,7 +188,7 @@ def parse_windows(path: Path, names: list[str]) -> Windows:
     matches = [_NAME.fullmatch(name) for name in names]
     if None in matches:
         row = matches.index(None)
-        raise ValueError(f"{path}:{row + 2}: {names[row]!r} is not chrom:start-end")
+        raise InputError(f"{path}:{row + 2}: {names[row]!r} is not chrom:start-end")
     chrom, start, end = zip(*(match.groups() for match in matches if match), strict=True)
     return Windows(np.array(chrom, dtype=object), np.array(start, dtype=np.int64), np.array(end, dtype=np.int64))
 

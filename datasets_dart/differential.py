@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets_dart.counts import CountMatrix
+from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import input_file, replacing
 from datasets_dart.peaks import Windows, sole_class
 
@@ -44,11 +45,11 @@ def differential_accessibility(matrix: CountMatrix, cell: str, num_proc: int | N
         from pydeseq2.dds import DeseqDataSet
         from pydeseq2.default_inference import DefaultInference
         from pydeseq2.ds import DeseqStats
-    except ImportError as error:
-        raise ImportError(f"differential accessibility needs pip install 'hyenadna-dart[deseq]' ({error})") from None
+    except ImportError:
+        raise MissingExtra("differential accessibility", "deseq") from None
     ours = np.array([name == cell for name in matrix.cells()], dtype=bool)
     if ours.sum() < 2 or (~ours).sum() < 2:
-        raise ValueError(f"{cell}: {ours.sum()} samples against {(~ours).sum()} others; each side needs two or more")
+        raise InputError(f"{cell}: {ours.sum()} samples against {(~ours).sum()} others; each side needs two or more")
     samples = [f"{row}" for row in range(len(ours))]
     counts = pandas.DataFrame(matrix.counts.T, index=samples, columns=[f"{row}" for row in range(len(matrix.counts))])
     metadata = pandas.DataFrame({"condition": np.where(ours, "cell", "other")}, index=samples)
@@ -112,7 +113,7 @@ def read_differential(path: str | Path) -> tuple[list[str], Differential]:
         table = csv.reader(file)
         header = next(table)
         if missing := [name for name in COLUMNS[1:] if name not in header]:
-            raise ValueError(f"{path}:1: has no column {', '.join(missing)}")
+            raise InputError(f"{path}:1: has no column {', '.join(missing)}")
         wanted = [header.index(name) for name in COLUMNS[1:]]
         first = header.index("peak") if "peak" in header else 0
         names, rows = [], []
@@ -120,8 +121,8 @@ def read_differential(path: str | Path) -> tuple[list[str], Differential]:
             try:
                 rows.append([float("nan") if row[i] in ("NA", "") else float(row[i]) for i in wanted])
             except (ValueError, IndexError):
-                raise ValueError(f"{path}:{table.line_num}: not a row of DESeq2 results: {row}") from None
+                raise InputError(f"{path}:{table.line_num}: not a row of DESeq2 results: {row}") from None
             names.append(row[first])
     if not rows:
-        raise ValueError(f"{path}: has no elements")
+        raise InputError(f"{path}: has no elements")
     return names, Differential(*np.array(rows).T)

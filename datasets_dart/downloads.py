@@ -17,6 +17,8 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import get_session
 
+from datasets_dart.errors import InputError, MissingExtra
+
 if TYPE_CHECKING:
     import synapseclient
 
@@ -65,10 +67,10 @@ def fetch(url: str, path: Path, checksum: str = "") -> str:
             _resume(url, part)
         if expected and (got := digest(part, algorithm)) != expected:
             part.unlink()
-            raise ValueError(f"{url}: {algorithm} is {got}, but {expected} was expected; nothing is kept of it")
+            raise InputError(f"{url}: {algorithm} is {got}, but {expected} was expected; nothing is kept of it")
         os.replace(part, path)
     elif expected and (got := digest(path, algorithm)) != expected:
-        raise ValueError(f"{path}: {algorithm} is {got}, but {expected} is that of {url}; remove it to fetch it anew")
+        raise InputError(f"{path}: {algorithm} is {got}, but {expected} is that of {url}; remove it to fetch it anew")
     return digest(path, "sha256")
 
 
@@ -129,13 +131,13 @@ def synapse_client(token: str) -> "synapseclient.Synapse":
     """A client that is logged in; raises ImportError naming the extra, ValueError where Synapse refuses the token."""
     try:
         import synapseclient
-    except ImportError as error:
-        raise ImportError(f"Synapse's files need pip install 'hyenadna-dart[synapse]' ({error})") from None
+    except ImportError:
+        raise MissingExtra("downloading from Synapse", "synapse") from None
     client = synapseclient.Synapse(skip_checks=True, silent=True)
     try:
         client.login(authToken=token, silent=True)
     except Exception as error:  # synapseclient's have no common ancestor below Exception
-        raise ValueError(f"Synapse: {' '.join(str(error).split())}") from None
+        raise InputError(f"Synapse: {' '.join(str(error).split())}") from None
     return client
 
 
@@ -180,5 +182,5 @@ def fetch_inputs(
             found[path] = fetch(row.source, path, row.checksum)
     if by_hand:
         how = "" if token or client else f" (or, for single files, set {TOKEN} to a Synapse token)"
-        raise ValueError(f"fetch by hand{how}: {'; '.join(by_hand)}")
+        raise InputError(f"fetch by hand{how}: {'; '.join(by_hand)}")
     return found

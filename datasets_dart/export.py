@@ -15,6 +15,7 @@ from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData, HfApi
 
 from datasets_dart.cell_type_elements import CITATION
+from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 
 SHARD_BYTES = 500_000_000  # of Arrow data in a Parquet file, as `push_to_hub` has it
@@ -37,7 +38,7 @@ def export_parquet(
     config_name = task if protocol == "fixed" else f"{task}-{protocol}"
     target = folder / config_name
     if target.exists():
-        raise ValueError(f"{target}: is there already; remove it to write it anew")
+        raise InputError(f"{target}: is there already; remove it to write it anew")
     data = _card_data(folder / CARD)
     writing = folder / f".{config_name}.{uuid.uuid4().hex}"
     writing.mkdir(parents=True)
@@ -86,7 +87,7 @@ def _card_data(path: Path) -> DatasetCardData:
         )
     card = DatasetCard.load(path)
     if "dart-eval" not in (card.data.tags or []):
-        raise ValueError(f"{path}: is the card of another repository; give a folder of its own")
+        raise InputError(f"{path}: is the card of another repository; give a folder of its own")
     return card.data
 
 
@@ -143,10 +144,10 @@ def push(folder: str | os.PathLike[str], repository: str, private: bool = False,
     """
     folder = Path(folder)
     if not (folder / CARD).is_file() or not list(folder.glob("*/*.parquet")):
-        raise ValueError(f"{folder}: has no {CARD} or no Parquet files; dart-eval prepare --to parquet writes them")
+        raise InputError(f"{folder}: has no {CARD} or no Parquet files; dart-eval prepare --to parquet writes them")
     owner, _, name = repository.partition("/")
     if not owner or not name or "/" in name:
-        raise ValueError(f"{repository!r} is not owner/name of a repository")
+        raise InputError(f"{repository!r} is not owner/name of a repository")
     api = HfApi(token=token)
     api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
     commit = api.upload_folder(

@@ -11,6 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from datasets_dart.errors import InputError
+
 GZIP_MAGIC = b"\x1f\x8b"
 BGZF_SUBFIELD = b"BC\x02\x00"  # SAM specification section 4.1: the extra gzip field with the size of a BGZF block
 
@@ -24,9 +26,9 @@ def input_file(path: str | os.PathLike[str]) -> Path:
     if not resolved.exists():
         raise FileNotFoundError(f"{path}: no such file")
     if resolved.is_dir():
-        raise ValueError(f"{path}: is a folder, not a file")
+        raise InputError(f"{path}: is a folder, not a file")
     if resolved.is_file() and resolved.stat().st_size == 0:
-        raise ValueError(f"{path}: the file is empty")
+        raise InputError(f"{path}: the file is empty")
     return resolved
 
 
@@ -58,7 +60,7 @@ def numbered_lines(path: Path, offset: int = 0, line: int = 1) -> Iterator[tuple
                 yield line, text
                 line += 1
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{path}: damaged gzip data in line {line}: {error}") from None
+            raise InputError(f"{path}: damaged gzip data in line {line}: {error}") from None
 
 
 @contextlib.contextmanager

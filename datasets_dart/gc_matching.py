@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datasets_dart.genome import SPAN, Genome
+from datasets_dart.errors import InputError
+from datasets_dart.formats.fasta import SPAN, Genome
 from datasets_dart.peaks import Windows, overlaps_any
 from datasets_dart.shuffling import item_seed
 
@@ -83,7 +84,7 @@ def gc_matched_negatives(
         starts.append(kept)
     start = np.concatenate(starts) if starts else np.empty(0, dtype=np.int64)
     if not len(start):
-        raise ValueError(f"{genome.path}: has no window of {width} bp away from the peaks with a peak's GC content")
+        raise InputError(f"{genome.path}: has no window of {width} bp away from the peaks with a peak's GC content")
     return Windows(np.concatenate(chroms), start, start + width), report
 
 

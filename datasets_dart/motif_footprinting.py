@@ -12,14 +12,15 @@ import numpy as np
 import pyarrow as pa
 from datasets.builder import Key
 
+from datasets_dart.alphabet import LETTERS, arrow_strings, one_hot_letters
 from datasets_dart.cell_type_elements import CITATION
+from datasets_dart.errors import InputError
 from datasets_dart.files import contents_key, input_file, numbered_lines
-from datasets_dart.genome import open_genome
-from datasets_dart.hdf5 import open_hdf5
-from datasets_dart.intervals import CHUNK_ROWS, Position
-from datasets_dart.motifs import Motif, check_shuffles, insert, read_meme, reverse_complement, shuffled
+from datasets_dart.formats.bed import CHUNK_ROWS, Position
+from datasets_dart.formats.fasta import open_genome
+from datasets_dart.formats.hdf5 import open_hdf5
+from datasets_dart.formats.meme import Motif, check_shuffles, insert, read_meme, reverse_complement, shuffled
 from datasets_dart.regulatory_elements import check_elements, pairs, read_elements
-from datasets_dart.sequences import LETTERS, arrow_strings, one_hot_letters
 from datasets_dart.splits import SPLITS, assign_splits, read_splits
 
 KINDS = ("motif", "shuffled")
@@ -72,11 +73,11 @@ class MotifFootprintingConfig(datasets.BuilderConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.protocol not in LETTERS:
-            raise ValueError(f"protocol={self.protocol!r} is not one of {', '.join(LETTERS)}")
+            raise InputError(f"protocol={self.protocol!r} is not one of {', '.join(LETTERS)}")
         if sum(map(bool, (self.backgrounds, self.elements, self.processed))) != 1:
-            raise ValueError("task 'motif_footprinting' takes one of backgrounds=, elements= and processed=")
+            raise InputError("task 'motif_footprinting' takes one of backgrounds=, elements= and processed=")
         if self.splits != "paper" and not self.elements:
-            raise ValueError(f"splits={self.splits}: {self.backgrounds or self.processed} has no coordinates")
+            raise InputError(f"splits={self.splits}: {self.backgrounds or self.processed} has no coordinates")
 
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
         """Name of the cache: the inputs' contents and the options, whatever the files are called."""
@@ -95,11 +96,11 @@ def read_backgrounds(path: Path) -> list[np.ndarray]:
     for line, text in numbered_lines(path):
         sequence = text.strip().upper()
         if other := set(sequence) - set(b"ACGTN"):
-            raise ValueError(
+            raise InputError(
                 f"{path}:{line}: {chr(min(other))!r} is none of A, C, G, T, N; one sequence a line is needed"
             )
         if not sequence:
-            raise ValueError(f"{path}:{line}: an empty line; one sequence a line is needed")
+            raise InputError(f"{path}:{line}: an empty line; one sequence a line is needed")
         backgrounds.append(np.frombuffer(sequence, dtype=np.uint8))
     return backgrounds
 
@@ -130,9 +131,9 @@ def backgrounds_from_elements(
         positions.append(position)
         total += len(lines)
     if total == 0:
-        raise ValueError(f"{path}: has no elements")
+        raise InputError(f"{path}: has no elements")
     if protocol == "paper" and total != PUBLISHED_ELEMENTS:
-        raise ValueError(
+        raise InputError(
             f"{path}: has {total} elements; the published backgrounds are rows of a file of {PUBLISHED_ELEMENTS} "
             '(protocol="paper")'
         )
@@ -151,7 +152,7 @@ def backgrounds_from_elements(
         chosen.setdefault(split, []).append((number, row, controls[0]))
     chosen.pop("", None)
     if not chosen:
-        raise ValueError(f"{path}: none of the backgrounds made of it lies in a split ({splits})")
+        raise InputError(f"{path}: none of the backgrounds made of it lies in a split ({splits})")
     return {split: chosen[split] for split in SPLITS if split in chosen}
 
 
@@ -215,7 +216,7 @@ def parse_key(path: Path, line: int, key: str) -> Trial:
     else:
         kind = ORIGINAL_KINDS.get(last, "") if motif else ""
     if not (background.isdecimal() and kind and strand in ("forward", "reverse")):
-        raise ValueError(f"{path}:{line}: {key!r} is not background_raw_strand or background_motif_strand_kind")
+        raise InputError(f"{path}:{line}: {key!r} is not background_raw_strand or background_motif_strand_kind")
     return Trial(int(background), motif or None, strand, kind)
 
 
@@ -255,7 +256,7 @@ class MotifFootprinting(datasets.ArrowBasedBuilder):
         longest = max(motifs, key=lambda motif: len(motif.probabilities))
         for number, _, letters in (row for rows in chosen.values() for row in rows):
             if len(letters) < len(longest.probabilities):
-                raise ValueError(
+                raise InputError(
                     f"{path}:{longest.line}: motif {longest.name!r} of {len(longest.probabilities)} bp does not fit "
                     f"into background {number} of {len(letters)} bp"
                 )
@@ -288,7 +289,7 @@ class MotifFootprinting(datasets.ArrowBasedBuilder):
             names: tuple[str, ...] = ()
         else:
             if not self.config.motifs:
-                raise ValueError(f"{path}: needs motifs=: the file holds no names")
+                raise InputError(f"{path}: needs motifs=: the file holds no names")
             names = tuple(
                 sorted(motif.name for motif in read_meme(input_file(self.config.motifs), self.config.protocol))
             )
@@ -296,12 +297,12 @@ class MotifFootprinting(datasets.ArrowBasedBuilder):
                 trials_shape = (len(names), *h5["raw"].shape[1:]) if "raw" in h5 else ()
                 for name in ("positive", "shuffled"):
                     if name not in h5 or h5[name].shape != trials_shape:
-                        raise ValueError(
+                        raise InputError(
                             f"{path}: /{name} is missing, or its shape is not {trials_shape or 'that of /raw'}"
                         )
                 shards = list(range(trials_shape[1] // 2))
         if not shards:
-            raise ValueError(f"{path}: has no rows")
+            raise InputError(f"{path}: has no rows")
         self._describe("as the file has them")
         kwargs = {"shards": shards, "path": path, "names": names}
         return [datasets.SplitGenerator(name="test", gen_kwargs=kwargs)]
@@ -366,7 +367,7 @@ def read_processed(path: Path, position: Position | None = None) -> Iterator[tup
         whole = text.decode(errors="replace").strip()
         key, tab, sequence = whole.partition("\t")
         if not tab or not sequence or set(sequence) - set("ACGTN"):
-            raise ValueError(f"{path}:{line}: {whole[:60]!r} is not a key, a tab and a sequence of A, C, G, T, N")
+            raise InputError(f"{path}:{line}: {whole[:60]!r} is not a key, a tab and a sequence of A, C, G, T, N")
         rows.append(parse_key(path, line, key))
         sequences.append(sequence)
         offset, row = offset + len(text), row + 1

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 
 from datasets import IterableDataset
 
+from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, replacing
-from datasets_dart.intervals import CHUNK_ROWS
+from datasets_dart.formats.bed import CHUNK_ROWS
+from datasets_dart.formats.meme import read_meme
 from datasets_dart.motif_footprinting import ORIGINAL_KINDS, backgrounds_from_elements
-from datasets_dart.motifs import read_meme
 from datasets_dart.regulatory_elements import PROCESSED_HEADER, WINDOW, read_elements
 
 KINDS = {here: there for there, here in ORIGINAL_KINDS.items()}
@@ -28,7 +29,7 @@ def write_elements_table(elements: str | os.PathLike[str], output: str | os.Path
             columns = zip(*(column.tolist() for column in chunk), lines.tolist(), strict=True)
             for _, chrom, start, end, window_start, reverse, line in columns:
                 if not 0 <= window_start <= start < end <= window_start + WINDOW:
-                    raise ValueError(f"{path}:{line}: {chrom}:{start}-{end} has no window of {WINDOW} bp on its contig")
+                    raise InputError(f"{path}:{line}: {chrom}:{start}-{end} has no window of {WINDOW} bp on its contig")
                 window = (window_start, window_start + WINDOW, start, end, start - window_start, end - window_start)
                 file.write("\t".join(map(str, (chrom, *window, reverse))) + "\n")
     return total

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets_dart.intervals import Intervals, count_overlaps, read_intervals
+from datasets_dart.errors import InputError
+from datasets_dart.formats.bed import Intervals, count_overlaps, read_intervals
 
 CONSENSUS_WIDTH = 500  # bp, as published
 Q_VALUE, SUMMIT = 8, 9  # columns of narrowPeak, from 0: -log10 q, and the summit's distance from the start
@@ -48,7 +49,7 @@ def read_narrowpeak(path: Path, contigs: Mapping[str, int] | None = None) -> Pea
     """
     chunks = [chunk for _, chunk in read_intervals(path, extra=(Q_VALUE, SUMMIT))]
     if not chunks:
-        raise ValueError(f"{path}: has no peaks")
+        raise InputError(f"{path}: has no peaks")
     q_values = [
         _q_value(path, line, q) for chunk in chunks for line, (q, _) in zip(chunk.line, chunk.extra, strict=True)
     ]
@@ -60,7 +61,7 @@ def read_narrowpeak(path: Path, contigs: Mapping[str, int] | None = None) -> Pea
             row = int(np.argmax(end > lengths))
             line = np.concatenate([chunk.line for chunk in chunks])[row]
             why = "is on a contig that the genome does not have" if lengths[row] < 0 else "ends beyond its contig"
-            raise ValueError(f"{path}:{line}: {chrom[row]}:{start[row]}-{end[row]} {why}: another build?")
+            raise InputError(f"{path}:{line}: {chrom[row]}:{start[row]}-{end[row]} {why}: another build?")
     return Peaks(chrom, start, end, summit, np.array(q_values))
 
 
@@ -73,7 +74,7 @@ def summits(path: Path, chunk: Intervals, column: int = 0) -> np.ndarray:
     for line, length, extra in zip(chunk.line, chunk.end - chunk.start, chunk.extra, strict=True):
         text = extra[column]
         if not (text.isdecimal() and int(text) < length):
-            raise ValueError(
+            raise InputError(
                 f"{path}:{line}: summit {text!r} (column {SUMMIT + 1}) is not within a peak of {length} bp"
             )
         offsets.append(int(text))
@@ -86,7 +87,7 @@ def _q_value(path: Path, line: int, text: str) -> float:
     except ValueError:
         value = np.nan
     if np.isnan(value):
-        raise ValueError(f"{path}:{line}: q-value {text!r} (column {Q_VALUE + 1}) is not a number")
+        raise InputError(f"{path}:{line}: q-value {text!r} (column {Q_VALUE + 1}) is not a number")
     return value
 
 

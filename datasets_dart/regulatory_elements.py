@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 from datasets.builder import Key
 
+from datasets_dart.alphabet import LETTERS, A, N, arrow_strings, one_hot_letters, window_codes
+from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, numbered_lines, sha256
-from datasets_dart.genome import Genome, open_genome
-from datasets_dart.hdf5 import SPLIT_GROUPS, Slice, open_hdf5, read_slice, slices
-from datasets_dart.intervals import CHUNK_ROWS, START, Intervals, Position, centred_start, read_intervals
-from datasets_dart.sequences import LETTERS, A, N, arrow_strings, one_hot_letters, window_codes
+from datasets_dart.formats.bed import CHUNK_ROWS, START, Intervals, Position, centred_start, read_intervals
+from datasets_dart.formats.fasta import Genome, open_genome
+from datasets_dart.formats.hdf5 import SPLIT_GROUPS, Slice, open_hdf5, read_slice, slices
 from datasets_dart.shuffling import dinucleotide_shuffle, item_seed, shuffle_known
 from datasets_dart.splits import SPLITS, Blocks, assign_splits, read_splits
 
@@ -117,9 +118,9 @@ def _processed_columns(path: Path, chunk: Intervals, window: int) -> tuple[np.nd
     starts, reverse = [], []
     for line, (start, end, strand) in zip(chunk.line, chunk.extra, strict=True):
         if not (start.isdecimal() and end.isdecimal() and int(end) - int(start) == window):
-            raise ValueError(f"{path}:{line}: input_start {start}, input_end {end}: not a window of {window} bp")
+            raise InputError(f"{path}:{line}: input_start {start}, input_end {end}: not a window of {window} bp")
         if strand not in ("True", "False"):
-            raise ValueError(f"{path}:{line}: reverse_complement is {strand!r}, not True or False")
+            raise InputError(f"{path}:{line}: reverse_complement is {strand!r}, not True or False")
         starts.append(int(start))
         reverse.append(strand == "True")
     return np.array(starts, dtype=np.int64), np.array(reverse, dtype=bool)
@@ -135,7 +136,7 @@ def check_elements(
         if bad.any():
             row = int(np.argmax(bad))
             element = f"{elements.chrom[row]}:{elements.start[row]}-{elements.end[row]}"
-            raise ValueError(f"{path}:{lines[row]}: {element} {why}")
+            raise InputError(f"{path}:{lines[row]}: {element} {why}")
 
     names = elements.chrom.tolist()
     refuse(np.array([name not in genome.contigs for name in names]), f"is on a contig that {genome.path} does not have")
@@ -161,13 +162,13 @@ class RegulatoryElementsConfig(datasets.BuilderConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.protocol not in PROTOCOLS:
-            raise ValueError(f"protocol={self.protocol!r} is not one of {', '.join(PROTOCOLS)}")
+            raise InputError(f"protocol={self.protocol!r} is not one of {', '.join(PROTOCOLS)}")
         if self.window < 1 or (self.protocol == "paper" and self.window != WINDOW):
-            raise ValueError(f'window={self.window}: {WINDOW} bp in protocol="paper", at least 1 bp otherwise')
+            raise InputError(f'window={self.window}: {WINDOW} bp in protocol="paper", at least 1 bp otherwise')
         if self.processed and (self.genome or self.elements):
-            raise ValueError("task 'regulatory_elements' takes genome= and elements=, or processed=")
+            raise InputError("task 'regulatory_elements' takes genome= and elements=, or processed=")
         if self.processed and (self.splits != "paper" or self.window != WINDOW):
-            raise ValueError(
+            raise InputError(
                 f"splits={self.splits}, window={self.window}: {self.processed} has its own, and no coordinates"
             )
 
@@ -222,9 +223,9 @@ class RegulatoryElements(datasets.ArrowBasedBuilder):
                 shards[split].append(position)
                 report[f"in {SPLITS[split]}"] += int((code == split).sum())
         if total == 0:
-            raise ValueError(f"{path}: has no elements")
+            raise InputError(f"{path}: has no elements")
         if not any(shards.values()):
-            raise ValueError(f"{path}: none of its {total} elements lies in a split ({config.splits})")
+            raise InputError(f"{path}: none of its {total} elements lies in a split ({config.splits})")
         self._describe(path, report)
         shared = {"path": path, "genome": genome, "blocks": blocks, "rows": rows, "total": total}
         return [
@@ -245,12 +246,12 @@ class RegulatoryElements(datasets.ArrowBasedBuilder):
             for split, group in SPLIT_GROUPS.items():
                 pieces = slices(file, group, ("idxs",), WINDOW, CHUNK_ROWS) if group in file else []
                 if pieces and ("ctrls" not in file[group] or file[group]["ctrls"].shape != file[group]["seqs"].shape):
-                    raise ValueError(f"{path}: /{group} has no ctrls of the shape of its seqs")
+                    raise InputError(f"{path}: /{group} has no ctrls of the shape of its seqs")
                 if pieces:
                     report[f"in {split}"] = pieces[-1].last
                     generators.append(datasets.SplitGenerator(name=split, gen_kwargs={"shards": pieces, "path": path}))
         if not generators:
-            raise ValueError(f"{path}: has none of the groups {', '.join(SPLIT_GROUPS.values())}")
+            raise InputError(f"{path}: has none of the groups {', '.join(SPLIT_GROUPS.values())}")
         self._describe(path, report)
         return generators
 

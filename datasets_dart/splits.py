@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
-from datasets_dart.intervals import read_intervals
+from datasets_dart.formats.bed import read_intervals
 
 SPLITS = ("train", "validation", "test")
 PAPER_CHROMOSOMES = {  # DART-Eval spec section 1.3: fold 3 of ENCODE's five
@@ -42,10 +43,10 @@ def read_splits(splits: str | os.PathLike[str]) -> dict[str, Blocks]:
     for _, chunk in read_intervals(path, extra=(3,)):
         for chrom, start, end, line, (name,) in zip(*chunk, strict=True):
             if name not in SPLITS:
-                raise ValueError(f"{path}:{line}: split {name!r} is not one of {', '.join(SPLITS)}")
+                raise InputError(f"{path}:{line}: split {name!r} is not one of {', '.join(SPLITS)}")
             rows.setdefault(chrom, []).append((int(start), int(end), SPLITS.index(name), int(line)))
     if not rows:
-        raise ValueError(f"{path}: has no split blocks")
+        raise InputError(f"{path}: has no split blocks")
     return {chrom: _merged(path, chrom, sorted(blocks)) for chrom, blocks in rows.items()}
 
 
@@ -55,7 +56,7 @@ def _merged(path: os.PathLike[str], chrom: str, rows: list[tuple[int, int, int, 
         if merged and split == merged[-1][2] and start <= merged[-1][1]:
             merged[-1][1] = max(merged[-1][1], end)
         elif merged and start < merged[-1][1]:
-            raise ValueError(
+            raise InputError(
                 f"{path}:{line}: {chrom}:{start}-{end} ({SPLITS[split]}) overlaps {chrom}:{merged[-1][0]}-"
                 f"{merged[-1][1]} ({SPLITS[merged[-1][2]]})"
             )

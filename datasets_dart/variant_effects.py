@@ -13,15 +13,15 @@ import numpy as np
 import pyarrow as pa
 from datasets.builder import Key
 
+from datasets_dart.alphabet import LETTERS, N, arrow_strings, one_hot_letters
 from datasets_dart.cell_type_elements import CITATION
-from datasets_dart.element_tables import chunks_at
+from datasets_dart.errors import InputError
 from datasets_dart.files import contents_key, input_file, replacing
-from datasets_dart.genome import Genome, check_same_build, genome_build, open_genome
-from datasets_dart.hdf5 import open_hdf5
-from datasets_dart.intervals import CHUNK_ROWS, Position
-from datasets_dart.sequences import LETTERS, N, arrow_strings, one_hot_letters
-from datasets_dart.splits import SPLITS, Blocks, assign_splits, read_splits
-from datasets_dart.variants import (
+from datasets_dart.formats.bed import CHUNK_ROWS, Position
+from datasets_dart.formats.element_tables import chunks_at
+from datasets_dart.formats.fasta import Genome, check_same_build, genome_build, open_genome
+from datasets_dart.formats.hdf5 import open_hdf5
+from datasets_dart.formats.variants import (
     Layout,
     Variants,
     allele_codes,
@@ -35,6 +35,7 @@ from datasets_dart.variants import (
     reference_bases,
     single_base,
 )
+from datasets_dart.splits import SPLITS, Blocks, assign_splits, read_splits
 
 WINDOW = 2114  # bp, as published
 TABLE_BYTES = 1 << 24  # of sequence in one Arrow table
@@ -70,16 +71,16 @@ class VariantEffectsConfig(datasets.BuilderConfig):
         super().__post_init__()
         paper = self.protocol == "paper"
         if self.protocol not in LETTERS:
-            raise ValueError(f"protocol={self.protocol!r} is not one of {', '.join(LETTERS)}")
+            raise InputError(f"protocol={self.protocol!r} is not one of {', '.join(LETTERS)}")
         if self.window < 1 or ((paper or self.processed) and self.window != WINDOW):
-            raise ValueError(
+            raise InputError(
                 f'window={self.window}: {WINDOW} bp in protocol="paper" and of processed=, at least 1 bp otherwise'
             )
         self.mismatch = self.mismatch or ("keep" if paper else "skip")
         if self.mismatch not in MISMATCHES or (paper and self.mismatch != "keep"):
-            raise ValueError(f'mismatch={self.mismatch!r}: one of {", ".join(MISMATCHES)}; keep in protocol="paper"')
+            raise InputError(f'mismatch={self.mismatch!r}: one of {", ".join(MISMATCHES)}; keep in protocol="paper"')
         if bool(self.genome) == bool(self.processed):
-            raise ValueError("task 'variant_effects' takes one of genome= and processed=")
+            raise InputError("task 'variant_effects' takes one of genome= and processed=")
 
     def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
         """Name of the cache: the inputs' contents and the options, whatever the files are called."""
@@ -115,7 +116,7 @@ def check_alleles(path: Path, chunk: Variants, genome: Genome | None, protocol: 
     for bad, why in ((~one_base, "is not a change of one base"), (early, "has a window that starts before its contig")):
         if protocol == "paper" and bad.any():
             row = int(np.argmax(bad))
-            raise ValueError(f'{path}:{chunk.line[row]}: {chunk.name(row)} {why} (protocol="paper")')
+            raise InputError(f'{path}:{chunk.line[row]}: {chunk.name(row)} {why} (protocol="paper")')
     chunk = chunk.take(np.flatnonzero(one_base))
     if genome is None:
         return Checked(chunk, np.full(len(chunk.id), -1, dtype=np.int8), np.full(len(chunk.id), N, dtype=np.uint8))
@@ -212,7 +213,7 @@ class VariantEffects(datasets.ArrowBasedBuilder):
             check_same_build(path, layout.contigs, genome)
             build = genome_build(genome.path, genome.contigs)
             if layout.build and build and layout.build != build:
-                raise ValueError(f"{path}: its positions are on {layout.build}, but {genome.path} is {build}")
+                raise InputError(f"{path}: its positions are on {layout.build}, but {genome.path} is {build}")
         source: dict[str, Any] = {"path": path, "layout": layout, "genome": genome}
         source["blocks"] = None if config.splits == "paper" else read_splits(config.splits)
         source["rows"] = max(1, min(CHUNK_ROWS, TABLE_BYTES // (2 * config.window)))
@@ -256,7 +257,7 @@ class VariantEffects(datasets.ArrowBasedBuilder):
             report["mismatches"] += int((here.reference_allele == 0).sum())
             for line, what in here.mismatches():
                 if config.mismatch == "refuse":
-                    raise ValueError(f'{path}:{line}: neither allele is the genome\'s base: {what} (mismatch="refuse")')
+                    raise InputError(f'{path}:{line}: neither allele is the genome\'s base: {what} (mismatch="refuse")')
                 if len(examples) < EXAMPLES:
                     examples.append(f"line {line}: {what}")
             here = here.take(self._kept(here, np.empty(0, dtype=np.int64)))
@@ -272,7 +273,7 @@ class VariantEffects(datasets.ArrowBasedBuilder):
             seen.append((chroms, variants.position, alleles, variants.used, variants.id, label, variants.effect))
         mismatches, total = report.pop("mismatches", 0), report["in the file"]
         if mismatches > total * OTHER_BUILD and config.protocol == "fixed":
-            raise ValueError(
+            raise InputError(
                 f"{path}: {mismatches} of {total} variants have neither allele in {config.genome}, "
                 f"which may be of another build ({'; '.join(examples)})"
             )
@@ -280,7 +281,7 @@ class VariantEffects(datasets.ArrowBasedBuilder):
             left_out = ", left out" if config.mismatch == "skip" else ""
             report[f"with neither allele in the genome{left_out} ({'; '.join(examples)})"] = mismatches
         if not shards:
-            raise ValueError(f"{path}: no variant is left in a split ({config.splits}): {dict(report)}")
+            raise InputError(f"{path}: no variant is left in a split ({config.splits}): {dict(report)}")
         chroms, positions, alleles, used, ids, label, effect = (
             np.concatenate(columns) for columns in zip(*seen, strict=True)
         )
@@ -350,7 +351,7 @@ class VariantEffects(datasets.ArrowBasedBuilder):
         with open_hdf5(self.config.processed) as file:
             for name in HDF5_ALLELES:
                 if group is None or f"{group}/{name}" not in file or file[group][name].shape != shape:
-                    raise ValueError(
+                    raise InputError(
                         f"{self.config.processed}: has no /{group}/{name} of shape {shape}, "
                         f"which {self.config.variants} would go with"
                     )
@@ -365,7 +366,7 @@ class VariantEffects(datasets.ArrowBasedBuilder):
                 wrong = letters[:, WINDOW // 2] != LETTERS["fixed"][codes]
                 if wrong.any():
                     row = int(np.argmax(wrong))
-                    raise ValueError(
+                    raise InputError(
                         f"{self.config.processed}: {group.name}/{name}[{variants.id[row]}] has not the allele of "
                         f"{path}:{variants.line[row]}: {variants.name(row)}"
                     )

@@ -5,6 +5,7 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, Split, config
 
+from datasets_dart.errors import InputError
 from datasets_dart.loading import plain, rows_of
 from datasets_hyenadna.builder import FAMILIES, DownstreamTask
 
@@ -44,7 +45,7 @@ def load_task(
     """
     family, _, name = task.partition("/")
     if family not in FAMILIES:
-        raise ValueError(f"task {task!r} is unknown: a task is FAMILY/NAME, with FAMILY one of {', '.join(FAMILIES)}")
+        raise InputError(f"task {task!r} is unknown: a task is FAMILY/NAME, with FAMILY one of {', '.join(FAMILIES)}")
     cache_dir = os.fspath(cache_dir or config.HF_DATASETS_CACHE)
     given = {key: plain(value) for key, value in inputs.items() if value is not None}
     builder = DownstreamTask(

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import datasets
 
+from datasets_dart.alphabet import reverse_complement
+from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, numbered_lines
-from datasets_dart.genome import Genome, open_genome
-from datasets_dart.sequences import reverse_complement
+from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_hyenadna.sequence_files import Columns, bases
 
 ATTRIBUTE = re.compile(r'(gene_id|gene_biotype|gene_type) "([^"]+)"')
@@ -39,16 +40,16 @@ def read_genes(path: str) -> Iterator[Gene]:
             continue
         fields = text.decode("utf-8", "replace").rstrip("\n").split("\t")
         if len(fields) != 9:
-            raise ValueError(f"{path}:{line}: {len(fields)} columns where a GTF has 9")
+            raise InputError(f"{path}:{line}: {len(fields)} columns where a GTF has 9")
         chrom, _, kind, first, last, _, strand, _, attributes = fields
         if kind != "gene":
             continue
         named = dict(ATTRIBUTE.findall(attributes))
         biotype = named.get("gene_biotype", named.get("gene_type"))
         if "gene_id" not in named or biotype is None:
-            raise ValueError(f"{path}:{line}: a gene without gene_id or gene_biotype: {attributes[:60]!r}")
+            raise InputError(f"{path}:{line}: a gene without gene_id or gene_biotype: {attributes[:60]!r}")
         if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
-            raise ValueError(f"{path}:{line}: {first}-{last} is no interval")
+            raise InputError(f"{path}:{line}: {first}-{last} is no interval")
         yield Gene(named["gene_id"], biotype, chrom, int(first) - 1, int(last), strand)
 
 
@@ -62,11 +63,11 @@ class Biotypes:
 
     def __init__(self, task: str, index_dir: str, annotation: str, genome: str, classes: int = 10):
         if task:
-            raise ValueError(f"biotypes has no task {task!r}")
+            raise InputError(f"biotypes has no task {task!r}")
         self.annotation, self.genome_path, self.index_dir = annotation, genome, index_dir
         common = Counter(gene.biotype for gene in read_genes(annotation)).most_common(classes)
         if len(common) < 2:
-            raise ValueError(f"{annotation}: genes of two biotypes or more are needed, not of {len(common)}")
+            raise InputError(f"{annotation}: genes of two biotypes or more are needed, not of {len(common)}")
         self.classes = sorted(biotype for biotype, _ in common)
 
     @property

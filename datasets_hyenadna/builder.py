@@ -9,6 +9,7 @@ import datasets
 import pyarrow as pa
 from datasets.builder import Key
 
+from datasets_dart.errors import InputError
 from datasets_dart.files import contents_key
 from datasets_hyenadna.biotypes import Biotypes
 from datasets_hyenadna.chromatin_profile import ChromatinProfile
@@ -53,14 +54,14 @@ def open_source(family: str, task: str, inputs: dict[str, Any], index_dir: str) 
     """
     made = FAMILIES[family]
     if unknown := sorted(inputs.keys() - set(made.options)):
-        raise ValueError(f"{family} has no input {unknown[0]}=: {', '.join(f'{name}=' for name in made.options)}")
+        raise InputError(f"{family} has no input {unknown[0]}=: {', '.join(f'{name}=' for name in made.options)}")
     try:
         return made(task, index_dir, **inputs)
     except TypeError as error:
         if "required positional" not in str(error):
             raise
         needed = str(error).partition(": ")[2].replace("'", "")
-        raise ValueError(f"{family} needs the input {needed}") from None
+        raise InputError(f"{family} needs the input {needed}") from None
 
 
 @dataclass
@@ -76,7 +77,7 @@ class DownstreamTaskConfig(datasets.BuilderConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.protocol not in PROTOCOLS:
-            raise ValueError(f"protocol={self.protocol!r} is not one of {', '.join(PROTOCOLS)}")
+            raise InputError(f"protocol={self.protocol!r} is not one of {', '.join(PROTOCOLS)}")
 
     def source(self) -> Source:
         return open_source(self.family, self.task, self.inputs, self.index_dir)

@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from datasets_dart.alphabet import window_strings
+from datasets_dart.errors import InputError
 from datasets_dart.files import compression, input_file
-from datasets_dart.genome import open_genome
-from datasets_dart.intervals import centred_start
-from datasets_dart.sequences import window_strings
+from datasets_dart.formats.bed import centred_start
+from datasets_dart.formats.fasta import open_genome
 from datasets_hyenadna.sequence_files import Columns
 
 COORDINATES = ("Chr_No", "Start", "End")
@@ -50,9 +51,9 @@ class ChromatinProfile:
 
     def __init__(self, task: str, index_dir: str, data: str, genome: str, build: str = "hg38", window: int = 1000):
         if task:
-            raise ValueError(f"chromatin_profile is one task, and has no {task!r}")
+            raise InputError(f"chromatin_profile is one task, and has no {task!r}")
         if window < 1:
-            raise ValueError(f"window={window}: at least 1 bp")
+            raise InputError(f"window={window}: at least 1 bp")
         self.paths = {
             split: Path(data) / f"{word}_{build}_coords_targets.csv{ending}"
             for word, split in FILE_SPLITS.items()
@@ -95,16 +96,16 @@ class ChromatinProfile:
                 for row, number in enumerate(numbers):
                     if number not in range(24) or not 0 <= starts[row] < ends[row]:
                         place = f"Chr_No {number}, {starts[row]}-{ends[row]}"
-                        raise ValueError(f"{path}:{line + row}: {place} is no interval of chromosomes 0 to 23")
+                        raise InputError(f"{path}:{line + row}: {place} is no interval of chromosomes 0 to 23")
                 chrom = np.array([_chromosome(int(number)) for number in numbers], dtype=object)
                 for row, name in enumerate(chrom):
                     if name not in genome.contigs or starts[row] >= genome.contigs[name]:
-                        raise ValueError(f"{path}:{line + row}: {genome.path} has no {name}:{starts[row]}-{ends[row]}")
+                        raise InputError(f"{path}:{line + row}: {genome.path} has no {name}:{starts[row]}-{ends[row]}")
                 window_start = centred_start(starts, ends, self.window)
                 labels = np.stack([part.column(name).to_numpy(zero_copy_only=False) for name in self.names], axis=1)
                 if not np.isin(labels, (0, 1)).all():
                     row, column = np.argwhere(~np.isin(labels, (0, 1)))[0].tolist()
-                    raise ValueError(f"{path}:{line + row}: {self.names[column]} is {labels[row, column]}, not 0 or 1")
+                    raise InputError(f"{path}:{line + row}: {self.names[column]} is {labels[row, column]}, not 0 or 1")
                 yield {
                     "chrom": chrom.tolist(),
                     "start": window_start,
@@ -119,17 +120,17 @@ class ChromatinProfile:
             with pa.csv.open_csv(path) as file:
                 yield from file
         except pa.ArrowInvalid as error:
-            raise ValueError(f"{path}: cannot be read: {error}") from None
+            raise InputError(f"{path}: cannot be read: {error}") from None
 
     def _label_names(self, path: Path) -> list[str]:
         opened = pa.input_stream(path, compression=None if compression(path) == "plain" else "gzip")
         with opened as file:
             header = pa.csv.open_csv(file).schema.names
         if missing := [name for name in COORDINATES if name not in header]:
-            raise ValueError(f"{path}:1: has no column {missing[0]}")
+            raise InputError(f"{path}:1: has no column {missing[0]}")
         names = [name for name in header if name.startswith("y_")]
         if not names:
-            raise ValueError(f"{path}:1: has no column y_... of labels")
+            raise InputError(f"{path}:1: has no column y_... of labels")
         return names
 
 

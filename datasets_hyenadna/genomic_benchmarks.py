@@ -8,9 +8,10 @@ import datasets
 import pyarrow as pa
 import pyarrow.csv
 
+from datasets_dart.alphabet import reverse_complement
+from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
-from datasets_dart.genome import Genome, open_genome
-from datasets_dart.sequences import reverse_complement
+from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_hyenadna.sequence_files import ROWS, Columns, bases, split_files, table_chunks, task_folder, text_chunks
 
 TASKS = (
@@ -39,7 +40,7 @@ class GenomicBenchmarks:
 
     def __init__(self, task: str, index_dir: str, data: str, genome: str | Mapping[str, str] | None = None):
         if task not in TASKS:
-            raise ValueError(f"genomic_benchmarks has no task {task!r}: {', '.join(TASKS)}")
+            raise InputError(f"genomic_benchmarks has no task {task!r}: {', '.join(TASKS)}")
         self.folder, self.genome, self.index_dir = task_folder(data, task), genome, index_dir
         self.parquet = split_files(self.folder, (".parquet",))
         folders = {split: self.folder / split for split in ("train", "test") if (self.folder / split).is_dir()}
@@ -51,7 +52,7 @@ class GenomicBenchmarks:
         for split, folder in folders.items() if not self.parquet else ():
             self.shards_[split] = [str(self._of_class(folder, name)) for name in self.classes]
         if not {"train", "test"} <= self.shards_.keys():
-            raise ValueError(f"{self.folder}: has neither train/ and test/ nor train and test in parquet")
+            raise InputError(f"{self.folder}: has neither train/ and test/ nor train and test in parquet")
         self.genomes: dict[str, Genome] = {}
 
     @property
@@ -91,9 +92,9 @@ class GenomicBenchmarks:
                 path, convert_options=pa.csv.ConvertOptions(column_types={"region": pa.string(), "strand": pa.string()})
             )
         except pa.ArrowInvalid as error:
-            raise ValueError(f"{path}: cannot be read: {error}") from None
+            raise InputError(f"{path}: cannot be read: {error}") from None
         if missing := [name for name in INTERVAL_COLUMNS if name not in table.column_names]:
-            raise ValueError(f"{path}: has no column {missing[0]}; it has {', '.join(table.column_names)}")
+            raise InputError(f"{path}: has no column {missing[0]}; it has {', '.join(table.column_names)}")
         region, start, end, strand = (table.column(name).to_pylist() for name in INTERVAL_COLUMNS)
         for first in range(0, len(table), ROWS):
             rows = range(first, min(first + ROWS, len(table)))
@@ -103,7 +104,7 @@ class GenomicBenchmarks:
                 try:
                     forward = bases(genome.fetch(chrom, start[row], end[row]))
                 except (ValueError, TypeError) as error:
-                    raise ValueError(f"{path}:{row + 2}: {error}") from None
+                    raise InputError(f"{path}:{row + 2}: {error}") from None
                 sequences.append(reverse_complement(forward) if strand[row] == "-" else forward)
             yield {
                 "sequence": sequences,
@@ -118,7 +119,7 @@ class GenomicBenchmarks:
     def _genome(self, name: str) -> Genome:
         path = self.genome.get(name) if isinstance(self.genome, Mapping) else self.genome
         if not path:
-            raise ValueError(f"{self.folder}: holds intervals: class {name} needs genome=")
+            raise InputError(f"{self.folder}: holds intervals: class {name} needs genome=")
         if path not in self.genomes:
             self.genomes[path] = open_genome(input_file(path), self.index_dir)
         return self.genomes[path]
@@ -130,4 +131,4 @@ def _contig(genome: Genome, path: Path, line: int, region: str) -> str:
     for name in (region, f"chr{region}", region.removeprefix("chr"), mitochondrial):
         if name in genome.contigs:
             return name
-    raise ValueError(f"{path}:{line}: {genome.path} has no contig {region!r}")
+    raise InputError(f"{path}:{line}: {genome.path} has no contig {region!r}")

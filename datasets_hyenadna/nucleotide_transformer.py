@@ -5,6 +5,7 @@ from pathlib import Path
 
 import datasets
 
+from datasets_dart.errors import InputError
 from datasets_hyenadna.sequence_files import Columns, fasta_chunks, split_files, table_chunks, task_folder
 
 FASTA = (".fna", ".fasta", ".fa")
@@ -42,7 +43,7 @@ class NucleotideTransformer:
     def __init__(self, task: str, index_dir: str, data: str):
         self.task = ALIASES.get(task, task)
         if self.task not in CLASSES:
-            raise ValueError(f"nucleotide_transformer has no task {task!r}: {', '.join(CLASSES)}")
+            raise InputError(f"nucleotide_transformer has no task {task!r}: {', '.join(CLASSES)}")
         names = [name for name in (self.task, *ALIASES) if ALIASES.get(name, name) == self.task]
         folders = [Path(data) / name for name in names if (Path(data) / name).is_dir()]
         folder = folders[0] if folders else Path(data)

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from datasets_dart.alphabet import CODES, LETTERS
+from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, numbered_lines
-from datasets_dart.sequences import CODES, LETTERS
 
 ROWS = 1024
 Columns = dict[str, Any]
@@ -57,7 +58,7 @@ def read_fasta(path: Path) -> Iterator[tuple[int, str, str]]:
         own = text.decode("ascii", "replace").strip()
         if not own.startswith(">"):
             if own and not at:
-                raise ValueError(f"{path}:{line}: not FASTA: sequence before the first '>' header: {own[:60]!r}")
+                raise InputError(f"{path}:{line}: not FASTA: sequence before the first '>' header: {own[:60]!r}")
             parts.append(own)
             continue
         if at:
@@ -69,7 +70,7 @@ def read_fasta(path: Path) -> Iterator[tuple[int, str, str]]:
 
 def _joined(path: Path, line: int, header: str, parts: list[str]) -> str:
     if not (sequence := "".join(parts)):
-        raise ValueError(f"{path}:{line}: no sequence below {header[:60]!r}")
+        raise InputError(f"{path}:{line}: no sequence below {header[:60]!r}")
     return sequence
 
 
@@ -84,7 +85,7 @@ def fasta_chunks(path: Path, classes: int) -> Iterator[Columns]:
     for line, header, sequence in read_fasta(path):
         digit = header.rstrip()[-1:]
         if not digit.isdigit() or int(digit) >= classes:
-            raise ValueError(f"{path}:{line}: header {header[-60:]!r} does not end with a class, 0 to {classes - 1}")
+            raise InputError(f"{path}:{line}: header {header[-60:]!r} does not end with a class, 0 to {classes - 1}")
         rows.append((header, bases(sequence), int(digit)))
         if len(rows) == ROWS:
             yield columns()
@@ -104,16 +105,16 @@ def table_chunks(path: Path, classes: int | None, where: tuple[str, str] | None 
     for table in _tables(path):
         sequence = next((name for name in ("sequence", "seq", "text") if name in table.column_names), None)
         if sequence is None or "label" not in table.column_names:
-            raise ValueError(f"{path}: needs columns sequence and label, has {', '.join(table.column_names)}")
+            raise InputError(f"{path}: needs columns sequence and label, has {', '.join(table.column_names)}")
         kept = list(range(len(table)))
         if where is not None and where[0] in table.column_names:
             kept = [i for i, value in enumerate(table.column(where[0]).to_pylist()) if value == where[1]]
         labels, texts = table.column("label").to_pylist(), table.column(sequence).to_pylist()
         for i in kept:
             if not isinstance(labels[i], int) or labels[i] < 0 or (classes is not None and labels[i] >= classes):
-                raise ValueError(f"{path}: row {row + i}: label {labels[i]!r} is none of the classes 0, 1, ...")
+                raise InputError(f"{path}: row {row + i}: label {labels[i]!r} is none of the classes 0, 1, ...")
             if not isinstance(texts[i], str) or not texts[i]:
-                raise ValueError(f"{path}: row {row + i}: no sequence: {texts[i]!r}")
+                raise InputError(f"{path}: row {row + i}: no sequence: {texts[i]!r}")
         columns = {"sequence": [bases(texts[i]) for i in kept], "label": [labels[i] for i in kept]}
         if "name" in table.column_names:
             names = table.column("name").to_pylist()
@@ -134,7 +135,7 @@ def _tables(path: Path) -> Iterator[pa.Table]:
                 for batch in file:
                     yield from (pa.Table.from_batches([batch.slice(i, ROWS)]) for i in range(0, len(batch), ROWS))
     except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from None
+        raise InputError(f"{path}: cannot be read: {error}") from None
 
 
 def number_of_classes(files: Sequence[Path]) -> int:
@@ -150,6 +151,6 @@ def text_chunks(folder: Path, label: int) -> Iterator[Columns]:
         texts = [path.read_text().strip() for path in chunk]
         for path, text in zip(chunk, texts, strict=True):
             if not text.isalpha():
-                raise ValueError(f"{path}: not a sequence: {text[:60]!r}")
+                raise InputError(f"{path}: not a sequence: {text[:60]!r}")
         names = [path.stem for path in chunk]
         yield {"sequence": [bases(text) for text in texts], "label": [label] * len(chunk), "name": names}

@@ -8,7 +8,8 @@ from typing import Any
 import datasets
 import numpy as np
 
-from datasets_dart.genome import Genome, open_genome
+from datasets_dart.errors import InputError
+from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_hyenadna.sequence_files import Columns, bases
 
 FASTA = (".fna", ".fa", ".fasta", ".fna.gz", ".fa.gz", ".fasta.gz")
@@ -36,7 +37,7 @@ def genome_files(folder: Path, species: Sequence[str] | None = None) -> dict[str
         raise FileNotFoundError(f"{folder / missing[0]}: no folder of FASTAs, and no FASTA of that name")
     chosen = {name: found[name] for name in species or found}
     if len(chosen) < 2:
-        raise ValueError(f"{folder}: {len(chosen)} species, where two or more are to be told apart")
+        raise InputError(f"{folder}: {len(chosen)} species, where two or more are to be told apart")
     return chosen
 
 
@@ -101,14 +102,14 @@ class Species:
         seed: int = 0,
     ):
         if task:
-            raise ValueError(f"species has no task {task!r}: its species are those of the folder, or species=")
+            raise InputError(f"species has no task {task!r}: its species are those of the folder, or species=")
         if length < 1 or windows < 1:
-            raise ValueError(f"length={length}, windows={windows}: at least 1")
+            raise InputError(f"length={length}, windows={windows}: at least 1")
         self.paths = genome_files(Path(data), species)
         self.index_dir, self.length, self.windows_, self.seed = index_dir, length, windows, seed
         self.held_out = {split: tuple(map(str, names)) for split, names in (splits or HELD_OUT).items()}
         if unknown := self.held_out.keys() - HELD_OUT.keys():
-            raise ValueError(f"splits={sorted(unknown)}: chromosomes of validation and test are named")
+            raise InputError(f"splits={sorted(unknown)}: chromosomes of validation and test are named")
 
     @property
     def files(self) -> list[str]:
@@ -145,7 +146,7 @@ class Species:
             genomes[name] = [chromosome for number, chromosome in own if self._split(number) == split]
             if not genomes[name]:
                 found = ", ".join(sorted({number for number, _ in own}))
-                raise ValueError(f"{paths[0].parent}: no chromosome of {name} is in split {split}; it has {found}")
+                raise InputError(f"{paths[0].parent}: no chromosome of {name} is in split {split}; it has {found}")
         return SpeciesWindows(genomes, split, self.length, self.windows_, self.seed)
 
     def _split(self, number: str) -> str:

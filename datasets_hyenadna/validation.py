@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from datasets_dart.sequences import reverse_complement
+from datasets_dart.alphabet import reverse_complement
 
 SHARE = 0.1
 

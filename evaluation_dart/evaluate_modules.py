@@ -1,4 +1,4 @@
-"""The metrics as modules of the `evaluate` library: a thin coat over `evaluation_dart.metrics`.
+"""The metrics as modules of the `evaluate` library: a thin coat over `evaluation_dart.statistics.metrics`.
 
 from evaluation_dart.evaluate_modules import dart_eval_metric
 
@@ -12,7 +12,8 @@ from typing import Any
 import datasets
 import numpy as np
 
-from evaluation_dart.metrics import (
+from datasets_dart.errors import InputError, MissingExtra
+from evaluation_dart.statistics.metrics import (
     Metric,
     activity_metrics,
     clustering_metrics,
@@ -25,7 +26,7 @@ from evaluation_dart.metrics import (
 try:
     import evaluate
 except ImportError as error:
-    raise ImportError("evaluate modules need evaluate: pip install 'hyenadna-dart[evaluate]'") from error
+    raise MissingExtra("the evaluate modules", "evaluate") from error
 
 TEXT, NUMBER, COUNT = datasets.Value("string"), datasets.Value("float64"), datasets.Value("int64")
 FEATURES: dict[str, dict[str, Any]] = {
@@ -75,5 +76,5 @@ def dart_eval_metric(task: str) -> DartEvalMetric:
         ValueError: for an unknown task.
     """
     if task not in FEATURES:
-        raise ValueError(f"task {task!r}: there are {', '.join(FEATURES)}")
+        raise InputError(f"task {task!r}: there are {', '.join(FEATURES)}")
     return DartEvalMetric(config_name=task)

@@ -20,11 +20,9 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from tqdm.auto import tqdm
 
+from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
-from evaluation_dart.clustering import CLUSTERS, COMPONENTS, SEEDS
-from evaluation_dart.embeddings import EmbeddingRecipe
-from evaluation_dart.likelihood import Recipe
-from evaluation_dart.results import (
+from evaluation_dart.records import (
     RESULTS,
     SCHEMA_VERSION,
     SUPERVISED,
@@ -37,7 +35,10 @@ from evaluation_dart.results import (
     task_metrics,
     write_record,
 )
-from evaluation_dart.scoring import (
+from evaluation_dart.scoring.clustering import CLUSTERS, COMPONENTS, SEEDS
+from evaluation_dart.scoring.embeddings import EmbeddingRecipe
+from evaluation_dart.scoring.likelihoods import Recipe
+from evaluation_dart.scoring.rows import (
     Job,
     Score,
     clustered,
@@ -53,7 +54,7 @@ from evaluation_dart.scoring import (
     trial_distances,
     variant_distances,
 )
-from evaluation_dart.supervised import TrainedRecipe
+from evaluation_dart.training.supervised import TrainedRecipe
 
 # Rows in a shard: what a kill can cost, and the step of the progress bar. A masked model needs hundreds of passes
 # for a likelihood. The environment variable DART_EVAL_SHARD_ROWS sets another number.
@@ -117,7 +118,7 @@ def evaluate(
     """
     length = len(dataset[0][sequence_columns(task)[0]])
     if window is not None and not 1 <= window <= length:
-        raise ValueError(f"--window {window} is not within the {length} bp of this task's sequences")
+        raise InputError(f"--window {window} is not within the {length} bp of this task's sequences")
     described: dict[str, Any] = {"name": "column"} if recipe is None else recipe.described(task)
     described["window"] = window or length
     if setting == "clustering":
@@ -210,7 +211,7 @@ def _finished(folder: Path, identity: str, overwrite: bool) -> bool:
     if existing["fingerprint"] == identity:
         predictions_of(folder, existing)
         return True
-    raise ValueError(
+    raise InputError(
         f"{folder / RESULTS} is the record of another run (protocol {existing['protocol']}, recipe "
         f"{existing['recipe'].get('name')}, split {existing['split']}, {existing['dataset']['rows']} rows): "
         "give another --output, or --overwrite"

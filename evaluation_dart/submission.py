@@ -6,7 +6,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from evaluation_dart.results import PREDICTIONS, RESULTS, read_record, record_folder, validate_record
+from datasets_dart.errors import InputError
+from evaluation_dart.records import PREDICTIONS, RESULTS, read_record, record_folder, validate_record
 
 LIMITS = {RESULTS: 1 << 20, PREDICTIONS: 256 << 20}  # bytes
 MOST_ROWS, MOST_BYTES = 20_000_000, 4 << 30  # of predictions, read
@@ -23,24 +24,24 @@ def validate_submission(folder: str | os.PathLike[str], root: str | os.PathLike[
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
     if not folder.resolve().is_relative_to(root.resolve()):
-        raise ValueError(f"{folder}: is not in {root}")
+        raise InputError(f"{folder}: is not in {root}")
     for step in [folder, *folder.parents]:
         if step == root:
             break
         if step.is_symlink():
-            raise ValueError(f"{step}: is a link")
+            raise InputError(f"{step}: is a link")
     for path in sorted(folder.iterdir()):
         if path.name not in LIMITS:
-            raise ValueError(f"{path}: a submission holds {' and '.join(LIMITS)} alone")
+            raise InputError(f"{path}: a submission holds {' and '.join(LIMITS)} alone")
         if path.is_symlink() or not path.is_file():
-            raise ValueError(f"{path}: is not a plain file")
+            raise InputError(f"{path}: is not a plain file")
         if path.stat().st_size > LIMITS[path.name]:
-            raise ValueError(f"{path}: {path.stat().st_size:,} bytes, more than {LIMITS[path.name]:,}")
+            raise InputError(f"{path}: {path.stat().st_size:,} bytes, more than {LIMITS[path.name]:,}")
     record = read_record(folder)
     _require_small(folder / PREDICTIONS)
     place = record_folder(root, record["model"]["id"], record["model"]["revision"], record["task"], record["setting"])
     if place.resolve() != folder.resolve():
-        raise ValueError(f"{folder}: a record of this model, task and setting belongs into {place}")
+        raise InputError(f"{folder}: a record of this model, task and setting belongs into {place}")
     return validate_record(folder)
 
 
@@ -51,7 +52,7 @@ def _require_small(path: Path) -> None:
     try:
         footer = pq.read_metadata(path)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: not a Parquet file: {error}") from None
+        raise InputError(f"{path}: not a Parquet file: {error}") from None
     size = sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
     if footer.num_rows > MOST_ROWS or size > MOST_BYTES:
-        raise ValueError(f"{path}: {footer.num_rows:,} rows of {size:,} bytes, too many to be read")
+        raise InputError(f"{path}: {footer.num_rows:,} rows of {size:,} bytes, too many to be read")

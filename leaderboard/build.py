@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from datasets_dart.files import replacing
-from evaluation_dart.report import board_row, record_folders
-from evaluation_dart.results import RESULTS, fingerprint, read_record
+from evaluation_dart.records import RESULTS, fingerprint, read_record
+from evaluation_dart.report.tables import board_row, record_folders
 
 HERE = Path(__file__).parent
 # Of published figures by where they were read; the page shows the words.

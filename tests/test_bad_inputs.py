@@ -20,7 +20,7 @@ import numpy as np
 import pysam
 import pytest
 
-from trainer_scripts import hyenadna
+from trainer_scripts.cli import hyenadna
 
 FIXTURES = Path(__file__).parent / "fixtures"
 PAGE = Path(__file__).parents[1] / "docs" / "bad_inputs.md"
@@ -257,7 +257,7 @@ def test_control_c(tmp_path, monkeypatch):
     options = "--window 60 --device cpu --part 1 --recipe traitgym --batch-size 1"  # slow enough to be interrupted
     arguments = f"score --vcf in.vcf --fasta g.fa --model {MODEL} --output out.tsv {options}".split()
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "trainer_scripts.hyenadna", *arguments]
+    command = [sys.executable, "-m", "trainer_scripts.cli.hyenadna", *arguments]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, env=environment, text=True)
     deadline = time.monotonic() + 300
     while not list(tmp_path.glob(".out.tsv.parts-*/0*.parquet")) and time.monotonic() < deadline:

@@ -14,7 +14,7 @@ import pytest
 import typer
 from transformers import TrainingArguments
 
-from trainer_scripts import dart_eval, hyenadna
+from trainer_scripts.cli import dart_eval, hyenadna
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -117,10 +117,10 @@ def check_python(arguments):
         for word in rest:
             assert not word.startswith("tests") or (ROOT / word.partition("::")[0]).exists(), word
         return
-    if module == "trainer_scripts.hyenadna":
+    if module == "trainer_scripts.cli.hyenadna":
         check(["hyenadna", *rest])
         return
-    if module == "trainer_scripts.dart_eval":
+    if module == "trainer_scripts.cli.dart_eval":
         check(["dart-eval", *rest])
         return
     source = ROOT / (module.replace(".", "/") + ".py")

@@ -11,8 +11,8 @@ from huggingface_hub import ModelCard
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 import modeling_hyenadna
-from evaluation_dart.baselines import MarkovModel
-from evaluation_dart.language_models import folder_digest
+from evaluation_dart.models.language_model import folder_digest
+from evaluation_dart.models.markov import MarkovModel
 from trainer_scripts.push_model import check_card
 
 ROOT = Path(__file__).parents[1]

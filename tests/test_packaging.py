@@ -37,9 +37,7 @@ def extra(name: str) -> list[Requirement]:
 
 CORE = requirements(SETUP["options"]["install_requires"])
 ALL = CORE + [r for name in EXTRAS for r in extra(name)]
-TESTED = {
-    canonicalize_name(r.name): r for r in requirements(re.sub("#.*", "", (ROOT / "constraints.txt").read_text()))
-}
+TESTED = {canonicalize_name(r.name): r for r in requirements(re.sub("#.*", "", (ROOT / "constraints.txt").read_text()))}
 
 
 def absent_without(kept: list[str]) -> list[str]:

@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers.utils import logging
 
-from datasets_dart.genome import open_genome
-from datasets_dart.intervals import read_intervals
-from datasets_dart.motifs import read_meme
-from datasets_dart.variants import on_contigs, read_layout, read_variants
-from datasets_dart.vcf import haplotypes, read_header, read_records, summarise
-from evaluation_dart.language_models import load_language_model
+from datasets_dart.formats.bed import read_intervals
+from datasets_dart.formats.fasta import open_genome
+from datasets_dart.formats.meme import read_meme
+from datasets_dart.formats.variants import on_contigs, read_layout, read_variants
+from datasets_dart.formats.vcf import haplotypes, read_header, read_records, summarise
+from evaluation_dart.models.language_model import load_language_model
 from modeling_hyenadna.convert_checkpoint import config_of_original, read_lightning_checkpoint
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -24,6 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
+from datasets_dart.errors import InputError
+
 TREES = {"max_iter": 1000, "max_depth": 3, "learning_rate": 0.1, "early_stopping": False}
 PUBLISHED = {"DNABERT": 64.6, "Nucleotide Transformer": 66.5, "HyenaDNA": 72.0}
 PLOTTED = 3000  # genes of the picture
@@ -60,7 +62,7 @@ def embed_rows(model: Any, rows: Any, longest: int, folder: Path, chunk: int = 6
 
 def weighted_f1(counts: np.ndarray) -> np.ndarray:
     """F1 of the classes of (..., k, k + 1) confusion counts, weighted by how many rows each has."""
-    from evaluation_dart.classification import f1_by_class
+    from evaluation_dart.statistics.classification import f1_by_class
 
     rows = counts.sum(-1)
     return (f1_by_class(counts) * rows).sum(-1) / rows.sum(-1)
@@ -70,8 +72,8 @@ def judge(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, labels:
     """Weighted F1 on test of trees grown on train, with its interval by bootstrap of genes."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    from evaluation_dart.bootstrap import REPLICATES
-    from evaluation_dart.classification import confusion
+    from evaluation_dart.statistics.classification import confusion
+    from evaluation_dart.statistics.intervals import REPLICATES
 
     called = HistGradientBoostingClassifier(**TREES, random_state=0).fit(train, train_labels).predict(test)
     counts = confusion(called, labels, k)
@@ -121,14 +123,14 @@ def biotype_embeddings(
     import modeling_hyenadna  # noqa: F401
     from datasets_dart.files import replacing, write_text
     from datasets_hyenadna import load_task
-    from evaluation_dart.language_models import load_language_model
-    from evaluation_dart.results import model_id
+    from evaluation_dart.models.language_model import load_language_model
+    from evaluation_dart.records import model_id
 
     rows: Any = load_task("biotypes", protocol="paper", annotation=annotation, genome=genome, classes=classes)
     loaded = load_language_model(model, revision=revision, head=False, trust_remote_code=trust_remote_code)
     limit = (loaded.max_tokens or 1_000_000) - loaded.before - loaded.after
     if longest is not None and not 0 < longest <= limit:
-        raise ValueError(f"--longest {longest}: {model} reads 1 to {limit} bases")
+        raise InputError(f"--longest {longest}: {model} reads 1 to {limit} bases")
     longest = longest or limit
     names = rows["test"].features["label"].names
     kept = output / "pieces" / f"{loaded.revision}-{longest}-{classes}"

@@ -22,13 +22,13 @@ from transformers.utils import logging
 import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
 from datasets_dart.files import replacing, sha256
 from datasets_dart.samples import cpg_islands_chrx
-from evaluation_dart.baselines import MarkovModel
-from evaluation_dart.language_models import LanguageModel, load_language_model
-from evaluation_dart.likelihood import RECIPES
-from evaluation_dart.metrics import Metric
-from evaluation_dart.results import PREDICTIONS, read_record
+from evaluation_dart.models.language_model import LanguageModel, load_language_model
+from evaluation_dart.models.markov import MarkovModel
+from evaluation_dart.records import PREDICTIONS, read_record
 from evaluation_dart.run import evaluate
-from trainer_scripts.dart_eval import described_inputs, load_split
+from evaluation_dart.scoring.likelihoods import RECIPES
+from evaluation_dart.statistics.metric import Metric
+from trainer_scripts.cli.dart_eval import described_inputs, load_split
 
 CARDS = Path(__file__).parents[1] / "model_cards"
 CHECKPOINT = CARDS / "hyenadna-tiny-1k-demo"

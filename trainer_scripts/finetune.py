@@ -42,11 +42,15 @@ from transformers import HfArgumentParser
 from transformers.utils import logging
 
 import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
+from datasets_dart.errors import InputError
 from datasets_dart.files import replacing, write_text
 from datasets_hyenadna import load_task
 from datasets_hyenadna.builder import FAMILIES, open_source
 from datasets_hyenadna.chromatin_profile import label_groups
-from evaluation_dart.classification import (
+from evaluation_dart.models.kmers import kmer_frequencies
+from evaluation_dart.models.linear import choose_linear, save_linear
+from evaluation_dart.records import model_id
+from evaluation_dart.statistics.classification import (
     accuracy,
     auroc_by_label,
     classification_metrics,
@@ -56,14 +60,11 @@ from evaluation_dart.classification import (
     label_metrics,
     matthews_correlation,
 )
-from evaluation_dart.finetuning import load_classifier
-from evaluation_dart.kmers import kmer_frequencies
-from evaluation_dart.linear import choose_linear, save_linear
-from evaluation_dart.results import model_id
-from evaluation_dart.supervised import Objective
-from trainer_scripts.classifiers import CNN, ConvolutionalClassifier, SequenceClassifier
-from trainer_scripts.epoch_batches import LabelledRows, limited
-from trainer_scripts.training_loop import Progress, Training, fit, predict
+from evaluation_dart.training.batches import LabelledRows, limited
+from evaluation_dart.training.classifiers import CNN, ConvolutionalClassifier, SequenceClassifier
+from evaluation_dart.training.finetuning import load_classifier
+from evaluation_dart.training.loop import Progress, Training, fit, predict
+from evaluation_dart.training.supervised import Objective
 
 RECIPES = Path(__file__).parent / "downstream"
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
@@ -148,13 +149,13 @@ def recipe_of(task: str, length: int | None = None, path: Path | None = None) ->
     """
     family, _, name = task.partition("/")
     if family not in TRAINED:
-        raise ValueError(f"--task {task}: FAMILY/NAME, with FAMILY one of {', '.join(sorted(TRAINED))}")
+        raise InputError(f"--task {task}: FAMILY/NAME, with FAMILY one of {', '.join(sorted(TRAINED))}")
     path = path or RECIPES / f"{family}.yaml"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     read = yaml.safe_load(path.read_text())
     if not isinstance(read, dict) or not isinstance(read.get("all"), dict):
-        raise ValueError(f"{path}: not a recipe: a mapping with an entry `all`")
+        raise InputError(f"{path}: not a recipe: a mapping with an entry `all`")
     arguments = {"metric": read.get("metric", "accuracy"), **read["all"]}
     about = {"published": read.get("published")}
     own = dict((read.get("tasks") or {}).get(name, {}))
@@ -166,7 +167,7 @@ def recipe_of(task: str, length: int | None = None, path: Path | None = None) ->
     model = arguments.pop("model", read.get("model"))
     known = {entry.name for kind in ARGUMENTS for entry in fields(kind)}
     if unknown := sorted(arguments.keys() - known):
-        raise ValueError(f"{path}: {unknown[0]} is no argument of finetune")
+        raise InputError(f"{path}: {unknown[0]} is no argument of finetune")
     return arguments | ({"model": model} if model else {}), about
 
 
@@ -176,7 +177,7 @@ def task_inputs(arguments: TaskArguments) -> dict[str, Any]:
     if arguments.genome:
         named = dict(entry.split("=", 1) for entry in arguments.genome if "=" in entry)
         if named and len(named) < len(arguments.genome):
-            raise ValueError("--genome: one FASTA, or CLASS=FASTA of each class")
+            raise InputError("--genome: one FASTA, or CLASS=FASTA of each class")
         inputs["genome"] = named or arguments.genome[0]
     family = arguments.task.partition("/")[0]
     if family == "chromatin_profile":
@@ -197,7 +198,7 @@ def load_splits(arguments: TaskArguments, max_length: int) -> Splits:
     label = "labels" if family == "chromatin_profile" else "label"
     small = arguments.budget == "small"
     if arguments.budget not in ("small", "full"):
-        raise ValueError(f"--budget {arguments.budget}: small or full")
+        raise InputError(f"--budget {arguments.budget}: small or full")
     fresh = None
     source: Any = open_source(family, name, inputs, str(datasets_config.HF_DATASETS_CACHE))
     if family == "species" and arguments.fresh_windows:
@@ -224,13 +225,13 @@ def scorer(metric: str, labels: np.ndarray, classes: int) -> Any:
     """
     if labels.ndim == 2:
         if not metric.startswith("median_auroc"):
-            raise ValueError(f"--metric {metric}: of many labels, median_auroc")
+            raise InputError(f"--metric {metric}: of many labels, median_auroc")
         return lambda outputs: float(np.nanmedian(auroc_by_label(outputs, labels)))
     of_counts = {"accuracy": accuracy, "mcc": matthews_correlation, "f1_macro": f1_macro}
     if classes == 2:
         of_counts["f1"] = lambda counts: f1_by_class(counts)[..., 1]
     if metric not in of_counts:
-        raise ValueError(f"--metric {metric}: of {classes} classes, {', '.join(of_counts)}")
+        raise InputError(f"--metric {metric}: of {classes} classes, {', '.join(of_counts)}")
     return lambda outputs: float(of_counts[metric](confusion(outputs.argmax(axis=1), labels, classes)))
 
 
@@ -271,9 +272,9 @@ def train_linear(arguments: ModelArguments, splits: Splits, folder: Path) -> tup
     """Logistic regression of k-mer frequencies: outputs of the test split, and what a record says of the model."""
     k = arguments.model.removeprefix(KMERS)
     if not k.isdecimal() or not 1 <= int(k) <= 8:
-        raise ValueError(f"--model {arguments.model}: kmers-1 to kmers-8")
+        raise InputError(f"--model {arguments.model}: kmers-1 to kmers-8")
     if splits.groups is not None:
-        raise ValueError(f"--model {arguments.model}: not of many labels")
+        raise InputError(f"--model {arguments.model}: not of many labels")
     tables = {
         split: kmer_frequencies(rows.read(np.arange(len(rows)))[0], int(k))
         for split, rows in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
@@ -295,7 +296,7 @@ def train_on_length(splits: Splits) -> tuple[np.ndarray, dict[str, Any]]:
     from sklearn.tree import DecisionTreeClassifier
 
     if splits.groups is not None:
-        raise ValueError(f"--model {LENGTH}: not of many labels")
+        raise InputError(f"--model {LENGTH}: not of many labels")
     tree = DecisionTreeClassifier(min_samples_leaf=LEAF, random_state=0)
     tree.fit(splits.train.lengths[:, None], splits.train.labels)
     outputs = np.full((len(splits.test), splits.outputs), -np.inf, dtype=np.float32)

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
-from datasets_dart.genome import open_genome
-from datasets_dart.intervals import read_intervals
-from evaluation_dart.baselines import UNKNOWN, encode_bases
+from datasets_dart.formats.bed import read_intervals
+from datasets_dart.formats.fasta import open_genome
+from evaluation_dart.models.markov import UNKNOWN, encode_bases
 
 SOFT_MASKED = 8  # what a soft-masked base's code has on top, where it is not to be predicted
 COMPLEMENT = np.array([3, 2, 1, 0, UNKNOWN, 5, 6, 7, 11, 10, 9, 8], dtype=np.uint8)
@@ -88,9 +89,9 @@ class GenomeCodes:
                 zip(rows.chrom, rows.start, rows.end, rows.line, strict=True)
             ):
                 if name not in self.lengths:
-                    raise ValueError(f"{bed}:{line}: {self.path} has no contig {name!r}")
+                    raise InputError(f"{bed}:{line}: {self.path} has no contig {name!r}")
                 if end > self.lengths[name]:
-                    raise ValueError(f"{bed}:{line}: {name} ends at {self.lengths[name]}, before {end}")
+                    raise InputError(f"{bed}:{line}: {name} ends at {self.lengths[name]}, before {end}")
                 if split and _split_name(bed, line, rows.extra[row][0]) != split:
                     continue
                 if name in self.offsets:
@@ -124,7 +125,7 @@ def base_codes(sequence: str, soft_masked: str = "keep") -> np.ndarray:
 
 def _split_name(bed: str, line: int, name: str) -> str:
     if name not in SPLIT_NAMES:
-        raise ValueError(f"{bed}:{line}: split {name!r} is not one of {', '.join(SPLIT_NAMES)}")
+        raise InputError(f"{bed}:{line}: split {name!r} is not one of {', '.join(SPLIT_NAMES)}")
     return SPLIT_NAMES[name]
 
 
@@ -167,7 +168,7 @@ def choose_blocks(
     grid = np.concatenate([np.empty(0, np.int64), *grids])
     known = [start for start in grid if (codes[start : start + block] != UNKNOWN).mean() > 0.5]
     if not known:
-        raise ValueError(f"no block of {block:,} known bases can be held out of the training regions")
+        raise InputError(f"no block of {block:,} known bases can be held out of the training regions")
     count = max(1, round(fraction * int(np.diff(regions).sum()) / block))
     chosen = rng.choice(known, size=min(count, len(known)), replace=False)
     return as_regions((start, start + block) for start in chosen.tolist())
@@ -197,7 +198,7 @@ def draw_windows(
     starts_in_region = np.maximum(regions[:, 1] - regions[:, 0] - length + 1, 0)
     ends = np.cumsum(starts_in_region)
     if not len(ends) or ends[-1] == 0:
-        raise ValueError(f"no training region is as long as a window of {length} bases")
+        raise InputError(f"no training region is as long as a window of {length} bases")
     windows = np.empty((len(numbers), length), dtype=codes.dtype)
     for row, number in enumerate(numbers.tolist()):
         rng = np.random.default_rng([seed, number])
@@ -209,7 +210,7 @@ def draw_windows(
             if np.count_nonzero(window == UNKNOWN) <= max_unknown * length:
                 break
         else:
-            raise ValueError(f"hardly any window of {length} bases has at most {max_unknown:.0%} unknown bases")
+            raise InputError(f"hardly any window of {length} bases has at most {max_unknown:.0%} unknown bases")
         flip = reverse_complement and rng.random() < 0.5
         windows[row] = COMPLEMENT[window[::-1]] if flip else window
     return windows

@@ -28,11 +28,13 @@ from torch.nn import functional as F
 from transformers import HfArgumentParser
 from transformers.utils import logging
 
+from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
-from evaluation_dart.classification import accuracy, classification_metrics, confusion
-from evaluation_dart.language_models import LanguageModel, load_language_model
-from evaluation_dart.results import model_id
-from trainer_scripts.epoch_batches import LabelledRows
+from evaluation_dart.models.language_model import LanguageModel, load_language_model
+from evaluation_dart.records import model_id
+from evaluation_dart.statistics.classification import accuracy, classification_metrics, confusion
+from evaluation_dart.training.batches import LabelledRows
+from evaluation_dart.training.loop import Training, fit, parameter_groups, predict
 from trainer_scripts.finetune import (
     PLACES,
     PREDICTIONS,
@@ -55,7 +57,6 @@ from trainer_scripts.prompts import (
     draw_shots,
     label_token_ids,
 )
-from trainer_scripts.training_loop import Training, fit, parameter_groups, predict
 
 METHODS = ("soft_prompt", "few_shot")
 
@@ -170,16 +171,16 @@ def in_context(
         ValueError, FileNotFoundError: for inputs that do not fit, naming what is wrong with which.
     """
     if arguments.method not in METHODS:
-        raise ValueError(f"--method {arguments.method}: {' or '.join(METHODS)}")
+        raise InputError(f"--method {arguments.method}: {' or '.join(METHODS)}")
     folder = Path(model.output_dir)
     accelerator = Accelerator()
     splits = load_splits(task, model.max_length)
     if splits.groups is not None:
-        raise ValueError(f"--task {task.task}: of one label a sequence, not of many")
+        raise InputError(f"--task {task.task}: of one label a sequence, not of many")
     began = time.perf_counter()
     loaded = load_language_model(model.model, revision=model.revision, trust_remote_code=model.trust_remote_code)
     if loaded.kind != "causal":
-        raise ValueError(f"{model.model}: not a causal language model")
+        raise InputError(f"{model.model}: not a causal language model")
     described = {
         name: {key: value for key, value in asdict(own).items() if key not in PLACES}
         for name, own in (("in_context", arguments), ("task", task), ("model", model))
@@ -230,7 +231,7 @@ def parse(
         first = HfArgumentParser(ARGUMENTS[:2], add_help=False, allow_abbrev=False)
         arguments, task, _ = first.parse_args_into_dataclasses(words, return_remaining_strings=True)
         if arguments.method not in METHODS:
-            raise ValueError(f"--method {arguments.method}: {' or '.join(METHODS)}")
+            raise InputError(f"--method {arguments.method}: {' or '.join(METHODS)}")
         path = Path(task.recipe) if task.recipe else RECIPES / f"{arguments.method}.yaml"
         chosen, _ = recipe_of(task.task, task.length, path)
         parser.set_defaults(**chosen)

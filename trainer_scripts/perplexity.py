@@ -19,8 +19,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, set_seed
 
 import modeling_hyenadna  # noqa: F401  (registers the model with the Auto classes)
+from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
-from evaluation_dart.baselines import MarkovModel
+from evaluation_dart.models.markov import MarkovModel
 from trainer_scripts.genome_windows import GenomeCodes, subtract_regions, tile_windows
 from trainer_scripts.pretrain import argument_parser, window_losses
 from trainer_scripts.pretraining_data import base_token_ids
@@ -102,7 +103,7 @@ def measure(arguments: PerplexityArguments) -> dict[str, Any]:
         regions = subtract_regions(regions, genome.regions(bed))
     starts = tile_windows(genome.codes, regions, arguments.length)
     if len(starts) < arguments.windows:
-        raise ValueError(
+        raise InputError(
             f"{arguments.genome}: only {len(starts)} windows of {arguments.length} bases without N, "
             f"not {arguments.windows}"
         )
@@ -118,7 +119,7 @@ def measure(arguments: PerplexityArguments) -> dict[str, Any]:
         for order in range(markov.order + 1):
             losses[f"Markov, order {order}"] = markov_window_losses(markov.at_order(order), windows)
     if not losses:
-        raise ValueError("nothing to score: name --models, --random or --markov")
+        raise InputError("nothing to score: name --models, --random or --markov")
 
     table = np.stack(list(losses.values()))
     draws = block_means(table, starts // arguments.block, arguments.resamples, arguments.seed)

@@ -41,9 +41,11 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, HfArgumentParser, PreTrainedModel
 from transformers.utils import logging
 
+from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
+from evaluation_dart.training.accelerators import training_accelerator
+from evaluation_dart.training.states import newest_state, remove_leftovers, save_state
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNATokenizer
-from trainer_scripts.accelerators import training_accelerator
 from trainer_scripts.genome_windows import tile_windows
 from trainer_scripts.pretraining_data import (
     IGNORED,
@@ -63,7 +65,6 @@ from trainer_scripts.pretraining_state import (
     read_log,
     save_model,
 )
-from trainer_scripts.states import newest_state, remove_leftovers, save_state
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 CONSTANT = ("sequences", "tokens")
@@ -149,7 +150,7 @@ def stages(context: int, arguments: TrainingArguments) -> list[Stage]:
 
     for length in arguments.warmup_lengths:
         if not 2 <= length <= context:
-            raise ValueError(f"--warmup_lengths: {length} is not between 2 and the context of {context} bases")
+            raise InputError(f"--warmup_lengths: {length} is not between 2 and the context of {context} bases")
     warm = [Stage(arguments.warmup_length_steps, length, windows(length)) for length in arguments.warmup_lengths]
     return [*warm, Stage(None, context, arguments.batch_size)]
 
@@ -258,7 +259,7 @@ def make_accelerator(arguments: TrainingArguments) -> Accelerator:
     """
     for tracker in arguments.report_to:
         if importlib.util.find_spec(tracker) is None:
-            raise ValueError(f"--report_to {tracker}: not installed; pip install 'hyenadna-dart[{tracker}]'")
+            raise InputError(f"--report_to {tracker}: not installed; pip install 'hyenadna-dart[{tracker}]'")
     accelerator = training_accelerator(
         "bf16" if arguments.bf16 else None, arguments.accumulation, arguments.batch_size, arguments.max_grad_norm
     )
@@ -324,7 +325,7 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
     source = window_source(genome, regions, data_arguments, seed)
     starts = tile_windows(genome.codes, regions.held_out, context, data_arguments.max_unknown)
     if not len(starts):
-        raise ValueError(
+        raise InputError(
             f"no held-out window of {context} bases has at most {data_arguments.max_unknown:.0%} of N: hold out more "
             "or other bases"
         )
@@ -382,7 +383,7 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
         if done % arguments.log_every == 0 or done == arguments.steps:
             entry["loss"] = progress.mean()
             if not math.isfinite(entry["loss"]):
-                raise ValueError(f"the loss is {entry['loss']} at step {done}; lower the learning rate")
+                raise InputError(f"the loss is {entry['loss']} at step {done}; lower the learning rate")
             now = time.perf_counter()
             entry["learning_rate"] = arguments.learning_rate * factor
             entry["tokens_per_second"] = round((tokens_before(done) - tokens_before(logged)) / (now - began))

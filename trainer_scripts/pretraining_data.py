@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from evaluation_dart.baselines import UNKNOWN
+from datasets_dart.errors import InputError
+from evaluation_dart.models.markov import UNKNOWN
 from trainer_scripts.genome_windows import (
     SOFT_MASKED,
     GenomeCodes,
@@ -72,7 +73,7 @@ def read_genome(arguments: DataArguments) -> GenomeCodes:
     wanted = arguments.chromosomes
     if wanted and arguments.validation_chromosomes:
         if both := sorted(set(wanted) & set(arguments.validation_chromosomes)):
-            raise ValueError(f"to train on and held out at once: {', '.join(both)}")
+            raise InputError(f"to train on and held out at once: {', '.join(both)}")
         wanted = [*wanted, *arguments.validation_chromosomes]
     return GenomeCodes.from_fasta(arguments.genome, wanted, arguments.soft_masked)
 
@@ -119,7 +120,7 @@ def training_and_validation_regions(genome: GenomeCodes, arguments: DataArgument
 def _one_of(arguments: DataArguments, *names: str) -> None:
     given = [name for name in names if getattr(arguments, name)]
     if len(given) > 1:
-        raise ValueError(f"give one of --{' and --'.join(given)}, not both")
+        raise InputError(f"give one of --{' and --'.join(given)}, not both")
 
 
 def _intersection(regions: np.ndarray, others: np.ndarray, genome: GenomeCodes) -> np.ndarray:
@@ -150,7 +151,7 @@ def window_source(genome: GenomeCodes, regions: Regions, arguments: DataArgument
         return random
     bed, split = (arguments.splits, "train") if arguments.splits else (arguments.intervals, None)
     if not bed:
-        raise ValueError("--windows original: which intervals? Give --splits or --intervals")
+        raise InputError("--windows original: which intervals? Give --splits or --intervals")
     intervals = genome.intervals(bed, split=split)
     forbidden = _forbidden(genome, regions, arguments)
 
@@ -159,7 +160,7 @@ def window_source(genome: GenomeCodes, regions: Regions, arguments: DataArgument
         spans = original_spans(intervals, genome.whole(), length)
         spans = spans[apart_from(spans, forbidden)]
         if not len(spans):
-            raise ValueError(f"{bed}: every window of {length} bases reaches into what is held out or excluded")
+            raise InputError(f"{bed}: every window of {length} bases reaches into what is held out or excluded")
         return spans
 
     def original(numbers: np.ndarray, length: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
+from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 
 # What a run that goes on may change: the rest decides which model comes out.
@@ -62,7 +63,7 @@ def check_same_run(path: Path, arguments: dict[str, Any]) -> None:
     """Refuse to go on with a run that was started with other arguments."""
     for name, old in json.loads(path.read_text()).items():
         if name not in FREE_ON_RESUME and arguments.get(name) != old:
-            raise ValueError(
+            raise InputError(
                 f"{path}: this run was started with {name}={old!r}, not {arguments.get(name)!r}; "
                 "choose another --output_dir"
             )

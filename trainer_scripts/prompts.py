@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from datasets_dart.sequences import CODES
-from evaluation_dart.language_models import LanguageModel
+from datasets_dart.alphabet import CODES
+from datasets_dart.errors import InputError
+from evaluation_dart.models.language_model import LanguageModel
 
 LABEL_TOKENS = {2: ("A", "N"), 3: ("A", "G", "N")}  # spec 6.5
 PROMPT_STD, PROMPT_DROPOUT = 0.02, 0.1
@@ -22,7 +23,7 @@ def label_token_ids(language_model: LanguageModel, classes: int) -> np.ndarray:
         ValueError: for a number of classes that the paper gives no tokens to.
     """
     if classes not in LABEL_TOKENS:
-        raise ValueError(
+        raise InputError(
             f"labels of {classes} classes have no tokens; of {', '.join(map(str, LABEL_TOKENS))} they have"
         )
     return np.array(language_model.tokenizer.convert_tokens_to_ids(list(LABEL_TOKENS[classes])), dtype=np.int64)
@@ -55,7 +56,7 @@ class SoftPromptClassifier(nn.Module):
         self.model = language_model.model.requires_grad_(False)
         limit = language_model.max_tokens
         if virtual_tokens < 0 or (limit is not None and virtual_tokens + length + 1 > limit):
-            raise ValueError(
+            raise InputError(
                 f"{language_model.name} reads at most {limit} tokens: {virtual_tokens} vectors, {length} bases and "
                 f"[SEP] are {virtual_tokens + length + 1}"
             )
@@ -106,7 +107,7 @@ class PromptWriter:
     def check(self, shots: int) -> None:
         """Raise ValueError where a prompt of so many shots is longer than the model reads."""
         if self.limit is not None and self.tokens(shots) > self.limit:
-            raise ValueError(
+            raise InputError(
                 f"{self.name} reads at most {self.limit} tokens: {shots} shots of {self.length} bases and a sequence "
                 f"are {self.tokens(shots)}"
             )
@@ -134,6 +135,6 @@ def draw_shots(labels: np.ndarray, shots: int, classes: int, rng: np.random.Gene
     for number in range(classes):
         own = np.flatnonzero(labels == number)
         if len(own) < shots:
-            raise ValueError(f"{shots} shots of a class: class {number} has {len(own)} training rows")
+            raise InputError(f"{shots} shots of a class: class {number} has {len(own)} training rows")
         rows.append(rng.choice(own, shots, replace=False))
     return rng.permutation(np.concatenate(rows))

@@ -7,6 +7,8 @@ from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.repocard import RepoCard
 
+from datasets_dart.errors import InputError
+
 REQUIRED = ("license", "pipeline_tag", "library_name", "tags")
 PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth", "*.pkl")
 
@@ -23,10 +25,10 @@ def check_card(path: Path, required: tuple[str, ...] = REQUIRED) -> RepoCard:
     try:
         card = ModelCard(path.read_text(encoding="utf-8"), ignore_metadata_errors=False)
     except (ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from None
     metadata = card.data.to_dict()
     if missing := [name for name in required if not metadata.get(name)]:
-        raise ValueError(f"{path}: its metadata have no {', '.join(missing)}")
+        raise InputError(f"{path}: its metadata have no {', '.join(missing)}")
     return card
 
 
@@ -38,7 +40,7 @@ def check_model_folder(folder: Path) -> None:
         raise FileNotFoundError(f"{folder / 'config.json'}: no such file")
     check_card(folder / "README.md")
     if pickles := sorted(path for pattern in PICKLES for path in folder.rglob(pattern)):
-        raise ValueError(f"{pickles[0]}: a pickle, which others would have to trust; convert it to safetensors")
+        raise InputError(f"{pickles[0]}: a pickle, which others would have to trust; convert it to safetensors")
 
 
 def push_model(
@@ -67,7 +69,7 @@ def push_model(
             commit_message=f"Upload {folder.resolve().name}",
         )
     except HfHubHTTPError as error:
-        raise ValueError(f"{repo_id}: the Hub refused: {error}") from None
+        raise InputError(f"{repo_id}: the Hub refused: {error}") from None
     except Exception as error:
         # huggingface_hub lets the errors of its HTTP client through, which are no OSErrors.
         if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2"):

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 import yaml
 
+from datasets_dart.errors import InputError
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from evaluation_dart.supervised import Examples, Objective, TrainedRecipe, Training
+    from evaluation_dart.training.supervised import Examples, Objective, TrainedRecipe, Training
 
 TABLES = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".parquet")
 KMERS, GC = "kmers-", "gc-content"
@@ -56,7 +58,7 @@ class Wish(NamedTuple):
 
 def is_trained(model: str, task: str, setting: str) -> bool:
     """Whether a setting trains `model`: not so a table of predictions, or a column of the table of variants."""
-    from evaluation_dart.results import SUPERVISED
+    from evaluation_dart.records import SUPERVISED
 
     if setting not in SUPERVISED or (setting == "ab_initio" and model.endswith(TABLES)):
         return False
@@ -65,15 +67,15 @@ def is_trained(model: str, task: str, setting: str) -> bool:
 
 def _method(model: str, setting: str, method: str) -> str:
     if is_small(model) and setting != "ab_initio":
-        raise ValueError(f"--model {model} is trained from scratch: --setting ab_initio")
+        raise InputError(f"--model {model} is trained from scratch: --setting ab_initio")
     if method not in METHODS[setting]:
-        raise ValueError(f"--method {method}: of --setting {setting} there are {', '.join(METHODS[setting])}")
+        raise InputError(f"--method {method}: of --setting {setting} there are {', '.join(METHODS[setting])}")
     return method
 
 
 def is_small(model: str) -> bool:
     """Whether a name is of a network from scratch or of a linear model."""
-    from evaluation_dart.ab_initio import NETWORKS
+    from evaluation_dart.models.networks import NETWORKS
 
     return model in (*NETWORKS, GC) or model.startswith(KMERS)
 
@@ -85,7 +87,7 @@ def is_architecture(model: str) -> bool:
 def external(model: str, dataset: "Dataset", task: str) -> tuple[Any, dict[str, Any]]:
     """A table of predictions as a scorer, and what a record says of it."""
     from datasets_dart.files import sha256
-    from evaluation_dart.external import PredictionTable
+    from evaluation_dart.models.table import PredictionTable
 
     path = Path(model)
     table = PredictionTable(path, dataset, task)
@@ -113,8 +115,8 @@ def training_of(wish: Wish, method: str, family: str, task: str) -> "Training":
     Raises:
         ValueError: naming a hyper-parameter that there is not, or a value of another type.
     """
-    from evaluation_dart.paper_choices import choices
-    from evaluation_dart.supervised import Training
+    from evaluation_dart.training.paper_choices import choices
+    from evaluation_dart.training.supervised import Training
 
     method = {"cnn": "probing", "full": family if is_small(family) else "full"}.get(method, method)
     training = choices(method, task, family, wish.protocol)
@@ -122,23 +124,23 @@ def training_of(wish: Wish, method: str, family: str, task: str) -> "Training":
     if wish.hyperparameters is not None:
         read = yaml.safe_load(wish.hyperparameters.read_text())
         if not isinstance(read, dict):
-            raise ValueError(f"{wish.hyperparameters}: not a YAML mapping of hyper-parameters to values")
+            raise InputError(f"{wish.hyperparameters}: not a YAML mapping of hyper-parameters to values")
         changes |= read.get("training", read)
     for override in wish.overrides:
         name, equals, value = override.partition("=")
         if not equals:
-            raise ValueError(f"--set {override}: NAME=VALUE")
+            raise InputError(f"--set {override}: NAME=VALUE")
         changes[name] = yaml.safe_load(value)
     types = {field.name: type(getattr(training, field.name)) for field in dataclasses.fields(Training)}
     for name, value in changes.items():
         if name not in types:
-            raise ValueError(f"there is no hyper-parameter {name!r}: {', '.join(types)}")
+            raise InputError(f"there is no hyper-parameter {name!r}: {', '.join(types)}")
         try:  # YAML reads 1e-3 as text
             fits = types[name](value) if types[name] in (float, int) and not isinstance(value, bool) else value
         except (TypeError, ValueError):
             fits = None
         if not isinstance(fits, types[name]) or (types[name] is int and fits != float(value)):
-            raise ValueError(f"hyper-parameter {name} is a {types[name].__name__}, not {value!r}")
+            raise InputError(f"hyper-parameter {name} is a {types[name].__name__}, not {value!r}")
         changes[name] = fits
     return dataclasses.replace(training, **{**changes, "method": method})
 
@@ -161,7 +163,7 @@ def _network(
 ) -> tuple[Any, dict[str, Any], "TrainedRecipe"]:
     from transformers import set_seed
 
-    from evaluation_dart.supervised import Examples, Predictor, TrainedRecipe, fit, objective_of
+    from evaluation_dart.training.supervised import Examples, Predictor, TrainedRecipe, fit, objective_of
 
     objective = objective_of(splits["train"], wish.task)
     examples = {split: Examples(rows, objective, split, wish.window) for split, rows in splits.items()}
@@ -209,9 +211,9 @@ class _Built:
             self.described: dict[str, Any] = {"id": f"ab-initio/{wish.model}", "revision": "from-scratch"}
             return
         import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
-        from evaluation_dart.finetuning import load_classifier
-        from evaluation_dart.language_models import load_language_model
-        from evaluation_dart.results import model_id
+        from evaluation_dart.models.language_model import load_language_model
+        from evaluation_dart.records import model_id
+        from evaluation_dart.training.finetuning import load_classifier
 
         where = {"revision": wish.revision, "device": wish.device, "trust_remote_code": wish.trust_remote_code}
         random = wish.setting == "ab_initio"
@@ -223,10 +225,10 @@ class _Built:
         self.described = {"id": name, "revision": self.loaded.revision, "parameters": self.loaded.num_parameters}
 
     def network(self, training: "Training", length: int, task: str) -> Any:
-        from evaluation_dart.ab_initio import build
-        from evaluation_dart.finetuning import FineTuned
-        from evaluation_dart.language_models import usable_device
-        from evaluation_dart.probing import Embedder, Probed
+        from evaluation_dart.models.language_model import usable_device
+        from evaluation_dart.models.networks import build
+        from evaluation_dart.training.finetuning import FineTuned
+        from evaluation_dart.training.probing import Embedder, Probed
 
         if self.loaded is None:
             network = build(self.wish.model, length, self.objective.outputs)
@@ -242,7 +244,7 @@ class _Built:
 
 def family(wish: Wish) -> str:
     """The family of the paper whose hyper-parameters are taken; of a network from scratch, its name."""
-    from evaluation_dart.paper_choices import family_of
+    from evaluation_dart.training.paper_choices import family_of
 
     if is_small(wish.model):
         return wish.model
@@ -262,13 +264,13 @@ def _cached(
     wish: Wish, network: Any, training: "Training", examples: Mapping[str, "Examples"], described: Mapping[str, Any]
 ) -> dict[str, "Examples"]:
     """The same examples, from embeddings on disk."""
-    from evaluation_dart.embedding_cache import write_cache
-    from evaluation_dart.supervised import Examples
+    from evaluation_dart.training.embedding_cache import write_cache
+    from evaluation_dart.training.supervised import Examples
 
     if wish.cache is None or training.method != "probing":
-        raise ValueError(f"--cache is of embeddings for --setting probed, not of {training.method}")
+        raise InputError(f"--cache is of embeddings for --setting probed, not of {training.method}")
     if training.reverse_complement:
-        raise ValueError("--cache has one strand of each row: without reverse_complement")
+        raise InputError("--cache has one strand of each row: without reverse_complement")
     found = {}
     for split, own in examples.items():
         members = 2 if own.objective.kind == "pairs" else 1
@@ -297,8 +299,8 @@ def _linear(
     wish: Wish, splits: Mapping[str, "Dataset"], inputs: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any], "TrainedRecipe"]:
     """A linear model of composition, or of embeddings by layer and pooling."""
-    from evaluation_dart.linear import LinearPredictor, choose_linear, labels_of
-    from evaluation_dart.supervised import Examples, TrainedRecipe, objective_of
+    from evaluation_dart.models.linear import LinearPredictor, choose_linear, labels_of
+    from evaluation_dart.training.supervised import Examples, TrainedRecipe, objective_of
 
     objective = objective_of(splits["train"], wish.task)
     examples = {split: Examples(rows, objective, split, wish.window) for split, rows in splits.items()}
@@ -329,8 +331,8 @@ def _keep_linear(wish: Wish, model: Any, about: Mapping[str, Any], said: Mapping
     from accelerate import PartialState
 
     from datasets_dart.files import replacing, write_text
-    from evaluation_dart.linear import save_linear
-    from evaluation_dart.supervised import CHOICES, WEIGHTS
+    from evaluation_dart.models.linear import save_linear
+    from evaluation_dart.training.supervised import CHOICES, WEIGHTS
 
     if not PartialState().is_main_process:
         return
@@ -352,22 +354,22 @@ def _folder(wish: Wish, model: Mapping[str, Any], method: str) -> Path:
 
 def _features(wish: Wish) -> tuple[dict[str, Any], dict[str, Any]]:
     """Features to choose from, by name, and the model that a record names."""
-    from evaluation_dart.kmers import gc_content, kmer_frequencies
+    from evaluation_dart.models.kmers import gc_content, kmer_frequencies
 
     if wish.model == GC:
         return {GC: gc_content}, {"id": f"ab-initio/{GC}", "revision": "from-scratch"}
     if wish.model.startswith(KMERS):
         length = wish.model.removeprefix(KMERS)
         if not length.isdecimal() or int(length) not in KMER_LENGTHS:
-            raise ValueError(f"--model {wish.model}: {KMERS}1 to {KMERS}{KMER_LENGTHS[-1]}")
+            raise InputError(f"--model {wish.model}: {KMERS}1 to {KMERS}{KMER_LENGTHS[-1]}")
         return {wish.model: partial(kmer_frequencies, k=int(length))}, {
             "id": f"ab-initio/{wish.model}",
             "revision": "from-scratch",
         }
 
     import modeling_hyenadna  # noqa: F401
-    from evaluation_dart.language_models import load_language_model
-    from evaluation_dart.results import model_id
+    from evaluation_dart.models.language_model import load_language_model
+    from evaluation_dart.records import model_id
 
     where = {"revision": wish.revision, "device": wish.device, "trust_remote_code": wish.trust_remote_code}
     loaded = load_language_model(wish.model, head=False, **where)
@@ -386,8 +388,8 @@ def _features(wish: Wish) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _of_task_4(wish: Wish, method: str) -> tuple[Any, dict[str, Any], "TrainedRecipe"]:
     """Task 5: a finished training of task 4, which the paper takes from GM12878."""
-    from evaluation_dart.linear import LinearPredictor, load_linear
-    from evaluation_dart.supervised import (
+    from evaluation_dart.models.linear import LinearPredictor, load_linear
+    from evaluation_dart.training.supervised import (
         Objective,
         Predictor,
         Supervised,
@@ -408,7 +410,7 @@ def _of_task_4(wish: Wish, method: str) -> tuple[Any, dict[str, Any], "TrainedRe
         folder = _folder(wish, built.described, method)
     choices = trained_choices(folder)
     if choices["task"] != "chromatin_activity":
-        raise ValueError(f"{folder}: a training of {choices['task']}; variants are scored by one of chromatin_activity")
+        raise InputError(f"{folder}: a training of {choices['task']}; variants are scored by one of chromatin_activity")
     recipe = {**choices["training"], "trained_on": choices.get("data", choices["training"].get("data"))}
     if built is None:
         features, about = _features(wish)
@@ -419,7 +421,7 @@ def _of_task_4(wish: Wish, method: str) -> tuple[Any, dict[str, Any], "TrainedRe
     network = built.network(Training(**choices["training"]), choices["window"], wish.task)
     about = built.described | {"trained_parameters": _trained_parameters(network)}
     if (about["id"], about["revision"]) != (choices["model"]["id"], choices["model"]["revision"]):
-        raise ValueError(f"{folder}: a training of {choices['model']['id']}, not of {about['id']}")
+        raise InputError(f"{folder}: a training of {choices['model']['id']}, not of {about['id']}")
     load_trained(Supervised(network, counts), folder)
     recipe["weights"] = _digest(folder / "weights.safetensors")
     recipe |= {"budget": choices["budget"], "train_rows": choices["rows"]["train"]}
@@ -456,12 +458,12 @@ def profile(
     """
     import numpy as np
 
-    from evaluation_dart.language_models import usable_device
-    from evaluation_dart.profile import resource_profile
-    from evaluation_dart.supervised import Objective
+    from evaluation_dart.models.language_model import usable_device
+    from evaluation_dart.tools.profile import resource_profile
+    from evaluation_dart.training.supervised import Objective
 
     if setting not in METHODS:
-        raise ValueError(f"--setting {setting}: there are {', '.join(METHODS)}")
+        raise InputError(f"--setting {setting}: there are {', '.join(METHODS)}")
     method = _method(model, setting, method or {"probed": "cnn"}.get(setting, "full"))
     wish = Wish(
         *(model, "chromatin_activity", setting, "fixed", method),

@@ -10,7 +10,7 @@ from datasets import IterableDataset, disable_progress_bars
 from datasets_dart import load_dart
 from datasets_dart.cell_type_elements import CELL_LINES, CellTypeElements
 from datasets_dart.counts import CountMatrix, write_counts
-from datasets_dart.genome import open_genome
+from datasets_dart.formats.fasta import open_genome
 from datasets_dart.peaks import Windows
 
 GENOME = Path(__file__).parents[1] / "fixtures" / "genome" / "genome.fa"

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets_dart import load_dart
+from datasets_dart.formats.meme import insert, read_meme, reverse_complement
 from datasets_dart.motif_footprinting import PUBLISHED_ROWS, background_rows, parse_key, shuffles
-from datasets_dart.motifs import insert, read_meme, reverse_complement
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 TASK2 = FIXTURES / "task2"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets_dart.intervals import count_overlaps
+from datasets_dart.formats.bed import count_overlaps
 from datasets_dart.peaks import (
     Peaks,
     Windows,

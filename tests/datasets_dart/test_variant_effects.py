@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets_dart import load_dart
+from datasets_dart.formats.variants import read_layout, read_variants
 from datasets_dart.variant_effects import VariantEffects, duplicates, list_mismatches
-from datasets_dart.variants import read_layout, read_variants
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 GENOME = FIXTURES / "genome" / "genome.fa"

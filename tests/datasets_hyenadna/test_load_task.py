@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets_dart.sequences import reverse_complement
+from datasets_dart.alphabet import reverse_complement
 from datasets_hyenadna import load_task
 from datasets_hyenadna.chromatin_profile import label_groups
 from datasets_hyenadna.sequence_files import bases

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from evaluation_dart.evaluate_modules import FEATURES, dart_eval_metric
-from evaluation_dart.metrics import paired_likelihood_metrics, variant_metrics
+from evaluation_dart.statistics.metrics import paired_likelihood_metrics, variant_metrics
 
 
 def test_modules_wrap_the_same_functions(tmp_path, monkeypatch):

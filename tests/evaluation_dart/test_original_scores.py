@@ -10,14 +10,14 @@ import pytest
 
 import modeling_hyenadna  # noqa: F401
 from datasets_dart import load_dart
-from evaluation_dart.clustering import cluster, principal_components
-from evaluation_dart.embeddings import EmbeddingRecipe, name_order, pool
-from evaluation_dart.language_models import load_language_model
-from evaluation_dart.likelihood import RECIPES
-from evaluation_dart.metrics import activity_metrics, clustering_metrics, motif_metrics, variant_metrics
-from evaluation_dart.results import read_record, validate_record
+from evaluation_dart.models.language_model import load_language_model
+from evaluation_dart.records import read_record, validate_record
 from evaluation_dart.run import evaluate
-from evaluation_dart.scoring import embedding_recipe
+from evaluation_dart.scoring.clustering import cluster, principal_components
+from evaluation_dart.scoring.embeddings import EmbeddingRecipe, name_order, pool
+from evaluation_dart.scoring.likelihoods import RECIPES
+from evaluation_dart.scoring.rows import embedding_recipe
+from evaluation_dart.statistics.metrics import activity_metrics, clustering_metrics, motif_metrics, variant_metrics
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 HYENADNA, BPE = FIXTURES / "model" / "long_d32_l2_s2116", FIXTURES / "task1" / "bert_bpe"

@@ -26,7 +26,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNot
 
 from datasets_dart.samples import cpg_islands_chrx
 from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNATokenizer
-from trainer_scripts import hyenadna
+from trainer_scripts.cli import hyenadna
 from trainer_scripts.push_model import check_model_folder
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import torch
 
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer, verify_checkpoint
 from modeling_hyenadna.export_hub_code import export_hub_code
-from trainer_scripts import hyenadna
+from trainer_scripts.cli import hyenadna
 
 TINY = {"d_model": 16, "n_layer": 2, "max_seq_len": 34, "emb_dim": 5, "activation_freq": 10}
 RELEASED = json.loads(verify_checkpoint.REFERENCE.read_text())["checkpoints"]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from evaluation_dart.classification import confusion
-from evaluation_dart.language_models import load_language_model
+from evaluation_dart.models.language_model import load_language_model
+from evaluation_dart.statistics.classification import confusion
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAModel, HyenaDNATokenizer
 from trainer_scripts import biotype_embeddings
 from trainer_scripts.biotype_embeddings import gene_embedding, pieces, weighted_f1

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from datasets_dart.samples import cpg_islands_chrx
-from evaluation_dart.results import validate_record
+from evaluation_dart.records import validate_record
 from trainer_scripts import demo
 
 LABELS = ["HyenaDNA, trained here", "HyenaDNA, untrained", *(f"Markov, order {order}" for order in demo.ORDERS)]

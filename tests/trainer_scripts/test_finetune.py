@@ -21,13 +21,13 @@ from safetensors.numpy import load_file
 from datasets_hyenadna.builder import FAMILIES
 from datasets_hyenadna.genomic_benchmarks import TASKS
 from datasets_hyenadna.nucleotide_transformer import CLASSES
-from evaluation_dart.finetuning import load_classifier
+from evaluation_dart.training import loop as training_loop
+from evaluation_dart.training.batches import LabelledRows, epoch_batches, limited, reversed_rows, shares
+from evaluation_dart.training.classifiers import ConvolutionalClassifier, SequenceClassifier
+from evaluation_dart.training.finetuning import load_classifier
+from evaluation_dart.training.loop import Training, fit, parameter_groups, predict
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
-from trainer_scripts import training_loop
-from trainer_scripts.classifiers import ConvolutionalClassifier, SequenceClassifier
-from trainer_scripts.epoch_batches import LabelledRows, epoch_batches, limited, reversed_rows, shares
 from trainer_scripts.finetune import RECIPES, finetune, main, parse, recipe_of
-from trainer_scripts.training_loop import Training, fit, parameter_groups, predict
 
 COLUMNS = ("output_0", "output_1", "label")
 RNG = np.random.default_rng(0)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
+from evaluation_dart.training.loop import Training, parameter_groups
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
-from trainer_scripts.training_loop import Training, parameter_groups
 
 ROOT = Path(__file__).resolve().parents[2]
 RNG = np.random.default_rng(0)

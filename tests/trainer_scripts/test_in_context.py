@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from evaluation_dart.language_models import load_language_model
+from evaluation_dart.models.language_model import load_language_model
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
 from trainer_scripts.in_context import asked_logits, in_context, main, parse, prompt_of
 from trainer_scripts.prompts import PromptWriter, SoftPromptClassifier, called_classes, draw_shots, label_token_ids

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from evaluation_dart.baselines import MarkovModel
+from evaluation_dart.models.markov import MarkovModel
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
 from trainer_scripts import perplexity
 from trainer_scripts.perplexity import PerplexityArguments, block_means, measure

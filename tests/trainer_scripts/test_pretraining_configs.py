@@ -15,9 +15,9 @@ from accelerate.utils import DistributedType
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
+from evaluation_dart.training import accelerators
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM
-from trainer_scripts import accelerators
-from trainer_scripts.pretraining_memory import (
+from studies.pretraining_memory import (
     MEASURED,
     PAGE,
     mlp_bytes,
@@ -26,7 +26,7 @@ from trainer_scripts.pretraining_memory import (
     tables,
     training_footprint,
 )
-from trainer_scripts.tables import END, START
+from studies.tables import END, START
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "trainer_scripts" / "configs"

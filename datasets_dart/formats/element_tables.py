@@ -1,0 +1,184 @@
+"""Tables of elements as rows of fixed-width windows: BED, narrowPeak, and the original's own tables with a header."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar
+
+import numpy as np
+
+from datasets_dart.errors import InputError
+from datasets_dart.files import numbered_lines, replacing
+from datasets_dart.formats.bed import START, Position, centred_start, read_intervals
+from datasets_dart.formats.fasta import Genome
+from datasets_dart.peaks import SUMMIT, Windows, summits
+from datasets_dart.splits import Blocks, assign_splits
+
+Chunk = TypeVar("Chunk")
+CONTIG_NAMES = ("chr", "chrom", "chromosome")
+LABEL_NAMES = ("label", "cell type", "cell_type")
+BED_LABEL = 3  # column, from 0
+_NARROWPEAK = re.compile(rb"[^\t]+\t\d+\t\d+\t[^\t]*\t[^\t]*\t[-+.]\t[^\t]+\t[^\t]+\t[^\t]+\t-?\d+\s*")
+
+
+class Layout(NamedTuple):
+    """Where a table keeps what. kind: "windows" have their final width; a "narrowpeak" has a summit to centre on."""
+
+    kind: Literal["bed", "narrowpeak", "windows"]
+    first: Position  # of the first row
+    columns: tuple[int, int, int]  # of contig, start, end
+    label: int | None  # column
+
+
+class Rows(NamedTuple):
+    """Consecutive rows of a table, one entry each."""
+
+    id: np.ndarray  # (n,) int64, row of the file, from 0; a header and comments are no rows
+    chrom: np.ndarray  # (n,) str objects
+    start: np.ndarray  # (n,) int64, of the window; may be negative
+    end: np.ndarray  # (n,) int64, of the interval in the file
+    line: np.ndarray  # (n,) int64
+    label: np.ndarray  # (n,) str objects, "" where the table has none
+
+    def take(self, rows: np.ndarray) -> "Rows":
+        return Rows(*(column[rows] for column in self))
+
+
+def table_layout(path: Path) -> Layout:
+    """How the table's rows are to be read, from its first lines.
+
+    A header names a contig (chr, chrom), a start and an end (input_start and input_end are windows already) and maybe
+    a label. Without a header: ten columns with narrowPeak's contents are narrowPeak, everything else is BED.
+    Raises ValueError where a header lacks one of them.
+    """
+    offset = 0
+    for line, text in numbered_lines(path):
+        if not text.strip() or text.startswith((b"#", b"track", b"browser")):
+            offset += len(text)
+            continue
+        names = [name.strip().strip('"').lower() for name in text.decode(errors="replace").split("\t")]
+        if not any(name in CONTIG_NAMES for name in names):
+            kind: Literal["bed", "narrowpeak"] = "narrowpeak" if _NARROWPEAK.fullmatch(text) else "bed"
+            label = BED_LABEL if len(names) > BED_LABEL or len(text.split()) > BED_LABEL else None
+            return Layout(kind, START, (0, 1, 2), label)
+        windows = "input_start" in names
+        wanted = (CONTIG_NAMES, ("input_start",) if windows else ("start",), ("input_end",) if windows else ("end",))
+        columns = [next((i for i, name in enumerate(names) if name in known), -1) for known in (*wanted, LABEL_NAMES)]
+        if missing := [known[0] for known, column in zip(wanted, columns, strict=False) if column < 0]:
+            raise InputError(f"{path}:{line}: the header has no column {', '.join(missing)}: {', '.join(names)}")
+        first = Position(offset + len(text), line + 1)
+        chrom, start, end, labelled = columns
+        return Layout("windows" if windows else "bed", first, (chrom, start, end), None if labelled < 0 else labelled)
+    raise InputError(f"{path}: has no rows")
+
+
+def read_rows(
+    path: Path, layout: Layout, length: int, rows: int, position: Position | None = None
+) -> Iterator[tuple[Position, Rows]]:
+    """Chunks of at most `rows` rows as windows of `length` bp: on the summit, or centred on the interval.
+
+    Raises ValueError naming file, line and value for a malformed row, or a ready-made window of another length.
+    """
+    extra = [SUMMIT] if layout.kind == "narrowpeak" else []
+    extra += [] if layout.label is None else [layout.label]
+    for at, chunk in read_intervals(path, position or layout.first, rows, layout.columns, extra):
+        if layout.kind == "narrowpeak":
+            start = summits(path, chunk) - length // 2
+        elif layout.kind == "bed":
+            start = centred_start(chunk.start, chunk.end, length)
+        else:
+            wrong = chunk.end - chunk.start != length
+            if wrong.any():
+                row = int(np.argmax(wrong))
+                window = f"{chunk.chrom[row]}:{chunk.start[row]}-{chunk.end[row]}"
+                raise InputError(f"{path}:{chunk.line[row]}: {window} is not a window of {length} bp")
+            start = chunk.start
+        chrom = np.array([*map(sys.intern, chunk.chrom.tolist())], object)  # one text for many rows
+        labels = [sys.intern(text[-1]) for text in chunk.extra] if layout.label is not None else [""] * len(start)
+        ids = np.arange(at.row, at.row + len(start))
+        yield at, Rows(ids, chrom, start, chunk.end, chunk.line, np.array(labels, object))
+
+
+def chunks_at(
+    positions: Sequence[Position], reader: Callable[[Position], Iterator[tuple[Position, Chunk]]]
+) -> Iterator[Chunk]:
+    """The chunk at each position; the file is read on while they follow each other, as seeking in gzip is slow."""
+    chunks: Iterator[tuple[Position, Chunk]] = iter(())
+    for position in positions:
+        chunk = next(chunks, None)
+        if chunk is None or chunk[0] != position:
+            chunks = reader(position)
+            chunk = next(chunks)
+        yield chunk[1]
+
+
+def split_codes(rows: Rows, length: int, blocks: dict[str, Blocks], genome: Genome) -> np.ndarray:
+    """(n,) int8 index of the split that holds each row's whole window, as far as it is on its contig; -1 for none."""
+    ends = np.array([genome.contigs.get(name, np.iinfo(np.int64).max) for name in rows.chrom.tolist()], dtype=np.int64)
+    return assign_splits(blocks, rows.chrom, np.maximum(rows.start, 0), np.minimum(rows.start + length, ends))
+
+
+def check_rows(path: Path, rows: Rows, layout: Layout, genome: Genome, protocol: str) -> None:
+    """Raise ValueError naming file, line and value of the first row that is not in the genome: on a contig that it does
+    not have, or beyond its contig's end, as a row of another build is; or, in protocol="paper", with a window that
+    starts before its contig. A window may otherwise run past an end: it is padded."""
+    lengths = np.array([genome.contigs.get(name, -1) for name in rows.chrom.tolist()], dtype=np.int64)
+    needed = rows.start + 1 if layout.kind == "windows" else rows.end
+    reasons = [
+        (lengths < 0, f"is on a contig that {genome.path} does not have"),
+        (needed > lengths, f"ends beyond its contig in {genome.path}: another build?"),
+    ]
+    if protocol == "paper":
+        reasons.append((rows.start < 0, 'has a window that starts before its contig (protocol="paper")'))
+    for bad, why in reasons:
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise InputError(f"{path}:{rows.line[row]}: the element on {rows.chrom[row]} up to {rows.end[row]} {why}")
+
+
+def files_by_name(value: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
+    """Files by cell line: a mapping as it is; paths, or what a folder holds, by file names up to the first dot or
+    underscore.
+
+    Raises ValueError where two files have one name.
+    """
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, str):
+        value = sorted(map(str, Path(value).glob("[!.]*"))) if os.path.isdir(value) else [value]
+    named: dict[str, str] = {}
+    for path in value:
+        name = re.split(r"[._]", os.path.basename(path))[0]
+        if name in named:
+            raise InputError(f"{named[name]} and {path} are both named {name!r}; give them as {{name: path}}")
+        named[name] = path
+    return named
+
+
+def read_windows(path: Path) -> Windows:
+    """All intervals of a table, as they stand in it. Raises ValueError naming file, line and value."""
+    layout = table_layout(path)
+    chunks = [chunk for _, chunk in read_intervals(path, layout.first, columns=layout.columns)]
+    if not chunks:
+        raise InputError(f"{path}: has no rows")
+    return Windows(*(np.concatenate([chunk[column] for chunk in chunks]) for column in range(3)))
+
+
+def write_windows(path: str | os.PathLike[str], windows: Windows) -> None:
+    """The original's table of consensus windows: a header, then chrom, start, end."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write("chrom\tstart\tend\n")
+        for chrom, start, end in zip(*windows, strict=True):
+            file.write(f"{chrom}\t{start}\t{end}\n")
+
+
+def write_activity_windows(path: str | os.PathLike[str], windows: Windows, counted: int) -> None:
+    """The original's table of task 4: windows, the `counted` bp in their centre, and where in them these are."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write("chr\tinput_start\tinput_end\telem_start\telem_end\telem_relative_start\telem_relative_end\n")
+        for chrom, start, end in zip(*windows, strict=True):
+            first = (end - start - counted) // 2
+            last = first + counted
+            file.write(f"{chrom}\t{start}\t{end}\t{start + first}\t{start + last}\t{first}\t{last}\n")

@@ -1,0 +1,271 @@
+"""Random access to a genome: FASTA, plain, bgzip or gzip, through its samtools index."""
+
+import contextlib
+import gzip
+import os
+import shutil
+import uuid
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pysam
+from datasets import config as datasets_config
+
+from datasets_dart.errors import InputError
+from datasets_dart.files import compression, input_file, numbered_lines, open_bytes, sha256
+
+SPAN = 1 << 22  # bp read at once, at most, when windows lie close together
+GAP = 1 << 16  # bp between windows from which two reads are cheaper than one; about a bgzip block
+BUILDS = {  # lengths in bp of chr1 to chr22, X and Y, as in UCSC's chrom.sizes
+    "hg19": (
+        "249250621 243199373 198022430 191154276 180915260 171115067 159138663 146364022 "
+        "141213431 135534747 135006516 133851895 115169878 107349540 102531392 90354753 "
+        "81195210 78077248 59128983 63025520 48129895 51304566 155270560 59373566"
+    ),
+    "hg38": (
+        "248956422 242193529 198295559 190214555 181538259 170805979 159345973 145138636 "
+        "138394717 133797422 135086622 133275309 114364328 107043718 101991189 90338345 "
+        "83257441 80373285 58617616 64444167 46709983 50818468 156040895 57227415"
+    ),
+}
+
+_UPPER = np.arange(256, dtype=np.uint8)
+_UPPER[ord("a") : ord("z") + 1] -= 32
+
+
+def read_together(starts: np.ndarray, length: int) -> Iterator[np.ndarray]:
+    """Indices of windows [start, start + length) that one read serves, in groups, by start within and between them.
+
+    A group's windows lie less than GAP bp apart and start within SPAN bp.
+    """
+    order = np.argsort(starts, kind="stable")
+    sorted_starts = starts[order]
+    gaps = np.flatnonzero(np.diff(sorted_starts) >= length + GAP) + 1
+    first = 0
+    for end in [*gaps.tolist(), len(order)]:
+        while first < end:
+            after = first + int(np.searchsorted(sorted_starts[first:end], sorted_starts[first] + SPAN))
+            yield order[first:after]
+            first = after
+
+
+class Genome:
+    """Contigs of an indexed FASTA. Cheap to pickle: every process opens the file for itself.
+
+    `contigs` maps names to lengths in bp, in file order. Positions are 0-based, half-open.
+    """
+
+    def __init__(self, path: Path, fasta: Path, fai: Path, gzi: Path | None) -> None:
+        self.path = path  # as the user knows it; `fasta` differs where that was gzip
+        self._files = (fasta, fai, gzi)
+        self._open: tuple[int, pysam.FastaFile] | None = None
+        handle = self._handle()
+        self.contigs: dict[str, int] = dict(zip(handle.references, handle.lengths, strict=True))
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_open": None}
+
+    def __repr__(self) -> str:
+        return f"Genome({str(self.path)!r}, {len(self.contigs)} contigs)"
+
+    def _handle(self) -> pysam.FastaFile:
+        if self._open is None or self._open[0] != os.getpid():  # a forked process would share the file's position
+            fasta, fai, gzi = self._files
+            try:
+                handle = pysam.FastaFile(
+                    str(fasta), filepath_index=str(fai), filepath_index_compressed=str(gzi) if gzi else None
+                )
+            except (OSError, ValueError) as error:
+                raise InputError(f"{self.path}: cannot be read with its index {fai}: {error}") from None
+            self._open = os.getpid(), handle
+        return self._open[1]
+
+    def length(self, chrom: str) -> int:
+        """Length in bp; raises ValueError naming the file where it has no such contig."""
+        try:
+            return self.contigs[chrom]
+        except KeyError:
+            known = ", ".join(list(self.contigs)[:5]) + (", ..." if len(self.contigs) > 5 else "")
+            raise InputError(f"{self.path}: has no contig {chrom!r} (it has {known})") from None
+
+    def fetch(self, chrom: str, start: int, end: int, keep_case: bool = False) -> str:
+        """Upper-cased bases [start, end), or as they stand; raises ValueError unless 0 <= start <= end <= length."""
+        if not 0 <= start <= end <= self.length(chrom):
+            raise InputError(f"{self.path}: {chrom}:{start}-{end} is not within 0-{self.length(chrom)}")
+        return self._bases(chrom, start, end, keep_case).tobytes().decode()
+
+    def windows(self, chrom: str, starts: np.ndarray, length: int) -> np.ndarray:
+        """Upper-cased bases of the windows [start, start + length), N off the contig's ends.
+
+        starts: (n,) int64, any order, may be negative. Returns (n, length) uint8 ASCII codes. Neighbouring windows
+        are read together, so that order and overlap cost little; memory beyond the result is bounded.
+        """
+        windows = np.empty((len(starts), length), dtype=np.uint8)
+        for group in read_together(starts, length):
+            low, end = int(starts[group[0]]), int(starts[group[-1]]) + length
+            span = self._padded(chrom, low, end)
+            windows[group] = np.lib.stride_tricks.sliding_window_view(span, length)[starts[group] - low]
+        return windows
+
+    def _padded(self, chrom: str, start: int, end: int) -> np.ndarray:
+        inside = np.clip([start, end], 0, self.length(chrom))
+        span = np.full(end - start, ord("N"), dtype=np.uint8)
+        span[inside[0] - start : inside[1] - start] = self._bases(chrom, *inside.tolist())
+        return span
+
+    def _bases(self, chrom: str, start: int, end: int, keep_case: bool = False) -> np.ndarray:
+        bases = self._handle().fetch(chrom, start, end).encode()
+        if len(bases) != end - start:
+            raise InputError(f"{self.path}: {chrom}:{start}-{end} cannot be read; does the index belong to the file?")
+        codes = np.frombuffer(bases, dtype=np.uint8)
+        return codes if keep_case else _UPPER[codes]
+
+
+def open_genome(path: str | os.PathLike[str], cache_dir: str | os.PathLike[str] | None = None) -> Genome:
+    """Open a FASTA file: plain or bgzip, or gzip (decompressed once into `cache_dir`).
+
+    A missing index (.fai, and .gzi for bgzip) is built beside the file or, where that folder cannot be written, in
+    `cache_dir`, by default the datasets library's cache.
+
+    Raises FileNotFoundError; ValueError, naming file, line and value, for a folder, an empty or a malformed file, an
+    index of another file, contigs of several human builds, and when no index can be written.
+    """
+    fasta = path = input_file(path)
+    cache = Path(cache_dir or datasets_config.HF_DATASETS_CACHE).expanduser() / "genomes"
+    kind = compression(path)
+    if kind == "gzip":
+        fasta = cache / f"{sha256(path)[:16]}.fa"
+        if not fasta.exists():
+            _decompress(path, fasta)
+    folders = [fasta.parent] if kind == "gzip" else [fasta.parent, cache / sha256(path)[:16]]
+    for folder in folders:
+        fai = folder / f"{fasta.name}.fai"
+        gzi = folder / f"{fasta.name}.gzi" if kind == "bgzip" else None
+        if fai.exists() and (gzi is None or gzi.exists()):
+            break
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _build_index(path, fasta, fai, gzi)
+            break
+        except OSError as error:
+            refusal = error
+    else:
+        raise InputError(f"{path}: has no index {path.name}.fai, and none can be written: {refusal}")
+    if kind != "bgzip":
+        _check_index(path, fasta, fai)
+    genome = Genome(path, fasta, fai, gzi)
+    genome_build(path, genome.contigs)  # refuses a mixture
+    return genome
+
+
+def genome_build(path: str | os.PathLike[str], contigs: Mapping[str, int]) -> str | None:
+    """Name of the human build, hg19 or hg38, that the lengths in bp of a file's contigs tell; None if they tell none.
+
+    Raises ValueError naming file, contigs and lengths where some are those of one build and some of the other.
+    """
+    found: dict[str, str] = {}
+    for build, lengths in BUILDS.items():
+        for name, length in zip([*map(str, range(1, 23)), "X", "Y"], lengths.split(), strict=True):
+            for contig in (f"chr{name}", name):
+                if contigs.get(contig) == int(length):
+                    found.setdefault(build, f"{contig} of {build} ({length} bp)")
+    if len(found) > 1:
+        raise InputError(f"{path}: mixes genome builds: {' and '.join(found.values())}")
+    return next(iter(found), None)
+
+
+def check_same_build(path: str | os.PathLike[str], contigs: Mapping[str, int], genome: Genome) -> None:
+    """Raise ValueError where a file (a bigWig, a VCF's header) gives a contig another length than the genome does."""
+    for name, length in contigs.items():
+        if genome.contigs.get(name, length) != length:
+            here, there = genome_build(path, contigs), genome_build(genome.path, genome.contigs)
+            raise InputError(
+                f"{path}: {name} has {length} bp (build {here or 'unknown'}), but {genome.contigs[name]} bp "
+                f"in {genome.path} (build {there or 'unknown'})"
+            )
+
+
+def _decompress(path: Path, fasta: Path) -> None:
+    fasta.parent.mkdir(parents=True, exist_ok=True)
+    with _temporary(fasta) as temporary:
+        try:
+            with open_bytes(path) as source, temporary.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise InputError(f"{path}: damaged gzip data: {error}") from None
+        os.replace(temporary, fasta)
+
+
+def _build_index(path: Path, fasta: Path, fai: Path, gzi: Path | None) -> None:
+    _check_fasta(path)
+    with _temporary(fai) as new_fai, _temporary(gzi or fai) as new_gzi:
+        try:
+            pysam.faidx(str(fasta), "--fai-idx", str(new_fai), "--gzi-idx", str(new_gzi))
+        except pysam.SamtoolsError as error:
+            raise InputError(f"{path}: samtools cannot index it: {str(error).strip()}") from None
+        if gzi:
+            os.replace(new_gzi, gzi)
+        os.replace(new_fai, fai)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A name beside `path` that no other process uses and that is gone afterwards."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check_fasta(path: Path) -> None:
+    """Raise ValueError naming file, line and value where `path` is no FASTA that can be indexed.
+
+    Stricter than samtools, which lets through headers without a name, repeated names and what are not letters.
+    """
+    names: dict[str, int] = {}
+    name = ""
+    width: int | None = None  # of the contig's lines, with their end; None before its first
+    last = False  # whether a shorter line has been seen, after which the contig must end
+    for line, text in numbered_lines(path):
+        if text.startswith(b">"):
+            if names and width is None:
+                raise InputError(f"{path}:{line}: no sequence since the last header, in line {names[name]}")
+            name = text[1:].split(None, 1)[0].decode(errors="replace") if text[1:2].strip() else ""
+            if not name:
+                raise InputError(f"{path}:{line}: a header without a name: {text[:60]!r}")
+            if name in names:
+                raise InputError(f"{path}:{line}: contig {name!r} stands a second time, first in line {names[name]}")
+            names[name] = line
+            width, last = None, False
+            continue
+        bases = text.rstrip(b"\r\n")
+        if not bases:
+            last = True
+        elif not names:
+            raise InputError(f"{path}:{line}: not FASTA: sequence before the first '>' header: {text[:60]!r}")
+        elif not (bases.isalpha() or bases.translate(None, b"-*").isalpha()):
+            raise InputError(f"{path}:{line}: not a sequence: {text[:60]!r}")
+        elif last or (width is not None and len(text) > width):
+            raise InputError(f"{path}:{line}: {len(bases)} bases in a line, unlike the lines before it in its contig")
+        else:
+            width = width or len(text)
+            last = len(text) < width
+    if not names:
+        raise InputError(f"{path}: not FASTA: no '>' header")
+    if width is None:
+        raise InputError(f"{path}: contig {name!r} in line {names[name]} has no sequence")
+
+
+def _check_index(path: Path, fasta: Path, fai: Path) -> None:
+    """Raise ValueError where the index of a plain FASTA points at something else than its contigs' first bases."""
+    with fasta.open("rb") as file:
+        for line, text in numbered_lines(fai):
+            name, _, offset, *_ = [*text.split(b"\t"), b"", b""]
+            start = int(offset) if offset.isdigit() else 0
+            file.seek(max(start - 4096, 0))
+            before = file.read(min(start, 4096)).rstrip(b"\r\n").rsplit(b"\n", 1)[-1]
+            if before.split(None, 1)[:1] != [b">" + name]:
+                raise InputError(f"{fai}:{line}: {name!r} is not there in {path}; delete this index to rebuild it")

@@ -1,0 +1,155 @@
+"""Motifs from MEME files: consensus, insertion into backgrounds, shuffles (DART-Eval spec section 3)."""
+
+import random
+from collections.abc import Container, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets_dart.errors import InputError
+from datasets_dart.files import numbered_lines
+
+BASES = b"ACGT"
+SUM_TOLERANCE = 0.02  # of a matrix row about 1; the MEME format says nothing, and files round to 3 decimals or more
+
+_COMPLEMENT = np.arange(256, dtype=np.uint8)
+_COMPLEMENT[list(b"ACGT")] = list(b"TGCA")
+
+
+class Motif(NamedTuple):
+    """One motif of a MEME file."""
+
+    name: str
+    probabilities: np.ndarray  # (width, 4) float64, columns A, C, G, T
+    line: int  # of its MOTIF line
+    last_line: int  # of its last matrix row
+
+    @property
+    def consensus(self) -> str:
+        """The likeliest base of each position; of equals the first of A, C, G, T."""
+        return bytes(BASES[base] for base in self.probabilities.argmax(axis=1)).decode()
+
+
+def read_meme(path: Path, protocol: str = "fixed") -> list[Motif]:
+    """Motifs of a file in MEME's minimal motif format, in file order; plain or compressed.
+
+    protocol="paper" leaves out the motifs that the original's parser loses. It takes a motif over only on reading a
+    further line after the matrix, and does not look at that line itself: the last motif is lost where nothing follows
+    it, and so is a motif whose MOTIF line follows the last matrix without a line between.
+
+    Raises ValueError naming file, line and value: no MEME version, another alphabet than ACGT, a motif without a
+    name, without a matrix or with the name of another, a matrix of another width than it says, a row that is not four
+    probabilities.
+    """
+    lines = [text.decode(errors="replace").strip() for _, text in numbered_lines(path)]
+    if not next(filter(None, lines), "").startswith("MEME version"):
+        raise InputError(f"{path}:1: not a MEME file: it does not begin with 'MEME version'")
+    motifs: list[Motif] = []
+    names: dict[str, int] = {}
+    at = 0
+    while at < len(lines):
+        text = lines[at]
+        if text.startswith("ALPHABET=") and text.removeprefix("ALPHABET=").strip() not in ("ACGT", "DNA"):
+            raise InputError(f"{path}:{at + 1}: {text!r}: the alphabet is not ACGT")
+        at += 1
+        if text.split(None, 1)[:1] == ["MOTIF"]:
+            motif, at = _read_motif(path, lines, at - 1)
+            if motif.name in names:
+                raise InputError(
+                    f"{path}:{motif.line}: motif {motif.name!r} stands a second time, first in line {names[motif.name]}"
+                )
+            names[motif.name] = motif.line
+            motifs.append(motif)
+    if not motifs:
+        raise InputError(f"{path}: has no motifs")
+    return motifs if protocol == "fixed" else _as_the_original_reads(motifs, len(lines))
+
+
+def _read_motif(path: Path, lines: Sequence[str], at: int) -> tuple[Motif, int]:
+    """The motif whose MOTIF line is `lines[at]`, and the index of the line after its matrix."""
+    name = (lines[at].split() + [""])[1]
+    if not name:
+        raise InputError(f"{path}:{at + 1}: a motif without a name")
+    header = at + 1
+    while header < len(lines) and not lines[header].startswith(("letter-probability", "MOTIF")):
+        header += 1
+    if header == len(lines) or lines[header].startswith("MOTIF"):
+        raise InputError(f"{path}:{at + 1}: motif {name!r} has no letter-probability matrix")
+    _, _, said = lines[header].partition("matrix:")
+    words = said.replace("=", " ").split()
+    fields = dict(zip(words[::2], words[1::2], strict=False))
+    if fields.get("alength", "4") != "4":
+        raise InputError(f"{path}:{header + 1}: motif {name!r}: alength= {fields['alength']}, not 4")
+    rows: list[list[float]] = []
+    after = header + 1
+    while after < len(lines) and (row := _row(path, after + 1, lines[after])):
+        rows.append(row)
+        after += 1
+    if not rows or fields.get("w", str(len(rows))) != str(len(rows)):
+        width = fields.get("w", "at least 1")
+        raise InputError(f"{path}:{after}: motif {name!r} has {len(rows)} matrix rows, where w= {width}")
+    return Motif(name, np.array(rows), at + 1, after), after
+
+
+def _row(path: Path, line: int, text: str) -> list[float] | None:
+    """Four probabilities, or None where the line does not begin with a number: the matrix has ended."""
+    words = text.split()
+    try:
+        float(words[0])
+    except (IndexError, ValueError):
+        return None
+    try:
+        row = [float(word) for word in words]
+    except ValueError:
+        row = []
+    if len(row) != 4 or not all(0 <= p <= 1 for p in row) or abs(sum(row) - 1) > SUM_TOLERANCE:
+        raise InputError(f"{path}:{line}: {text[:60]!r} is not four probabilities that add up to 1")
+    return row
+
+
+def _as_the_original_reads(motifs: Sequence[Motif], lines: int) -> list[Motif]:
+    kept: list[Motif] = []
+    for motif in motifs:
+        swallowed = bool(kept) and motif.line == kept[-1].last_line + 1
+        if not swallowed and motif.last_line < lines:
+            kept.append(motif)
+    return kept
+
+
+def shuffled(consensus: str, rng: random.Random, refused: Container[str]) -> str:
+    """The bases of `consensus` in a random order that is not in `refused`; `random.shuffle`'s draws, as the original's.
+
+    Never returns where every order is refused: see `check_shuffles`.
+    """
+    bases = list(consensus)
+    while True:
+        rng.shuffle(bases)
+        if (order := "".join(bases)) not in refused:
+            return order
+
+
+def check_shuffles(path: Path, motifs: Sequence[Motif]) -> None:
+    """Raise ValueError naming file, line and consensus of a motif whose bases have one order only (all the same)."""
+    for motif in motifs:
+        if len(set(motif.consensus)) == 1:
+            raise InputError(
+                f"{path}:{motif.line}: motif {motif.name!r}: {motif.consensus} cannot be shuffled into another order"
+            )
+
+
+def reverse_complement(letters: np.ndarray) -> np.ndarray:
+    """(..., length) uint8 ASCII codes of the other strand; what is none of A, C, G, T stays."""
+    return _COMPLEMENT[letters[..., ::-1]]
+
+
+def insert(background: np.ndarray, motifs: Sequence[str]) -> np.ndarray:
+    """(n, length) uint8: `background`, (length,) ASCII codes, with each of n motifs in place of its central bases.
+
+    A motif of m bases replaces those from length // 2 - m // 2 on. No motif may be longer than the background.
+    """
+    sequences = np.tile(background, (len(motifs), 1))
+    for sequence, motif in zip(sequences, motifs, strict=True):
+        start = len(background) // 2 - len(motif) // 2
+        sequence[start : start + len(motif)] = np.frombuffer(motif.encode(), dtype=np.uint8)
+    return sequences

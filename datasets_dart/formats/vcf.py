@@ -1,0 +1,378 @@
+"""VCF as text, record by record: what stands in it, how it stands to a genome, and the sequences its alleles make.
+
+Records are carried as the bytes they are, so that a file can be written again with nothing changed but what was added.
+`variants` reads single-base variants into arrays; this module reads whatever a VCF holds, in constant memory.
+"""
+
+import heapq
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datasets_dart.alphabet import CODES, LETTERS
+from datasets_dart.errors import InputError
+from datasets_dart.files import numbered_lines
+from datasets_dart.formats.fasta import Genome
+
+CHUNK_RECORDS = 4096
+SORT_RUN_RECORDS = 100_000  # held in memory at once while an unsorted file is sorted
+
+# What each letter may stand for (IUPAC); a FASTA may hold codes that a VCF must not (VCF 4.3, section 1.6.1).
+IUPAC = {
+    **{base: base for base in "ACGT"},
+    **{"R": "AG", "Y": "CT", "S": "CG", "W": "AT", "K": "GT", "M": "AC"},
+    **{"B": "CGT", "D": "AGT", "H": "ACT", "V": "ACG", "N": "ACGT"},
+}
+_BASES = re.compile(rb"[ACGTacgt]+")
+_CODES = re.compile(rb"[ACGTRYSWKMBDHVNacgtryswkmbdhvn]+")
+# Symbolic alleles, breakends, the missing and the overlapping-deletion allele: no sequence stands there.
+_WITHOUT_SEQUENCE = re.compile(rb"<[^<>]+>|\*|\.|.*[\[\]].*|\.[A-Za-z]+|[A-Za-z]+\.")
+
+# Why an allele has no score; of one with a score: empty, or SWAPPED.
+SCORED, SWAPPED = "", "swapped"
+NO_CONTIG = "no_contig"  # the genome has none of that name
+BEYOND_CONTIG = "beyond_contig"
+REF_MISMATCH = "ref_mismatch"
+NO_SEQUENCE = "no_sequence"  # symbolic alleles, breakends, * and .
+AMBIGUOUS = "ambiguous"  # a letter other than A, C, G, T in an allele
+TOO_LONG = "too_long"  # an allele longer than half the window
+UNEQUAL_LENGTH = "unequal_length"  # REF and ALT, where a recipe puts one in the place of the other
+
+
+class Header(NamedTuple):
+    """Of a VCF: its lines without their ends."""
+
+    meta: list[bytes]  # those that begin with ##
+    columns: bytes  # the one that begins with #CHROM
+    contigs: dict[str, int]  # lengths in bp, where the file says so
+    info: frozenset[str]  # INFO keys that are declared
+
+
+class Record(NamedTuple):
+    line: int  # in the file, from 1
+    text: bytes  # the whole line, without its end
+    chrom: str
+    position: int  # 1-based; 0 is a telomere
+    reference: str  # REF, as it stands there
+    alternatives: tuple[str, ...]  # ALT, as they stand there; none where the column is "."
+
+    def columns(self) -> list[bytes]:
+        return self.text.split(b"\t")
+
+
+class Mismatch(NamedTuple):
+    """A REF that is not what the genome has there."""
+
+    record: Record
+    genome: str  # the genome's bases in its place
+
+
+class Summary(NamedTuple):
+    """Of all records of a file."""
+
+    records: int
+    alleles: int  # alternative ones
+    mismatches: int
+    sorted: bool  # one stretch of lines for each contig, and positions in order in it
+    contigs: dict[str, str | None]  # name in the VCF, in order of appearance -> the genome's name
+
+
+class Haplotypes(NamedTuple):
+    """Sequences of the alleles of some records: of each that has a score to get, REF first, then its alternatives."""
+
+    sequences: list[str]
+    record: np.ndarray  # (n,) which record a sequence is of: row in `status`
+    allele: np.ndarray  # (n,) 0 is REF, 1 the first alternative
+    status: list[list[str]]  # of each alternative allele of each record
+
+
+def read_header(path: Path) -> Header:
+    """Raises ValueError naming file and line where `path` is no VCF (BCF among others) or lacks its #CHROM line."""
+    meta: list[bytes] = []
+    contigs: dict[str, int] = {}
+    info: set[str] = set()
+    for line, text in numbered_lines(path):
+        words = text.rstrip(b"\r\n")
+        if line == 1 and words.startswith(b"BCF"):
+            raise InputError(f"{path}: is a BCF; write it as text first: bcftools view -Oz -o out.vcf.gz {path.name}")
+        if line == 1 and not words.startswith(b"##fileformat=VCF"):
+            raise InputError(f"{path}:1: not a VCF, which begins with ##fileformat=VCF: {_shown(words)}")
+        if words.startswith(b"##"):
+            meta.append(words)
+            if match := re.match(rb"##INFO=<.*?ID=([^,>]+)", words):
+                info.add(match[1].decode(errors="replace"))
+            if (contig := re.match(rb"##contig=<.*?ID=([^,>]+)", words)) and (
+                length := re.search(rb"[<,]length=(\d+)", words)
+            ):
+                contigs[contig[1].decode(errors="replace")] = int(length[1])
+        elif words.startswith(b"#CHROM\t"):
+            if len(words.split(b"\t")) < 8:
+                raise InputError(f"{path}:{line}: a VCF has 8 columns or more: {_shown(words)}")
+            return Header(meta, words, contigs, frozenset(info))
+        else:
+            raise InputError(f"{path}:{line}: the header's line '#CHROM' must come here, not {_shown(words)}")
+    raise InputError(f"{path}: the header of the VCF has no line '#CHROM'")
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """Records in the file's order; blank lines are skipped.
+
+    Raises ValueError naming file, line and value: fewer than 8 columns, an empty contig, a position that is not a whole
+    number >= 0, a REF that is not bases, an ALT that is neither bases nor a symbol of the VCF specification.
+    """
+    header = True
+    for line, text in numbered_lines(path):
+        if header and text.startswith(b"#"):
+            continue
+        header = False
+        words = text.rstrip(b"\r\n")
+        if not words:
+            continue
+        columns = words.split(b"\t", 8)
+        if len(columns) < 8:
+            raise InputError(f"{path}:{line}: {len(columns)} tab-separated columns where a VCF has 8 or more")
+        chrom, position, _, reference, alternatives = columns[:5]
+        if not chrom or not chrom.isascii() or chrom.startswith(b"#"):
+            raise InputError(f"{path}:{line}: {_shown(chrom)} is not the name of a contig")
+        if not position.isdigit() or len(position) > 12:
+            raise InputError(f"{path}:{line}: {_shown(position)} is not a position (a whole number >= 0)")
+        if not _CODES.fullmatch(reference):
+            raise InputError(f"{path}:{line}: REF {_shown(reference)} is not bases")
+        alleles = () if alternatives == b"." else tuple(alternatives.split(b","))
+        for allele in alleles:
+            if not (_CODES.fullmatch(allele) or _WITHOUT_SEQUENCE.fullmatch(allele)):
+                raise InputError(f"{path}:{line}: ALT {_shown(allele)} is neither bases nor a symbol of the VCF format")
+        texts = tuple(allele.decode(errors="replace") for allele in alleles)
+        yield Record(line, words, chrom.decode(), int(position), reference.decode(), texts)
+
+
+def chunks(records: Iterable[Record], size: int = CHUNK_RECORDS) -> Iterator[list[Record]]:
+    chunk: list[Record] = []
+    for record in records:
+        chunk.append(record)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def genome_contig(name: str, genome: Genome) -> str | None:
+    """The genome's name of a VCF's contig: "20" and "chr20" are taken for the same, and MT and chrM; None for none."""
+    bare = name.removeprefix("chr")
+    mitochondrion = ("chrM", "M", "MT", "chrMT") if bare in ("M", "MT") else ()
+    names = (name, bare if name.startswith("chr") else f"chr{name}", *mitochondrion)
+    return next((other for other in names if other in genome.contigs), None)
+
+
+def summarise(path: Path, genome: Genome, mismatch: Callable[[Mismatch], None] = lambda _: None) -> Summary:
+    """Read all records once, and compare every REF with the genome; `mismatch` is told of each that differs.
+
+    Raises ValueError as [`read_records`].
+    """
+    records = alleles = mismatches = 0
+    in_order = True
+    contigs: dict[str, str | None] = {}
+    before = ("", 0)
+    for chunk in chunks(read_records(path)):
+        for record in chunk:
+            if record.chrom not in contigs:
+                contigs[record.chrom] = genome_contig(record.chrom, genome)
+            elif record.chrom != before[0] or record.position < before[1]:
+                in_order = False
+            before = record.chrom, record.position
+            records += 1
+            alleles += len(record.alternatives)
+        for record, bases in zip(chunk, reference_bases(chunk, genome), strict=True):
+            if bases is not None and not same_bases(record.reference, bases):
+                mismatches += 1
+                mismatch(Mismatch(record, bases))
+    return Summary(records, alleles, mismatches, in_order, contigs)
+
+
+def reference_bases(records: Sequence[Record], genome: Genome) -> list[str | None]:
+    """The genome's upper-case letters at each REF; None on a contig it does not have, or beyond its ends."""
+    bases: list[str | None] = [None] * len(records)
+    short: dict[str, list[int]] = {}
+    for row, record in enumerate(records):
+        contig = genome_contig(record.chrom, genome)
+        start, length = record.position - 1, len(record.reference)
+        if contig is None or start < 0 or start + length > genome.length(contig):
+            continue
+        if length > 64:
+            bases[row] = genome.fetch(contig, start, start + length)
+        else:
+            short.setdefault(contig, []).append(row)
+    for contig, rows in short.items():
+        longest = max(len(records[row].reference) for row in rows)
+        windows = genome.windows(contig, np.array([records[row].position - 1 for row in rows]), longest)
+        for row, window in zip(rows, windows, strict=True):
+            bases[row] = window[: len(records[row].reference)].tobytes().decode()
+    return bases
+
+
+def same_bases(allele: str, genome: str) -> bool:
+    """Whether an allele is what the genome has; an ambiguity code of the genome agrees with all that it stands for."""
+    allele = allele.upper()
+    return allele == genome or (
+        len(allele) == len(genome)
+        and all(one == two or one in IUPAC.get(two, "") for one, two in zip(allele, genome, strict=True))
+    )
+
+
+def haplotypes(
+    records: Sequence[Record], genome: Genome, window: int, swap: bool = False, substitutions: bool = False
+) -> Haplotypes:
+    """Windows of `window` bp of the genome with each allele in its place.
+
+    A window starts window // 2 before the middle of what it replaces, and is shifted where it would leave the contig,
+    so that only of contigs shorter than the window it is shorter, too. All alleles of a record have the same start
+    (away from the contig's end) and the same length: an insertion pushes bases out at the right end, a deletion draws
+    them in. Letters of the genome other than A, C, G, T are N.
+
+    swap: where REF is not the genome's but an alternative allele is, all alleles of the record take the place of that
+    one; their status is SWAPPED. Scores are then still those of the record's own REF and ALT.
+    substitutions: only of alleles as long as REF.
+    """
+    status = [[SCORED] * len(record.alternatives) for record in records]
+    replaced: dict[int, int] = {}  # row -> how many bases of the genome the alleles take the place of
+    for row, (record, bases) in enumerate(zip(records, reference_bases(records, genome), strict=True)):
+        status[row], length = _statuses(record, bases, genome, window, swap)
+        if substitutions:
+            pairs = zip(record.alternatives, status[row], strict=True)
+            fits = (SCORED, SWAPPED)
+            status[row] = [
+                UNEQUAL_LENGTH if state in fits and len(allele) != len(record.reference) else state
+                for allele, state in pairs
+            ]
+        if any(state in (SCORED, SWAPPED) for state in status[row]):
+            replaced[row] = length
+    sequences: list[str] = []
+    owner: list[int] = []
+    allele_number: list[int] = []
+    spans = _Spans(records, replaced, genome, window)
+    for row in replaced:
+        record = records[row]
+        for number, allele in enumerate((record.reference, *record.alternatives)):
+            if number == 0 or status[row][number - 1] in (SCORED, SWAPPED):
+                sequences.append(spans.window(row, allele.upper().encode()))
+                owner.append(row)
+                allele_number.append(number)
+    return Haplotypes(sequences, np.array(owner, dtype=np.int64), np.array(allele_number, dtype=np.int64), status)
+
+
+def _statuses(record: Record, bases: str | None, genome: Genome, window: int, swap: bool) -> tuple[list[str], int]:
+    """Status of each alternative allele, and how many bases of the genome the alleles take the place of."""
+    everywhere = ""
+    length, state = len(record.reference), SCORED
+    if genome_contig(record.chrom, genome) is None:
+        everywhere = NO_CONTIG
+    elif bases is None:
+        everywhere = BEYOND_CONTIG
+    elif not same_bases(record.reference, bases):
+        present = _present_alternative(record, genome) if swap else None
+        if present is None:
+            everywhere = REF_MISMATCH
+        else:
+            length, state = len(present), SWAPPED
+    if not everywhere and not _BASES.fullmatch(record.reference.encode()):
+        everywhere = AMBIGUOUS
+    if not everywhere and max(len(record.reference), length) > window // 2:
+        everywhere = TOO_LONG
+    return [everywhere or _allele_status(allele, window) or state for allele in record.alternatives], length
+
+
+def _allele_status(allele: str, window: int) -> str:
+    text = allele.encode()
+    if _WITHOUT_SEQUENCE.fullmatch(text):
+        return NO_SEQUENCE
+    if not _BASES.fullmatch(text):
+        return AMBIGUOUS
+    return TOO_LONG if len(text) > window // 2 else SCORED
+
+
+def _present_alternative(record: Record, genome: Genome) -> str | None:
+    """The first alternative allele that the genome has in REF's place."""
+    for allele in record.alternatives:
+        if _BASES.fullmatch(allele.encode()):
+            (bases,) = reference_bases([record._replace(reference=allele)], genome)
+            if bases is not None and same_bases(allele, bases):
+                return allele
+    return None
+
+
+class _Spans:
+    """Stretches of the genome around records, read together, from which windows with alleles are cut."""
+
+    def __init__(self, records: Sequence[Record], replaced: dict[int, int], genome: Genome, window: int):
+        self.records, self.replaced, self.genome, self.half_up = records, replaced, genome, window // 2
+        self.size = window
+        self.pad = 0  # bp beyond a window that some allele's window may reach
+        by_contig: dict[str, list[int]] = {}
+        for row in replaced:
+            record = records[row]
+            contig = genome_contig(record.chrom, genome)
+            assert contig is not None
+            by_contig.setdefault(contig, []).append(row)
+            usable = [len(allele) for allele in record.alternatives if len(allele) <= window // 2]
+            self.pad = max(self.pad, *(abs(length - replaced[row]) for length in (len(record.reference), *usable)))
+        self.contig_of = {row: contig for contig, rows in by_contig.items() for row in rows}
+        self.start: dict[int, int] = {}
+        self.text: dict[int, bytes] = {}
+        for contig, rows in by_contig.items():
+            starts = [self._start(row, genome.length(contig)) - self.pad for row in rows]
+            letters = genome.windows(contig, np.array(starts), window + 2 * self.pad)
+            for row, start, span in zip(rows, starts, LETTERS["fixed"][CODES[letters]], strict=True):
+                self.start[row], self.text[row] = start, span.tobytes()
+
+    def _start(self, row: int, length: int) -> int:
+        """Start of the window in a haplotype of `length` bp."""
+        centre = self.records[row].position - 1 + self.replaced[row] // 2
+        return min(max(centre - self.half_up, 0), max(length - self.size, 0))
+
+    def window(self, row: int, allele: bytes) -> str:
+        position, replaced, span = self.records[row].position - 1, self.replaced[row], self.start[row]
+        length = self.genome.length(self.contig_of[row]) + len(allele) - replaced
+        start = self._start(row, length)
+        rest = min(self.size, length) - (position - start) - len(allele)  # bases to the right of the allele
+        text, right = self.text[row], position + replaced - span
+        return (text[start - span : position - span] + allele + text[right : right + rest]).decode()
+
+
+def sort_records(path: Path, target: Path, contigs: Sequence[str]) -> None:
+    """Write `path` to `target`, plain, with its records in order of `contigs` and position, equal ones as they come.
+
+    Runs of `SORT_RUN_RECORDS` are sorted in memory, and merged from files beside `target`, which are removed.
+    """
+    rank = {name: number for number, name in enumerate(contigs)}
+    runs: list[Path] = []
+
+    def key(record: Record) -> tuple[int, int]:
+        return rank[record.chrom], record.position
+
+    def lines(run: Path) -> Iterator[tuple[tuple[int, int], bytes]]:
+        with run.open("rb") as file:
+            for text in file:
+                chrom, position, _ = text.split(b"\t", 2)
+                yield (rank[chrom.decode()], int(position)), text
+
+    try:
+        for chunk in chunks(read_records(path), SORT_RUN_RECORDS):
+            runs.append(target.with_name(f"{target.name}.run{len(runs)}"))
+            runs[-1].write_bytes(b"".join(record.text + b"\n" for record in sorted(chunk, key=key)))
+        header = read_header(path)
+        with target.open("wb") as file:
+            file.write(b"\n".join([*header.meta, header.columns]) + b"\n")
+            for _, text in heapq.merge(*map(lines, runs), key=lambda item: item[0]):
+                file.write(text)
+    finally:
+        for run in runs:
+            run.unlink(missing_ok=True)
+
+
+def _shown(text: bytes) -> str:
+    shown = repr(text)[1:]
+    return shown if len(shown) <= 60 else shown[:56] + "...'"

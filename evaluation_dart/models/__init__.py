@@ -1,0 +1,1 @@
+"""What can be scored: one module for each kind of model."""

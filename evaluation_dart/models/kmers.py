@@ -1,0 +1,42 @@
+"""Composition of a sequence as features of a linear model: k-mer frequencies and GC content."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from evaluation_dart.models.markov import UNKNOWN, context_numbers, encode_bases
+
+
+def strand_classes(k: int) -> np.ndarray:
+    """For each k-mer, the number of its class with its reverse complement: (4 ** k,) int64.
+
+    There are (4 ** k + palindromes) / 2 classes, numbered in the order of their smaller member.
+    """
+    numbers = np.arange(4**k)
+    reverse = np.zeros_like(numbers)
+    for place in range(k):
+        reverse |= (3 - (numbers >> (2 * place) & 3)) << (2 * (k - 1 - place))
+    return np.unique(np.minimum(numbers, reverse), return_inverse=True)[1]
+
+
+def kmer_frequencies(sequences: Sequence[str], k: int) -> np.ndarray:
+    """Share of each k-mer, both strands together, among those without unknown bases: (n, classes) float64.
+
+    0 throughout for a sequence that has none.
+    """
+    classes = strand_classes(k)
+    counts = np.zeros((len(sequences), classes.max() + 1))
+    for row, sequence in zip(counts, sequences, strict=True):
+        *_, numbers = context_numbers(encode_bases(sequence), k - 1)
+        row += np.bincount(classes[numbers[numbers >= 0]], minlength=len(row))
+    return counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+
+
+def gc_content(sequences: Sequence[str]) -> np.ndarray:
+    """Share of G and C among known bases: (n, 1) float64, 0 where there are none."""
+    share = []
+    for sequence in sequences:
+        codes = encode_bases(sequence)
+        known = codes[codes < UNKNOWN]
+        share.append(((known == 1) | (known == 2)).mean() if len(known) else 0.0)
+    return np.array(share).reshape(-1, 1)

@@ -1,0 +1,453 @@
+"""Any DNA language model on the Hub as a scorer of sequences: causal or masked, of characters, k-mers or BPE.
+
+What a model needs is read from its config, its tokenizer and its `forward`, not from a list of names: which head it
+was saved with, which tokens the tokenizer adds around a sequence, whether an attention mask is taken.
+"""
+
+import hashlib
+import inspect
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from datasets_dart.errors import InputError
+from evaluation_dart.scoring.embeddings import POOLINGS, hidden_states, pool
+from evaluation_dart.scoring.likelihoods import allele_log_likelihoods, causal_log_likelihood, masked_log_likelihood
+
+# A tokenizer without a limit of its own reports one of this size or more.
+NO_LIMIT = 1_000_000_000
+# What transformers raises, beside ValueError, on configurations, tokenizers and weights that are damaged.
+DAMAGED_FILES = (AttributeError, KeyError, TypeError, SafetensorError, StrictDataclassError)
+# Parts of BERT and ESM that a language model's logits do not depend on: without them, a checkpoint is still whole.
+BESIDE_THE_HEAD = ("pooler.", "contact_head.")
+
+# An encoder has no language-model head, and gives embeddings alone.
+Kind = Literal["causal", "masked", "encoder"]
+
+
+class Family(NamedTuple):
+    """A model family of the DART-Eval paper (spec section 1.1), and whether it was run through this package."""
+
+    name: str
+    model: str
+    kind: Literal["causal", "masked"]
+    status: str = "untested"
+
+
+PAPER_FAMILIES = (
+    Family("HyenaDNA", "LongSafari/hyenadna-large-1m-seqlen-hf", "causal"),
+    Family("Caduceus", "kuleshov-group/caduceus-ps_seqlen-131k_d_model-256_n_layer-16", "masked"),
+    Family("DNABERT-2", "zhihan1996/DNABERT-2-117M", "masked"),
+    Family("GENA-LM", "AIRI-Institute/gena-lm-bert-large-t2t", "masked"),
+    Family("Mistral-DNA", "RaphaelMourad/Mistral-DNA-v1-1.6B-hg38", "causal"),
+    Family("Nucleotide Transformer", "InstaDeepAI/nucleotide-transformer-v2-500m-multi-species", "masked"),
+)
+
+
+class LanguageModel:
+    """A model with its tokenizer, scoring DNA strings.
+
+    Attributes:
+        name: Hub id or folder; revision: commit, or digest of a local folder's files.
+        kind: "causal", "masked" or, without a language-model head, "encoder".
+        max_tokens: longest input, or None where neither model nor tokenizer has a limit.
+        before, after: how many special tokens the tokenizer adds at either end of a sequence.
+
+    Raises:
+        ValueError: for a masked model without a mask token.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        kind: Kind,
+        name: str,
+        revision: str,
+    ):
+        self.model, self.tokenizer, self.kind, self.name, self.revision = model.eval(), tokenizer, kind, name, revision
+        # Right padding never reaches a causal model's real tokens, whether or not it takes a mask.
+        tokenizer.padding_side = "right"
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        if kind == "masked" and tokenizer.mask_token_id is None:
+            raise InputError(f"{name}: a masked language model whose tokenizer has no mask token cannot be scored")
+        # Caduceus has no mask to take; a tokenizer that makes none says that the model was trained without.
+        self.takes_mask = (
+            "attention_mask" in inspect.signature(model.forward).parameters
+            and "attention_mask" in tokenizer.model_input_names
+        )
+        self.before, self.after = added_tokens(tokenizer)
+        limits = [getattr(model.config, key, None) for key in ("max_position_embeddings", "n_positions")]
+        if tokenizer.model_max_length < NO_LIMIT:
+            limits.append(tokenizer.model_max_length)
+        self.max_tokens: int | None = min((limit for limit in limits if limit), default=None)
+
+    @property
+    def num_parameters(self) -> int:
+        return self.model.num_parameters()
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def device_name(self) -> str:
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
+
+    def encode(
+        self, sequences: Sequence[str], special_tokens: bool = False
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Model inputs of a batch, and which tokens are of the sequences themselves: (B, T) bool.
+
+        With special_tokens, those that the tokenizer adds are counted among them; padding never is.
+
+        Raises:
+            ValueError: if a sequence has more tokens than the model can read.
+        """
+        encoded = self.tokenizer(list(sequences), padding=True, return_tensors="pt", return_attention_mask=True)
+        mask = encoded["attention_mask"]
+        tokens = mask.shape[1]
+        if self.max_tokens is not None and tokens > self.max_tokens:
+            longest = max(map(len, sequences))
+            raise InputError(
+                f"{self.name} reads at most {self.max_tokens} tokens, but {longest} bases are {tokens} tokens: "
+                f"score a shorter window (--window)"
+            )
+        # Not the tokenizer's special_tokens_mask: ESM's, of the Nucleotide Transformer, counts an [EOS] it never adds.
+        before, after = (0, 0) if special_tokens else (self.before, self.after)
+        position = torch.arange(tokens)
+        own = (position >= before) & (position < mask.sum(dim=1, keepdim=True) - after)
+        inputs = {"input_ids": encoded["input_ids"].to(self.device)}
+        if self.takes_mask and not mask.all():  # without padding a mask changes nothing but the time
+            inputs["attention_mask"] = mask.to(self.device)
+        return inputs, own.to(self.device)
+
+    def log_likelihood(
+        self, sequences: Sequence[str], reduction: str = "sum", special_tokens: bool = False, batch_size: int = 64
+    ) -> np.ndarray:
+        """Log-likelihood (causal) or pseudo-log-likelihood (masked) of each sequence in nats, (n,) float64.
+
+        Special tokens are not scored, unless asked for, nor is the first token of a causal model without a start token
+        (DART-Eval spec section 1.4). reduction "mean" divides by the number of scored tokens.
+        `batch_size` rows go through the model at once.
+
+        Raises:
+            ValueError: as [`encode`], if `batch_size` rows do not fit into the device's memory, or of an encoder.
+        """
+        self._with_head()
+        scores = []
+        for start in range(0, len(sequences), batch_size):
+            inputs, own = self.encode(sequences[start : start + batch_size], special_tokens)
+            with self._enough_memory(batch_size, own.shape[1]):
+                if self.kind == "causal":
+                    total, count = causal_log_likelihood(self.model, inputs, own)
+                else:
+                    mask_token = self.tokenizer.mask_token_id
+                    total, count = masked_log_likelihood(self.model, inputs, own, mask_token, batch_size)
+            scores.append((total / count.clamp(min=1) if reduction == "mean" else total).cpu().numpy())
+        return np.concatenate(scores) if scores else np.empty(0)
+
+    def allele_log_likelihoods(
+        self,
+        sequences1: Sequence[str],
+        sequences2: Sequence[str],
+        reduction: str = "sum",
+        special_tokens: bool = False,
+        batch_size: int = 64,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Log-likelihoods of two alleles of each variant, from one pass with their different tokens masked.
+
+        Returns:
+            (n,), (n,) float64; see [`likelihood.allele_log_likelihoods`] for what they are.
+
+        Raises:
+            ValueError: as [`log_likelihood`], or if the two alleles of a variant are not as many tokens.
+        """
+        self._with_head()
+        scores = []
+        for start in range(0, len(sequences1), batch_size):
+            batch = slice(start, start + batch_size)
+            inputs, own = self.encode(sequences1[batch], special_tokens)
+            others, own2 = self.encode(sequences2[batch], special_tokens)
+            if own.shape != own2.shape or not torch.equal(own, own2):
+                raise InputError(
+                    f"{self.name}: the alleles of a variant are not as many tokens, so that none can be masked for the "
+                    "other: score whole alleles (--recipe biofoundation)"
+                )
+            with self._enough_memory(batch_size, own.shape[1]):
+                both = allele_log_likelihoods(
+                    *(self.model, inputs, others["input_ids"], own),
+                    causal=self.kind == "causal",
+                    mask_token=self.tokenizer.mask_token_id,
+                )
+            total = torch.stack(both)
+            scores.append((total / own.sum(dim=1).clamp(min=1) if reduction == "mean" else total).cpu().numpy())
+        both_alleles = np.concatenate(scores, axis=1) if scores else np.empty((2, 0))
+        return both_alleles[0], both_alleles[1]
+
+    @torch.inference_mode()
+    def embed(
+        self,
+        sequences: Sequence[str],
+        layer: int = -1,
+        pooling: str = "mean",
+        attention_mask: bool = True,
+        batch_size: int = 64,
+    ) -> np.ndarray:
+        """One vector a sequence: hidden states of a layer, pooled over tokens. (n, C) float32.
+
+        Args:
+            layer: index into the model's hidden states; -1, the default, is the last.
+            pooling: "mean" over the sequence's own tokens; "mean_with_next", those and the one that follows; or
+                "mean_all", over all tokens of the batch, special ones and padding among them. The last two are
+                how the original pools.
+            attention_mask: False lets the model read padding as if it were sequence, as the original does.
+
+        Raises:
+            ValueError: as [`encode`], for an unknown pooling, or if the model gives no hidden states.
+        """
+        if pooling not in POOLINGS:
+            raise InputError(f"pooling {pooling!r}: there are {', '.join(POOLINGS)}")
+        vectors = []
+        for start in range(0, len(sequences), batch_size):
+            inputs, own = self.encode(sequences[start : start + batch_size])
+            if not attention_mask:
+                inputs.pop("attention_mask", None)
+            with self._enough_memory(batch_size, own.shape[1]):
+                hidden = hidden_states(self.model(**inputs, output_hidden_states=True), layer, self.name)
+                vectors.append(pool(hidden, own, pooling).float().cpu().numpy())
+        return np.concatenate(vectors) if vectors else np.empty((0, 0), np.float32)
+
+    def base_tokens(self, sequences: Sequence[str]) -> list[np.ndarray]:
+        """For each sequence, the index of the token that covers each of its bases: (L,) int64, -1 for none.
+
+        From the tokenizer's offset mapping; of one without (in Python), from the letters of its tokens.
+
+        Raises:
+            ValueError: if the tokens of a tokenizer without offsets do not spell the sequence.
+        """
+        if self.tokenizer.is_fast:
+            offsets = self.tokenizer(list(sequences), return_offsets_mapping=True)["offset_mapping"]
+            spans = [
+                [(number, *span) for number, span in enumerate(own) if span[1] > span[0]]
+                for own in (_between(row, self.before, self.after) for row in offsets)
+            ]
+        else:
+            spans = [self._spelt(sequence) for sequence in sequences]
+        covered = []
+        for sequence, tokens in zip(sequences, spans, strict=True):
+            token_of = np.full(len(sequence), -1)
+            for number, start, end in tokens:
+                token_of[start:end] = number + self.before
+            covered.append(token_of)
+        return covered
+
+    def _spelt(self, sequence: str) -> list[tuple[int, int, int]]:
+        """(number, start, end) of each of a sequence's own tokens, from their letters."""
+        ids = list(_between(self.tokenizer(sequence)["input_ids"], self.before, self.after))
+        lengths = [len(token) for token in self.tokenizer.convert_ids_to_tokens(ids)]
+        if len(ids) == len(sequence):
+            lengths = [1] * len(ids)
+        if sum(lengths) != len(sequence):
+            raise InputError(f"{self.name}: {len(ids)} tokens do not spell {sequence[:50]}, of {len(sequence)} bases")
+        ends = np.cumsum(lengths).tolist()
+        return [(number, end - length, end) for number, (end, length) in enumerate(zip(ends, lengths, strict=True))]
+
+    def forward_passes(self, sequences: Sequence[str], special_tokens: bool = False) -> int:
+        """Rows that go through the model to score these: one a sequence (causal), or one a token (masked).
+
+        Raises:
+            ValueError: as [`encode`], before anything is scored.
+        """
+        _, own = self.encode(sequences, special_tokens)
+        return int(own.sum()) if self.kind == "masked" else len(sequences)
+
+    def _with_head(self) -> None:
+        if self.kind == "encoder":
+            raise InputError(f"{self.name}: without a language-model head there are embeddings only, no likelihoods")
+
+    @contextmanager
+    def _enough_memory(self, rows: int, tokens: int) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"{self.name}: {rows} rows of {tokens} tokens do not fit into memory on {self.device}: "
+                "take fewer at once (--batch-size)"
+            ) from error
+
+
+def _between(tokens: Sequence[Any], before: int, after: int) -> Sequence[Any]:
+    return tokens[before : len(tokens) - after]
+
+
+def added_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    """How many special tokens a tokenizer puts before and after a sequence.
+
+    Raises:
+        ValueError: if what it puts between them is not the tokens of the bare sequence.
+    """
+    sequence = "ACGTTGCAACGTTGCA"
+    bare = tokenizer(sequence, add_special_tokens=False)["input_ids"]
+    whole = tokenizer(sequence)["input_ids"]
+    for before in range(len(whole) - len(bare) + 1):
+        if whole[before : before + len(bare)] == bare:
+            return before, len(whole) - len(bare) - before
+    raise InputError(f"{tokenizer.name_or_path}: special tokens other than before and after a sequence: {whole}")
+
+
+def load_language_model(
+    name: str | os.PathLike[str],
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    trust_remote_code: bool = False,
+    head: bool = True,
+) -> LanguageModel:
+    """Load a language model from the Hub or a folder through the Auto classes.
+
+    Args:
+        device: where to; by default CUDA where there is one. dtype: "float32" (default), "bfloat16", ...
+        trust_remote_code: execute the repository's own code. Never needed for models of this package.
+        head: False where embeddings are all that is asked for: a checkpoint without a language-model head will do.
+
+    Raises:
+        ValueError: if the checkpoint has no language-model head though one is needed, its files are damaged or its
+            weights incomplete, its own code cannot run here, or there is no such device or dtype.
+        OSError: if there is no such model.
+    """
+    name = os.fspath(name)
+    folder = Path(name) if Path(name).is_dir() else None
+    if folder is None and (name.startswith(("/", ".", "~")) or Path(name).exists()):
+        raise FileNotFoundError(f"{name}: no such folder")
+    if folder and revision:
+        raise InputError(f"{name}: a folder has no revision {revision!r}; revisions are of models on the Hub")
+    device = usable_device(device)
+    remote = {"trust_remote_code": trust_remote_code}
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # instead of a report of weights that do not fit, the error below
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision, **remote)
+        commit = folder_digest(folder) if folder else commit_of(name, revision)
+        # Weights and tokenizer of the very commit that the record will name, even if a branch moves meanwhile
+        pinned = {"revision": None if folder else commit, **remote}
+        kind = head_of(config, name, head)
+        auto_class = auto_class_of(config, kind, name, trust_remote_code)
+        loaded: Any = auto_class.from_pretrained(
+            name,
+            config=config,
+            dtype=dtype or torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **pinned,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(name, **pinned)
+    except (ImportError, OSError, RuntimeError, ValueError, *DAMAGED_FILES) as error:
+        kind_of_error = OSError if isinstance(error, OSError) else InputError
+        raise kind_of_error(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    model, loading = loaded
+    code = "; its repository has code of its own (--trust-remote-code)"
+    hint = code if remote_classes(config) and not trust_remote_code else ""
+    if missing := sorted(key for key in loading["missing_keys"] if not any(part in key for part in BESIDE_THE_HEAD)):
+        raise InputError(f"{name}: the checkpoint lacks {', '.join(missing[:5])}{hint}")
+    if loading["mismatched_keys"]:
+        weight, found, expected = min(loading["mismatched_keys"], key=lambda mismatch: mismatch[0])
+        shapes = f"{tuple(found)} in the checkpoint, {tuple(expected)} by the config"
+        raise InputError(f"{name}: weights of another shape than config.json says: {weight}, {shapes}{hint}")
+    return LanguageModel(model.to(device), tokenizer, kind, name, commit)
+
+
+def usable_device(device: str | torch.device | None) -> torch.device:
+    """The device of that name, or for None CUDA where there is one.
+
+    Raises:
+        ValueError: naming it, if it is not there.
+    """
+    try:
+        return torch.empty(0, device=device or ("cuda" if torch.cuda.is_available() else "cpu")).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
+
+
+def remote_classes(config: Any) -> dict[str, str]:
+    """Auto class -> "file.Class" of the code that comes with a model's repository."""
+    return getattr(config, "auto_map", None) or {}
+
+
+def head_of(config: Any, name: str, needed: bool) -> Kind:
+    """Which language-model head a checkpoint was saved with.
+
+    Raises:
+        ValueError: if it was saved with none, and one is needed.
+    """
+    saved = config.architectures or [*remote_classes(config)]
+    if any("MaskedLM" in architecture for architecture in saved):
+        return "masked"
+    if any("CausalLM" in architecture or "LMHead" in architecture for architecture in saved):
+        return "causal"
+    if not needed:
+        return "encoder"
+    raise InputError(
+        f"{name}: no language-model head to take likelihoods from; the checkpoint was saved as "
+        f"{', '.join(config.architectures or ['no architecture'])}, not as ...ForCausalLM or ...ForMaskedLM"
+    )
+
+
+def auto_class_of(config: Any, kind: Kind, name: str, trust_remote_code: bool) -> Any:
+    """The Auto class that gives the model with its head.
+
+    GENA-LM's repository declares its BertForMaskedLM, which is not transformers', as "AutoModel" only.
+
+    Raises:
+        ValueError: if the head is code that was not trusted.
+    """
+    if kind == "encoder":
+        return AutoModel
+    auto_class = AutoModelForCausalLM if kind == "causal" else AutoModelForMaskedLM
+    remote = remote_classes(config)
+    if auto_class.__name__ in remote or "LM" not in remote.get("AutoModel", "").rpartition(".")[2]:
+        return auto_class
+    if not trust_remote_code:
+        raise InputError(
+            f"{name}: the model is code of its repository ({remote['AutoModel']}), which runs only with "
+            "--trust-remote-code"
+        )
+    return AutoModel
+
+
+def commit_of(name: str, revision: str | None) -> str:
+    """The commit that a branch, tag or part of a commit's name stands for; None is the main branch."""
+    # A file of the Hub lies in the cache as snapshots/{commit}/{file}.
+    return Path(hf_hub_download(name, "config.json", revision=revision)).parent.name
+
+
+def folder_digest(folder: Path) -> str:
+    """12 hexadecimal digits of SHA-256 over a model folder's configuration, tokenizer, weights and code."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".json", ".safetensors", ".bin", ".txt", ".model", ".py"):
+            digest.update(path.name.encode())
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,377 @@
+"""Scores of alleles in their windows, whatever the alleles: by likelihood, distance of embeddings, or a trained head.
+
+The alleles of a record share their window up to the first of them that differs. A causal model that carries a cache
+reads that part once for all of them, and goes on from there with each; what it computes is the same. Of recipes that
+mask, it reads nothing behind the variant, as nothing there could tell two alleles apart.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from datasets_dart.alphabet import reverse_complement
+from datasets_dart.errors import InputError
+from evaluation_dart.models.language_model import LanguageModel
+from evaluation_dart.scoring.embeddings import cosine_distance, hidden_states
+from evaluation_dart.scoring.likelihoods import RECIPES, Recipe, token_log_probabilities
+from evaluation_dart.training.finetuning import load_classifier
+
+STRANDS = ("forward", "reverse", "mean")
+DISTANCES = ("embedding-cosine", "embedding-l2")
+HEAD = "head"
+# Below this share of a window, reading a common part once does not pay for the second pass.
+WORTH_SHARING = 0.125
+# Differences of log-probabilities between a pass with a cache and one without that are rounding.
+ROUNDING = {torch.float32: 1e-3, torch.float64: 1e-3}
+HALF_PRECISION_ROUNDING = 0.25
+
+
+class VariantRecipe(NamedTuple):
+    """How two alleles become a score."""
+
+    name: str
+    strand: str  # "forward", "reverse" complement, or the "mean" of both scores
+    likelihood: Recipe | None = None  # of likelihoods
+    layer: int = -1  # of embeddings
+    label: int | None = None  # of a head: which output; None for its only one, or of two the second minus the first
+
+    def described(self) -> dict[str, Any]:
+        """What a file of scores says of its recipe."""
+        if self.likelihood is not None:
+            described = self.likelihood._replace(strand=self.strand)._asdict()
+        elif self.name == HEAD:
+            described = {"name": self.name, "strand": self.strand, "label": self.label}
+        else:
+            described = {"name": self.name, "strand": self.strand, "layer": self.layer, "pooling": "mean"}
+        orientation = "distance, without sign" if self.name in DISTANCES else "ALT - REF"
+        return described | {"orientation": orientation}
+
+
+def variant_recipe(name: str, strand: str | None = None, layer: int = -1, label: int | None = None) -> VariantRecipe:
+    """The recipe of that name; `strand` in place of its own.
+
+    Raises:
+        ValueError: for an unknown name or strand.
+    """
+    if name not in (*RECIPES, *DISTANCES, HEAD):
+        raise InputError(f"--recipe {name}: there are {', '.join((*RECIPES, *DISTANCES, HEAD))}")
+    if strand is not None and strand not in STRANDS:
+        raise InputError(f"--strand {strand}: there are {', '.join(STRANDS)}")
+    if name in RECIPES:
+        return VariantRecipe(name, strand or RECIPES[name].strand, RECIPES[name])
+    return VariantRecipe(name, strand or "forward", None, layer, label)
+
+
+class Scores(NamedTuple):
+    """(m,) float64 of alternative alleles; NaN where there is none."""
+
+    reference: np.ndarray  # of the window with REF; NaN of distances
+    alternative: np.ndarray
+    score: np.ndarray  # alternative - reference, or a distance
+
+
+class VariantScorer:
+    """Scores alleles with a model by a recipe.
+
+    Attributes:
+        shares: whether a causal model reads what alleles have in common once.
+
+    Raises:
+        ValueError: if the recipe asks for what the model cannot do.
+    """
+
+    def __init__(self, scorer: Any, recipe: VariantRecipe, batch_size: int = 64, share: bool = True):
+        self.scorer, self.recipe, self.batch_size = scorer, recipe, batch_size
+        likelihood = recipe.likelihood
+        if not hasattr(scorer, "encode"):  # a Markov model
+            usual = ("sum", "not scored", "whole")
+            if likelihood is None or (likelihood.reduction, likelihood.special_tokens, likelihood.alleles) != usual:
+                raise InputError(
+                    f"--recipe {recipe.name}: a Markov model sums over whole sequences (--recipe biofoundation)"
+                )
+            self.shares = False
+            return
+        if likelihood is not None and scorer.kind == "encoder":
+            raise InputError(f"{scorer.name}: without a language-model head there are no likelihoods")
+        if recipe.name == HEAD:
+            _check_label(scorer, recipe.label)
+        self.shares = share and recipe.name != HEAD and shares_prefix(scorer)
+
+    def __call__(self, sequences: Sequence[str], record: np.ndarray) -> Scores:
+        """Scores of all but the first sequence of each record, in their order.
+
+        Args:
+            sequences: windows, those of a record one after another, that of REF first.
+            record: (n,) of which record each is, ascending.
+        """
+        if len(sequences) == 0:
+            return Scores(*(np.empty(0) for _ in Scores._fields))
+        forward, other = list(sequences), []
+        if self.recipe.strand != "forward":
+            other = [reverse_complement(sequence) for sequence in sequences]
+        strands = {"forward": [forward], "reverse": [other], "mean": [forward, other]}[self.recipe.strand]
+        scores = np.array([self._one_strand(strand, record) for strand in strands])
+        return Scores(*scores.mean(axis=0))
+
+    def _one_strand(self, sequences: Sequence[str], record: np.ndarray) -> Scores:
+        first = np.searchsorted(record, record)  # row of each one's REF
+        rows = np.flatnonzero(first != np.arange(len(record)))
+        likelihood = self.recipe.likelihood
+        if likelihood is not None and likelihood.alleles == "masked":
+            references, alternatives = ([sequences[row] for row in which] for which in (first[rows], rows))
+            special = likelihood.special_tokens == "scored"
+            reference, alternative = masked_allele_log_likelihoods(
+                self.scorer, references, alternatives, likelihood.reduction, special, self.batch_size
+            )
+            return Scores(reference, alternative, alternative - reference)
+        if self.recipe.name in DISTANCES:
+            vectors = self._embed(sequences, first).astype(np.float64)
+            one, two = vectors[first[rows]], vectors[rows]
+            distance = cosine_distance(one, two)
+            if self.recipe.name == "embedding-l2":
+                distance = np.linalg.norm(one - two, axis=1)
+            nothing = np.full(len(rows), np.nan)
+            return Scores(nothing, nothing, distance)
+        values = self._head(sequences) if self.recipe.name == HEAD else self._log_likelihood(sequences, first)
+        return Scores(values[first[rows]], values[rows], values[rows] - values[first[rows]])
+
+    def _log_likelihood(self, sequences: Sequence[str], first: np.ndarray) -> np.ndarray:
+        recipe = self.recipe.likelihood
+        assert recipe is not None
+        if not hasattr(self.scorer, "encode"):
+            return self.scorer.log_likelihood(sequences)
+        special = recipe.special_tokens == "scored"
+        if not self.shares:
+            return self.scorer.log_likelihood(sequences, recipe.reduction, special, self.batch_size)
+        inputs, own = self.scorer.encode(sequences, special)
+        total, count = np.empty(len(sequences)), np.empty(len(sequences))
+        for part in passes(self.scorer, inputs, own, first, self.batch_size):
+            rows, ids, scored = part.rows, inputs["input_ids"][part.rows], own[part.rows]
+            logits = part.output.logits[:, :-1]
+            if part.start:
+                logits = torch.cat([part.prefix.logits[part.head, -1:], logits], dim=1)
+            begin = max(part.start, 1)
+            log_p = token_log_probabilities(logits, ids[:, begin:])
+            sums = torch.where(scored[:, begin:], log_p, 0.0).double().sum(dim=1)
+            if part.start:
+                heads = torch.as_tensor(part.heads, device=ids.device)
+                log_p = token_log_probabilities(part.prefix.logits[:, :-1], inputs["input_ids"][heads, 1 : part.start])
+                before = torch.where(own[heads, 1 : part.start], log_p, 0.0).double().sum(dim=1)
+                sums += before[part.head]
+            total[rows], count[rows] = sums.cpu().numpy(), scored[:, 1:].sum(dim=1).cpu().numpy()
+        return total / np.maximum(count, 1) if recipe.reduction == "mean" else total
+
+    def _embed(self, sequences: Sequence[str], first: np.ndarray) -> np.ndarray:
+        """(n, C) float32, means over the sequences' own tokens."""
+        layer = self.recipe.layer
+        if not self.shares:
+            return self.scorer.embed(sequences, layer=layer, batch_size=self.batch_size)
+        inputs, own = self.scorer.encode(sequences)
+        vectors: list[tuple[np.ndarray, np.ndarray]] = []
+        for part in passes(self.scorer, inputs, own, first, self.batch_size, output_hidden_states=True):
+            counted = own[part.rows]
+            total = _sum(hidden_states(part.output, layer, self.scorer.name), counted[:, part.start :])
+            if part.start:
+                before = hidden_states(part.prefix, layer, self.scorer.name)
+                heads = torch.as_tensor(part.heads, device=counted.device)
+                total += _sum(before, own[heads, : part.start])[part.head]
+            means = total / counted.sum(dim=1, keepdim=True).clamp(min=1)
+            vectors.append((part.rows, means.float().cpu().numpy()))
+        rows = np.concatenate([rows for rows, _ in vectors])
+        return np.concatenate([means for _, means in vectors])[np.argsort(rows)]
+
+    @torch.inference_mode()
+    def _head(self, sequences: Sequence[str]) -> np.ndarray:
+        """(n,) float64, the output that is asked for."""
+        outputs = []
+        for start in range(0, len(sequences), self.batch_size):
+            inputs, own = self.scorer.encode(sequences[start : start + self.batch_size])
+            with self.scorer._enough_memory(self.batch_size, own.shape[1]):
+                outputs.append(self.scorer.model(**inputs).logits.double().cpu().numpy())
+        logits, label = np.concatenate(outputs), self.recipe.label
+        if label is not None:
+            return logits[:, label]
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
+
+
+def _sum(hidden: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """(B, C) float64 sums of (B, T, C) over the tokens that are counted, (B, T) bool."""
+    return torch.where(counted[..., None], hidden, 0).sum(dim=1, dtype=torch.float64)
+
+
+def _check_label(scorer: LanguageModel, label: int | None) -> None:
+    outputs = scorer.model.config.num_labels
+    if label is None and outputs > 2:
+        names = ", ".join(f"{number} ({name})" for number, name in scorer.model.config.id2label.items())
+        raise InputError(f"{scorer.name}: the head has {outputs} outputs: say which one (--label): {names}")
+    if label is not None and not 0 <= label < outputs:
+        raise InputError(f"--label {label}: {scorer.name} has {outputs} outputs, numbered from 0")
+
+
+def load_head(
+    name: str,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: str = "float32",
+    trust_remote_code: bool = False,
+) -> LanguageModel:
+    """A model that was saved as `AutoModelForSequenceClassification`, with the head it was trained with.
+
+    Raises:
+        ValueError: if it was saved without one. OSError: if there is no such model.
+    """
+    scorer = load_classifier(name, None, revision, device, trust_remote_code)
+    scorer.model.to(getattr(torch, dtype))
+    return scorer
+
+
+class Pass(NamedTuple):
+    """Some sequences through a model: what they have in common in a first pass, the rest of each in a second one."""
+
+    rows: np.ndarray  # (b,) which sequences
+    start: int  # of the tokens in `output`; 0 if there was no first pass
+    output: Any  # of tokens `start` on, (b, ...)
+    prefix: Any = None  # output of the tokens before `start`, (heads, ...)
+    heads: np.ndarray | None = None  # which sequences went through the first pass
+    head: torch.Tensor | None = None  # (b,) number, among the heads, of each sequence's own
+
+
+@torch.inference_mode()
+def passes(
+    scorer: LanguageModel,
+    inputs: dict[str, torch.Tensor],
+    own: torch.Tensor,
+    first: np.ndarray,
+    batch_size: int,
+    **options: Any,
+) -> Iterator[Pass]:
+    """Tokens (n, T) of sequences through a causal model; tokens that a whole record has in common, once.
+
+    Args:
+        first: (n,) the first row of each row's record; rows of a record follow one another.
+        options: of the model.
+    """
+    ids, mask = inputs["input_ids"], inputs.get("attention_mask")
+    heads, sizes = np.unique(first, return_counts=True)
+    common = _common_tokens(ids, own, first, heads)
+    batch: list[int] = []
+    order = np.argsort(common, kind="stable").tolist()
+    for place, number in enumerate(order):
+        batch.append(number)
+        last = place + 1 == len(order)
+        if not last and sizes[batch].sum() + sizes[order[place + 1]] <= batch_size:
+            continue
+        start = int(common[batch[0]])
+        rows = np.concatenate([np.arange(heads[b], heads[b] + sizes[b]) for b in batch])
+        with scorer._enough_memory(len(rows), ids.shape[1]):
+            yield _pass(scorer, ids, mask, rows, start, heads[batch], sizes[batch], options)
+        batch = []
+
+
+def _pass(
+    scorer: LanguageModel,
+    ids: torch.Tensor,
+    mask: torch.Tensor | None,
+    rows: np.ndarray,
+    start: int,
+    heads: np.ndarray,
+    sizes: np.ndarray,
+    options: dict[str, Any],
+) -> Pass:
+    masks = {} if mask is None else {"attention_mask": mask[rows]}
+    if start < WORTH_SHARING * ids.shape[1]:
+        return Pass(rows, 0, scorer.model(input_ids=ids[rows], **masks, **options))
+    prefix = scorer.model(input_ids=ids[heads, :start], use_cache=True, **options)
+    head = torch.as_tensor(np.repeat(np.arange(len(heads)), sizes), device=ids.device)
+    cache = prefix.past_key_values
+    cache.batch_select_indices(head)
+    output = scorer.model(input_ids=ids[rows, start:], past_key_values=cache, use_cache=True, **masks, **options)
+    return Pass(rows, start, output, prefix, heads, head)
+
+
+def _common_tokens(ids: torch.Tensor, own: torch.Tensor, first: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """How many tokens from the left all rows of a record have in common, one less than all at most: (records,)."""
+    differ = (ids != ids[first]) | (own != own[first])
+    differ[:, -1] = True
+    return np.minimum.reduceat(differ.int().argmax(dim=1).cpu().numpy(), heads)
+
+
+@torch.inference_mode()
+def shares_prefix(scorer: LanguageModel) -> bool:
+    """Whether going on from a cache gives what a whole pass does: tried out, on two short sequences."""
+    if scorer.kind != "causal":
+        return False
+    sequences = ["ACGTTGCAACGGTACCTTAGGATC" * 4, "ACGTTGCAACGGTACCTTAGGATC" * 3 + "TTGCAACGGTACCTTAGGATCACG"]
+    try:
+        ids = scorer.encode(sequences)[0]["input_ids"]
+        whole = scorer.model(input_ids=ids).logits
+        start = ids.shape[1] // 2
+        part = _pass(scorer, ids, None, np.arange(2), start, np.array([0]), np.array([2]), {})
+        difference = whole[:, start:].float().log_softmax(-1) - part.output.logits.float().log_softmax(-1)
+    except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        return False  # no cache, one of another kind, or a model of fewer tokens
+    return bool(difference.abs().max() < ROUNDING.get(whole.dtype, HALF_PRECISION_ROUNDING))
+
+
+@torch.inference_mode()
+def masked_allele_log_likelihoods(
+    scorer: LanguageModel,
+    references: Sequence[str],
+    alternatives: Sequence[str],
+    reduction: str = "sum",
+    special_tokens: bool = False,
+    batch_size: int = 64,
+) -> tuple[np.ndarray, np.ndarray]:
+    """log p of the tokens in which two alleles differ, all of them masked: (n,), (n,) float64; NaN where one allele is
+    more tokens than the other.
+
+    Their difference is that of [`likelihood.allele_log_likelihoods`], whose other terms are common to both alleles.
+    Inputs that are equal when masked, such as those of several single-base alternatives, go through the model once;
+    a causal model reads no further than the variant.
+    """
+    n = len(references)
+    inputs, own = scorer.encode([*references, *alternatives], special_tokens)
+    (one, two), (own1, own2) = inputs["input_ids"].split(n), own.split(n)
+    causal = int(scorer.kind == "causal")
+    differ = (one != two) & own1
+    masked = one
+    if (mask_token := scorer.tokenizer.mask_token_id) is not None:
+        masked = one.masked_fill(one != two, mask_token)
+    equal = (own1 == own2).all(dim=1).cpu().numpy()
+    numbers: dict[bytes, int] = {}
+    last = (differ.int() * torch.arange(1, differ.shape[1] + 1, device=differ.device)).amax(dim=1).cpu().numpy()
+    ends = np.maximum(last - causal, 1) if causal else np.full(n, one.shape[1])  # tokens to read
+    rows_on_host, ends_of = masked.cpu().numpy(), []
+    unique: list[int] = []
+    number = np.full(n, -1)
+    for row in np.flatnonzero(equal).tolist():
+        key = rows_on_host[row, : ends[row]].tobytes()
+        if key not in numbers:
+            numbers[key] = len(unique)
+            unique.append(row)
+            ends_of.append(ends[row])
+        number[row] = numbers[key]
+    scores = torch.full((2, n), torch.nan, dtype=torch.float64, device=one.device)
+    order = np.argsort(ends_of, kind="stable")
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        rows = [unique[number_] for number_ in batch.tolist()]
+        end = int(max(ends_of[number_] for number_ in batch.tolist()))
+        passed = {name: values[:n][rows, :end] for name, values in inputs.items()}
+        passed["input_ids"] = masked[rows, :end]
+        with scorer._enough_memory(len(rows), end):
+            log_p = scorer.model(**passed).logits.float().log_softmax(-1)
+        place = {number_: position for position, number_ in enumerate(batch.tolist())}
+        members = np.flatnonzero(np.isin(number, batch))
+        index, token = differ[members].nonzero(as_tuple=True)
+        kept = token >= causal  # nothing stands before the first token
+        index, token = index[kept], token[kept]
+        at = torch.as_tensor([place[number[member]] for member in members.tolist()], device=one.device)[index]
+        for scored, tokens in zip(scores, (one, two), strict=True):
+            values = log_p[at, token - causal, tokens[members][index, token]].double()
+            total = torch.zeros(len(members), dtype=torch.float64, device=one.device).index_add_(0, index, values)
+            scored[members] = total / own1[members].sum(dim=1).clamp(min=1) if reduction == "mean" else total
+    reference, alternative = scores.cpu().numpy()
+    return reference, alternative

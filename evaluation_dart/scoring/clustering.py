@@ -1,0 +1,32 @@
+"""Clusters of embeddings: task 3, zero-shot (DART-Eval spec section 4)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from datasets_dart.errors import InputError
+
+COMPONENTS, CLUSTERS, SEEDS = 60, 50, range(100)
+
+
+def principal_components(embeddings: np.ndarray, components: int = COMPONENTS) -> np.ndarray:
+    """(n, components) scores of embeddings (n, C); as many components as there are where there are fewer.
+
+    Exact: what scikit-learn chooses by itself is a randomised solver in older versions.
+    """
+    from sklearn.decomposition import PCA
+
+    return PCA(min(components, *embeddings.shape), svd_solver="covariance_eigh").fit_transform(embeddings)
+
+
+def cluster(points: np.ndarray, clusters: int = CLUSTERS, seeds: Sequence[int] = SEEDS) -> np.ndarray:
+    """k-means of points (n, d), once for each seed, from one start each: (n, seeds) int32 cluster numbers.
+
+    Raises:
+        ValueError: for fewer points than clusters.
+    """
+    from sklearn.cluster import KMeans
+
+    if len(points) < clusters:
+        raise InputError(f"{len(points)} elements are too few for {clusters} clusters")
+    return np.stack([KMeans(clusters, n_init=1, random_state=seed).fit_predict(points) for seed in seeds], axis=1)

@@ -1,0 +1,82 @@
+"""One vector a sequence, and distances between them (DART-Eval spec section 1.5). B sequences, T tokens, C channels."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from datasets_dart.errors import InputError
+
+POOLINGS = ("mean", "mean_with_next", "mean_all")
+# Sequences in one of the original's HDF5 data sets of embeddings, tasks 2 and 3.
+ORIGINAL_BATCH = 64
+
+
+class EmbeddingRecipe(NamedTuple):
+    """How a sequence becomes a vector, and two vectors a distance; every record carries it."""
+
+    name: str
+    pooling: str
+    layer: int = -1
+    attention_mask: bool = True
+    distance: str = "cosine"
+    rows: str = "as they are"  # or in another order, as the original has them
+
+    def described(self, task: str) -> dict[str, Any]:
+        """What a record of `task` says of the recipe."""
+        return self._asdict()
+
+
+def hidden_states(output: Any, layer: int, name: str) -> torch.Tensor:
+    """(B, T, C) of a layer, from what a model returns.
+
+    DNABERT-2's own code returns a tensor, that of the last layer, in place of a tuple.
+
+    Raises:
+        ValueError: naming the model, if there are no hidden states, or not of that layer.
+    """
+    states = getattr(output, "hidden_states", None)
+    if states is None:
+        raise InputError(f"{name}: the model returns no hidden states to make embeddings of")
+    if isinstance(states, torch.Tensor):
+        states = (states,)
+    if not -len(states) <= layer < len(states):
+        raise InputError(f"{name}: there is no layer {layer} among {len(states)} hidden states")
+    return states[layer]
+
+
+def pool(hidden: torch.Tensor, own: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Mean of hidden states (B, T, C) over tokens: (B, C) float32.
+
+    Args:
+        own: (B, T) bool, the sequence's own tokens.
+        pooling: see [`LanguageModel.embed`].
+    """
+    counted = own
+    if pooling == "mean_all":
+        counted = torch.ones_like(own)
+    elif pooling == "mean_with_next":
+        counted = own.clone()
+        counted[:, 1:] |= own[:, :-1]
+    total = torch.where(counted[..., None], hidden, 0).sum(dim=1, dtype=torch.float64)
+    return (total / counted.sum(dim=1, keepdim=True).clamp(min=1)).float()
+
+
+def cosine_distance(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    """1 - cosine of the angle between rows of (n, C) arrays, (n,) float64.
+
+    In float64, because the distances of alleles are of the order of float32's rounding.
+    """
+    one, two = np.asarray(one, np.float64), np.asarray(two, np.float64)
+    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
+    return 1 - (one * two).sum(axis=1) / norms
+
+
+def name_order(n: int, batch: int = ORIGINAL_BATCH) -> np.ndarray:
+    """Which row of the input the original takes for each row of its stacked embeddings: (n,) row numbers.
+
+    It reads the data sets emb_0_64, emb_64_128, ... of an HDF5 file in the order of their names as text, where
+    "emb_128_192" comes before "emb_64_128", and then pairs rows with the input's lines (spec section 0, point 1).
+    """
+    starts = sorted(range(0, n, batch), key=lambda start: f"emb_{start}_{min(start + batch, n)}")
+    return np.concatenate([np.arange(start, min(start + batch, n)) for start in starts] or [np.arange(0)])

@@ -1,0 +1,178 @@
+"""Log-likelihoods of token sequences (DART-Eval spec section 1.4). B sequences, T tokens; natural logarithms."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from datasets_dart.alphabet import reverse_complement
+
+Model = Callable[..., Any]
+
+
+class Recipe(NamedTuple):
+    """How a sequence becomes a number. Every record carries its recipe: without it two numbers cannot be compared.
+
+    The window is the task's, or the `--window` of a run, and stands beside these in the record.
+    """
+
+    name: str
+    reduction: str  # over tokens: "sum" or "mean"
+    strand: str  # "forward", or "mean" of forward and reverse complement
+    special_tokens: str = "not scored"  # or "scored": those that the tokenizer adds, where the model predicts them
+    # Two alleles of a variant: "masked", both read off one pass with the tokens in which they differ masked; or
+    # "whole", a likelihood of each allele's whole sequence.
+    alleles: str = "masked"
+
+    def described(self, task: str) -> dict[str, str]:
+        """What a record of `task` says of the recipe."""
+        fields = self._asdict()
+        if task != "variant_effects":
+            return {key: value for key, value in fields.items() if key != "alleles"}
+        return fields | {"orientation": "effect allele - other allele"}
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("dart-eval", "sum", "forward"),
+        Recipe("dart-eval-both-strands", "sum", "mean"),
+        # Sums over BPE tokens partly measure how many tokens a sequence has; means do not.
+        Recipe("dart-eval-mean", "mean", "forward"),
+        # Open-Athena's biofoundation: summed log-probabilities of either allele's sequence
+        Recipe("biofoundation", "sum", "forward", alleles="whole"),
+        # songlab's TraitGym: the [SEP] at the end is scored, too, and both strands are averaged
+        Recipe("traitgym", "sum", "mean", "scored", "whole"),
+        # huggingface/carbon's vep_eval, without and with --rev_comp_avg
+        Recipe("carbon", "mean", "forward", alleles="whole"),
+        Recipe("carbon-both-strands", "mean", "mean", alleles="whole"),
+    )
+}
+
+
+def score_sequences(scorer: Any, sequences: Sequence[str], recipe: Recipe, **options: Any) -> np.ndarray:
+    """Scores (n,) of `sequences` by anything that has `log_likelihood(sequences, ...)`."""
+
+    def score(strand: Sequence[str]) -> np.ndarray:
+        return scorer.log_likelihood(strand, **_unusual(recipe), **options)
+
+    if recipe.strand == "forward":
+        return score(sequences)
+    return (score(sequences) + score([reverse_complement(sequence) for sequence in sequences])) / 2
+
+
+def score_alleles(
+    scorer: Any, sequences1: Sequence[str], sequences2: Sequence[str], recipe: Recipe, **options: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (n,), (n,) of both alleles of variants; of recipes that mask, only their difference means anything.
+
+    Args:
+        scorer: with `log_likelihood(sequences, ...)` or, for masked alleles, `allele_log_likelihoods(...)`.
+        sequences1, sequences2: the windows with either allele.
+    """
+    if recipe.alleles == "whole":
+        both = score_sequences(scorer, [*sequences1, *sequences2], recipe, **options)
+        return both[: len(sequences1)], both[len(sequences1) :]
+
+    def score(one: Sequence[str], two: Sequence[str]) -> np.ndarray:
+        return np.stack(scorer.allele_log_likelihoods(one, two, **_unusual(recipe), **options))
+
+    scores = score(sequences1, sequences2)
+    if recipe.strand == "mean":
+        other = (list(map(reverse_complement, sequences)) for sequences in (sequences1, sequences2))
+        scores = (scores + score(*other)) / 2
+    return scores[0], scores[1]
+
+
+def _unusual(recipe: Recipe) -> dict[str, Any]:
+    """The options of a scorer that are not its defaults: baselines have none."""
+    options: dict[str, Any] = {}
+    if recipe.reduction != "sum":
+        options["reduction"] = recipe.reduction
+    if recipe.special_tokens == "scored":
+        options["special_tokens"] = True
+    return options
+
+
+def token_log_probabilities(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """log p of `tokens` (...) under `logits` (..., V), in float32."""
+    return logits.float().log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
+
+
+@torch.inference_mode()
+def causal_log_likelihood(
+    model: Model, inputs: Mapping[str, torch.Tensor], own: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum of log p(token | those before it) over `own` tokens, from one forward pass.
+
+    The first token has nothing before it and is not scored, even if it is one of the sequence's own.
+
+    Args:
+        inputs: of the model, `input_ids` (B, T) among them.
+        own: (B, T) bool, the tokens to score.
+
+    Returns:
+        (B,) float64 sums, (B,) numbers of tokens scored.
+    """
+    tokens = inputs["input_ids"]
+    logits = model(**inputs).logits[:, :-1]
+    scored = own[:, 1:]
+    log_p = token_log_probabilities(logits, tokens[:, 1:])
+    return torch.where(scored, log_p, 0.0).double().sum(dim=1), scored.sum(dim=1)
+
+
+@torch.inference_mode()
+def masked_log_likelihood(
+    model: Model, inputs: Mapping[str, torch.Tensor], own: torch.Tensor, mask_token: int, rows: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pseudo-log-likelihood: log p of each `own` token with it alone masked, summed.
+
+    One row of a forward pass for each token; `rows` of them at once, across sequences.
+
+    Args and returns as [`causal_log_likelihood`]; mask_token: its id.
+    """
+    tokens = inputs["input_ids"]
+    total = torch.zeros(len(tokens), dtype=torch.float64, device=tokens.device)
+    for part in own.nonzero().split(rows):
+        sequence, position = part.T
+        masked = {name: values[sequence] for name, values in inputs.items()}
+        index = torch.arange(len(part), device=tokens.device)
+        masked["input_ids"][index, position] = mask_token
+        logits = model(**masked).logits[index, position]
+        total.index_add_(0, sequence, token_log_probabilities(logits, tokens[sequence, position]).double())
+    return total, own.sum(dim=1)
+
+
+@torch.inference_mode()
+def allele_log_likelihoods(
+    model: Model,
+    inputs: Mapping[str, torch.Tensor],
+    others: torch.Tensor,
+    own: torch.Tensor,
+    causal: bool,
+    mask_token: int | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-likelihoods of two alleles from one pass, in which the tokens that differ are masked (spec section 6c).
+
+    All other terms are common to both, so that score 2 - score 1 is log p(allele 2) - log p(allele 1) at those tokens:
+    of a causal model, given what is left of them. Its mask token (or, where it has none, allele 1 itself) is read
+    by later positions only, whose terms cancel.
+
+    Args:
+        inputs: of allele 1, `input_ids` (B, T) among them; others: (B, T) tokens of allele 2; own: (B, T) bool, the
+            tokens to score.
+
+    Returns:
+        (B,), (B,) float64 sums.
+    """
+    tokens = inputs["input_ids"]
+    masked = dict(inputs)
+    if mask_token is not None:
+        masked["input_ids"] = tokens.masked_fill(tokens != others, mask_token)
+    log_p = model(**masked).logits.float().log_softmax(-1)
+    if causal:
+        log_p, tokens, others, own = log_p[:, :-1], tokens[:, 1:], others[:, 1:], own[:, 1:]
+    scores = (log_p.gather(-1, allele[..., None])[..., 0] for allele in (tokens, others))
+    one, two = (torch.where(own, score, 0.0).double().sum(dim=1) for score in scores)
+    return one, two

@@ -1,0 +1,1 @@
+"""The tasks of DART-Eval, one module a task."""

@@ -1,0 +1,1 @@
+"""What is done with a model outside the benchmark: variants, regions, mutagenesis, attribution."""

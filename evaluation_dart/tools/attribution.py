@@ -1,0 +1,181 @@
+"""Language models and trained heads as functions of one-hot sequences, as tangermeme takes models. B rows, L bases.
+
+tangermeme (MIT) has saturation mutagenesis, DeepLIFT/SHAP, marginalisation, seqlets and logos. It asks of a model that
+it be a function of X (B, 4, L) in the order A, C, G, T: [`OneHotModel`] mixes the embeddings of the four bases in the
+proportions of X and hands them to the model as `inputs_embeds`, so that gradients reach X.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from datasets_dart.errors import InputError, MissingExtra
+from evaluation_dart.models.language_model import LanguageModel
+
+BASES = "ACGT"
+PATH_STEPS = 32
+
+
+def head_score(logits: torch.Tensor, config: Any, target: int | None = None) -> torch.Tensor:
+    """One number a sequence from a classifier's logits: (B, k) -> (B,).
+
+    Of classes, the log-odds of class `target` against the others (of two classes, the difference of their logits, by
+    default the second's); of a regression, or of labels that do not exclude each other, the output `target`.
+
+    Raises:
+        ValueError: if there is no such output, or there are several and none is named.
+    """
+    outputs = logits.shape[-1]
+    exclusive = outputs > 1 and config.problem_type in (None, "single_label_classification")
+    if target is None:
+        if outputs > 2 or (outputs == 2 and not exclusive):
+            raise InputError(f"the model has {outputs} outputs: name one of {', '.join(config.id2label.values())}")
+        target = outputs - 1
+    if not 0 <= target < outputs:
+        raise InputError(f"there is no output {target} among {outputs}")
+    own = logits[..., target].float()
+    if not exclusive:
+        return own
+    others = [index for index in range(outputs) if index != target]
+    return own - logits[..., others].float().logsumexp(-1)
+
+
+def target_index(config: Any, name: str | None) -> int | None:
+    """Index of an output by its name in config.id2label, or by its number; None for None.
+
+    Raises:
+        ValueError: naming those that there are.
+    """
+    if name is None:
+        return None
+    names = {str(label): int(index) for index, label in config.id2label.items()}
+    if name in names:
+        return names[name]
+    if name.isdecimal() and int(name) < len(names):
+        return int(name)
+    raise InputError(f"there is no output {name!r} among {', '.join(names)}")
+
+
+def base_ids(model: LanguageModel) -> list[int]:
+    """Token ids of A, C, G and T.
+
+    Raises:
+        ValueError: if the tokenizer has not one token for each base, alone as within a sequence.
+    """
+    ids = [model.tokenizer(base, add_special_tokens=False)["input_ids"] for base in BASES]
+    single = [own[0] for own in ids if len(own) == 1]
+    sequence = "ACGTTGCAACGTTGCA"
+    spelt = model.tokenizer(sequence, add_special_tokens=False)["input_ids"]
+    if len(set(single)) < len(BASES) or spelt != [single[BASES.index(base)] for base in sequence]:
+        raise InputError(f"{model.name}: reads k-mers or BPE; what is asked of it needs a token for each base")
+    return single
+
+
+class Scored(nn.Module):
+    """The whole of a [`OneHotModel`]: a module of its own, so that one rule of attribution can stand for all of it."""
+
+    bases: torch.Tensor
+    unknown: torch.Tensor
+    around: torch.Tensor
+
+    def __init__(self, language_model: LanguageModel, target: int | None):
+        super().__init__()
+        if "inputs_embeds" not in inspect.signature(language_model.model.forward).parameters:
+            raise InputError(f"{language_model.name}: the model takes no inputs_embeds, by which one-hot rows reach it")
+        self.model = language_model.model
+        self.kind, self.target = language_model.kind, target
+        self.before = language_model.before
+        self.classifies = type(self.model).__name__.endswith("ForSequenceClassification")
+        if self.kind == "encoder":
+            raise InputError(f"{language_model.name}: without a head there is nothing to attribute")
+        tokenizer = language_model.tokenizer
+        whole, bare = (tokenizer("A", add_special_tokens=added)["input_ids"] for added in (True, False))
+        unknown = tokenizer("N", add_special_tokens=False)["input_ids"]
+        buffers = {
+            "bases": base_ids(language_model),
+            "unknown": unknown[0] if len(unknown) == 1 else tokenizer.unk_token_id,
+            "around": whole[: self.before] + whole[self.before + len(bare) :],
+        }
+        for name, ids in buffers.items():
+            tensor = torch.tensor(ids, dtype=torch.long, device=language_model.device)
+            self.register_buffer(name, tensor, persistent=False)
+        self.mask_token = tokenizer.mask_token_id
+
+    def embeddings(self, one_hot: torch.Tensor) -> torch.Tensor:
+        """(B, 4, L) -> (B, before + L + after, D), special tokens included."""
+        table = cast(nn.Module, self.model.get_input_embeddings())
+        bases, unknown, around = table(self.bases), table(self.unknown), table(self.around)
+        rows = one_hot.to(bases.dtype).transpose(1, 2)
+        own = rows @ bases + (1 - rows.sum(dim=2, keepdim=True)) * unknown
+        special = around.expand(len(own), -1, -1)
+        return torch.cat([special[:, : self.before], own, special[:, self.before :]], dim=1)
+
+    def forward(self, one_hot: torch.Tensor) -> torch.Tensor:
+        if self.classifies:
+            logits = self.model(inputs_embeds=self.embeddings(one_hot)).logits
+            return head_score(logits, self.model.config, self.target)[:, None]
+        log_p = self.causal(one_hot) if self.kind == "causal" else self.masked(one_hot)
+        scored = one_hot[:, :, one_hot.shape[2] - log_p.shape[2] :]
+        return (log_p * scored).sum(dim=(1, 2))[:, None]
+
+    def causal(self, one_hot: torch.Tensor) -> torch.Tensor:
+        """log p of the four bases at each base that has something before it: (B, 4, L or L - 1)."""
+        logits = self.model(inputs_embeds=self.embeddings(one_hot)).logits
+        logits = logits[:, max(self.before, 1) - 1 : self.before + one_hot.shape[2] - 1]
+        return logits.float().log_softmax(-1)[..., self.bases].transpose(1, 2)
+
+    def masked(self, one_hot: torch.Tensor) -> torch.Tensor:
+        """log p of the four bases at each base, with it alone masked: (B, 4, L)."""
+        embeddings = self.embeddings(one_hot)
+        table = cast(nn.Module, self.model.get_input_embeddings())
+        mask = table(torch.tensor(self.mask_token, device=embeddings.device))
+        columns = []
+        for position in range(self.before, self.before + one_hot.shape[2]):
+            here = torch.zeros_like(embeddings[0, :, :1])
+            here[position] = 1
+            logits = self.model(inputs_embeds=embeddings * (1 - here) + here * mask).logits[:, position]
+            columns.append(logits.float().log_softmax(-1)[:, self.bases])
+        return torch.stack(columns, dim=2)
+
+
+class OneHotModel(nn.Module):
+    """A model as a function of one-hot sequences: (B, 4, L) -> (B, 1). A column of zeros is read as N.
+
+    A classifier of [`finetuning.load_classifier`] gives the [`head_score`] of `target`; a language model the
+    log-likelihood (causal) or pseudo-log-likelihood (masked: L passes) of the sequence in nats. On one-hot input
+    the result is that of the model on the string.
+
+    Raises:
+        ValueError: if the tokenizer has not one token for each base, the model takes no `inputs_embeds`, or has no
+            head.
+    """
+
+    def __init__(self, language_model: LanguageModel, target: int | None = None):
+        super().__init__()
+        self.scored = Scored(language_model, target)
+        self.eval()  # tangermeme leaves a model in the mode that it came in, and dropout is never wanted
+
+    def forward(self, one_hot: torch.Tensor) -> torch.Tensor:
+        return self.scored(one_hot)
+
+
+def path_rule(steps: int = PATH_STEPS) -> dict[type[nn.Module], Callable[..., Any]]:
+    """What `tangermeme.deep_lift_shap.deep_lift_shap` is given as `additional_nonlinear_ops`.
+
+    DeepLIFT's rules are of single layers, and there is none for a gate, a product of two activations, nor for the
+    functional layers inside language models: tangermeme would take those as linear. Instead, the model as a whole is
+    one operation, whose multipliers are its gradients integrated from reference to sequence (Sundararajan, Taly and
+    Yan 2017) at `steps` Gauss-Legendre nodes: attributions then add up to the difference of the scores, as near as the
+    nodes integrate. A pair of sequence and reference takes `steps` rows of memory, so take a small `batch_size`.
+
+    Raises:
+        ImportError: naming the extra, if tangermeme is not installed.
+    """
+    try:
+        from tangermeme.deep_lift_shap import integrated_gradients_op
+    except ImportError as error:
+        raise MissingExtra("attribution", "attribution") from error
+    return {Scored: integrated_gradients_op(steps)}

@@ -1,0 +1,71 @@
+"""What training a model costs: parameters, and time and peak memory of forward and backward passes (spec 8.5)."""
+
+import resource
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from datasets_dart.errors import InputError
+
+
+def resource_profile(
+    network: nn.Module, batches: Iterable[Sequence[str]], warmup: int = 10, measured: int = 20
+) -> dict[str, Any]:
+    """Forward and backward passes of the sum of the outputs, in training mode, tokenisation included.
+
+    Args:
+        network: turns strings into outputs (B, k). batches: of strings, `warmup` + `measured` or more.
+
+    Returns:
+        `parameters` and `trained_parameters`; `forward_seconds`, `backward_seconds`, `forward_bytes`, `backward_bytes`,
+        each {"mean", "std"} over the measured batches; `batches`, `device`. Bytes are the peak of memory allocated on
+        a GPU since the pass began; on CPU, the largest resident size of the process so far.
+
+    Raises:
+        ValueError: if there are too few batches.
+    """
+    parameters = list(network.parameters())
+    device = parameters[0].device
+    network.train()
+    passes: dict[str, list[float]] = {
+        name: [] for name in ("forward_seconds", "backward_seconds", "forward_bytes", "backward_bytes")
+    }
+    seen = 0
+    for number, batch in enumerate(islice(batches, warmup + measured)):
+        network.zero_grad(set_to_none=True)
+        started, _ = _mark(device)
+        total = network(batch).sum()
+        forward, forward_peak = _mark(device)
+        total.backward()
+        backward, backward_peak = _mark(device)
+        seen += 1
+        if number >= warmup:
+            values = (forward - started, backward - forward, forward_peak, backward_peak)
+            for own, value in zip(passes.values(), values, strict=True):
+                own.append(value)
+    if seen < warmup + 1:
+        raise InputError(f"{seen} batches, but {warmup} are for warming up: nothing is left to measure")
+    return {
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "trained_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        **{name: {"mean": float(np.mean(own)), "std": float(np.std(own))} for name, own in passes.items()},
+        "batches": seen - warmup,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+    }
+
+
+def _mark(device: torch.device) -> tuple[float, int]:
+    """The time when all work is done, and peak memory in bytes since the last call (CUDA) or ever (CPU)."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        peak = torch.cuda.max_memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return time.perf_counter(), peak
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return time.perf_counter(), peak * (1 if sys.platform == "darwin" else 1024)

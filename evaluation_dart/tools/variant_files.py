@@ -1,0 +1,241 @@
+"""Files of scored variants: VCF, TSV and Parquet, written from the input's records and the parts of their scores."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pysam
+
+from datasets_dart.errors import InputError
+from datasets_dart.files import replacing
+from datasets_dart.formats.fasta import Genome
+from datasets_dart.formats.vcf import SWAPPED, Header, Record, read_records
+
+SUFFIXES = (".vcf.gz", ".tsv", ".tsv.gz", ".parquet")
+COLUMNS = ("chrom", "position", "id", "ref", "alt", "score", "ref_score", "alt_score", "status")
+SCHEMA = pa.schema(
+    [
+        *(("chrom", pa.string()), ("position", pa.int64()), ("id", pa.string()), ("ref", pa.string())),
+        *(("alt", pa.string()), ("score", pa.float64()), ("ref_score", pa.float64()), ("alt_score", pa.float64())),
+        ("status", pa.string()),
+    ]
+)
+TABIX_LIMIT = 1 << 29  # bp of a contig that a .tbi can hold; longer ones need a .csi
+BGZF_END = 28  # bytes of the empty block that ends a bgzip file
+ROWS_AT_ONCE = 1 << 16
+
+
+class AlleleScore(NamedTuple):
+    """Of an alternative allele: NaN where there is none, and `status` says why."""
+
+    score: float
+    reference: float
+    alternative: float
+    status: str
+
+
+class Named(NamedTuple):
+    """What INFO keys are called, and what they say of themselves."""
+
+    name: str
+    described: str
+    distance: bool  # there is no score of REF and ALT themselves
+
+    def keys(self) -> dict[str, tuple[str, str]]:
+        """Key -> type and description."""
+        allele = {} if self.distance else {
+            f"{self.name}_REF": ("Float", f"Score of the window with REF, {self.described}"),
+            f"{self.name}_ALT": ("Float", f"Score of the window with ALT, {self.described}"),
+        }  # fmt: skip
+        what = "Distance of ALT from REF" if self.distance else "ALT - REF"
+        return {
+            self.name: ("Float", f"{what}, {self.described}"),
+            **allele,
+            f"{self.name}_STATUS": ("String", "Why an allele has no score; or swapped: the genome has ALT; or ok"),
+        }
+
+
+def output_suffix(output: Path) -> str:
+    """Raises ValueError for a name that says no known format, or where a folder is in the way."""
+    for suffix in SUFFIXES:
+        if output.name.endswith(suffix) and output.name != suffix:
+            if output.is_dir():
+                raise InputError(f"{output}: is a folder, not a file")
+            return suffix
+    raise InputError(f"{output}: name an output that ends with {', '.join(SUFFIXES)}")
+
+
+def scored_records(path: Path, parts: Path) -> Iterator[tuple[Record, list[AlleleScore]]]:
+    """Records of a VCF beside the scores of their alternative alleles, from the parts; one part in memory at a time."""
+
+    def rows() -> Iterator[tuple[int, AlleleScore]]:
+        for part in sorted(parts.glob("[0-9]*.parquet")):
+            table = pq.read_table(part)
+            names = ("record", "score", "ref_score", "alt_score", "status")
+            for record, *values in zip(*(table[name].to_pylist() for name in names), strict=True):
+                yield record, AlleleScore(*values)
+
+    row = rows()
+    for number, record in enumerate(read_records(path)):
+        scores = []
+        for _ in record.alternatives:
+            owner, score = next(row, (None, None))
+            if owner != number or score is None:
+                raise InputError(f"{parts}: not the scores of {path}; remove this folder and run again")
+            scores.append(score)
+        yield record, scores
+
+
+def write_scores(
+    output: Path, vcf: Path, parts: Path, header: Header, named: Named, genome: Genome, contigs: dict[str, str | None]
+) -> Counter[str]:
+    """Write the output by its suffix, with its index; returns how many alleles have which status.
+
+    Args:
+        contigs: those of the records: name in the VCF -> the genome's.
+    """
+    counts: Counter[str] = Counter()
+
+    def counted() -> Iterator[tuple[Record, list[AlleleScore]]]:
+        for record, scores in scored_records(vcf, parts):
+            counts.update(score.status for score in scores)
+            yield record, scores
+
+    suffix = output_suffix(output)
+    longest = max((genome.contigs[name] for name in contigs.values() if name), default=0)
+    if suffix == ".parquet":
+        _write_parquet(output, counted())
+    elif suffix == ".vcf.gz":
+        with _bgzip(output, "vcf", longest) as write:
+            for line in header_lines(header, named, genome, contigs):
+                write(line)
+            for record, scores in counted():
+                write(with_info(record, scores, named))
+    elif suffix == ".tsv.gz":
+        with _bgzip(output, "table", longest) as write:
+            _write_table(write, counted())
+    else:
+        with replacing(output) as temporary, temporary.open("wb") as file:
+            _write_table(lambda line: file.write(line + b"\n"), counted())
+    return counts
+
+
+def header_lines(header: Header, named: Named, genome: Genome, contigs: dict[str, str | None]) -> Iterator[bytes]:
+    """The input's header; lines of contigs that it does not declare, and of what is added, before its last one."""
+    yield from header.meta
+    declared = b"\n".join(header.meta)
+    for name, of_genome in contigs.items():
+        if b"##contig=<ID=" + name.encode() + b"," not in declared.replace(b">", b","):
+            length = f",length={genome.contigs[of_genome]}" if of_genome else ""
+            yield f"##contig=<ID={name}{length}>".encode()
+    for key, (kind, description) in named.keys().items():
+        quoted = description.replace("\\", "\\\\").replace('"', '\\"')
+        yield f'##INFO=<ID={key},Number=A,Type={kind},Description="{quoted}">'.encode()
+    yield header.columns
+
+
+def with_info(record: Record, scores: Sequence[AlleleScore], named: Named) -> bytes:
+    """The record's line with its scores in INFO, all else as it was."""
+    columns = record.columns()
+    added = []
+    if any(not np.isnan(score.score) for score in scores):
+        added.append(f"{named.name}={_numbers([score.score for score in scores])}")
+        if not named.distance:
+            added.append(f"{named.name}_REF={_numbers([score.reference for score in scores])}")
+            added.append(f"{named.name}_ALT={_numbers([score.alternative for score in scores])}")
+    if any(score.status for score in scores):
+        added.append(f"{named.name}_STATUS={','.join(score.status or 'ok' for score in scores)}")
+    if added:
+        columns[7] = b";".join(([] if columns[7] in (b".", b"") else [columns[7]]) + [";".join(added).encode()])
+    return b"\t".join(columns)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ",".join(_number(value) or "." for value in values)
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.8g}"
+
+
+def _table_rows(records: Iterator[tuple[Record, list[AlleleScore]]]) -> Iterator[tuple[Any, ...]]:
+    """Rows of `COLUMNS`, one for each alternative allele."""
+    for record, scores in records:
+        name = record.columns()[2].decode(errors="replace")
+        place = record.chrom, record.position, name, record.reference
+        for allele, score in zip(record.alternatives, scores, strict=True):
+            yield (*place, allele, score.score, score.reference, score.alternative, score.status)
+
+
+def _write_table(write: Any, records: Iterator[tuple[Record, list[AlleleScore]]]) -> None:
+    write("\t".join(COLUMNS).encode())
+    for row in _table_rows(records):
+        write("\t".join(_number(v) if isinstance(v, float) else str(v) for v in row).encode())
+
+
+def _write_parquet(output: Path, records: Iterator[tuple[Record, list[AlleleScore]]]) -> None:
+    def table(rows: list[tuple[Any, ...]]) -> pa.Table:
+        columns = zip(*rows, strict=True) if rows else ([] for _ in COLUMNS)
+        arrays = [pa.array(column, field.type, from_pandas=True) for column, field in zip(columns, SCHEMA, strict=True)]
+        return pa.table(arrays, schema=SCHEMA)
+
+    with replacing(output) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
+        rows: list[tuple[Any, ...]] = []
+        for row in _table_rows(records):
+            rows.append(row)
+            if len(rows) == ROWS_AT_ONCE:
+                writer.write_table(table(rows))
+                rows = []
+        writer.write_table(table(rows))
+
+
+@contextmanager
+def _bgzip(output: Path, kind: str, longest: int) -> Iterator[Any]:
+    """A function that takes lines of a bgzip file, which is indexed and renamed to `output` at the end.
+
+    htslib reports a full disk for some writes only: the end-of-file block says whether all of it is there.
+    """
+    with replacing(output) as temporary:
+        with pysam.BGZFile(str(temporary), "wb", None) as file:
+            yield lambda line: file.write(line + b"\n")
+        with temporary.open("rb") as written:
+            written.seek(-min(BGZF_END, temporary.stat().st_size), 2)
+            if not written.read().startswith(b"\x1f\x8b\x08\x04"):
+                raise OSError(f"{output}: cannot be written whole; is the disk full?")
+        csi = longest >= TABIX_LIMIT
+        made = Path(f"{temporary}.{'csi' if csi else 'tbi'}")
+        columns = {"preset": "vcf"} if kind == "vcf" else {"seq_col": 0, "start_col": 1, "end_col": 1, "line_skip": 1}
+        try:
+            pysam.tabix_index(str(temporary), force=True, csi=csi, keep_original=True, **columns)
+            made.replace(f"{output}{made.suffix}")
+        except OSError as error:
+            raise OSError(f"{output}: cannot be indexed: {error}") from None
+        finally:
+            made.unlink(missing_ok=True)
+
+
+def read_sidecar(output: Path) -> dict[str, Any] | None:
+    """What stands beside a finished output; None where nothing does, or nothing that can be read."""
+    try:
+        return json.loads(sidecar(output).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def sidecar(output: Path) -> Path:
+    return output.with_name(f"{output.name}.json")
+
+
+def write_sidecar(output: Path, about: dict[str, Any]) -> None:
+    with replacing(sidecar(output)) as temporary:
+        temporary.write_text(json.dumps(about, indent=2) + "\n")
+
+
+def scored(counts: Counter[str]) -> int:
+    return counts[""] + counts[SWAPPED]

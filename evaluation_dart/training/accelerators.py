@@ -1,0 +1,61 @@
+"""Accelerate as pretraining uses it: bfloat16 by autocast alone, on one GPU, by DDP, FSDP2 and DeepSpeed alike;
+and the processes of an evaluation."""
+
+import os
+from datetime import timedelta
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DeepSpeedPlugin, FullyShardedDataParallelPlugin, GradientAccumulationPlugin
+from torch.distributed.fsdp import MixedPrecisionPolicy
+
+from datasets_dart.errors import InputError
+
+
+def training_accelerator(
+    mixed_precision: str | None, accumulation: int, batch_size: int, max_grad_norm: float
+) -> Accelerator:
+    """The Accelerator of a run, for the launch at hand.
+
+    Accelerate turns "bf16" under FSDP2 into bfloat16 parameters, inputs of blocks and sums of gradients. The implicit
+    filter would then see a million positions as two thousand, and the residual stream be rounded after each block. What
+    DeepSpeed makes of it depends on its version. Here parameters stay float32, which costs megabytes, and autocast
+    picks the operations, as on one GPU.
+
+    Args:
+        mixed_precision: "no" or "bf16"; None takes what `accelerate launch` says.
+        accumulation: forward passes in a step.
+        batch_size: sequences in a forward pass of one process, which DeepSpeed wants to know.
+        max_grad_norm: of `clip_grad_norm_`, which DeepSpeed does on its own.
+
+    Raises:
+        ValueError: for another precision.
+    """
+    chosen = mixed_precision or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if chosen not in ("no", "bf16"):
+        raise InputError(f"mixed_precision must be no or bf16, got {chosen!r}")
+    fsdp = deepspeed = None
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        fsdp = FullyShardedDataParallelPlugin(mixed_precision_policy=MixedPrecisionPolicy())
+    elif os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
+        deepspeed = DeepSpeedPlugin(gradient_accumulation_steps=accumulation, gradient_clipping=max_grad_norm)
+        deepspeed.deepspeed_config |= {
+            "train_micro_batch_size_per_gpu": batch_size,
+            "bf16": {"enabled": False},
+            "torch_autocast": {"enabled": chosen == "bf16", "dtype": "bfloat16"},
+        }
+    # Pretraining has no DataLoader; one that another training left at its end must not end the accumulation here.
+    accumulate = GradientAccumulationPlugin(num_steps=accumulation, sync_with_dataloader=False)
+    return Accelerator(
+        mixed_precision=chosen, gradient_accumulation_plugin=accumulate, fsdp_plugin=fsdp, deepspeed_plugin=deepspeed
+    )
+
+
+def process_state(device: str | None) -> PartialState:
+    """One process, or those that `accelerate launch` or torchrun started; on CPU where asked, or where nothing else is.
+
+    Without being told so, Accelerate takes several processes on a machine without GPUs for one each. They wait for each
+    other at the end for as long as the slowest takes.
+    """
+    on_cpu = device == "cpu" or not torch.accelerator.is_available()
+    return PartialState(cpu=on_cpu, timeout=timedelta(days=7))

@@ -1,0 +1,100 @@
+"""Fine-tuning: a language model under a head for sequences, with LoRA or in full (DART-Eval spec section 1.7)."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging
+
+from datasets_dart.errors import InputError
+from evaluation_dart.models.language_model import LanguageModel, commit_of, folder_digest, usable_device
+from evaluation_dart.training.lora import add_lora
+
+# What a checkpoint of a language model may lack: heads, and the pooler that comes with BERT's.
+HEADS = ("pooler", "contact_head")
+
+
+def load_classifier(
+    name: str | os.PathLike[str],
+    outputs: int | None,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    trust_remote_code: bool = False,
+    random_weights: bool = False,
+    changes: Mapping[str, Any] | None = None,
+) -> LanguageModel:
+    """A model of the Hub or a folder as `AutoModelForSequenceClassification`, in float32, with its tokenizer.
+
+    Args:
+        outputs: of a new head; None for the head that the checkpoint was saved with.
+        random_weights: the same architecture, initialised afresh.
+        changes: fields of the configuration (dropout, pooling), as far as the model has them.
+
+    Raises:
+        ValueError: if the model has no such head, the checkpoint lacks weights of its backbone, or was to have a
+            trained head and has none.
+        OSError: if there is no such model.
+    """
+    name = os.fspath(name)
+    folder = Path(name) if Path(name).is_dir() else None
+    if folder is None and (name.startswith(("/", ".", "~")) or Path(name).exists()):
+        raise FileNotFoundError(f"{name}: no such folder")
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # a new head is what is wanted; what else is missing is told below
+    try:
+        commit = folder_digest(folder) if folder else commit_of(name, revision)
+        remote = {"trust_remote_code": trust_remote_code, "revision": None if folder else commit}
+        new_head = {} if outputs is None else {"num_labels": outputs}
+        config = AutoConfig.from_pretrained(name, **new_head, **remote)
+        saved = config.architectures or ["no architecture"]
+        if outputs is None and not any("ForSequenceClassification" in architecture for architecture in saved):
+            raise InputError(f"{name}: no trained head: saved as {', '.join(saved)}")
+        config.update({field: value for field, value in (changes or {}).items() if hasattr(config, field)})
+        tokenizer = AutoTokenizer.from_pretrained(name, **remote)
+        if getattr(config, "pad_token_id", None) is None:
+            config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token else tokenizer.eos_token_id
+        missing: list[str] = []
+        if random_weights:
+            del remote["revision"]
+            model = AutoModelForSequenceClassification.from_config(config, **remote)
+        else:
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                name, config=config, dtype=torch.float32, output_loading_info=True, **remote
+            )
+            prefix = "" if outputs is None else f"{model.base_model_prefix}."
+            missing = [key for key in loading["missing_keys"] if key.startswith(prefix)]
+    except (ImportError, OSError, RuntimeError, ValueError, SafetensorError) as error:
+        kind = OSError if isinstance(error, OSError) else InputError
+        raise kind(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    if missing := sorted(key for key in missing if outputs is None or not any(head in key for head in HEADS)):
+        raise InputError(f"{name}: the checkpoint lacks {', '.join(missing[:5])}")
+    return LanguageModel(model.to(usable_device(device)), tokenizer, "causal", name, commit)
+
+
+class FineTuned(nn.Module):
+    """A classifier of [`load_classifier`] that reads strings: (B, outputs).
+
+    Args:
+        lora: rank, alpha and dropout of adapters on the backbone, all of it frozen but them; None trains everything.
+    """
+
+    def __init__(self, classifier: LanguageModel, lora: tuple[int, int, float] | None):
+        super().__init__()
+        self.classifier = classifier  # no submodule: its model is, under a name of its own
+        self.model = classifier.model
+        prefix = self.model.base_model_prefix
+        if lora is not None:
+            if not isinstance(getattr(self.model, prefix, None), nn.Module):
+                raise InputError(f"{classifier.name}: the classifier has no backbone {prefix!r} to adapt")
+            setattr(self.model, prefix, add_lora(getattr(self.model, prefix), *lora))
+
+    def forward(self, sequences: Sequence[str]) -> torch.Tensor:
+        inputs, _ = self.classifier.encode(sequences)
+        return self.model(**inputs).logits.float()

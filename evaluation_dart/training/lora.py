@@ -1,0 +1,87 @@
+"""LoRA as DART-Eval fine-tunes (spec section 1.7): peft for Linear and Embedding, our own for Conv1d.
+
+The original uses minLoRA, which adds to weights: W + (alpha / rank) B (A * dropout(1)). Out of training, peft's layers
+compute the same. They differ in training, in that peft drops single activations where minLoRA drops an input feature
+for the whole batch, and in that of an embedding peft starts with A = 0 and B random, minLoRA the other way round.
+
+peft 0.21 refuses a Conv1d with groups unless the rank is a multiple of them, as HyenaDNA's depthwise one is not.
+"""
+
+import math
+import re
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrize
+
+from datasets_dart.errors import InputError, MissingExtra
+
+ADAPTER = "lora_"  # in the name of every parameter of an adapter, peft's and ours
+# Parts within a backbone that are trained as the head is, and get no adapters: BERT's pooler.
+BESIDE_THE_BACKBONE = "pooler"
+
+
+class WeightLoRA(nn.Module):
+    """A low-rank change of a weight, for `torch.nn.utils.parametrize`: W (out, ...) seen as (out, fan-in).
+
+    Attributes:
+        lora_A: (rank, fan-in); lora_B: (out, rank), 0 at first, so that the change is.
+    """
+
+    def __init__(self, weight: torch.Tensor, rank: int, alpha: float, dropout: float):
+        super().__init__()
+        fan_in = weight[0].numel()
+        self.lora_A = nn.Parameter(weight.new_empty(rank, fan_in))
+        self.lora_B = nn.Parameter(weight.new_zeros(len(weight), rank))
+        nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
+        self.scaling, self.dropout = alpha / rank, dropout
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        # Dropout of a one for each input: what is dropped is a whole feature, as in minLoRA.
+        kept = F.dropout(self.lora_A.new_ones(1, self.lora_A.shape[1]), self.dropout, self.training)
+        return weight + self.scaling * (self.lora_B @ (self.lora_A * kept)).view_as(weight)
+
+
+def add_lora(backbone: nn.Module, rank: int = 8, alpha: int = 16, dropout: float = 0.05) -> nn.Module:
+    """Adapters on every Linear, Embedding and Conv1d of `backbone`, in place; all else in it is frozen.
+
+    By exact type, as in the original. A pooler is left as it is, and trained.
+
+    Raises:
+        ImportError: naming the extra, if peft is not installed.
+        ValueError: if there is nothing to adapt.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise MissingExtra("LoRA", "peft") from error
+    layers = {name: layer for name, layer in backbone.named_modules() if BESIDE_THE_BACKBONE not in name.split(".")}
+    of_peft = [re.escape(name) for name, layer in layers.items() if type(layer) in (nn.Linear, nn.Embedding)]
+    convolutions = [layer for layer in layers.values() if type(layer) is nn.Conv1d]
+    if not of_peft and not convolutions:
+        raise InputError(f"{type(backbone).__name__} has no Linear, Embedding or Conv1d to adapt")
+    if of_peft:
+        targets = "|".join(of_peft)  # a pattern for the whole name: entries of a list would match the ends of names
+        backbone = inject_adapter_in_model(
+            LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets), backbone
+        )
+    for layer in convolutions:
+        parametrize.register_parametrization(layer, "weight", WeightLoRA(layer.weight, rank, alpha, dropout))
+    for name, parameter in backbone.named_parameters():
+        parameter.requires_grad_(ADAPTER in name or BESIDE_THE_BACKBONE in name.split("."))
+    return backbone
+
+
+def merge_lora(backbone: nn.Module) -> nn.Module:
+    """Add what the adapters of [`add_lora`] have learned to the weights, in place, and take the adapters out."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, layer in [*backbone.named_modules()]:
+        if isinstance(layer, BaseTunerLayer):
+            layer.merge()
+            parent, _, own = name.rpartition(".")
+            setattr(backbone.get_submodule(parent), own, layer.get_base_layer())
+        elif parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    return backbone

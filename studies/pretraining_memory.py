@@ -1,0 +1,243 @@
+"""Memory of a training step on each GPU, by model and context length: the tables of docs/pretraining_configs.md.
+
+    python -m studies.pretraining_memory                                        brings the page up to date
+    python -m studies.pretraining_memory --measure small-32k --length 16384     predicted and measured here
+
+Counted, not measured: what autograd keeps for the backward, block by block (a test compares it with what torch really
+keeps), and the working memory of the backward of the long convolution, which benchmarks/memory.py has measured.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from datasets_dart.errors import InputError
+from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM
+from studies.tables import ROOT, put, row
+
+CARDS, MEASURED, PAGE = ROOT / "model_cards", ROOT / "benchmarks" / "results" / "memory.json", "pretraining_configs.md"
+OPERATOR = "peak over inputs, forward and backward"
+GPUS = (1, 8, 64)
+LENGTHS = (1_024, 16_384, 32_768, 160_000, 450_000, 1_000_000)
+FLOAT32, GIB, MIB = 4, 2**30, 2**20
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes on one GPU in a training step of AdamW on float32 parameters.
+
+    `parameters`, `gradients` and `optimizer` are whole; FSDP2 gives a GPU its share of them. `working` is the most that
+    a backward needs beyond what the forward has kept; `head` what final norm, logits and loss keep.
+    """
+
+    parameters: int
+    gradients: int
+    optimizer: int
+    activations: int
+    working: int
+    head: int
+
+    def on_each_of(self, gpus: int) -> int:
+        """Bytes with everything that can be sharded in `gpus` shards, and the gathered parameters kept."""
+        states = self.parameters + self.gradients + self.optimizer
+        gathered = self.parameters if gpus > 1 else 0
+        return -(-states // gpus) + gathered + self.activations + self.working + self.head
+
+
+def operator_tensors(path: Path) -> float:
+    """Peak of the long convolution's forward and backward over its inputs, in tensors (B, D, L) of float32.
+
+    Raises:
+        FileNotFoundError, ValueError: without such a measurement.
+    """
+    for measured in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+        if measured["what"].startswith(OPERATOR):
+            return float(measured["value"])
+    raise InputError(f"{path}: has no row {OPERATOR!r}")
+
+
+def mixer_bytes(config: HyenaDNAConfig, tokens: int, length: int, half: int) -> int:
+    """What the first half of a block keeps for its backward: the residual stream, norm, projections and filter.
+
+    Channels a token: 1 residual in float32; the inputs of both projections and the 3 of the projected branches in the
+    precision of autocast. Statistics of the norm are 2 floats. The filter's MLP is float32 and that of one sequence,
+    whatever their number: three tensors a sine and layer, the decay and the kernel.
+    """
+    width, sines = config.d_model, 1 + config.num_inner_mlps
+    kept = tokens * (FLOAT32 * (width + 2) + half * 5 * width)
+    features = config.emb_dim + 3 * sines * config.filter_order + 2 * width
+    return kept + FLOAT32 * length * features
+
+
+def mlp_bytes(config: HyenaDNAConfig, tokens: int, half: int) -> int:
+    """What the second half keeps: the residual stream and norm, and the inputs of fc1, GELU and fc2."""
+    assert config.d_inner is not None
+    return tokens * (FLOAT32 * (config.d_model + 2) + half * (config.d_model + 2 * config.d_inner))
+
+
+def head_bytes(config: HyenaDNAConfig, tokens: int, half: int) -> int:
+    """What embedding, final norm, logits and loss keep: ids, labels, a mask of dropout, the log-softmax in float32."""
+    dropout = config.d_model if config.embed_dropout else 0
+    return tokens * (16 + dropout + FLOAT32 * (config.d_model + 2 + config.padded_vocab_size) + half * config.d_model)
+
+
+def parameter_count(config: HyenaDNAConfig) -> int:
+    with torch.device("meta"):
+        return HyenaDNAForCausalLM(config).num_parameters()
+
+
+def training_footprint(
+    config: HyenaDNAConfig,
+    length: int,
+    operator: float,
+    batch_size: int = 1,
+    checkpointing: bool = False,
+    bf16: bool = True,
+) -> Footprint:
+    """Memory of a step on sequences of `length` tokens, `batch_size` on each GPU.
+
+    The peak is in the backward of the last block's mixer: its MLP is done with, and beside what is kept there are the
+    operator's working tensors, the branches of the short convolution and their gradients (12 channels a token, in the
+    precision of autocast), and two gradients of the residual stream. With activation checkpointing the other blocks
+    keep their inputs alone.
+
+    Raises:
+        ValueError: for a length that the model cannot take.
+    """
+    if not 1 <= length <= config.max_seq_len:
+        raise InputError(f"length must be from 1 to {config.max_seq_len} (config.max_seq_len), got {length}")
+    tokens, half, width = batch_size * length, 2 if bf16 else FLOAT32, config.d_model
+    mixer, mlp = mixer_bytes(config, tokens, length, half), mlp_bytes(config, tokens, half)
+    others = FLOAT32 * tokens * width if checkpointing else mixer + mlp
+    working = tokens * width * (operator * FLOAT32 + 12 * half + 2 * FLOAT32)
+    parameters = FLOAT32 * parameter_count(config)
+    return Footprint(
+        parameters=parameters,
+        gradients=parameters,
+        optimizer=2 * parameters,
+        activations=(config.n_layer - 1) * others + mixer,
+        working=round(working),
+        head=head_bytes(config, tokens, half),
+    )
+
+
+def released_configs(folder: Path = CARDS) -> dict[str, HyenaDNAConfig]:
+    """Configurations of the released models, by short name, from the smallest to the longest."""
+    names = json.loads((folder / "released.json").read_text(encoding="utf-8"))["checkpoints"]
+    configs = {name: HyenaDNAConfig.from_pretrained(folder / name) for name in names}
+    ordered = sorted(configs.items(), key=lambda item: (item[1].max_seq_len, item[1].n_layer, item[1].d_model))
+    return {name.removeprefix("hyenadna-").replace("-seqlen", ""): config for name, config in ordered}
+
+
+def of_each_model(operator: float) -> str:
+    """A row a model at its own context: what there is, and what each of 1, 8 and 64 GPUs holds."""
+    header = ["model", "context", "parameters", "gradients", "AdamW", "kept", "kept, checkpointing", "working", "head"]
+    header += [f"a GPU of {gpus}" for gpus in GPUS] + [f"of {gpus}, checkpointing" for gpus in GPUS]
+    lines = [row(header), row(["---"] * len(header))]
+    for name, config in released_configs().items():
+        whole = training_footprint(config, config.max_seq_len, operator)
+        spared = training_footprint(config, config.max_seq_len, operator, checkpointing=True)
+        states = [f"{part / MIB:.1f} MiB" for part in (whole.parameters, whole.gradients, whole.optimizer)]
+        parts = (whole.activations, spared.activations, whole.working, whole.head)
+        totals = [kept.on_each_of(gpus) for kept in (whole, spared) for gpus in GPUS]
+        lines.append(row([name, f"{config.max_seq_len:,}", *states, *(gib(part) for part in (*parts, *totals))]))
+    return "\n".join(lines)
+
+
+def of_each_length(operator: float) -> str:
+    """A row a model, a column a length: all of one GPU, without and with activation checkpointing."""
+    lines = [row(["model", *(f"{length:,}" for length in LENGTHS)]), row(["---"] * (1 + len(LENGTHS)))]
+    for name, config in released_configs().items():
+        cells = []
+        for length in LENGTHS:
+            if length > config.max_seq_len:
+                cells.append("")
+                continue
+            both = (training_footprint(config, length, operator, checkpointing=wanted) for wanted in (False, True))
+            cells.append(" / ".join(gib(footprint.on_each_of(1)) for footprint in both))
+        lines.append(row([name, *cells]))
+    return "\n".join(lines)
+
+
+def gib(size: int) -> str:
+    return f"{size / GIB:.2f}"
+
+
+def tables(measured: Path = MEASURED) -> str:
+    """What stands between the two comments of docs/pretraining_configs.md."""
+    operator = operator_tensors(measured)
+    return (
+        "### One sequence on each GPU, at each model's own context\n\n"
+        f"{of_each_model(operator)}\n\n"
+        "### All of one GPU with one sequence, by length: without / with activation checkpointing\n\n"
+        f"{of_each_length(operator)}\n"
+    )
+
+
+def peak_of_a_step(config: HyenaDNAConfig, length: int, checkpointing: bool) -> int:
+    """Linux: how far forward and backward of one sequence in float32 raise the most this process ever held."""
+
+    def most_held() -> int:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+    model = HyenaDNAForCausalLM(config).train()
+    if checkpointing:
+        model.activation_checkpointing_enable()
+    ids = torch.randint(7, 11, (1, length))
+    model(ids[:, :64], labels=ids[:, :64]).loss.backward()  # gradients are there, and all that loads once
+    before = most_held()
+    model(ids, labels=ids).loss.backward()
+    return most_held() - before
+
+
+def compare(name: str, length: int | None) -> None:
+    """Print the peak of a step on this CPU beside what is predicted for it, each of the two in a process of its own."""
+    configs = released_configs()
+    if name not in configs:
+        raise InputError(f"no released model {name!r}; there are {', '.join(configs)}")
+    config, operator = configs[name], operator_tensors(MEASURED)
+    length = length or config.max_seq_len
+    for checkpointing in (False, True):
+        expected = training_footprint(config, length, operator, checkpointing=checkpointing, bf16=False)
+        predicted = expected.activations + expected.working + expected.head
+        work = (
+            "import sys; from studies.pretraining_memory import *; "
+            f"print(peak_of_a_step(released_configs()[{name!r}], {length}, {checkpointing}))"
+        )
+        # Each large tensor from the system and back to it: otherwise the gaps that the allocator leaves are measured.
+        given_back = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "262144"}
+        command = [sys.executable, "-c", work]
+        run = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, env=given_back)
+        measured = int(run.stdout)
+        how = "with" if checkpointing else "without"
+        print(
+            f"{name}, {length:,} tokens, float32, {how} checkpointing: {gib(measured)} GiB measured, "
+            f"{gib(predicted)} predicted, ratio {predicted / measured:.2f}"
+        )
+
+
+def memory(
+    measure: Annotated[str | None, typer.Option(help="released model, by short name, to measure here instead")] = None,
+    length: Annotated[int | None, typer.Option(help="tokens to measure; default: the model's context")] = None,
+) -> None:
+    """Memory of a training step, by model and context length."""
+    if measure is not None:
+        compare(measure, length)
+    else:
+        put(ROOT / "docs" / PAGE, tables())
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(memory)
+    except (ValueError, OSError) as error:
+        print("pretraining_memory:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,317 @@
+"""What a model fine-tuned on CTCF peaks reads in held-out peaks, beside the JASPAR motif (docs/mutagenesis.md).
+
+500 peaks of GM12878 (200 bp) against their dinucleotide shuffles, split by DART-Eval's chromosomes. Path attributions
+of the fine-tuned model, and mutagenesis by the likelihood of the model it started from, of every held-out peak and of
+shuffles of some; mutagenesis of the fine-tuned head, which takes longest, of the first peaks.
+
+    python -m studies.real_attribution --data real-data --output results/attribution
+"""
+
+import gzip
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from studies.real_data import DEMO
+
+if TYPE_CHECKING:
+    from evaluation_dart.models.language_model import LanguageModel
+    from evaluation_dart.statistics.metric import Metric
+
+PEAKS, MOTIFS = "benchmarks/gm12878_ctcf_top500.200bp.fa.gz", "motifs/JASPAR2022_vertebrates.pfm.gz"
+MOTIF = "MA0139.1"
+HIT_P, SEQLET_P = 1e-4, 0.01
+RATIO, EPOCHS, LEARNING_RATE = 2, 10, 6e-4
+CONTROLS, MUTATED = 40, 24  # shuffles that are attributed, too; peaks whose head is mutated
+SHUFFLES, STEPS = 2, 16  # of path attributions: references of a sequence, nodes of a path
+RECORD, FIGURE = "ctcf.json", "ctcf.png"
+PATH, MUTAGENESIS = "path attributions of the fine-tuned head", "mutagenesis of the fine-tuned head"
+LIKELIHOOD = "likelihoods of the model before fine-tuning"
+
+
+def real_attribution(
+    data: Annotated[Path, typer.Option(help="folder with benchmarks/ and motifs/")],
+    output: Annotated[Path, typer.Option(help="folder of rows, model and record")] = Path("results/attribution"),
+    record: Annotated[Path | None, typer.Option(help="folder to copy record and figure to")] = None,
+    only: Annotated[str, typer.Option(help="attribute by the methods with this in their name, and stop")] = "",
+) -> None:
+    """Fine-tune, attribute and compare; what is there already (rows, model, attributions) is taken.
+
+    python -m studies.real_attribution --data real-data --record docs/records/attribution
+    """
+    import pyarrow.parquet as pq
+
+    import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
+    from datasets_dart.files import write_text
+    from evaluation_dart.models.language_model import load_language_model
+    from evaluation_dart.training.finetuning import load_classifier
+    from trainer_scripts.cli.dataset import ABOUT, dataset
+    from trainer_scripts.cli.train import train
+
+    rows, model = output / "rows", output / "hyenadna-tiny-1k-ctcf"
+    if not (rows / ABOUT).exists():
+        dataset(positives=data / PEAKS, ratio=RATIO, output=rows)
+    if not (model / "results.json").exists():
+        train(data=rows, model=str(DEMO), output=model, epochs=EPOCHS, learning_rate=LEARNING_RATE)
+    test = pq.read_table(rows / "test.parquet").to_pydict()
+    label, sequences = np.array(test["label"]), np.array(test["sequence"], dtype=object)
+    of_peaks = np.flatnonzero(label == 1)
+    peaks = sequences[of_peaks].tolist()
+    shuffles = sequences[np.flatnonzero(label == 0)[: len(peaks)]].tolist()  # the first shuffle of each
+    where = np.array(test["chrom"])[of_peaks], np.array(test["start"])[of_peaks]
+    classifier, language_model = load_classifier(model, None), load_language_model(DEMO)
+    methods: list[tuple[str, Callable[[list[str]], np.ndarray], int, int]] = [
+        (PATH, partial(path_importance, classifier), len(peaks), CONTROLS),
+        (LIKELIHOOD, partial(likelihood_importance, language_model), len(peaks), CONTROLS),
+        (MUTAGENESIS, partial(head_importance, classifier), MUTATED, 0),
+    ]
+    attributions = {
+        name: kept(output / f"{name.replace(' ', '_')}.npz", method, peaks[:first], shuffles[:controls])
+        for name, method, first, controls in methods
+        if only in name
+    }
+    if only:
+        return
+    motifs = read_pfm(data / MOTIFS)
+    motif = motifs[motif_name(motifs)]
+    hits = best_hits(peaks, motifs)
+    found: dict[str, Any] = {}
+    means: dict[str, np.ndarray] = {}
+    for name, own in attributions.items():
+        here = {row: hit for row, hit in hits.items() if row < len(own[0])}
+        found[name] = {"peaks": len(own[0])} | beside_hits(own[0], here, motif, where)
+        for kind, values, strings in zip(("peaks", "shuffles"), own, (peaks, shuffles), strict=False):
+            found[name][f"seqlets of {kind}"] = seqlet_matches(values, one_hot(strings[: len(values)]), motifs)
+        means[name] = aligned_mean(own[0], here, motif.shape[1])
+    pairs = zip(attributions[PATH][0], attributions[MUTAGENESIS][0], strict=False)
+    agreement = np.array([np.corrcoef(one.sum(axis=0), two.sum(axis=0))[0, 1] for one, two in pairs])
+    trained = json.loads((model / "results.json").read_text())
+    result = {
+        "data": {"peaks": len(peaks), "with a motif hit": len(hits), "motif": motif_name(motifs), "hit p below": HIT_P},
+        "model": trained["model"],
+        "training": trained["choices"] | trained["training"],
+        **{
+            kind: {name: value for name, value in trained[kind].items() if not name.endswith("_negative")}
+            for kind in ("metrics", "metrics of 5-mers")
+        },
+        "marginal effect": marginal_effect(classifier, shuffles, consensus(motif), where),
+        "attributions": found,
+        "correlation of path attributions and mutagenesis": mean_metric(
+            agreement, *(column[: len(agreement)] for column in where)
+        ),
+    }
+    for folder in filter(None, (output, record)):
+        write_text(folder / RECORD, json.dumps(result, indent=1) + "\n")
+        figure(folder / FIGURE, means, motif)
+    typer.echo(f"{output / RECORD}")
+
+
+def kept(path: Path, method: Callable[[list[str]], np.ndarray], *groups: list[str]) -> list[np.ndarray]:
+    """Attributions (n, 4, L) of each group of sequences that is not empty, from a file if it is there."""
+    from datasets_dart.files import replacing
+
+    if not path.exists():
+        found = [method(sequences) for sequences in groups if sequences]
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, *found)
+    with np.load(path) as arrays:
+        return [arrays[name] for name in arrays.files]
+
+
+def read_pfm(path: Path) -> dict[str, np.ndarray]:
+    """Motifs of a text of counts, one position a line: name -> (4, width) probabilities."""
+    motifs: dict[str, list[list[float]]] = {}
+    with gzip.open(path, "rt") as file:
+        for line in filter(None, map(str.strip, file)):
+            if line.startswith(">"):
+                rows = motifs.setdefault(line[1:], [])
+            elif not line.startswith("#"):
+                rows.append([float(count) for count in line.split()])
+    return {name: (np.array(rows) / np.sum(rows, axis=1, keepdims=True)).T for name, rows in motifs.items()}
+
+
+def motif_name(motifs: dict[str, np.ndarray]) -> str:
+    return next(name for name in motifs if name.startswith(MOTIF))
+
+
+def consensus(motif: np.ndarray) -> str:
+    return "".join("ACGT"[base] for base in motif.argmax(axis=0))
+
+
+def one_hot(sequences: list[str]) -> np.ndarray:
+    """(n, 4, L) float64."""
+    codes = np.array([["ACGT".index(base) for base in sequence] for sequence in sequences])
+    return np.eye(4)[codes].transpose(0, 2, 1)
+
+
+def best_hits(sequences: list[str], motifs: dict[str, np.ndarray]) -> dict[int, tuple[int, int, str]]:
+    """Start, end and strand of the best match of the motif in each sequence that has one."""
+    from memelite import fimo
+
+    name = motif_name(motifs)
+    table = fimo({name: motifs[name]}, one_hot(sequences).astype(np.int8), threshold=HIT_P)[0]
+    table = table.sort_values("p-value").drop_duplicates("sequence_name")
+    columns = (table[column].tolist() for column in ("sequence_name", "start", "end", "strand"))
+    return {int(row): (int(start), int(end), strand) for row, start, end, strand in zip(*columns, strict=True)}
+
+
+def head_importance(model: "LanguageModel", sequences: list[str]) -> np.ndarray:
+    """(n, 4, L), zero but for the base that is there."""
+    from evaluation_dart.tools.mutagenesis import changes, head_scorer, importance
+
+    score = head_scorer(model, None)
+    return np.stack([importance(changes(score, own, 0, len(own)), own).T for own in sequences])
+
+
+def path_importance(model: "LanguageModel", sequences: list[str]) -> np.ndarray:
+    import torch
+    from tangermeme.deep_lift_shap import deep_lift_shap
+
+    from evaluation_dart.tools.attribution import OneHotModel, path_rule
+
+    attributions = deep_lift_shap(
+        *(OneHotModel(model), torch.from_numpy(one_hot(sequences)).float()),
+        additional_nonlinear_ops=path_rule(STEPS),
+        n_shuffles=SHUFFLES,
+        batch_size=SHUFFLES,
+        random_state=0,
+        warning_threshold=1.0,
+    )
+    return attributions.double().numpy()
+
+
+def likelihood_importance(model: "LanguageModel", sequences: list[str]) -> np.ndarray:
+    from evaluation_dart.scoring.likelihoods import RECIPES
+    from evaluation_dart.tools.mutagenesis import importance, likelihood_changes
+
+    recipe = RECIPES["dart-eval-both-strands"]
+    return np.stack([importance(likelihood_changes(model, own, 0, len(own), recipe), own).T for own in sequences])
+
+
+def beside_hits(
+    attributions: np.ndarray,
+    hits: dict[int, tuple[int, int, str]],
+    motif: np.ndarray,
+    where: tuple[np.ndarray, np.ndarray],
+) -> dict[str, Any]:
+    """Attributions (n, 4, L) inside and outside the motif's best hits, and position by position of the motif."""
+    from evaluation_dart.statistics.metrics import auroc
+
+    rows = np.array(sorted(hits))
+    scores = []
+    for row in rows.tolist():
+        start, end, _ = hits[row]
+        inside = np.zeros(attributions.shape[2], dtype=bool)
+        inside[start:end] = True
+        scores.append(auroc(attributions[row].sum(axis=0), inside))
+    profile = aligned_mean(attributions, hits, motif.shape[1]).sum(axis=0)
+    return {
+        "auroc of importance inside the hit": mean_metric(np.array(scores), *(column[rows] for column in where)),
+        "correlation of mean importance and information content over the motif": float(
+            np.corrcoef(profile, information(motif))[0, 1]
+        ),
+    }
+
+
+def information(motif: np.ndarray) -> np.ndarray:
+    """Bits of each position of a (4, width) motif, against equal frequencies."""
+    return 2 + (motif * np.log2(motif + 1e-9)).sum(axis=0)
+
+
+def aligned_mean(attributions: np.ndarray, hits: dict[int, tuple[int, int, str]], width: int) -> np.ndarray:
+    """Mean over the hits, in the motif's direction: (4, width)."""
+    pieces = []
+    for row, (start, _, strand) in hits.items():
+        piece = attributions[row, :, start : start + width]
+        pieces.append(piece if strand == "+" else piece[::-1, ::-1])
+    return np.mean(pieces, axis=0)
+
+
+def mean_metric(values: np.ndarray, chrom: np.ndarray, start: np.ndarray) -> "Metric":
+    """Mean with an interval by blocks of the genome."""
+    from evaluation_dart.statistics.intervals import block_bootstrap_interval, genome_blocks
+    from evaluation_dart.statistics.metric import Metric
+
+    found = block_bootstrap_interval(lambda drawn: drawn.mean(keepdims=True), values, genome_blocks(chrom, start))
+    low, high = (None, None) if found is None else (float(end[0]) for end in found)
+    method = "bootstrap of 1-Mb blocks, percentiles of 1000 replicates"
+    value = float(values.mean())
+    return Metric(value, low, high, len(values), method)
+
+
+def seqlet_matches(attributions: np.ndarray, rows: np.ndarray, motifs: dict[str, np.ndarray]) -> dict[str, Any]:
+    """How many seqlets there are, and of how many the nearest motif of all is CTCF's. rows: (n, 4, L) one-hot."""
+    import torch
+    from tangermeme.annotate import annotate_seqlets
+    from tangermeme.seqlet import recursive_seqlets
+
+    from evaluation_dart.statistics.intervals import exact_interval
+
+    seqlets = recursive_seqlets(torch.from_numpy(attributions.sum(axis=1)), threshold=SEQLET_P, additional_flanks=3)
+    seqlets["start"] = seqlets["start"].clip(lower=0)
+    seqlets["end"] = seqlets["end"].clip(upper=attributions.shape[2])
+    found: dict[str, Any] = {"seqlets": len(seqlets), "sequences": len(attributions)}
+    if len(seqlets) == 0:
+        return found
+    names = [*motifs]
+    nearest, p_values = annotate_seqlets(torch.from_numpy(rows).float(), seqlets, motifs, n_jobs=1)
+    families = [names[index].rpartition("_")[2].split(".", 2)[-1] for index in nearest[:, 0].tolist()]
+    ctcf = np.array(["CTCF" in family for family in families])
+    low, high = exact_interval(int(ctcf.sum()), len(ctcf))
+    counts = sorted(((families.count(family), family) for family in set(families)), reverse=True)
+    return found | {
+        "nearest motif is CTCF's": {
+            **{"value": float(ctcf.mean()), "low": low, "high": high, "n": len(ctcf)},
+            **{"method": "exact binomial (Clopper-Pearson)", "higher_is_better": True},
+        },
+        "median p of TOMTOM": float(np.median(p_values[:, 0].numpy())),
+        "most frequent": {family: count for count, family in counts[:8]},
+        "sequences with one of CTCF's": len(set(seqlets["example_idx"][ctcf].tolist())),
+    }
+
+
+def marginal_effect(
+    model: "LanguageModel", backgrounds: list[str], motif: str, where: tuple[np.ndarray, np.ndarray]
+) -> dict[str, Any]:
+    """Change of the head's log-odds when the consensus, or its shuffle, replaces the middle of a shuffled peak."""
+    import random
+
+    import torch
+    from tangermeme.marginalize import marginalize
+
+    from evaluation_dart.tools.attribution import OneHotModel
+
+    wrapped, rows = OneHotModel(model), torch.from_numpy(one_hot(backgrounds)).float()
+    shuffled = "".join(random.Random(0).sample(motif, len(motif)))
+    effects = {}
+    for name, word in (("consensus", motif), ("shuffled consensus", shuffled)):
+        before, after = marginalize(wrapped, rows, word)
+        effects[name] = mean_metric((after - before)[:, 0].double().numpy(), *where) | {"word": word}
+    return effects
+
+
+def figure(path: Path, means: dict[str, np.ndarray], motif: np.ndarray) -> None:
+    """The motif's logo in bits over the mean importance at its best hits, method by method."""
+    from evaluation_dart.report.logo import draw_logos
+
+    panels = [(f"JASPAR {MOTIF} (CTCF), bits", (motif * information(motif)).T)]
+    panels += [(f"mean importance at its best hits: {name}", heights.T) for name, heights in means.items()]
+    draw_logos(path, panels, "")
+
+
+def main() -> None:
+    try:
+        typer.run(real_attribution)
+    except (ValueError, OSError, ImportError) as error:
+        print("real_attribution:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""HyenaDNA's kind of downstream task on a folder of real data (docs/downstream.md): promoter and TF sets of GUE, and
+GenomicBenchmarks' rows of chr20 and chr22, of which the sequence is there.
+
+    python -m studies.real_downstream --data real-data --output results/real_downstream
+    python -m studies.tables --take-downstream results/real_downstream
+
+What is done already is not done again; what was killed goes on. --budget full trains by the paper's recipe.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from studies.real_data import DEMO, contig, rows_of
+
+GUE = ("prom_core_tata", "prom_300_tata", "tf_0", "tf_1", "tf_2")
+GENOMIC_BENCHMARKS = (
+    "human_enhancers_cohn",
+    "human_enhancers_ensembl",
+    "human_ensembl_regulatory",
+    "human_nontata_promoters",
+    "human_ocr_ensembl",
+)
+# How each row of a table is trained: what is fine-tuned, and what else is said on the command line.
+MODELS: dict[str, list[str]] = {
+    "fine-tuned": ["--model", str(DEMO)],
+    "from-scratch": ["--model", str(DEMO), "--random_weights", "true"],
+    "cnn": ["--model", "cnn"],
+    "kmers-6": ["--model", "kmers-6"],
+    "length": ["--model", "length"],
+    # As the paper: pads on the left, up to the longest sequence, are read as tokens and averaged over
+    "pads-read": ["--model", str(DEMO), "--masked", "false"],
+    # As Trainer on the official port (hyena-dna issue 60): they are read, and the last token, [SEP], is pooled
+    "pads-read-last-token": [
+        *("--model", str(DEMO), "--masked", "false", "--pooling", "last", "--special_tokens", "true")
+    ],
+}
+OF_LENGTH = ("length", "pads-read", "pads-read-last-token")
+OF_LENGTHS = [
+    f"genomic_benchmarks/{name}"
+    for name in ("human_enhancers_ensembl", "human_ensembl_regulatory", "human_ocr_ensembl")
+]
+
+
+def gue_folder(data: Path, work: Path) -> Path:
+    """The sets as `datasets_hyenadna` reads them, a folder each."""
+    for name in GUE:
+        for split in ("train", "dev", "test"):
+            target = work / "gue" / name / f"{split}.csv.gz"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                shutil.copyfile(data / f"benchmarks/GUE_{name}_{split}.csv.gz", target)
+    return work / "gue"
+
+
+def genomic_benchmarks_folder(data: Path, work: Path) -> Path:
+    """Published intervals of chr20 and chr22, lifted to hg19, in the published form."""
+    lines: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows_of(data / "intervals/genomic_benchmarks.chr20_chr22.hg38_hg19.tsv.gz"):
+        own = lines.setdefault((row["dataset"], row["split"], row["label"]), [])
+        place = (row["hg19_chrom"], row["hg19_start"], row["hg19_end"], row["strand"])
+        own.append(",".join((str(len(own)), *place)))
+    for (name, split, label), own in lines.items():
+        target = work / "genomic_benchmarks" / name / split / f"{label}.csv"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text("id,region,start,end,strand\n" + "\n".join(own) + "\n")
+    return work / "genomic_benchmarks"
+
+
+def genome(data: Path, work: Path) -> Path:
+    """chr20 and chr22 of hg19 in one FASTA."""
+    from datasets_dart.files import replacing
+
+    path = work / "hg19.chr20_chr22.fa"
+    if not path.exists():
+        with replacing(path) as unfinished, unfinished.open("w") as file:
+            for name, source in (("chr20", "hg19.chr20"), ("chr22", "hg19.chr22.partial")):
+                sequence = contig(data / f"genomes/{source}.fa.gz")
+                file.write(f">{name}\n" + "\n".join(sequence[i : i + 60] for i in range(0, len(sequence), 60)) + "\n")
+    return path
+
+
+def commands(data: Path, output: Path, budget: str, seeds: Iterable[int]) -> dict[str, list[str]]:
+    """Command lines of finetune by the name of the run, task/model/seed."""
+    work = output / "inputs"
+    inputs = {f"gue/{name}": ["--data", str(gue_folder(data, work))] for name in GUE}
+    folder = genomic_benchmarks_folder(data, work)
+    for name in GENOMIC_BENCHMARKS:
+        inputs[f"genomic_benchmarks/{name}"] = ["--data", str(folder), "--genome", str(genome(data, work))]
+    made = {}
+    for seed in seeds:
+        for task, given in inputs.items():
+            for model, words in MODELS.items():
+                # Where all sequences are as long, there is nothing to pad; and these show a difference, not a spread.
+                if model in OF_LENGTH and (seed or task not in OF_LENGTHS):
+                    continue
+                if model == "kmers-6" and seed:  # nothing in it is drawn
+                    continue
+                name = f"{task}/{model}/seed-{seed}"
+                made[name] = [
+                    *("--task", task, *given, *words, "--budget", budget, "--seed", str(seed)),
+                    *("--output_dir", str(output / "runs" / budget / name)),
+                ]
+    return made
+
+
+def train(words: list[str], threads: int | None = None) -> str:
+    """One run of finetune, and what it says in the end."""
+    import torch
+
+    from trainer_scripts.finetune import finetune, parse, summary
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    task, model, training, about = parse(words)
+    return summary(finetune(task, model, training, about["published"]))
+
+
+def real_downstream(
+    data: Annotated[Path, typer.Option(help="folder with genomes/, intervals/ and benchmarks/")],
+    output: Annotated[Path, typer.Option(help="folder of runs")] = Path("results/real_downstream"),
+    budget: Annotated[str, typer.Option(help="small: 1,024 rows and 256 steps; full: the paper's recipe")] = "small",
+    seeds: Annotated[int, typer.Option(help="seeds 0, 1, ... of each model")] = 3,
+    only: Annotated[str, typer.Option(help="run only names with one of these, by commas; a+b: with both")] = "",
+    jobs: Annotated[int, typer.Option(min=1, help="runs at a time, which share the cores")] = 1,
+) -> None:
+    """Fine-tune, train from scratch, and train baselines on the same rows.
+
+    python -m studies.real_downstream --data real-data --jobs 2
+    """
+    chosen = {
+        name: words
+        for name, words in commands(data, output, budget, range(seeds)).items()
+        if any(all(part in name for part in word.split("+")) for word in only.split(","))
+    }
+    if jobs == 1:
+        for name, words in chosen.items():
+            typer.echo(f"{name}\n{train(words)}")
+        return
+    threads = max(1, (os.cpu_count() or jobs) // jobs)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(train, words, threads): name for name, words in chosen.items()}
+        try:
+            for done in as_completed(running):
+                typer.echo(f"{running[done]}\n{done.result()}")
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def main() -> None:
+    try:
+        typer.run(real_downstream)
+    except (ValueError, OSError) as error:
+        print("real_downstream:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

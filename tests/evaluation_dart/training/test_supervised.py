@@ -1,0 +1,494 @@
+"""Training: order of the rows, what is learned from, resuming, choices, metrics, and whole runs."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from datasets import ClassLabel, Dataset, Features, Value
+from safetensors.torch import load_file
+from scipy.special import logsumexp
+from sklearn import metrics as sklearn_metrics
+
+import modeling_hyenadna  # noqa: F401
+from evaluation_dart.models.kmers import gc_content, kmer_frequencies
+from evaluation_dart.models.linear import (
+    LinearPredictor,
+    choose_linear,
+    fit_linear,
+    labels_of,
+    load_linear,
+    save_linear,
+)
+from evaluation_dart.models.networks import build
+from evaluation_dart.models.table import PredictionTable
+from evaluation_dart.records import read_record, validate_record
+from evaluation_dart.run import evaluate
+from evaluation_dart.statistics.metrics import class_metrics, matthews, original_log_odds, pair_classification_metrics
+from evaluation_dart.tools.profile import resource_profile
+from evaluation_dart.training.finetuning import FineTuned, load_classifier
+from evaluation_dart.training.order import EpochOrder, epoch_rows, thinned
+from evaluation_dart.training.paper_choices import choices, family_of
+from evaluation_dart.training.supervised import (
+    Examples,
+    Objective,
+    Predictor,
+    Supervised,
+    Training,
+    fit,
+    last_whole_checkpoint,
+    load_trained,
+    objective_of,
+)
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+HYENADNA = FIXTURES / "model" / "small_d32_l2_s130"
+CLASSES = ("GM12878", "H1ESC", "HEPG2", "IMR90", "K562")
+
+
+def sequences(n, length, seed=0, gc=0.5):
+    rng = np.random.default_rng(seed)
+    return [
+        "".join(row)
+        for row in rng.choice(list("ACGT"), p=[(1 - gc) / 2, gc / 2, gc / 2, (1 - gc) / 2], size=(n, length))
+    ]
+
+
+def places(n):
+    return {"id": list(range(n)), "chrom": ["chr1"] * n, "start": [i * 1_000_000 for i in range(n)]}
+
+
+def pairs(n=24, length=40):
+    """Elements of much GC, controls of little."""
+    return Dataset.from_dict(
+        places(n) | {"sequence": sequences(n, length, 1, 0.7), "control": sequences(n, length, 2, 0.3)}
+    )
+
+
+def cell_types(n=24, labels=None):
+    rows = places(n) | {"sequence": sequences(n, 40), "label": labels or [i % 5 for i in range(n)]}
+    features = Features(
+        id=Value("int64"),
+        chrom=Value("string"),
+        start=Value("int64"),
+        sequence=Value("string"),
+        label=ClassLabel(names=list(CLASSES)),
+    )
+    return Dataset.from_dict(rows, features=features)
+
+
+def activity(n=30, length=40, cell_type="GM12878"):
+    texts = sequences(n, length)
+    counts = [text.count("G") / 10 for text in texts]
+    category = ["peaks" if i < 10 else "nonpeaks" for i in range(n)]
+    rows = places(n) | {"sequence": texts, "log_counts": counts, "category": category}
+    return Dataset.from_dict(rows | {"cell_type": [cell_type] * n})
+
+
+def golden_orders():
+    return json.loads((FIXTURES / "task4" / "loaders" / "expected.json").read_text())["configs"]
+
+
+@pytest.mark.parametrize("name", ["few_nonpeaks", "many_nonpeaks", "similar"])
+def test_rows_of_each_epoch_are_the_originals(name):
+    golden = golden_orders()[name]
+    peaks, nonpeaks = (np.array([int(row) for row in golden[f"{kind}_counts_by_row"]]) for kind in ("peak", "nonpeak"))
+    is_nonpeak = np.repeat([False, True], [len(peaks), len(nonpeaks)])
+    named = [[0, row] for row in peaks.tolist()] + [[1, row] for row in nonpeaks.tolist()]
+    for epoch in range(12):
+        block = golden["probing/nonpeak_loader_alone_rows_per_epoch"][epoch]
+        assert nonpeaks[thinned(len(nonpeaks), epoch, "block")].tolist() == block
+        stride = golden["finetune/nonpeak_rows_per_epoch"][epoch]
+        assert nonpeaks[thinned(len(nonpeaks), epoch, "stride")].tolist() == stride
+        found = epoch_rows(is_nonpeak, epoch, "first_block", shuffle=False)
+        assert [named[row] for row in found] == golden["probing/original_interleaved_per_epoch"]["order"]
+        found = epoch_rows(is_nonpeak, epoch, "block", shuffle=False)
+        assert [named[row] for row in found] == golden["probing/block_epoch_mod_10_interleaved_per_epoch"][epoch]
+
+
+def test_orders_are_of_epoch_and_seed_alone():
+    order = EpochOrder(np.zeros(50, bool), "all", True, True, seed=3)
+    first = list(order)
+    assert list(order) == first
+    assert sorted(row for row, _ in first) == list(range(50))
+    assert 10 < sum(flip for _, flip in first) < 40
+    order.set_epoch(1)
+    assert list(order) != first
+    order.set_epoch(0)
+    assert list(order) == first
+    assert list(EpochOrder(np.zeros(3, bool), "all", False, False, 0)) == [(0, False), (1, False), (2, False)]
+    with pytest.raises(ValueError, match="there are all, first_block"):
+        thinned(3, 0, "some")
+
+
+def test_pairs_lose_as_the_original_does():
+    objective = Objective("pairs", 2)
+    logits, labels = torch.tensor([[0.0, 1], [2, 0], [0, 3], [1, 1]]), torch.tensor([[1, 0], [1, 0]])
+    elements = torch.nn.functional.cross_entropy(logits[:2], torch.tensor([1, 1]))
+    controls = torch.nn.functional.cross_entropy(logits[2:], torch.tensor([0, 0]))
+    torch.testing.assert_close(objective.loss(logits, labels), elements + controls)
+
+
+def test_flipped_rows_are_the_other_strand():
+    dataset = Dataset.from_dict({"id": [0], "sequence": ["AACGN"], "control": ["ACCCC"]})
+    examples = Examples(dataset, objective_of(dataset, "regulatory_elements"), "train")
+    assert examples[0]["sequences"] == ("AACGN", "ACCCC")
+    assert examples[(0, True)]["sequences"] == ("NCGTT", "GGGGT")
+
+
+def test_what_cannot_be_learned_from():
+    whole = cell_types()
+    objective = objective_of(whole, "cell_type_elements")
+    with pytest.raises(ValueError, match="'validation' is empty"):
+        Examples(whole.select([]), objective, "validation")
+    with pytest.raises(ValueError, match="row 4: label 4 is none of 4 classes"):
+        Examples(whole, objective._replace(outputs=4), "train")
+    with pytest.raises(ValueError, match="row 1: label -1"):  # ClassLabel of a row without label
+        Examples(whole.map(lambda row: {"label": -1 if row["id"] == 1 else row["label"]}), objective, "train")
+    with pytest.raises(ValueError, match="variant_effects has no training data"):
+        objective_of(whole, "variant_effects")
+    both = Dataset.from_list([*activity(2), *activity(2, cell_type="K562")])
+    with pytest.raises(ValueError, match="one cell type, not for GM12878, K562"):
+        Examples(both, objective_of(both, "chromatin_activity"), "train")
+    infinite = activity(3).map(lambda row: {"log_counts": float("inf") if row["id"] == 2 else 1.0})
+    with pytest.raises(ValueError, match="row 2: log_counts is inf"):
+        Examples(infinite, objective_of(infinite, "chromatin_activity"), "train")
+
+
+def network(outputs=2, length=40, seed=0):
+    torch.manual_seed(seed)
+    return build("probing-head-like", length, outputs)
+
+
+QUICK = Training("probing-head-like", epochs=3, batch_size=8, learning_rate=1e-3, weight_decay=0.0)
+
+
+@pytest.mark.parametrize("method", ["lora", "scratch"])
+def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch, method):
+    dataset = pairs()
+    objective = objective_of(dataset, "regulatory_elements")
+    examples = Examples(dataset, objective, "train")
+    training = dataclasses.replace(QUICK, reverse_complement=True)
+
+    def fresh():
+        torch.manual_seed(0)
+        if method == "scratch":
+            return network()
+        return FineTuned(load_classifier(HYENADNA, 2, device="cpu"), (2, 16, 0.1))
+
+    whole = fit(fresh(), objective, examples, examples, training, tmp_path / "whole")
+    assert whole.steps == 9
+
+    from evaluation_dart.training import supervised
+
+    evaluate_epoch, epochs = supervised._Trainer._save_checkpoint, []
+
+    def killed(self, *arguments, **options):
+        evaluate_epoch(self, *arguments, **options)
+        epochs.append(1)
+        if len(epochs) == 2:
+            broken = tmp_path / "killed" / "checkpoints" / "checkpoint-999"  # as of a kill while writing
+            broken.mkdir()
+            (broken / "model.safetensors").write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(supervised._Trainer, "_save_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit(fresh(), objective, examples, examples, training, tmp_path / "killed")
+    assert last_whole_checkpoint(tmp_path / "killed" / "checkpoints").endswith("checkpoint-6")
+    monkeypatch.setattr(supervised._Trainer, "_save_checkpoint", evaluate_epoch)
+    resumed = fresh()
+    again = fit(resumed, objective, examples, examples, training, tmp_path / "killed")
+    assert again[:3] == whole[:3]
+    one, two = (load_file(tmp_path / folder / "weights.safetensors") for folder in ("whole", "killed"))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == [
+        "log.json",
+        "training.yaml",
+        "weights.safetensors",
+    ]
+    loaded = fresh()
+    load_trained(Supervised(loaded, objective), tmp_path / "whole")
+    outputs = [Predictor(own, objective).predict(dataset["sequence"][:3]) for own in (resumed, loaded)]
+    assert np.array_equal(*outputs)
+
+
+def test_the_first_epoch_of_smallest_validation_loss_is_kept(tmp_path, monkeypatch):
+    dataset = pairs()
+    objective = objective_of(dataset, "regulatory_elements")
+    examples = Examples(dataset, objective, "train")
+    from evaluation_dart.training import supervised
+
+    losses, states = iter([3.0, 1.0, 1.0, 2.0]), []
+    evaluate_epoch = supervised._Trainer.evaluate
+
+    def scripted(self, *arguments, **options):
+        states.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
+        found = evaluate_epoch(self, *arguments, **options) | {"eval_loss": next(losses)}
+        self.state.log_history[-1]["eval_loss"] = found["eval_loss"]
+        return found
+
+    monkeypatch.setattr(supervised._Trainer, "evaluate", scripted)
+    fitted = fit(network(), objective, examples, examples, dataclasses.replace(QUICK, epochs=4), tmp_path)
+    assert (fitted.best_epoch, fitted.validation_loss, fitted.steps) == (2.0, 1.0, 12)
+    kept = load_file(tmp_path / "weights.safetensors")
+    assert all(torch.equal(kept[name], states[1][name]) for name in kept)
+
+
+def test_another_training_is_not_taken_for_this_one(tmp_path):
+    dataset = cell_types()
+    objective = objective_of(dataset, "cell_type_elements")
+    examples = Examples(dataset, objective, "train")
+    training = dataclasses.replace(QUICK, epochs=1, class_weights=True, precision="bf16")
+    first = fit(network(5), objective, examples, examples, training, tmp_path, described={"model": {"id": "a"}})
+    written = yaml.safe_load((tmp_path / "training.yaml").read_text())
+    assert written["training"] == dataclasses.asdict(training)
+    assert written["rows"] == {"train": 24, "validation": 24}
+    assert fit(network(5), objective, examples, examples, training, tmp_path, described={"model": {"id": "a"}}) == first
+    other = dataclasses.replace(training, learning_rate=0.1)
+    with pytest.raises(ValueError, match=r"training\.learning_rate is 0\.001 there and 0\.1 here"):
+        fit(network(5), objective, examples, examples, other, tmp_path, described={"model": {"id": "a"}})
+    with pytest.raises(ValueError, match=r"network.pos_emb has shape \(40, 1\) in the file, \(50, 1\) in the model"):
+        load_trained(Supervised(network(5, 50), objective), tmp_path)
+
+
+def test_paper_and_fixed_choices():
+    paper = choices("lora", "chromatin_activity", "nucleotide_transformer", "paper")
+    assert (paper.batch_size, paper.accumulate, paper.epochs, paper.learning_rate) == (24, 4, 10, 1e-4)
+    assert (paper.rank, paper.alpha, paper.dropout, paper.weight_decay) == (8, 16, 0.05, 0.01)
+    assert (paper.shuffle, paper.nonpeaks) == (True, "stride")
+    assert not choices("lora", "cell_type_elements", "hyenadna", "paper").shuffle
+    probing = choices("probing", "chromatin_activity", "caduceus", "paper")
+    assert (probing.shuffle, probing.nonpeaks, probing.kernel, probing.epochs) == (False, "first_block", 3, 150)
+    assert choices("probing", "cell_type_elements", "nucleotide_transformer", "paper").learning_rate == 1e-3
+    assert choices("probing", "regulatory_elements", "caduceus", "fixed").kernel == 8
+    names = {
+        ("AIRI-Institute/gena-lm-bert-large-t2t", "bert"): "gena_lm",
+        ("zhihan1996/DNABERT-2-117M", "bert"): "dnabert2",
+        ("folder", "esm"): "nucleotide_transformer",
+        ("folder", "hyenadna"): "hyenadna",
+    }
+    assert {key: family_of(*key) for key in names} == names
+
+
+def golden_classes(case):
+    inputs = np.load(FIXTURES / "task3" / "metrics_inputs.npz")
+    expected = json.loads((FIXTURES / "task3" / "metrics_expected.json").read_text())["cases"][case]
+    return inputs[f"{case}/logits"], inputs[f"{case}/labels"], expected["probing/batch64"]["metrics"]
+
+
+@pytest.mark.parametrize(("case", "tolerance"), [("ordinary", 1e-6), ("tied", 1e-3), ("extreme_finite", 1e-3)])
+def test_class_metrics_are_the_originals(case, tolerance):
+    logits, labels, expected = golden_classes(case)
+    found = class_metrics(logits, labels, CLASSES, protocol="paper")
+    assert found["accuracy"]["value"] == pytest.approx(expected["test_acc"], abs=1e-6)
+    for name in CLASSES:
+        for kind, ours, within in (
+            ("auroc", "auroc", tolerance),
+            ("auprc", "auprc", tolerance),
+            ("mcc", "mcc", 1e-6),
+            ("acc", "accuracy", 1e-6),
+        ):
+            assert found[f"{ours}_{name}"]["value"] == pytest.approx(expected[f"class_{name}_{kind}"], abs=within)
+    golden = np.load(FIXTURES / "task3" / "metrics_log_odds.npz")[f"{case}/probing/log_odds"]
+    near = np.abs(golden) < 8
+    np.testing.assert_allclose(original_log_odds(logits)[near], golden[near], atol=1e-4, rtol=1e-5)
+
+
+def test_exact_log_odds_keep_apart_what_rounds_to_one():
+    logits, labels, _ = golden_classes("extreme_finite")
+    fixed = class_metrics(logits, labels, CLASSES)
+    exact = logits.astype(np.float64)
+    odds = exact[:, 0] - logsumexp(exact[:, 1:], axis=1)
+    expected = sklearn_metrics.roc_auc_score(labels == 0, odds)
+    assert fixed["auroc_GM12878"]["value"] == pytest.approx(expected, abs=1e-12)
+    assert fixed["accuracy"]["method"].startswith("exact")
+    assert fixed["accuracy"]["low"] is not None
+
+
+def test_infinite_logits_and_unknown_labels_are_refused():
+    logits, labels, _ = golden_classes("ordinary")
+    with pytest.raises(ValueError, match="is not finite"):
+        class_metrics(np.where(logits == logits[3, 2], np.inf, logits), labels, CLASSES)
+    with pytest.raises(ValueError, match="label 4 is none of"):
+        class_metrics(logits[:, :4], labels, CLASSES[:4])
+
+
+def test_pair_metrics():
+    rng = np.random.default_rng(0)
+    score, control = rng.normal(0.5, 1, 200), rng.normal(-0.2, 1, 200)
+    found = pair_classification_metrics(score, control, np.repeat("chr1", 200), np.arange(200) * 500_000)
+    both, positive = np.concatenate([score, control]), np.repeat([True, False], 200)
+    expected = {
+        "accuracy": sklearn_metrics.accuracy_score(positive, both > 0),
+        "accuracy_paired": (score > control).mean(),
+        "auroc": sklearn_metrics.roc_auc_score(positive, both),
+        "auprc": sklearn_metrics.average_precision_score(positive, both),
+        "mcc": sklearn_metrics.matthews_corrcoef(positive, both > 0),
+    }
+    for name, value in expected.items():
+        assert found[name]["value"] == pytest.approx(value, abs=1e-12)
+        assert found[name]["low"] < value < found[name]["high"]
+    paper = pair_classification_metrics(score, control, protocol="paper")["accuracy"]
+    half = 1.959963984540054 * np.sqrt(paper["value"] * (1 - paper["value"]) / (2 * 2_348_854))
+    assert paper["high"] - paper["value"] == pytest.approx(half)
+    assert matthews(np.array([True, True]), np.array([True, False])) == 0
+
+
+def run(scorer, dataset, task, setting, folder, recipe=None):
+    where = {"model": {"id": "local/fixture", "revision": "0"}, "inputs": {}, "split": "test", "protocol": "fixed"}
+    record = evaluate(scorer, dataset, task, setting, recipe, folder, **where)
+    validate_record(record)
+    return pq.read_table(record / "predictions.parquet"), read_record(record)
+
+
+def test_predictions_of_every_task(tmp_path):
+    rows = cell_types()
+    predictor = Predictor(network(5).eval(), objective_of(rows, "cell_type_elements"))
+    predictions, record = run(predictor, rows, "cell_type_elements", "probed", tmp_path)
+    logits = np.stack([predictions[f"logit_{name}"].to_numpy() for name in CLASSES], axis=1)
+    np.testing.assert_allclose(logits, predictor.predict(rows["sequence"][:]))
+    right = [CLASSES[i] for i in logits.argmax(1)] == predictions["label"].to_numpy()
+    assert record["metrics"]["accuracy"]["value"] == right.mean()
+
+    elements = pairs()
+    predictor = Predictor(network(), objective_of(elements, "regulatory_elements"))
+    predictions, record = run(predictor, elements, "regulatory_elements", "finetuned", tmp_path)
+    outputs = predictor.predict(elements["control"][:])
+    np.testing.assert_allclose(predictions["control_score"].to_numpy(), outputs[:, 1] - outputs[:, 0])
+    assert {"accuracy", "accuracy_paired", "auroc", "auprc", "mcc"} <= record["metrics"].keys()
+
+    bins = activity()
+    counts = Predictor(network(1), objective_of(bins, "chromatin_activity"))
+    _, record = run(counts, bins, "chromatin_activity", "probed", tmp_path)
+    assert {"pearson_peaks", "spearman_all"} <= record["metrics"].keys()
+
+    variants = Dataset.from_dict(
+        {"id": [0, 1, 2], "chrom": ["chr1"] * 3, "position": [5, 6, 7], "label": [True, True, False]}
+        | {"effect": [0.1, -0.2, None], "used": [True] * 3, "effect_allele": [2] * 3}
+        | {"sequence1": sequences(3, 40, 5), "sequence2": sequences(3, 40, 6)}
+    )
+    predictions, _ = run(counts, variants, "variant_effects", "probed", tmp_path)
+    np.testing.assert_allclose(predictions["score2"].to_numpy(), counts.predict(variants["sequence2"][:])[:, 0])
+
+
+def test_tables_of_predictions(tmp_path):
+    rows = activity(12)
+    path = tmp_path / "enformer.tsv"
+    lines = [f"GM12878\t{rows[i]['category']}\t{i}\t{i / 7}" for i in reversed(range(12))]
+    path.write_text("cell_type\tcategory\tid\tprediction\n" + "\n".join(lines) + "\n")
+    predictions, _ = run(
+        PredictionTable(path, rows, "chromatin_activity"), rows, "chromatin_activity", "ab_initio", tmp_path
+    )
+    np.testing.assert_allclose(predictions["prediction"].to_numpy(), np.arange(12) / 7)
+
+    def look_up():
+        return PredictionTable(path, rows, "chromatin_activity").columns(rows[:])
+
+    def refused(text, message):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            look_up()
+
+    head = "cell_type\tcategory\tid\tprediction\n"
+    refused("id\tprediction\n1\t2\n", "no column 'cell_type'")
+    refused(head + lines[0] + "\n" + lines[0] + "\n", "id 11 stands there a second time, in row 2")
+    refused(head + "\n".join(lines[1:]) + "\n", "no prediction for cell_type GM12878, category nonpeaks, id 11")
+    refused(head + "\n".join([*lines[1:], lines[0].rpartition("\t")[0] + "\tnan"]) + "\n", "id 11 is nan")
+    refused(head + lines[0].rpartition("\t")[0] + "\tmuch\n", "'prediction' is not of numbers")
+    with pytest.raises(FileNotFoundError, match=r"none\.csv: no such file"):
+        PredictionTable(tmp_path / "none.csv", rows, "chromatin_activity")
+
+
+def test_composition():
+    assert gc_content(["GGCA", "NNAT", "NN"]).tolist() == [[0.75], [0.0], [0.0]]
+    two = kmer_frequencies(["AACN", "GTT"], 2)
+    assert two.shape == (2, 10)
+    assert np.array_equal(two[0], two[1])
+    assert sorted(two[0][two[0] > 0].tolist()) == [0.5, 0.5]
+    assert kmer_frequencies(["ACGTACGT"], 6).shape == (1, 2080)
+
+
+def test_linear_models_tell_elements_by_gc_content(tmp_path):
+    dataset = pairs(60, 100)
+    objective = objective_of(dataset, "regulatory_elements")
+    examples = Examples(dataset, objective, "train")
+    texts = [text for row in dataset for text in (row["sequence"], row["control"])]
+    features = {"noise": np.random.default_rng(0).normal(size=(120, 1)), "gc": gc_content(texts)}
+    labels = labels_of(examples, objective)
+    chosen = choose_linear(features, labels, features, labels, objective)
+    assert chosen.features == "gc"
+    assert chosen.validation_loss < 0.1
+    save_linear(chosen.model, tmp_path / "weights.safetensors")
+    predictor = LinearPredictor(load_linear(tmp_path / "weights.safetensors"), gc_content, objective)
+    _, record = run(predictor, dataset, "regulatory_elements", "ab_initio", tmp_path)
+    assert record["metrics"]["accuracy_paired"]["value"] == 1
+
+
+def test_linear_logits_are_scikit_learns_and_ridge_recovers_a_line():
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(90, 3)), np.arange(90) % 3
+    features[:, 0] += labels
+    standard = (features - features.mean(0)) / features.std(0)
+    model = fit_linear(features, labels, Objective("classes", 3, ("a", "b", "c")), 0.1)
+    expected = LogisticRegression(C=1 / 9, max_iter=1000).fit(standard, labels).decision_function(standard)
+    np.testing.assert_allclose(model(features), expected, atol=1e-8)
+    with_absent = fit_linear(features, labels, Objective("classes", 4, ("a", "b", "c", "d")), 0.1)(features)
+    np.testing.assert_allclose(with_absent[:, :3], expected, atol=1e-8)
+    assert (with_absent.argmax(1) < 3).all()
+    line = fit_linear(features, 2 * features[:, 1] + 1, Objective("counts", 1), 1e-9)
+    np.testing.assert_allclose(line(features)[:, 0], 2 * features[:, 1] + 1, atol=1e-6)
+
+
+def test_profile():
+    found = resource_profile(network(), [sequences(2, 40)] * 5, warmup=2, measured=3)
+    assert found["parameters"] == found["trained_parameters"] == sum(p.numel() for p in network().parameters())
+    assert found["batches"] == 3
+    assert found["forward_seconds"]["mean"] > 0
+    assert found["backward_bytes"]["mean"] > 0
+    with pytest.raises(ValueError, match="2 batches, but 2 are for warming up"):
+        resource_profile(network(), [sequences(2, 40)] * 2, warmup=2)
+
+
+def test_two_processes_train_as_one_does(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import torch\n"
+        "from accelerate import PartialState\n"
+        "from datasets import Dataset\n"
+        "PartialState(cpu=True)\n"
+        "from evaluation_dart.models.networks import build\n"
+        "from evaluation_dart.training.supervised import Examples, Training, fit, objective_of\n"
+        "folder = Path(sys.argv[1])\n"
+        f"dataset = Dataset.from_parquet({str(tmp_path / 'rows.parquet')!r}, cache_dir=str(folder))\n"
+        "objective = objective_of(dataset, 'regulatory_elements')\n"
+        "examples = Examples(dataset, objective, 'train')\n"
+        "torch.manual_seed(0)\n"
+        "training = Training('probing-head-like', epochs=2, batch_size=8, learning_rate=1e-3, weight_decay=0.0)\n"
+        "fit(build('probing-head-like', 40, 2), objective, examples, examples, training, folder)\n"
+    )
+    pq.write_table(pa.table(pairs().to_dict()), tmp_path / "rows.parquet")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    for name, how in (("one", []), ("two", launch)):
+        command = [sys.executable, *how, str(script), str(tmp_path / name)]
+        subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
+    one, two = (json.loads((tmp_path / name / "log.json").read_text())["fitted"] for name in ("one", "two"))
+    assert one["steps"] == two["steps"] == 6
+    assert one["validation_loss"] == pytest.approx(two["validation_loss"], rel=1e-5)
+    weights = [load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two")]
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, atol=1e-5, rtol=1e-4)

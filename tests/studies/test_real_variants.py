@@ -1,0 +1,35 @@
+"""The page of real variants says what its records say; scores are compared with the effects of their own alleles."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from studies import real_variants
+from studies.tables import END, START
+
+
+def test_the_page_shows_the_records():
+    _, _, rest = real_variants.PAGE.read_text(encoding="utf-8").partition(START)
+    records = real_variants.read_records()
+    assert {record["recipe"]["name"] for record in records} == {recipe for recipe, _ in real_variants.RUNS}
+    assert rest.partition(END)[0].strip() == real_variants.table(records)
+
+
+@pytest.mark.parametrize("distances", [False, True])
+def test_scores_beside_effects(tmp_path, distances):
+    rng = np.random.default_rng(0)
+    alleles = {("chr20", 1000 + 5 * row, "A"): {"C": rng.normal(), "G": rng.normal()} for row in range(60)}
+    vcf = real_variants.write_vcf(tmp_path / "v.vcf", alleles)
+    rows = [
+        {"chrom": chrom, "position": position, "ref": ref, "alt": alt, "score": abs(effect) if distances else effect}
+        for (chrom, position, ref), effects in alleles.items()
+        for alt, effect in effects.items()
+    ]
+    rows[3]["score"] = None
+    pq.write_table(pa.Table.from_pylist(rows[::-1]), tmp_path / "scores.parquet")
+    metrics = real_variants.compare(vcf, tmp_path / "scores.parquet", distances, one_locus=True)
+    assert metrics["pearson"]["n"] == 119
+    assert metrics["spearman"]["value"] == pytest.approx(1)
+    assert metrics["pearson"]["low"] == pytest.approx(1)
+    assert ("direction_accuracy" in metrics) is not distances

@@ -1,0 +1,142 @@
+"""`hyenadna embed`: Parquet and zarr, what a kill leaves, and errors of one line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from transformers import AutoModel
+
+import modeling_hyenadna  # noqa: F401
+from datasets_dart.formats.fasta import open_genome
+from evaluation_dart.models.language_model import load_language_model
+from evaluation_dart.tools import regions as region_embeddings
+from modeling_hyenadna import HyenaDNATokenizer
+from trainer_scripts.cli import hyenadna
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+MODEL = FIXTURES / "model" / "small_d32_l2_s130"
+FASTA = FIXTURES / "genome" / "genome.fa"
+REGIONS = [("chr5", 5000, 5100, "one"), ("chr1", 80000, 80040, "two"), ("10", 9000, 9300, "three")]
+
+
+@pytest.fixture
+def bed(tmp_path):
+    path = tmp_path / "regions.bed"
+    path.write_text("# comment\n" + "".join("\t".join(map(str, region)) + "\n" for region in REGIONS))
+    return path
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    def run(bed, output, *options, model=MODEL):
+        arguments = ["--bed", bed, "--fasta", FASTA, "--model", model, "--output", output, "--device", "cpu", *options]
+        monkeypatch.setattr("sys.argv", ["hyenadna", "embed", *map(str, arguments)])
+        with pytest.raises(SystemExit) as done:
+            hyenadna.main()
+        return done.value.code, capsys.readouterr().err
+
+    return run
+
+
+def sequences():
+    genome = open_genome(FASTA)
+    contigs = [chrom if chrom.startswith("chr") else f"chr{chrom}" for chrom, *_ in REGIONS]
+    return [genome.fetch(chrom, start, end) for chrom, (_, start, end, _) in zip(contigs, REGIONS, strict=True)]
+
+
+def test_parquet(bed, tmp_path, run):
+    output = tmp_path / "out.parquet"
+    status, errors = run(bed, output, "--strand", "mean")
+    assert status == 0, errors
+    assert "regions of more than 129 bases are read in chunks of so many" in errors
+    table = pq.read_table(output)
+    assert table.column_names == ["chrom", "start", "end", "name", "embedding"]
+    assert table["chrom"].to_pylist() == ["chr5", "chr1", "chr10"]
+    assert table["name"].to_pylist() == ["one", "two", "three"]
+    vectors = np.stack(table["embedding"].to_pylist())
+    scorer = load_language_model(MODEL, device="cpu")
+    recipe = region_embeddings.RegionRecipe("mean", strand="mean", chunk=129)
+    expected = region_embeddings.embed_regions(scorer, sequences(), recipe)
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+    about = json.loads((tmp_path / "out.parquet.json").read_text())
+    assert about["recipe"] == {"pooling": "mean", "layer": -1, "strand": "mean", "chunk": 129, "stored": "float32"}
+    assert about["model"]["revision"] == scorer.revision
+    assert (about["regions"], about["bases"], about["channels"]) == (3, 440, 32)
+    status, errors = run(bed, output, "--strand", "mean")
+    assert (status, "these embeddings are there already" in errors) == (0, True)
+
+
+def test_zarr(bed, tmp_path, run):
+    zarr = pytest.importorskip("zarr")
+    output = tmp_path / "out.zarr"
+    for options in ((), ("--half",)):
+        status, errors = run(bed, output, *options)
+        assert status == 0, errors
+    group = zarr.open_group(output, mode="r")
+    assert group["offsets"][:].tolist() == [0, 100, 140, 440]
+    assert group["chrom"][:].tolist() == ["chr5", "chr1", "chr10"]
+    assert group["start"][:].tolist() == [5000, 80000, 9000]
+    assert group["embeddings"].dtype == np.float16
+    scorer = load_language_model(MODEL, device="cpu")
+    expected = region_embeddings.embed_regions(scorer, sequences(), region_embeddings.RegionRecipe(None, chunk=129))
+    np.testing.assert_allclose(group["embeddings"][:], np.concatenate(expected), rtol=1e-3, atol=1e-3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.zarr", "out.zarr.json", "regions.bed"]
+
+
+def test_goes_on_where_it_stopped(bed, tmp_path, run, monkeypatch):
+    calls = []
+    original = region_embeddings.embed_regions
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*args)
+
+    output = tmp_path / "out.parquet"
+    monkeypatch.setattr(region_embeddings, "embed_regions", interrupted)
+    assert run(bed, output, "--part", 1)[0] == 130
+    assert not output.exists()
+    monkeypatch.undo()
+    assert run(bed, output, "--part", 1)[0] == 0
+    assert json.loads((tmp_path / "out.parquet.json").read_text())["regions_embedded_now"] == 2
+    assert pq.read_table(output).num_rows == 3
+
+
+def test_models_without_a_language_model_head(bed, tmp_path, run):
+    model = tmp_path / "headless"
+    AutoModel.from_pretrained(MODEL).save_pretrained(model)
+    HyenaDNATokenizer.from_pretrained(MODEL).save_pretrained(model)
+    assert run(bed, tmp_path / "out.parquet", model=model)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("chr5\t99900\t99988", "regions.bed:5: chr5:99900-99988 is beyond the end of its contig (99987 bp)"),
+        ("chr9\t5\t10", "regions.bed:5: chr9:5-10 is on a contig that"),
+        ("chr5\t10\t10", "regions.bed:5: the end 10 is not beyond the start 10"),
+    ],
+)
+def test_regions_that_are_not_there(bed, tmp_path, run, line, message):
+    bed.write_text(f"{bed.read_text()}{line}\n")
+    status, errors = run(bed, tmp_path / "out.parquet")
+    assert (status, errors.count("\n")) == (1, 1)
+    assert message in errors
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--chunk", 4000), "reads at most 130 tokens"),
+        (("--output", "out.npz"), "out.npz: name an output that ends with .parquet or .zarr"),
+        (("--layer", 9), "there is no layer 9"),
+    ],
+)
+def test_errors_are_one_line(bed, tmp_path, run, options, message):
+    status, errors = run(bed, tmp_path / "out.parquet", *options)
+    assert status == 1
+    assert message in errors.splitlines()[-1]
+    assert "Traceback" not in errors

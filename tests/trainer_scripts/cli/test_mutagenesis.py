@@ -1,0 +1,148 @@
+"""hyenadna mutagenesis: regions, tables, logos, and errors of one line."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import modeling_hyenadna  # noqa: F401
+from datasets_dart.formats.fasta import open_genome
+from evaluation_dart.models.language_model import load_language_model
+from evaluation_dart.tools.mutagenesis import head_scorer
+from evaluation_dart.training.finetuning import load_classifier
+from trainer_scripts.cli import hyenadna
+from trainer_scripts.cli.mutagenesis import Region, regions_of
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+HYENA, BERT = FIXTURES / "model" / "small_d32_l2_s130", FIXTURES / "task1" / "bert_char"
+SEQUENCE = "TTGACCAGGGACCAATGCAGACGTNTTGCA"
+
+
+@pytest.fixture
+def fasta(tmp_path):
+    path = tmp_path / "g.fa"
+    path.write_text(f">chrA first\n{SEQUENCE[:20]}\n{SEQUENCE[20:].lower()}\n>chrB\nACGTACGT\n")
+    return path
+
+
+def run(capsys, monkeypatch, *arguments):
+    """The command's exit status, output and errors."""
+    monkeypatch.setattr("sys.argv", ["hyenadna", "mutagenesis", *map(str, arguments)])
+    with pytest.raises(SystemExit) as done:
+        hyenadna.main()
+    captured = capsys.readouterr()
+    return done.value.code, captured.out, captured.err
+
+
+def test_regions_of_a_bed_as_a_table_that_is_a_bed(tmp_path, fasta, capsys, monkeypatch):
+    bed, output = tmp_path / "r.bed", tmp_path / "out.tsv.gz"
+    bed.write_text("track name=x\nchrA\t2\t4\nchrA\t23\t26\n")
+    arguments = ["--fasta", fasta, "--bed", bed, "--model", HYENA, "--window", 12, "--output", output]
+    status, out, _ = run(capsys, monkeypatch, *arguments)
+    assert (status, out) == (
+        0,
+        f"{output}: 12 substitutions in 2 regions; 1 positions are none of A, C, G, T\n",
+    )
+    with gzip.open(output, "rt") as file:
+        assert file.readline() == "#chrom\tstart\tend\tregion\tref\talt\tchange\n"
+    table = pd.read_csv(output, sep="\t")
+    assert table["start"].tolist() == [2] * 3 + [3] * 3 + [23] * 3 + [25] * 3
+    assert (table["end"] == table["start"] + 1).all()
+    assert table["ref"].tolist() == [*"GGGAAATTTTTT"]
+    # Windows lie within the contig, the region in their middle if it fits
+    model = load_language_model(HYENA)
+    for row, (left, place, alt) in ((0, (0, 2, "A")), (11, (18, 25, "G"))):
+        window = SEQUENCE[left : left + 12]
+        mutant = window[: place - left] + alt + window[place - left + 1 :]
+        score, changed = model.log_likelihood([window, mutant])
+        assert table["change"][row] == pytest.approx(changed - score, abs=1e-4)
+    about = json.loads((tmp_path / "out.tsv.gz.json").read_text())
+    assert about["recipe"]["name"] == "biofoundation"
+    assert (about["rows"], about["positions_left_out"]) == (12, 1)
+    assert about["model"]["revision"] == model.revision
+
+
+def test_head_region_and_logo(tmp_path, fasta, capsys, monkeypatch):
+    torch.manual_seed(0)
+    classifier = load_classifier(HYENA, 3)
+    classifier.model.config.id2label = {0: "low", 1: "mid", 2: "high"}
+    folder, output, logo = tmp_path / "model", tmp_path / "out.parquet", tmp_path / "logo.svg"
+    classifier.model.save_pretrained(folder)
+    classifier.tokenizer.save_pretrained(folder)
+    arguments = ["--fasta", fasta, "--region", "chrA:3-4", "--model", folder, "--output", output, "--logo", logo]
+    status, _, err = run(capsys, monkeypatch, *arguments)
+    assert (status, err) == (1, "hyenadna: the model has 3 outputs: name one of low, mid, high\n")
+    assert not output.exists()
+
+    status, out, _ = run(capsys, monkeypatch, *arguments, "--label", "high", "--strand", "mean")
+    assert (status, out) == (0, f"{output}: 6 substitutions in 1 regions\n")
+    table = pd.read_parquet(output)
+    score = head_scorer(classifier, 2, "mean")
+    expected = score([f"{base}A" for base in "ACT"] + [f"G{base}" for base in "CGT"]) - score(["GA"])
+    np.testing.assert_allclose(table["change"], expected, atol=1e-5)
+    assert logo.read_text().lstrip().startswith("<?xml")
+    assert json.loads((tmp_path / "out.parquet.json").read_text())["recipe"] == {
+        "name": "head",
+        "strand": "mean",
+        "output": "high",
+    }
+
+
+def test_masked_model_and_whole_sequences(tmp_path, fasta, capsys, monkeypatch):
+    fasta.write_text(f">s1\n{SEQUENCE[:12]}\n>s2\nACGTACGT\n")
+    output, logo = tmp_path / "out.parquet", tmp_path / "logo.png"
+    arguments = ["--fasta", fasta, "--model", BERT, "--output", output, "--logo", logo]
+    status, _, err = run(capsys, monkeypatch, *arguments)
+    assert status == 0
+    assert "masked model: about 24 rows through the model" in err
+    table = pd.read_parquet(output)
+    assert table.groupby("chrom").size().to_dict() == {"s1": 36, "s2": 24}
+    assert logo.read_bytes().startswith(b"\x89PNG")
+
+
+def test_windows(fasta):
+    genome = open_genome(fasta)
+    assert regions_of(genome, None, "chrA:1-2", 10) == [Region("chrA", 0, 2, 0, 10)]
+    assert regions_of(genome, None, "chrA:30-30", 10) == [Region("chrA", 29, 30, 20, 30)]
+    assert regions_of(genome, None, "chrB:4-5", 99) == [Region("chrB", 3, 5, 0, 8)]
+    assert [own.name for own in regions_of(genome, None, None, None)] == ["chrA:0-30", "chrB:0-8"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--region", "chrA:3"], "--region chrA:3: is not CONTIG:FIRST-LAST, counted from 1"),
+        (["--region", "chrA:0-3"], "--region chrA:0-3: chrA:-1-3 is not within the contig's 30 bases"),
+        (["--region", "chrZ:1-3"], "--region chrZ:1-3: g.fa: has no contig 'chrZ' (it has chrA, chrB)"),
+        (["--bed", "r.bed"], "r.bed:1: chrA:2-40 is not within the contig's 30 bases"),
+        (["--bed", "r.bed", "--region", "chrA:1-2"], "--bed r.bed --region chrA:1-2: give one of them"),
+        (["--region", "chrA:1-9", "--window", "8"], "--region chrA:1-9: chrA:0-9 has 9 bases, more than --window 8"),
+        (["--region", "chrA:1-9", "--recipe", "x"], "--recipe x: there are dart-eval, "),
+        (["--region", "chrA:1-9", "--label", "1"], "--label 1: {model} is scored by likelihood, without a head"),
+        (["--region", "chrA:1-9", "--recipe", "head"], "{model}: no trained head: saved as HyenaDNAForCausalLM"),
+        (["--region", "chrA:1-9", "--strand", "both"], "--strand both: there are forward and mean"),
+        (["--region", "chrA:1-9", "--logo", "l.pdf"], "l.pdf: a logo is written as .png or .svg"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, fasta, capsys, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    Path("r.bed").write_text("chrA\t2\t40\n")
+    arguments = ["--fasta", "g.fa", "--model", HYENA, "--output", "out.tsv", *options]
+    status, out, err = run(capsys, monkeypatch, *arguments)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.replace(f"{tmp_path}/", "").startswith(f"hyenadna: {message.format(model=HYENA)}")
+    assert not Path("out.tsv").exists()
+
+
+def test_other_bad_outputs_and_models(tmp_path, fasta, capsys, monkeypatch):
+    arguments = ["--fasta", fasta, "--model", HYENA, "--region", "chrA:1-9", "--output"]
+    status, _, err = run(capsys, monkeypatch, *arguments, tmp_path / "out.xls")
+    known = ".parquet, .tsv, .tsv.gz, .bed, .bed.gz"
+    assert (status, err) == (1, f"hyenadna: {tmp_path}/out.xls: a table is written as {known}\n")
+    arguments[3] = tmp_path / "nowhere"
+    status, _, err = run(capsys, monkeypatch, *arguments, tmp_path / "out.tsv")
+    assert (status, err) == (1, f"hyenadna: {tmp_path}/nowhere: no such folder\n")

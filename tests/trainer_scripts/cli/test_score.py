@@ -1,0 +1,264 @@
+"""`hyenadna score`: outputs, statuses, order, what a kill leaves, and errors of one line."""
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pysam
+import pytest
+from transformers import AutoModelForSequenceClassification
+
+import modeling_hyenadna  # noqa: F401
+from evaluation_dart.models.markov import MarkovModel
+from evaluation_dart.scoring import alleles as variant_scoring
+from modeling_hyenadna import HyenaDNATokenizer
+from trainer_scripts.cli import hyenadna
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+MODEL = FIXTURES / "model" / "small_d32_l2_s130"
+FASTA = FIXTURES / "genome" / "genome.fa"
+META = [
+    "##fileformat=VCFv4.3",
+    '##INFO=<ID=AF,Number=A,Type=Float,Description="Frequency">',
+    '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">',
+    "##contig=<ID=chr5,length=99987>",
+]
+
+
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory):
+    """A sorted VCF: SNVs, insertions, deletions, several alleles, symbols, a wrong REF, a contig that is not there."""
+    fasta = pysam.FastaFile(str(FASTA))
+    lines = []
+    for chrom, positions in (("chr5", range(5000, 5600, 30)), ("chr1", (7, 9000, 80035))):
+        for number, position in enumerate(positions):
+            bases = fasta.fetch(chrom, position - 1, position + 3).upper()
+            others = [base for base in "ACGT" if base != bases[0]]
+            alleles = [
+                (bases[0], others[0]),
+                (bases[0], ",".join(others)),
+                (bases, bases[0]),
+                (bases[0], bases[0] + "GAT"),
+                (bases[0], f"{others[1]},<DEL>,*"),
+                (others[0], bases[0]),
+            ][number % 6]
+            lines.append(f"{chrom}\t{position}\trs{number}\t{alleles[0]}\t{alleles[1]}\t.\tPASS\tAF=0.5\tGT\t0/1")
+    lines.append("chrUn\t5\t.\tA\tC\t.\t.\t.\tGT\t0/1")
+    lines.append(f"chr10\t50\t.\t{fasta.fetch('chr10', 49, 50).upper()}\t.\t.\t.\t.\tGT\t0/0")
+    path = tmp_path_factory.mktemp("vcf") / "in.vcf"
+    path.write_text("\n".join([*META, "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\ts1", *lines]) + "\n")
+    return path
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    def run(vcf, output, *options, fasta=FASTA, model=MODEL):
+        arguments = [
+            "--vcf",
+            vcf,
+            "--fasta",
+            fasta,
+            "--model",
+            model,
+            "--output",
+            output,
+            "--window",
+            96,
+            "--device",
+            "cpu",
+        ]
+        monkeypatch.setattr("sys.argv", ["hyenadna", "score", *map(str, [*arguments, *options])])
+        with pytest.raises(SystemExit) as done:
+            hyenadna.main()
+        return done.value.code, capsys.readouterr().err
+
+    return run
+
+
+def rows_of(path):
+    data = Path(path).read_bytes()
+    text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode()
+    return list(csv.DictReader(text.splitlines(), delimiter="\t"))
+
+
+def test_one_result_in_every_format(variants, tmp_path, run):
+    for suffix in ("vcf.gz", "tsv", "tsv.gz", "parquet"):
+        status, errors = run(variants, tmp_path / f"out.{suffix}", "--name", "HD")
+        assert status == 0, errors
+    assert "REF of 3 of 25 records is not what the genome has" in errors
+    assert "1 contigs are not in the genome, their variants get no score: chrUn" in errors
+
+    rows = rows_of(tmp_path / "out.tsv")
+    assert rows == rows_of(tmp_path / "out.tsv.gz")
+    table = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [row["status"] for row in table] == [row["status"] for row in rows]
+    scores = [row["score"] for row in table if row["score"] is not None]
+    np.testing.assert_allclose(scores, [float(row["score"]) for row in rows if row["score"]], rtol=1e-6)
+
+    with pysam.VariantFile(str(tmp_path / "out.vcf.gz")) as file:
+        assert file.header.info["HD"].number == "A"
+        assert file.header.info["HD"].type == "Float"
+        recipe = "recipe biofoundation, strand forward, window 96"
+        assert file.header.info["HD"].description.endswith(recipe)
+        assert {name: contig.length for name, contig in file.header.contigs.items()} == {
+            "chr5": 99987, "chr1": 80040, "chrUn": None, "chr10": 62345,
+        }  # fmt: skip
+        records = list(file)
+        assert len(list(file.fetch("chr5", 5000, 5100))) == 3
+    assert [record.pos for record in records] == [
+        int(line.split("\t")[1]) for line in variants.read_text().splitlines() if line[0] != "#"
+    ]
+    flat = [score for record in records for score in record.info.get("HD", [None] * len(record.alts or ()))]
+    assert [None if score is None else round(score, 3) for score in flat] == [
+        None if row["score"] is None else round(row["score"], 3) for row in table
+    ]
+    assert records[0].info["AF"] == (0.5,)
+    assert records[0].samples["s1"]["GT"] == (0, 1)
+    assert records[4].info["HD_STATUS"] == ("ok", "no_sequence", "no_sequence")
+    assert records[0].info["HD_ALT"][0] - records[0].info["HD_REF"][0] == pytest.approx(
+        records[0].info["HD"][0], abs=1e-3
+    )
+    table_index = pysam.TabixFile(str(tmp_path / "out.tsv.gz"))
+    assert len(list(table_index.fetch("chr5", 4999, 5031))) == 4
+
+
+def test_what_was_done_stands_beside_it(variants, tmp_path, run):
+    output = tmp_path / "out.tsv"
+    status, _ = run(variants, output, "--recipe", "dart-eval")
+    assert status == 0
+    about = json.loads((tmp_path / "out.tsv.json").read_text())
+    assert about["recipe"] == {
+        "name": "dart-eval", "reduction": "sum", "strand": "forward", "special_tokens": "not scored",
+        "alleles": "masked", "orientation": "ALT - REF", "window": 96,
+    }  # fmt: skip
+    assert about["model"]["id"] == "local/small_d32_l2_s130"
+    assert about["status"] == {"scored": 23, "no_contig": 1, "no_sequence": 6, "ref_mismatch": 3, "unequal_length": 7}
+    assert (about["records"], about["alleles"], about["ref_mismatches"]) == (25, 40, 3)
+    mismatches = rows_of(tmp_path / "out.tsv.ref_mismatches.tsv")
+    assert [(row["chrom"], row["position"], row["line"]) for row in mismatches] == [
+        ("chr5", "5150", "11"), ("chr5", "5330", "17"), ("chr5", "5510", "23"),
+    ]  # fmt: skip
+    assert all(row["genome"] == row["alt"] for row in mismatches)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.tsv", "out.tsv.json", "out.tsv.ref_mismatches.tsv"]
+
+    changed = output.stat().st_mtime_ns
+    status, errors = run(variants, output, "--recipe", "dart-eval")
+    assert (status, "these scores are there already" in errors) == (0, True)
+    assert output.stat().st_mtime_ns == changed
+
+
+def test_ref_mismatches(variants, tmp_path, run):
+    output = tmp_path / "out.tsv"
+    status, errors = run(variants, output, "--ref-mismatch", "fail")
+    assert status == 1
+    assert (
+        f"hyenadna: {variants}: REF of 3 of 25 records is not what the genome has ({output}.ref_mismatches.tsv)"
+        in errors
+    )
+    assert not output.exists()
+    assert run(variants, output, "--ref-mismatch", "swap")[0] == 0
+    swapped = [row for row in rows_of(output) if row["status"] == "swapped"]
+    assert [row["position"] for row in swapped] == ["5150", "5330", "5510"]
+    # As if ALT were REF, with the sign turned
+    turned = tmp_path / "turned.vcf"
+    lines = variants.read_text().splitlines()
+    for number in (10, 16, 22):
+        words = lines[number].split("\t")
+        words[3], words[4] = words[4], words[3]
+        lines[number] = "\t".join(words)
+    turned.write_text("\n".join(lines) + "\n")
+    assert run(turned, tmp_path / "turned.tsv")[0] == 0
+    right = {row["position"]: row for row in rows_of(tmp_path / "turned.tsv")}
+    for row in swapped:
+        assert float(row["score"]) == pytest.approx(-float(right[row["position"]]["score"]), abs=1e-3)
+    assert not (tmp_path / "turned.tsv.ref_mismatches.tsv").exists()
+
+
+def test_unsorted_input_gives_sorted_output(variants, tmp_path, run):
+    lines = variants.read_text().splitlines()
+    header, records = lines[:5], lines[5:]
+    shuffled = tmp_path / "shuffled.vcf.gz"
+    order = np.random.default_rng(0).permutation(len(records))
+    with gzip.open(shuffled, "wt", newline="\r\n") as file:
+        file.write("\n".join([*header, *(records[row] for row in order)]) + "\n")
+    assert run(shuffled, tmp_path / "shuffled.tsv.gz")[0] == 0
+    assert run(variants, tmp_path / "sorted.tsv")[0] == 0
+    assert run(shuffled, tmp_path / "shuffled.vcf.gz")[0] == 0
+    expected = {(row["chrom"], row["position"], row["alt"]): row["score"] for row in rows_of(tmp_path / "sorted.tsv")}
+    rows = rows_of(tmp_path / "shuffled.tsv.gz")
+    assert [row["chrom"] for row in rows] == sorted(
+        (row["chrom"] for row in rows), key=["chr5", "chr6", "chr1", "chr10", "chrM", "chrUn"].index
+    )
+    for row in rows:
+        score = expected[row["chrom"], row["position"], row["alt"]]
+        assert row["score"] == score == "" or float(row["score"]) == pytest.approx(float(score), abs=1e-3)
+    assert (tmp_path / "shuffled.vcf.gz.tbi").exists()
+
+
+def test_goes_on_where_it_stopped(variants, tmp_path, run, monkeypatch):
+    output, calls = tmp_path / "out.tsv", []
+    original = variant_scoring.VariantScorer.__call__
+
+    def interrupted(self, *args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    monkeypatch.setattr(variant_scoring.VariantScorer, "__call__", interrupted)
+    status, _ = run(variants, output, "--part", 10)
+    assert status == 130
+    assert not output.exists()
+    monkeypatch.undo()
+    other_options = ("--part", 10, "--recipe", "carbon")
+    for options, scored in ((("--part", 10), 5), (other_options, 25)):
+        assert run(variants, output, *options)[0] == 0
+        assert json.loads((tmp_path / "out.tsv.json").read_text())["records_scored_now"] == scored
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_heads_and_baselines(variants, tmp_path, run):
+    model = tmp_path / "fine-tuned"
+    AutoModelForSequenceClassification.from_pretrained(MODEL, num_labels=1).save_pretrained(model)
+    HyenaDNATokenizer.from_pretrained(MODEL).save_pretrained(model)
+    status, errors = run(variants, tmp_path / "head.tsv", "--recipe", "head", "--strand", "mean", model=model)
+    assert status == 0, errors
+    MarkovModel.fit(["ACGTTGCA" * 50], order=1).save(tmp_path / "markov.safetensors")
+    status, errors = run(variants, tmp_path / "markov.vcf.gz", model=tmp_path / "markov.safetensors")
+    assert status == 0, errors
+    status, errors = run(variants, tmp_path / "other.tsv", "--recipe", "head")
+    assert (status, errors.count("\n")) == (1, 1)
+    assert "trained head" in errors
+
+
+def test_a_header_alone(tmp_path, run):
+    vcf = tmp_path / "empty.vcf"
+    vcf.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
+    for suffix in ("vcf.gz", "tsv", "tsv.gz", "parquet"):
+        status, errors = run(vcf, tmp_path / f"out.{suffix}")
+        assert status == 0, errors
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
+    assert (tmp_path / "out.tsv").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--window", 4096), "reads at most 130 tokens"),
+        (("--recipe", "dart"), "--recipe dart: there are dart-eval, "),
+        (("--name", "AF"), "in.vcf: INFO key AF is there already; call the new ones otherwise (--name)"),
+        (("--name", "a;b"), "--name 'a;b': letters, digits and _ only"),
+        (("--output", "out.bam"), "out.bam: name an output that ends with .vcf.gz, .tsv, .tsv.gz, .parquet"),
+        (("--strand", "both"), "--strand both: there are forward, reverse, mean"),
+        (("--device", "cuda:7"), "device 'cuda:7' cannot be used"),
+    ],
+)
+def test_errors_are_one_line(variants, tmp_path, run, options, message):
+    status, errors = run(variants, tmp_path / "out.tsv", *options)
+    assert status == 1
+    assert errors.splitlines()[-1].startswith("hyenadna: ")
+    assert message in errors
+    assert "Traceback" not in errors
