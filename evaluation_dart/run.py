@@ -54,7 +54,7 @@ from evaluation_dart.scoring.rows import (
     trial_distances,
     variant_distances,
 )
-from evaluation_dart.training.supervised import TrainedRecipe
+from evaluation_dart.training.recipe import TrainedRecipe
 
 # Rows in a shard: what a kill can cost, and the step of the progress bar. A masked model needs hundreds of passes
 # for a likelihood. The environment variable DART_EVAL_SHARD_ROWS sets another number.

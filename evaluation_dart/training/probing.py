@@ -3,7 +3,7 @@
 B sequences, T tokens, L bases, C channels. The head reads one embedding a base: that of the token that covers it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,8 @@ class ProbingHead(nn.Module):
         x = embeddings.transpose(1, 2)
         for convolution in (self.conv1, self.conv2, self.conv3):
             x = F.relu(convolution(x))
-        return self.fc1(x.sum(dim=2))
+        outputs: torch.Tensor = self.fc1(x.sum(dim=2))
+        return outputs
 
 
 def per_base(embeddings: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -103,10 +104,12 @@ class Probed(nn.Module):
         self.embedder = embedder
         self.head = ProbingHead(embedder.channels(), outputs, kernel=kernel).to(embedder.model.device)
 
-    def forward(self, sequences: Sequence[str] | None = None, **cached: torch.Tensor) -> torch.Tensor:
+    def forward(self, batch: Sequence[str] | Mapping[str, torch.Tensor]) -> torch.Tensor:
         """(B, outputs) from strings, or from `embeddings` and `tokens` of an [`EmbeddingCache`]."""
-        if sequences is None:
-            embeddings, tokens = cached["embeddings"].float(), cached["tokens"]
+        if isinstance(batch, Mapping):
+            device = self.head.fc1.weight.device
+            embeddings, tokens = batch["embeddings"].to(device).float(), batch["tokens"].to(device)
         else:
-            embeddings, tokens = self.embedder.embed(sequences)
-        return self.head(per_base(embeddings.to(self.head.fc1.weight.dtype), tokens))
+            embeddings, tokens = self.embedder.embed(batch)
+        outputs: torch.Tensor = self.head(per_base(embeddings.to(self.head.fc1.weight.dtype), tokens))
+        return outputs

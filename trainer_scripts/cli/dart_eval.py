@@ -5,7 +5,6 @@ Several processes, on GPUs or on CPU (where `accelerate launch --cpu` would star
     torchrun --standalone --nproc_per_node 2 -m trainer_scripts.cli.dart_eval run ...
 """
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,28 +12,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from datasets_dart.errors import InputError
-from trainer_scripts import supervised
-from trainer_scripts.cli import prepare, prepare_peaks, report
+from trainer_scripts.cli import prepare, prepare_peaks, profile, report
+from trainer_scripts.cli.app import new_app, run_app
 from trainer_scripts.cli.prepare import Files
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = new_app("Score DNA language models on regulatory DNA: tasks, protocols and intervals of DART-Eval.")
 app.add_typer(prepare_peaks.app, name="prepare-peaks")
 prepare.register(app)
 app.command("report")(report.report)
-app.command("profile")(supervised.profile)
+app.command("profile")(profile.profile)
+
+
+class Budget(StrEnum):
+    small = "small"
+    full = "full"
 
 
 class Protocol(StrEnum):
     fixed = "fixed"
     paper = "paper"
-
-
-@app.callback()
-def dart_eval() -> None:
-    """Score DNA language models on regulatory DNA: tasks, protocols and intervals of DART-Eval."""
 
 
 @app.command("ls")
@@ -109,8 +108,8 @@ def run(
     overwrite: Annotated[bool, typer.Option(help="replace a record, and start afresh")] = False,
     method: Annotated[str | None, typer.Option(help="probed: cnn, linear; finetuned: lora, full")] = None,
     budget: Annotated[
-        supervised.Budget, typer.Option(help="of supervised settings: small is 1024 rows of a split, 256 steps")
-    ] = supervised.Budget.full,
+        Budget, typer.Option(help="of supervised settings: small is 1024 rows of a split, 256 steps")
+    ] = Budget.full,
     training: Annotated[Path, typer.Option(help="folder of what supervised settings train")] = Path("training"),
     trained: Annotated[Path | None, typer.Option(help="variant_effects: a training of chromatin_activity")] = None,
     cache: Annotated[Path | None, typer.Option(help="probed: keep embeddings in this folder")] = None,
@@ -142,7 +141,8 @@ def run(
     logging.disable_progress_bar()  # of every process, for a second's work
     # The model first: what is wrong with it shows before a whole genome is read.
     load: dict[str, Any] = {"revision": revision, "device": device or state.device, "dtype": dtype}
-    trains = supervised.is_trained(model, task, setting)
+    table = model.startswith("table:")
+    trains = setting in SUPERVISED and not table and (":" in model or model == "gc" or setting != "ab_initio")
     scorer: Any = None
     described: dict[str, Any] = {}
     if not trains:
@@ -157,8 +157,10 @@ def run(
     names = {name: value for name, value in named.items() if value is not None}
     with state.main_process_first():
         dataset = load_rows(task, protocol.value, splits, split, cache_dir, num_proc, **files, **names)
-    if trains and budget == supervised.Budget.small and limit is None:
-        limit, sample_seed = supervised.SMALL_ROWS["test"], 0
+    if trains and budget == Budget.small and limit is None:
+        from evaluation_dart.training.supervised import SMALL_ROWS
+
+        limit, sample_seed = SMALL_ROWS["test"], 0
     dataset, subset = drawn(dataset, limit, sample_seed)
     inputs = described_inputs(**files, splits=splits) | names
     trained_recipe = None
@@ -168,17 +170,56 @@ def run(
             with state.main_process_first():
                 return load_rows(task, protocol.value, splits, name, cache_dir, num_proc, **files, **names)
 
-        wish = supervised.Wish(
-            *(model, task, setting, protocol.value, method, budget.value, training, trained, cache, hyperparameters),
-            *(set_ or [], window, batch_size, revision, device or state.device, trust_remote_code, overwrite),
+        import numpy as np
+
+        import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
+        from evaluation_dart.training.objective import objective_of
+        from evaluation_dart.training.recipe import read_hyperparameters
+        from evaluation_dart.training.supervised import train_predictor
+
+        class Learning:
+            name, columns = task, dict.fromkeys(sequence_columns(task))
+            trained_on = "chromatin_activity" if task == "variant_effects" else None
+
+            def objective(self, rows: "Dataset") -> Any:
+                return objective_of(rows, task)
+
+            def learned_rows(self, rows: "Dataset") -> Any:
+                if task != "chromatin_activity":
+                    return np.arange(len(rows))
+                return np.flatnonzero(np.array(rows["category"][:]) != "idr")
+
+        scorer, described, trained_recipe = train_predictor(
+            model,
+            Learning(),
+            setting,
+            split_rows,
+            protocol=protocol.value,
+            folder=training,
+            inputs=inputs,
+            method=method,
+            budget=budget.value,
+            trained_on=trained,
+            cache=cache,
+            hyperparameters=read_hyperparameters(hyperparameters, set_ or []),
+            window=window,
+            batch_size=batch_size,
+            revision=revision,
+            device=device or state.device,
+            trust_remote_code=trust_remote_code,
+            overwrite=overwrite,
         )
-        scorer, described, trained_recipe = supervised.train_scorer(wish, split_rows, inputs)
-    elif setting == "ab_initio" and model.endswith(supervised.TABLES):
-        scorer, described = supervised.external(model, dataset, task)
+    elif table:
+        from datasets_dart.files import sha256
+        from evaluation_dart.models.table import PredictionTable
+
+        path = Path(model.removeprefix("table:"))
+        scorer = PredictionTable(path, dataset, task)
+        described = {"id": f"table/{path.name.partition('.')[0]}", "revision": sha256(path.resolve())[:12]}
     sequence = dataset[0][sequence_columns(task)[0]]
     example = [sequence if window is None else centred_crop(sequence, window)]
     likelihood = setting == "zero_shot_likelihood"
-    if model.endswith(".safetensors"):
+    if model.startswith("markov:"):
         summed = RECIPES[recipe].reduction == "sum" and RECIPES[recipe].special_tokens == "not scored"
         if not summed or (task == "variant_effects" and RECIPES[recipe].alleles == "masked"):
             raise InputError(f"--recipe {recipe}: a Markov model sums over whole sequences (--recipe biofoundation)")
@@ -243,6 +284,7 @@ def load_scorer(
     """
     from datasets_dart.files import sha256
 
+    model = model.removeprefix("markov:").removeprefix("motifs:")
     path = Path(model)
     name = path.name.partition(".")[0]
     if setting == "ab_initio":
@@ -361,11 +403,8 @@ def print_metrics(record: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    try:
-        app()
-    except (ValueError, OSError, ImportError) as error:  # ImportError: an extra is not installed
-        print("dart-eval:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1)
+    """Run the command line."""
+    run_app(app, "dart-eval")
 
 
 if __name__ == "__main__":
