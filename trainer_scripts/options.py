@@ -17,6 +17,7 @@ OLD_NAMES: dict[str, str] = {
     "--bed": "--regions",
     "--output-dir": "--output",
     "--half": "--stored-dtype float16",
+    "hyenadna train --epochs": "--num-train-epochs",
     r"--model (.+\.safetensors)": r"markov:\1",
     r"--model (.+\.meme(\.gz)?)": r"motifs:\1",
     r"--model kmers-([1-8])": r"kmers:\1",
