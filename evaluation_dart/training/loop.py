@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.utils import gather_object, set_seed
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -77,7 +77,7 @@ class Progress:
 
 
 @torch.no_grad()
-def predict(network: nn.Module, rows: LabelledRows, forward_rows: int, accelerator: Accelerator) -> np.ndarray:
+def predict(network: nn.Module, rows: LabelledRows, forward_rows: int) -> np.ndarray:
     """Outputs for all rows in their order, (n, ...) float32; of pairs (2 n, ...), all elements before all controls.
 
     Rows of similar lengths go through the network together.
@@ -85,7 +85,8 @@ def predict(network: nn.Module, rows: LabelledRows, forward_rows: int, accelerat
     network.eval()
     order = np.argsort(rows.lengths, kind="stable")
     batches = np.split(order, range(forward_rows, len(order), forward_rows))
-    mine = batches[accelerator.process_index :: accelerator.num_processes]
+    state = PartialState()
+    mine = batches[state.process_index :: state.num_processes]
     gathered = gather_object([(batch, network(rows.read(batch)[0]).float().cpu().numpy()) for batch in mine])
     batch, values = gathered[0]
     outputs = np.empty((len(values) // len(batch), len(rows), *values.shape[1:]), dtype=np.float32)
@@ -257,7 +258,7 @@ def _end_epoch(
     found = float(progress.epoch)  # without validation, the last epoch
     if validation is not None:
         with _autocast(next(network.parameters()).device, training):
-            outputs = predict(network, validation, 2 * training.per_device_train_batch_size, accelerator)
+            outputs = predict(network, validation, 2 * training.per_device_train_batch_size)
         entry["validation_loss"] = objective.loss(outputs, validation.labels)
         found = -entry["validation_loss"] if score is None else score(outputs)
     entry["score"] = found
@@ -278,11 +279,10 @@ def _scheduler(optimizer: Any, training: Training, steps: int) -> Any:
     name = training.lr_scheduler_type
     if name not in SCHEDULES:
         raise InputError(f"lr_scheduler_type {name!r}: there are {', '.join(SCHEDULES)}")
-    warmup = training.warmup_steps
     return get_scheduler(
         name,
         optimizer.optimizer,  # Accelerate's would be stepped once for each process
-        num_warmup_steps=math.ceil(warmup * steps if warmup < 1 else warmup),
+        num_warmup_steps=training.warmup_of(steps),
         num_training_steps=steps,
         scheduler_specific_kwargs={
             "cosine_with_min_lr": {"min_lr_rate": training.min_lr_rate},

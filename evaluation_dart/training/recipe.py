@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,10 @@ class Optimisation:
     bf16: bool = field(default=False, metadata={"help": "autocast to bfloat16"})
     seed: int = field(default=0, metadata={"help": "of new weights, the order of rows and dropout"})
     save_steps: int = field(default=500, metadata={"help": "steps between states to resume from, besides epochs"})
+
+    def warmup_of(self, steps: int) -> int:
+        """Steps with a rising learning rate, of so many in all."""
+        return math.ceil(self.warmup_steps * steps if self.warmup_steps < 1 else self.warmup_steps)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Labelled rows of a split, as a training reads them: by row number, with the reverse complement of some."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,12 @@ class LabelledRows:
         """The sequences of these rows, as [`read`] orders them, whether or not there is a cache."""
         found = self.rows[list(rows)]
         return [self._cut(sequence) for column in self.columns for sequence in found[column]]
+
+    def relabelled(self, labels: np.ndarray) -> "LabelledRows":
+        """The same rows with `labels[own]` in place of each row's own label."""
+        rows = copy.copy(self)
+        rows.labels = labels[self.labels]
+        return rows
 
     def _cut(self, sequence: str) -> str:
         return sequence[: self.max_length] if self.window is None else centred_crop(sequence, self.window)
