@@ -32,8 +32,8 @@ GENOMIC_BENCHMARKS = (
 MODELS: dict[str, list[str]] = {
     "fine-tuned": ["--model", str(DEMO)],
     "from-scratch": ["--model", str(DEMO), "--random_weights", "true"],
-    "cnn": ["--model", "cnn"],
-    "kmers-6": ["--model", "kmers-6"],
+    "cnn": ["--model", "network:cnn"],
+    "kmers-6": ["--model", "kmers:6"],
     "length": ["--model", "length"],
     # As the paper: pads on the left, up to the longest sequence, are read as tokens and averaged over
     "pads-read": ["--model", str(DEMO), "--masked", "false"],
@@ -106,7 +106,7 @@ def commands(data: Path, output: Path, budget: str, seeds: Iterable[int]) -> dic
                 name = f"{task}/{model}/seed-{seed}"
                 made[name] = [
                     *("--task", task, *given, *words, "--budget", budget, "--seed", str(seed)),
-                    *("--output_dir", str(output / "runs" / budget / name)),
+                    *("--output", str(output / "runs" / budget / name)),
                 ]
     return made
 

@@ -9,15 +9,16 @@ import csv
 import gzip
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from studies.real_data import CELL_LINES as LABELS
 from studies.real_data import DEMO, WINDOW, contig, lifted_activity_inputs, rows_of, write_lines
-from trainer_scripts.supervised import SMALL_ROWS, Budget, Wish, train_scorer
+from trainer_scripts.cli.dart_eval import Budget
 
 BLOCK = 5_000_000
 CHR20, CHR22 = 63_025_520, 51_304_566
@@ -114,7 +115,19 @@ def gue_rows(path: Path) -> Any:
     return Dataset.from_list(rows, Features({"sequence": Value("string"), "label": ClassLabel(names=["no", "yes"])}))
 
 
-def judge_on_gue(data: Path, name: str, wish: Wish, seed: int = 0) -> dict[str, Any]:
+class GueSet(NamedTuple):
+    """A set of GUE as a training sees a task."""
+
+    name: str
+    objective: Callable[[Any], Any]
+    columns: dict[str, str] = {"sequence": "DNA"}
+    learned_rows: None = None
+    trained_on: None = None
+
+
+def judge_on_gue(
+    data: Path, name: str, model: str, setting: str, options: dict[str, Any], budget: Budget, training: Path
+) -> dict[str, Any]:
     """Train on one set of GUE as on classes of a task, and judge on its test file.
 
     Returns:
@@ -122,20 +135,34 @@ def judge_on_gue(data: Path, name: str, wish: Wish, seed: int = 0) -> dict[str, 
     """
     import numpy as np
 
+    import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
     from datasets_dart.files import sha256
     from evaluation_dart.statistics.classification import classification_metrics
+    from evaluation_dart.training.objective import objective_of
+    from evaluation_dart.training.recipe import read_hyperparameters
+    from evaluation_dart.training.rows import limited
+    from evaluation_dart.training.supervised import SMALL_ROWS, train_predictor
 
     files = {split: data / f"benchmarks/GUE_{name}_{part}.csv.gz" for split, part in PARTS.items()}
     rows = {split: gue_rows(path) for split, path in files.items()}
     inputs = {split: f"{path.name} sha256:{sha256(path)}" for split, path in files.items()}
-    scorer, model, recipe = train_scorer(wish, rows.__getitem__, inputs)
-    test = rows["test"]
-    if wish.budget == Budget.small and len(test) > SMALL_ROWS["test"]:
-        drawn = np.random.default_rng(seed).choice(len(test), SMALL_ROWS["test"], replace=False)
-        test = test.select(np.sort(drawn).tolist())
-    called = scorer.predict(test["sequence"][:]).argmax(axis=1)
+    trained = train_predictor(
+        model,
+        GueSet("cell_type_elements", partial(objective_of, task="cell_type_elements")),
+        setting,
+        rows.__getitem__,
+        protocol="fixed",
+        folder=training,
+        inputs=inputs,
+        method=options.get("method"),
+        budget=budget.value,
+        hyperparameters=read_hyperparameters(None, options.get("set_", ())),
+    )
+    test = limited(rows["test"], SMALL_ROWS["test"] if budget == Budget.small else None)
+    called = trained.predictor.predict(test["sequence"][:]).argmax(axis=1)
     metrics = classification_metrics(called, np.array(test["label"][:]), ("no", "yes"))
-    return {"set": name, "model": model, "setting": wish.setting, "recipe": recipe.described(""), "metrics": metrics}
+    recipe = trained.recipe.described("")
+    return {"set": name, "model": trained.description, "setting": setting, "recipe": recipe, "metrics": metrics}
 
 
 def run_gue(data: Path, output: Path, models: Sequence[Trial], budget: Budget, only: str) -> None:
@@ -149,12 +176,8 @@ def run_gue(data: Path, output: Path, models: Sequence[Trial], budget: Budget, o
             if only not in f"gue-{label}" or path.exists():
                 continue
             typer.echo(f"gue-{label}")
-            wish = Wish(
-                *(model, "cell_type_elements", setting, "fixed", options.get("method"), budget.value),
-                training=output / "training" / f"gue-{name}",
-                overrides=options.get("set_", ()),
-            )
-            write_json(path, judge_on_gue(data, name, wish))
+            training = output / "training" / f"gue-{name}"
+            write_json(path, judge_on_gue(data, name, model, setting, options, budget, training))
     write_json(output / "gue.json", [json.loads(path.read_text()) for path in sorted(kept.glob("*.json"))])
 
 
@@ -185,13 +208,13 @@ def real_supervised(
 
     def trials(rate: float, cnn: dict[str, Any]) -> list[Trial]:
         return [
-            ("gc-content", "ab_initio", {}),
-            ("kmers-6", "ab_initio", {}),
-            ("probing-head-like", "ab_initio", quick(rate)),
+            ("gc", "ab_initio", {}),
+            ("kmers:6", "ab_initio", {}),
+            ("network:probing-head-like", "ab_initio", quick(rate)),
             (str(DEMO), "probed", {"method": "linear"}),
             (str(DEMO), "probed", cnn),
             (str(DEMO), "finetuned", quick(1e-3)),
-            (str(DEMO), "ab_initio", quick(1e-3)),
+            (f"random:{DEMO}", "ab_initio", quick(1e-3)),
         ]
 
     plan: list[tuple[str, str, Any, int | None, float]] = [

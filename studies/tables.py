@@ -113,7 +113,7 @@ def supervised_tables(records: Path) -> str:
         lines += [row(header), row(["---"] * len(header))]
         for record in sorted((record for _, record in runs), key=of_baselines_first):
             recipe, model = record["recipe"], record["model"]
-            best, epochs = recipe.get("best_epoch"), recipe.get("epochs")
+            best, epochs = recipe.get("best_epoch"), recipe.get("num_train_epochs", recipe.get("epochs"))
             mark = " †" if best is not None and best == epochs else ""
             cells = [model["id"].removeprefix("local/").removeprefix("ab-initio/"), recipe["name"]]
             trained = model.get("trained_parameters")

@@ -77,7 +77,8 @@ def check_same_run(path: Path, choices: Mapping[str, Any], free: Collection[str]
     """
     if not path.is_file():
         return
-    old, new = _flat(yaml.safe_load(path.read_text())), _flat(choices)
+    read = json.loads if path.suffix == ".json" else yaml.safe_load
+    old, new = _flat(read(path.read_text())), _flat(choices)
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name) and name.rpartition(".")[2] not in free:
             raise InputError(

@@ -126,7 +126,8 @@ def test_labels_of_a_bed_and_a_trained_model(tmp_path, files, capsys, monkeypatc
     bed = ["--bed", files / "r.bed", "--fasta", files / "g.fa", "--window", 40]
     splits = ["--validation", "chr6", "--test", "chr5"]
     assert run(capsys, monkeypatch, "dataset", *bed, *splits, "--output", data)[0] == 0
-    arguments = ["train", "--data", data, "--model", HYENA, "--pooling", "max", "--num-train-epochs", 4, "--output", model]
+    arguments = ["train", "--data", data, "--model", HYENA, "--pooling", "max", "--output", model]
+    arguments += ["--num-train-epochs", 4]
     status, out, _ = run(capsys, monkeypatch, *arguments, "--learning-rate", 2e-3)
     assert status == 0
     assert "auroc_on: " in out
