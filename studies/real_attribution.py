@@ -58,7 +58,7 @@ def real_attribution(
     if not (rows / ABOUT).exists():
         dataset(positives=data / PEAKS, ratio=RATIO, output=rows)
     if not (model / "results.json").exists():
-        train(data=rows, model=str(DEMO), output=model, epochs=EPOCHS, learning_rate=LEARNING_RATE)
+        train(data=rows, model=str(DEMO), output=model, num_train_epochs=EPOCHS, learning_rate=LEARNING_RATE)
     test = pq.read_table(rows / "test.parquet").to_pydict()
     label, sequences = np.array(test["label"]), np.array(test["sequence"], dtype=object)
     of_peaks = np.flatnonzero(label == 1)

@@ -69,7 +69,7 @@ def weighted_f1(counts: np.ndarray) -> np.ndarray:
     from evaluation_dart.statistics.classification import f1_by_class
 
     rows = counts.sum(-1)
-    return (f1_by_class(counts) * rows).sum(-1) / rows.sum(-1)
+    return np.asarray((f1_by_class(counts) * rows).sum(-1) / rows.sum(-1))
 
 
 def judge(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, labels: np.ndarray, k: int) -> "Metric":

@@ -65,7 +65,7 @@ def block_means(losses: np.ndarray, blocks: np.ndarray, resamples: int, seed: in
     count = block.max() + 1
     drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)  # how often each block was drawn
     membership = np.eye(count)[block]  # (windows, blocks)
-    return (losses @ membership) @ drawn.T / (membership.sum(axis=0) @ drawn.T)
+    return np.asarray((losses @ membership) @ drawn.T / (membership.sum(axis=0) @ drawn.T))
 
 
 def markov_window_losses(model: MarkovModel, windows: np.ndarray) -> np.ndarray:
@@ -81,7 +81,7 @@ def causal_window_losses(name: str, windows: np.ndarray, random: bool = False, d
         model = AutoModelForCausalLM.from_pretrained(name)
     model = model.eval().to(usable_device(device))
     token_ids = base_token_ids(AutoTokenizer.from_pretrained(name))
-    return window_losses(model, windows, token_ids, model.device).mean(axis=1)
+    return np.asarray(window_losses(model, windows, token_ids, model.device).mean(axis=1))
 
 
 def interval(value: float, draws: np.ndarray, n: int, method: str) -> Metric:

@@ -223,12 +223,13 @@ def optimiser_step(
             loss = model(**batch, num_items_in_batch=predicted).loss
             # Undone by the mean over processes of their gradients, and by backward's own division.
             accelerator.backward(loss * (accelerator.num_processes * len(parts)))
-            if accelerator.sync_gradients:
+            if accelerator.sync_gradients and arguments.max_grad_norm > 0:
                 accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad()
         total += loss.detach()
-    return accelerator.reduce(total, "sum")
+    mean: torch.Tensor = accelerator.reduce(total, "sum")
+    return mean
 
 
 def own_parts(
@@ -281,7 +282,8 @@ def new_model(arguments: ModelArguments, tokenizer: HyenaDNATokenizer) -> PreTra
         embed_dropout=arguments.embed_dropout,
         tie_word_embeddings=True,
     )
-    return AutoModelForCausalLM.from_config(config)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    return model
 
 
 def prepare_model(model: PreTrainedModel, arguments: TrainingArguments) -> None:
@@ -350,7 +352,7 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
         accelerator.init_trackers("pretrain", config=tracked(everything))
 
     def tokens_before(step: int) -> int:
-        return place(step, plan)[2] * arguments.gradient_accumulation_steps * size
+        return place(step, plan)[2] * arguments.gradient_accumulation_steps * int(size)
 
     began, logged = time.perf_counter(), first
     model.train()

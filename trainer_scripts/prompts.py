@@ -34,7 +34,7 @@ def called_classes(outputs: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """The class whose token is the likeliest of the whole vocabulary, (n,); len(tokens) where no class has it."""
     places = np.full(outputs.shape[1], len(tokens))
     places[tokens] = np.arange(len(tokens))
-    return places[outputs.argmax(axis=1)]
+    return np.asarray(places[outputs.argmax(axis=1)])
 
 
 class SoftPromptClassifier(nn.Module):
@@ -76,7 +76,7 @@ class SoftPromptClassifier(nn.Module):
         ).to(self.model.device)
         embedded = self.model.get_input_embeddings()(encoded["input_ids"])
         prompt = self.dropout(self.prompt).expand(len(embedded), -1, -1)
-        logits = self.model(inputs_embeds=torch.cat([prompt, embedded], dim=1)).logits
+        logits: torch.Tensor = self.model(inputs_embeds=torch.cat([prompt, embedded], dim=1)).logits
         last = len(self.prompt) + encoded["attention_mask"].sum(dim=1) - 1
         return logits[torch.arange(len(last), device=last.device), last].float()
 

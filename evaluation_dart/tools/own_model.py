@@ -156,7 +156,8 @@ def _labels(rows: Dataset, objective: Objective) -> np.ndarray:
 def _predicted(predictor: Predictor, rows: Dataset) -> np.ndarray:
     """Outputs for each row, the mean of both strands: (n, outputs) float64."""
     sequences: list[str] = rows["sequence"][:]
-    return (predictor.predict(sequences) + predictor.predict([*map(reverse_complement, sequences)])) / 2
+    strands = [sequences, [*map(reverse_complement, sequences)]]
+    return np.asarray(np.mean([predictor.predict(strand) for strand in strands], axis=0))
 
 
 def _kmer_predictions(splits: Mapping[str, Dataset], objective: Objective) -> np.ndarray:

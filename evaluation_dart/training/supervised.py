@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -46,21 +46,6 @@ SPLITS = ("train", "validation")
 SMALL_ROWS = {"train": 1024, "validation": 256, "test": 1024}
 SMALL = {"num_train_epochs": 4, "batch_size": 16, "per_device_train_batch_size": 16}
 COUNTS = Objective("counts", 1)
-
-
-class LearningTask(Protocol):
-    """What a training has to know of a task: see [`evaluation_dart.tasks.base.Task`]."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def columns(self) -> Mapping[str, Any]: ...
-    @property
-    def objective(self) -> Callable[[Dataset], Objective] | None: ...
-    @property
-    def learned_rows(self) -> Callable[[Dataset], np.ndarray] | None: ...
-    @property
-    def trained_on(self) -> str | None: ...
 
 
 class Trained(NamedTuple):
@@ -145,7 +130,7 @@ def source_of(model: str, setting: str, method: str | None = None, **loading: An
 
 def train_predictor(
     model: str,
-    task: LearningTask,
+    task: Any,
     setting: str,
     load: Callable[[str], Dataset],
     *,
@@ -168,7 +153,9 @@ def train_predictor(
     """Train a model for a task, or load it where that was done before. Model types must be registered.
 
     Args:
-        model: as in the module's text. load: split -> rows. inputs: the files that these come from, with digests.
+        model: as in the module's text. task: with `name`, `columns`, `objective`, `learned_rows` and `trained_on` of
+            [`evaluation_dart.tasks.base.Task`].
+        load: split -> rows. inputs: the files that these come from, with digests.
         method: of `METHODS`; None for the setting's first. budget: "full", or "small": few rows, 256 steps.
         folder: below which trainings are kept, in {model}/{revision}/{task}/{setting}, with -{method} except for the
             setting's first. trained_on: the training's folder itself, for a task that another's models score.
