@@ -64,7 +64,7 @@ class EmbeddingCache:
         number, place = divmod(row, self.about["shard_rows"])
         if number not in self._open:
             file = safe_open(self.paths[number], framework="pt")
-            self._open[number] = file, [0, *file.get_tensor("ends").tolist()]
+            self._open[number] = file, [0, *file.get_slice("ends")[:].tolist()]
         (file, ends), members = self._open[number], self.about["members"]
         embeddings, tokens = file.get_slice("embeddings"), file.get_slice("tokens")
         own = range(place * members, (place + 1) * members)
