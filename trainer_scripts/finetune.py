@@ -3,7 +3,7 @@
     python -m trainer_scripts.finetune --task genomic_benchmarks/human_enhancers_cohn --data gb/datasets \\
         --genome hg38.fa --model LongSafari/hyenadna-tiny-1k-seqlen-hf --output runs/cohn
 
-The same line starts a run, and goes on with one that was killed; several processes: `accelerate launch
+The same line starts a run, and resumes one that was killed; several processes: `accelerate launch
 --multi_gpu --num_processes 2 -m trainer_scripts.finetune ...` (with ACCELERATE_USE_CPU=1 on CPU). What the
 command line does not name is chosen by the paper's recipe (trainer_scripts/downstream/FAMILY.yaml), or --recipe FILE.
 
@@ -96,14 +96,18 @@ class TaskArguments:
     build: str = field(default="hg38", metadata={"help": "chromatin_profile: hg19 or hg38"})
     window: int | None = field(default=None, metadata={"help": "chromatin_profile: bp"})
     length: int | None = field(default=None, metadata={"help": "species: bp of a window"})
-    windows: int | None = field(default=None, metadata={"help": "species: windows of an epoch, and to judge by"})
-    fresh_windows: bool = field(default=False, metadata={"help": "species: other windows each epoch"})
+    windows: int | None = field(
+        default=None, metadata={"help": "species: windows in an epoch, and in the other splits"}
+    )
+    fresh_windows: bool = field(default=False, metadata={"help": "species: draw new windows each epoch"})
     species: list[str] | None = field(default=None, metadata={"help": "species: folders, in the order of classes"})
-    splits: str | None = field(default=None, metadata={"help": "species: validation=1,3 test=5,7 as JSON of lists"})
+    splits: str | None = field(
+        default=None, metadata={"help": "species: chromosomes as JSON, validation and test: lists"}
+    )
     protocol: str = field(default="fixed", metadata={"help": "fixed, or paper: choose on the test split, read pads"})
-    recipe: str | None = field(default=None, metadata={"help": "YAML in place of the paper's"})
+    recipe: str | None = field(default=None, metadata={"help": "YAML file in place of the paper's recipe"})
     budget: str = field(default="full", metadata={"help": "full, or small: few rows, 256 steps"})
-    metric: str = field(default="accuracy", metadata={"help": f"to choose the epoch by: {', '.join(METRICS)}"})
+    metric: str = field(default="accuracy", metadata={"help": f"what chooses the epoch: {', '.join(METRICS)}"})
 
 
 @dataclass
@@ -112,12 +116,12 @@ class ModelArguments:
     output: str = field(metadata={"help": "folder for weights, results and predictions"})
     revision: str | None = field(default=None, metadata={"help": "commit, branch or tag on the Hub"})
     random_weights: bool = field(default=False, metadata={"help": "the model's architecture from scratch"})
-    max_length: int = field(default=1024, metadata={"help": "bases read of a sequence, from its start"})
+    max_length: int = field(default=1024, metadata={"help": "bases that are read, from the start of a sequence"})
     pooling: str = field(default="mean", metadata={"help": "mean, last, first or max (HyenaDNA)"})
     special_tokens: bool = field(default=False, metadata={"help": "keep [SEP] after the sequence"})
-    masked: bool = field(default=True, metadata={"help": "no: pad on the left, read and pool pads, as the original"})
+    masked: bool = field(default=True, metadata={"help": "false: pad on the left, read and pool pads, as the original"})
     embed_dropout: float = field(default=0.1, metadata={"help": "dropout after the embedding"})
-    resid_dropout: float = field(default=0.0, metadata={"help": "dropout of what blocks add"})
+    resid_dropout: float = field(default=0.0, metadata={"help": "dropout of what each block adds"})
     device: str | None = field(default=None, metadata={"help": "cpu, cuda, cuda:1; default: a GPU if there is one"})
     trust_remote_code: bool = field(default=False, metadata={"help": "run code from the model's repository"})
     overwrite: bool = field(default=False, metadata={"help": "replace what is there, and start afresh"})
@@ -415,16 +419,16 @@ def parse(words: Sequence[str] | None = None) -> tuple[TaskArguments, ModelArgum
             arguments |= SMALL
         if task.protocol == "paper":
             arguments |= {"masked": False, "train_sampling_strategy": "random"}
-        set_defaults(parser, arguments)
+        words = with_recipe(parser, arguments, words)
     task, model, training = parser.parse_args_into_dataclasses(words)
     return task, model, training, about
 
 
-def set_defaults(parser: HfArgumentParser, arguments: Mapping[str, Any]) -> None:
-    """Make a recipe's arguments the defaults, so that none of them has to be given."""
+def with_recipe(parser: HfArgumentParser, arguments: dict[str, Any], words: list[str]) -> list[str]:
+    """Make a recipe's arguments the defaults; its model, which is a required option, goes before the words."""
+    model = arguments.pop("model", None)
     parser.set_defaults(**arguments)
-    for action in parser._actions:
-        action.required = action.required and action.dest not in arguments
+    return words if model is None else ["--model", model, *words]
 
 
 def summary(record: Mapping[str, Any]) -> str:

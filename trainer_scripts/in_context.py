@@ -44,8 +44,8 @@ from trainer_scripts.finetune import (
     TaskArguments,
     load_splits,
     recipe_of,
-    set_defaults,
     summary,
+    with_recipe,
 )
 from trainer_scripts.options import renamed, run
 from trainer_scripts.prompts import (
@@ -206,7 +206,7 @@ def parse(
             raise InputError(f"--method {arguments.method}: {' or '.join(METHODS)}")
         path = Path(task.recipe) if task.recipe else RECIPES / f"{arguments.method}.yaml"
         chosen, _ = recipe_of(task.task, task.length, path)
-        set_defaults(parser, chosen)
+        words = with_recipe(parser, chosen, words)
     made = parser.parse_args_into_dataclasses(words)
     return made[0], made[1], made[2], made[3]
 

@@ -3,7 +3,7 @@
     python -m trainer_scripts.pretrain --genome hg38.fa --validation_chromosomes chr14 chrX \\
         --max_steps 20000 --output runs/tiny-1k
 
-The same line starts a run, and goes on with one that was killed, to the same bits. Several processes:
+The same line starts a run, and resumes one that was killed, to the same bits. Several processes:
 `accelerate launch --config_file trainer_scripts/configs/ddp_8gpu.yaml -m trainer_scripts.pretrain ...`.
 
 Where this differs from the original recipe (HyenaDNA section A.1 and its code of June 2023; docs/pretraining.md):
@@ -68,7 +68,9 @@ CONSTANT = ("sequences", "tokens")
 
 @dataclass
 class ModelArguments:
-    model: str | None = field(default=None, metadata={"help": "folder or Hub id to go on from; default: from scratch"})
+    model: str | None = field(
+        default=None, metadata={"help": "Hub id or folder to continue from; default: from scratch"}
+    )
     d_model: int = field(default=128, metadata={"help": "width of a new model"})
     n_layer: int = field(default=2, metadata={"help": "blocks of a new model"})
     context: int = field(default=1024, metadata={"help": "bases in a window"})
@@ -269,7 +271,7 @@ def tracked(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def new_model(arguments: ModelArguments, tokenizer: HyenaDNATokenizer) -> PreTrainedModel:
-    """A HyenaDNA of the released models' proportions, embedding and head tied; or the one to go on from."""
+    """A HyenaDNA of the released models' proportions, embedding and head tied; or the one to continue from."""
     if arguments.model:
         return AutoModelForCausalLM.from_pretrained(arguments.model, embed_dropout=arguments.embed_dropout)
     config = HyenaDNAConfig(
@@ -299,7 +301,7 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
     """Train, or go on training, into `arguments.output`.
 
     The folder holds the model and tokenizer as of the last evaluation, `log.jsonl`, `loss_curve.png`,
-    `validation.bed` (the held-out regions), `run.json` (all arguments) and `checkpoints/` to go on from.
+    `validation.bed` (the held-out regions), `run.json` (all arguments) and `checkpoints/` to resume from.
 
     Raises:
         InputError: for data that do not fit, a folder that holds another run, or a loss that is not finite.

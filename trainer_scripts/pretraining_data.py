@@ -36,16 +36,17 @@ class DataArguments:
     )
     validation_chromosomes: list[str] | None = field(default=None, metadata={"help": "contigs held out"})
     splits: str | None = field(
-        default=None, metadata={"help": "BED whose column 4 is train, valid or test, as Basenji's and Enformer's"}
+        default=None, metadata={"help": "BED whose column 4 is train, valid or test, like Basenji's and Enformer's"}
     )
     intervals: str | None = field(default=None, metadata={"help": "BED to train on; default: whole contigs"})
     exclude: list[str] | None = field(default=None, metadata={"help": "BED files that no window may touch"})
     exclude_margin: int = field(default=0, metadata={"help": "bases around each excluded interval"})
     validation: str | None = field(default=None, metadata={"help": "BED held out for validation"})
     validation_fraction: float = field(
-        default=0.05, metadata={"help": "where nothing above says what to hold out: part held out as blocks"}
+        default=0.05,
+        metadata={"help": "part of the genome held out as blocks, unless another option says what to hold out"},
     )
-    validation_block: int = field(default=1_000_000, metadata={"help": "bases in such a block"})
+    validation_block: int = field(default=1_000_000, metadata={"help": "bases in a held-out block"})
     validation_windows: int = field(default=256, metadata={"help": "held-out windows to score"})
     windows: str = field(
         default="random",
@@ -57,10 +58,13 @@ class DataArguments:
     max_unknown: float = field(default=0.1, metadata={"help": "largest part of N in a random or held-out window"})
     soft_masked: str = field(
         default="keep",
-        metadata={"help": "lower-case bases: as others, read and not predicted, or read as N", "choices": SOFT_MASKS},
+        metadata={
+            "help": "lower-case bases: kept as the others, read but not predicted, or read as N",
+            "choices": SOFT_MASKS,
+        },
     )
     reverse_complement: bool | None = field(
-        default=None, metadata={"help": "half the windows from the other strand; default: with random windows"}
+        default=None, metadata={"help": "read half the windows from the other strand; default: if windows are random"}
     )
 
     @property
@@ -73,7 +77,7 @@ def read_genome(arguments: DataArguments) -> GenomeCodes:
     wanted = arguments.chromosomes
     if wanted and arguments.validation_chromosomes:
         if both := sorted(set(wanted) & set(arguments.validation_chromosomes)):
-            raise InputError(f"to train on and held out at once: {', '.join(both)}")
+            raise InputError(f"both to train on and held out at once: {', '.join(both)}")
         wanted = [*wanted, *arguments.validation_chromosomes]
     return GenomeCodes.from_fasta(arguments.genome, wanted, arguments.soft_masked)
 

@@ -25,7 +25,7 @@ AUROC_REPLICATES = 100
 
 
 def confusion(called: np.ndarray, label: np.ndarray, classes: int) -> np.ndarray:
-    """Counts of (label, called), (classes, classes + 1) int64; what is called none of the classes stands last."""
+    """Counts of (label, called), (classes, classes + 1) int64; the last column counts calls of no class."""
     called = np.where((called >= 0) & (called < classes), called, classes)
     return np.bincount(label * (classes + 1) + called, minlength=classes * (classes + 1)).reshape(classes, classes + 1)
 

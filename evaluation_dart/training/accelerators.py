@@ -1,5 +1,5 @@
-"""Accelerate as pretraining uses it: bfloat16 by autocast alone, on one GPU, by DDP, FSDP2 and DeepSpeed alike;
-and the processes of an evaluation."""
+"""Accelerate as pretraining uses it, with bfloat16 by autocast only, on one GPU as by DDP, FSDP2 and DeepSpeed; and the
+processes of an evaluation."""
 
 import os
 from datetime import timedelta

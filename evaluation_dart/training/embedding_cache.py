@@ -63,10 +63,10 @@ class EmbeddingCache:
     def __getitem__(self, row: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         number, place = divmod(row, self.about["shard_rows"])
         if number not in self._open:
-            file = safe_open(self.paths[number], framework="pt")
-            self._open[number] = file, [0, *file.get_slice("ends")[:].tolist()]
-        (file, ends), members = self._open[number], self.about["members"]
-        embeddings, tokens = file.get_slice("embeddings"), file.get_slice("tokens")
+            file: Any = safe_open(self.paths[number], framework="pt")
+            self._open[number] = file, [0, *file.get_tensor("ends").tolist()]
+        (shard, ends), members = self._open[number], self.about["members"]
+        embeddings, tokens = shard.get_slice("embeddings"), shard.get_slice("tokens")
         own = range(place * members, (place + 1) * members)
         return [(embeddings[ends[i] : ends[i + 1]], tokens[i].long()) for i in own]
 

@@ -1,7 +1,7 @@
 """Which rows a step reads, epoch by epoch (DART-Eval spec sections 1.7 and 5c): row numbers and nothing else.
 
 Everything is a function of seed and epoch. Nothing depends on the number of processes or on what was drawn before, so
-that a run that was killed goes on with the same rows.
+that a run that was killed resumes with the same rows.
 """
 
 from heapq import heapify, heappop, heappush

@@ -130,7 +130,8 @@ def labelled_rows(
             wrong, row = labels[outside[0]], outside[0]
             raise InputError(f"split {split!r}, row {row}: label {wrong} is none of {objective.outputs} classes")
     else:
-        if len(cells := sorted(set(dataset["cell_type"][:]))) > 1:
+        cells = sorted(set(dataset["cell_type"][:])) if "cell_type" in dataset.column_names else []
+        if len(cells) > 1:
             raise InputError(f"a model is trained for one cell type, not for {', '.join(cells)}: give its files")
         labels = np.array(dataset["log_counts"][:], dtype=np.float32)
         if not np.isfinite(labels).all():

@@ -26,7 +26,7 @@ from datasets_dart.files import replacing, sha256
 from evaluation_dart.models.kmers import gc_content, kmer_frequencies
 from evaluation_dart.models.language_model import LanguageModel, load_language_model, usable_device
 from evaluation_dart.models.linear import Linear, LinearPredictor, choose_linear, load_linear, save_linear
-from evaluation_dart.models.networks import build
+from evaluation_dart.models.networks import NETWORKS, build
 from evaluation_dart.records import model_id
 from evaluation_dart.training.embedding_cache import write_cache
 from evaluation_dart.training.finetuning import FineTuned, load_classifier
@@ -120,6 +120,8 @@ def source_of(model: str, setting: str, method: str | None = None, **loading: An
     if (setting == "ab_initio") == (kind == "language_model"):
         known = "a Hub id or folder" if kind in KINDS else "network:NAME, kmers:K, gc or random:MODEL"
         raise InputError(f"setting {setting} trains {known}, not {model}")
+    if kind == "network" and name not in NETWORKS:
+        raise InputError(f"{model}: there are {', '.join(f'network:{known}' for known in NETWORKS)}")
     if kind == "kmers" and not (name.isdecimal() and int(name) in KMER_LENGTHS):
         raise InputError(f"{model}: kmers:{KMER_LENGTHS[0]} to kmers:{KMER_LENGTHS[-1]}")
     method = method or METHODS[setting][0]

@@ -196,6 +196,7 @@ def test_bad_wishes_are_one_line(data, tmp_path):
     refused("hyper-parameter num_train_epochs: 'many' is no int", MODEL, "probed", "--window", WINDOW, *many)
     refused("setting finetuned trains a Hub id or folder, not gc", "gc", "finetuned")
     refused("kmers:1 to kmers:8", "kmers:12", "ab_initio")
+    refused("network:cnn: there are network:probing-head-like", "network:cnn", "ab_initio")
     refused("no such file", tmp_path / "none.tsv", "ab_initio")
     blocks = (data / "splits.bed").read_text().splitlines()
     (tmp_path / "no_validation.bed").write_text("\n".join([blocks[0], blocks[2]]) + "\n")
