@@ -172,7 +172,9 @@ def evaluate(
     return folder
 
 
-def score_in_shards(prepare: Callable[[], Score], rows: int, shards: Path, shard_rows: int) -> int:
+def score_in_shards(
+    prepare: Callable[[], Score], rows: int, shards: Path, shard_rows: int, quiet: bool = False
+) -> int:
     """Score this process's shards of `rows` rows that are not there yet; returns the number of rows scored now.
 
     A shard is `shard_rows` rows of predictions. It appears under its name when it is whole. `prepare` is called only
@@ -190,7 +192,7 @@ def score_in_shards(prepare: Callable[[], Score], rows: int, shards: Path, shard
         return 0
     score = prepare()
     total = sum(map(len, mine))
-    with tqdm(desc="scoring", unit=" rows", total=total, disable=not state.is_main_process) as progress:
+    with tqdm(desc="scoring", unit=" rows", total=total, disable=quiet or not state.is_main_process) as progress:
         for shard in mine:
             with replacing(shards / f"{shard.start:010d}.parquet") as unfinished:
                 pq.write_table(pa.table(score(shard)), unfinished)

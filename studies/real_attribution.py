@@ -50,13 +50,13 @@ def real_attribution(
     import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
     from datasets_dart.files import write_text
     from evaluation_dart.models.language_model import load_language_model
+    from evaluation_dart.tools.own_data import ABOUT, make_dataset
     from evaluation_dart.training.finetuning import load_classifier
-    from trainer_scripts.cli.dataset import ABOUT, dataset
     from trainer_scripts.cli.train import train
 
     rows, model = output / "rows", output / "hyenadna-tiny-1k-ctcf"
     if not (rows / ABOUT).exists():
-        dataset(positives=data / PEAKS, ratio=RATIO, output=rows)
+        make_dataset(rows, positives=data / PEAKS, ratio=RATIO)
     if not (model / "results.json").exists():
         train(data=rows, model=str(DEMO), output=model, epochs=EPOCHS, learning_rate=LEARNING_RATE)
     test = pq.read_table(rows / "test.parquet").to_pydict()
@@ -163,9 +163,10 @@ def best_hits(sequences: list[str], motifs: dict[str, np.ndarray]) -> dict[int, 
 
 def head_importance(model: "LanguageModel", sequences: list[str]) -> np.ndarray:
     """(n, 4, L), zero but for the base that is there."""
-    from evaluation_dart.tools.mutagenesis import changes, head_scorer, importance
+    from evaluation_dart.scoring.heads import head_scorer
+    from evaluation_dart.tools.mutagenesis import changes, importance
 
-    score = head_scorer(model, None)
+    score = head_scorer(model)
     return np.stack([importance(changes(score, own, 0, len(own)), own).T for own in sequences])
 
 

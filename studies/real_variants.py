@@ -152,7 +152,7 @@ def real_variants(
 
 
 def run_all(data: Path, output: Path) -> None:
-    from trainer_scripts.cli.score import score
+    from evaluation_dart.tools.variants import score_variants
 
     output.mkdir(parents=True, exist_ok=True)
     RECORDS.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,8 @@ def run_all(data: Path, output: Path) -> None:
             name = f"{variants}-{recipe}-{model.name.removesuffix('.safetensors')}"
             scores = output / f"{name}.parquet"
             print(name, flush=True)
-            score(vcf, genome, str(model), scores, recipe=recipe)
+            kind = "markov:" if model.suffix == ".safetensors" else ""
+            score_variants(vcf, genome, f"{kind}{model}", output=scores, recipe=recipe)
             record = json.loads(scores.with_name(f"{scores.name}.json").read_text())
             record |= {
                 "variants": variants,

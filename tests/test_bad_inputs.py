@@ -196,9 +196,20 @@ def run(tmp_path, monkeypatch, capsys) -> Callable[[Case], Run]:
                 path.mkdir()
             else:
                 path.write_bytes(content.encode() if isinstance(content, str) else content)
-        inputs = ["--bed", "in.bed"] if case.command == "embed" else ["--vcf", "in.vcf", "--window", "60"]
+        inputs = ["--regions", "in.bed"] if case.command == "embed" else ["--variants", "in.vcf", "--window", "60"]
         output = case.output if case.command == "score" else "out.parquet"
-        arguments = [*inputs, "--fasta", "g.fa", "--model", MODEL, "--output", output, "--device", "cpu", *case.options]
+        arguments = [
+            *inputs,
+            "--genome",
+            "g.fa",
+            "--model",
+            MODEL,
+            "--output",
+            output,
+            "--device",
+            "cpu",
+            *case.options,
+        ]
         monkeypatch.setattr("sys.argv", ["hyenadna", case.command, *map(str, arguments)])
         with files_of_at_most(largest_file), pytest.raises(SystemExit) as done:
             hyenadna.main()
@@ -255,7 +266,7 @@ def test_control_c(tmp_path, monkeypatch):
     write(tmp_path / "in.vcf", HEADER + "".join(lines))
     write(tmp_path / "g.fa", FASTA)
     options = "--window 60 --device cpu --part 1 --recipe traitgym --batch-size 1"  # slow enough to be interrupted
-    arguments = f"score --vcf in.vcf --fasta g.fa --model {MODEL} --output out.tsv {options}".split()
+    arguments = f"score --variants in.vcf --genome g.fa --model {MODEL} --output out.tsv {options}".split()
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "trainer_scripts.cli.hyenadna", *arguments]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, env=environment, text=True)

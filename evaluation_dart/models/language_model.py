@@ -157,7 +157,7 @@ class LanguageModel:
         scores = []
         for start in range(0, len(sequences), batch_size):
             inputs, own = self.encode(sequences[start : start + batch_size], special_tokens)
-            with self._enough_memory(batch_size, own.shape[1]):
+            with self.enough_memory(batch_size, own.shape[1]):
                 if self.kind == "causal":
                     total, count = causal_log_likelihood(self.model, inputs, own)
                 else:
@@ -193,7 +193,7 @@ class LanguageModel:
                     f"{self.name}: the alleles of a variant are not as many tokens, so that none can be masked for the "
                     "other: score whole alleles (--recipe biofoundation)"
                 )
-            with self._enough_memory(batch_size, own.shape[1]):
+            with self.enough_memory(batch_size, own.shape[1]):
                 both = allele_log_likelihoods(
                     *(self.model, inputs, others["input_ids"], own),
                     causal=self.kind == "causal",
@@ -232,7 +232,7 @@ class LanguageModel:
             inputs, own = self.encode(sequences[start : start + batch_size])
             if not attention_mask:
                 inputs.pop("attention_mask", None)
-            with self._enough_memory(batch_size, own.shape[1]):
+            with self.enough_memory(batch_size, own.shape[1]):
                 hidden = hidden_states(self.model(**inputs, output_hidden_states=True), layer, self.name)
                 vectors.append(pool(hidden, own, pooling).float().cpu().numpy())
         return np.concatenate(vectors) if vectors else np.empty((0, 0), np.float32)
@@ -286,7 +286,7 @@ class LanguageModel:
             raise InputError(f"{self.name}: without a language-model head there are embeddings only, no likelihoods")
 
     @contextmanager
-    def _enough_memory(self, rows: int, tokens: int) -> Iterator[None]:
+    def enough_memory(self, rows: int, tokens: int) -> Iterator[None]:
         try:
             yield
         except torch.OutOfMemoryError as error:

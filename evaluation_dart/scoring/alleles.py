@@ -2,7 +2,7 @@
 
 The alleles of a record share their window up to the first of them that differs. A causal model that carries a cache
 reads that part once for all of them, and goes on from there with each; what it computes is the same. Of recipes that
-mask, it reads nothing behind the variant, as nothing there could tell two alleles apart.
+mask, it reads nothing after the variant, as nothing there could distinguish two alleles.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,8 @@ import torch
 from datasets_dart.alphabet import reverse_complement
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import LanguageModel
-from evaluation_dart.scoring.embeddings import cosine_distance, hidden_states
+from evaluation_dart.scoring.embeddings import cosine_distance, hidden_states, pool
+from evaluation_dart.scoring.heads import Label, head_scores, label_index
 from evaluation_dart.scoring.likelihoods import RECIPES, Recipe, token_log_probabilities
 from evaluation_dart.training.finetuning import load_classifier
 
@@ -35,7 +36,7 @@ class VariantRecipe(NamedTuple):
     strand: str  # "forward", "reverse" complement, or the "mean" of both scores
     likelihood: Recipe | None = None  # of likelihoods
     layer: int = -1  # of embeddings
-    label: int | None = None  # of a head: which output; None for its only one, or of two the second minus the first
+    label: Label = None  # of a head: see [`heads.label_index`]
 
     def described(self) -> dict[str, Any]:
         """What a file of scores says of its recipe."""
@@ -49,16 +50,16 @@ class VariantRecipe(NamedTuple):
         return described | {"orientation": orientation}
 
 
-def variant_recipe(name: str, strand: str | None = None, layer: int = -1, label: int | None = None) -> VariantRecipe:
+def variant_recipe(name: str, strand: str | None = None, layer: int = -1, label: Label = None) -> VariantRecipe:
     """The recipe of that name; `strand` in place of its own.
 
     Raises:
         ValueError: for an unknown name or strand.
     """
     if name not in (*RECIPES, *DISTANCES, HEAD):
-        raise InputError(f"--recipe {name}: there are {', '.join((*RECIPES, *DISTANCES, HEAD))}")
+        raise InputError(f"recipe {name}: there are {', '.join((*RECIPES, *DISTANCES, HEAD))}")
     if strand is not None and strand not in STRANDS:
-        raise InputError(f"--strand {strand}: there are {', '.join(STRANDS)}")
+        raise InputError(f"strand {strand}: there are {', '.join(STRANDS)}")
     if name in RECIPES:
         return VariantRecipe(name, strand or RECIPES[name].strand, RECIPES[name])
     return VariantRecipe(name, strand or "forward", None, layer, label)
@@ -89,14 +90,14 @@ class VariantScorer:
             usual = ("sum", "not scored", "whole")
             if likelihood is None or (likelihood.reduction, likelihood.special_tokens, likelihood.alleles) != usual:
                 raise InputError(
-                    f"--recipe {recipe.name}: a Markov model sums over whole sequences (--recipe biofoundation)"
+                    f"recipe {recipe.name}: a Markov model sums over whole sequences (recipe biofoundation)"
                 )
             self.shares = False
             return
         if likelihood is not None and scorer.kind == "encoder":
             raise InputError(f"{scorer.name}: without a language-model head there are no likelihoods")
         if recipe.name == HEAD:
-            _check_label(scorer, recipe.label)
+            label_index(scorer.model.config, recipe.label)
         self.shares = share and recipe.name != HEAD and shares_prefix(scorer)
 
     def __call__(self, sequences: Sequence[str], record: np.ndarray) -> Scores:
@@ -134,7 +135,10 @@ class VariantScorer:
                 distance = np.linalg.norm(one - two, axis=1)
             nothing = np.full(len(rows), np.nan)
             return Scores(nothing, nothing, distance)
-        values = self._head(sequences) if self.recipe.name == HEAD else self._log_likelihood(sequences, first)
+        if self.recipe.name == HEAD:
+            values = head_scores(self.scorer, sequences, self.recipe.label, batch_size=self.batch_size)
+        else:
+            values = self._log_likelihood(sequences, first)
         return Scores(values[first[rows]], values[rows], values[rows] - values[first[rows]])
 
     def _log_likelihood(self, sequences: Sequence[str], first: np.ndarray) -> np.ndarray:
@@ -171,43 +175,12 @@ class VariantScorer:
         inputs, own = self.scorer.encode(sequences)
         vectors: list[tuple[np.ndarray, np.ndarray]] = []
         for part in passes(self.scorer, inputs, own, first, self.batch_size, output_hidden_states=True):
-            counted = own[part.rows]
-            total = _sum(hidden_states(part.output, layer, self.scorer.name), counted[:, part.start :])
+            hidden = hidden_states(part.output, layer, self.scorer.name)
             if part.start:
-                before = hidden_states(part.prefix, layer, self.scorer.name)
-                heads = torch.as_tensor(part.heads, device=counted.device)
-                total += _sum(before, own[heads, : part.start])[part.head]
-            means = total / counted.sum(dim=1, keepdim=True).clamp(min=1)
-            vectors.append((part.rows, means.float().cpu().numpy()))
+                hidden = torch.cat([hidden_states(part.prefix, layer, self.scorer.name)[part.head], hidden], dim=1)
+            vectors.append((part.rows, pool(hidden, own[part.rows], "mean").cpu().numpy()))
         rows = np.concatenate([rows for rows, _ in vectors])
         return np.concatenate([means for _, means in vectors])[np.argsort(rows)]
-
-    @torch.inference_mode()
-    def _head(self, sequences: Sequence[str]) -> np.ndarray:
-        """(n,) float64, the output that is asked for."""
-        outputs = []
-        for start in range(0, len(sequences), self.batch_size):
-            inputs, own = self.scorer.encode(sequences[start : start + self.batch_size])
-            with self.scorer._enough_memory(self.batch_size, own.shape[1]):
-                outputs.append(self.scorer.model(**inputs).logits.double().cpu().numpy())
-        logits, label = np.concatenate(outputs), self.recipe.label
-        if label is not None:
-            return logits[:, label]
-        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
-
-
-def _sum(hidden: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """(B, C) float64 sums of (B, T, C) over the tokens that are counted, (B, T) bool."""
-    return torch.where(counted[..., None], hidden, 0).sum(dim=1, dtype=torch.float64)
-
-
-def _check_label(scorer: LanguageModel, label: int | None) -> None:
-    outputs = scorer.model.config.num_labels
-    if label is None and outputs > 2:
-        names = ", ".join(f"{number} ({name})" for number, name in scorer.model.config.id2label.items())
-        raise InputError(f"{scorer.name}: the head has {outputs} outputs: say which one (--label): {names}")
-    if label is not None and not 0 <= label < outputs:
-        raise InputError(f"--label {label}: {scorer.name} has {outputs} outputs, numbered from 0")
 
 
 def load_head(
@@ -265,7 +238,7 @@ def passes(
             continue
         start = int(common[batch[0]])
         rows = np.concatenate([np.arange(heads[b], heads[b] + sizes[b]) for b in batch])
-        with scorer._enough_memory(len(rows), ids.shape[1]):
+        with scorer.enough_memory(len(rows), ids.shape[1]):
             yield _pass(scorer, ids, mask, rows, start, heads[batch], sizes[batch], options)
         batch = []
 
@@ -361,12 +334,12 @@ def masked_allele_log_likelihoods(
         end = int(max(ends_of[number_] for number_ in batch.tolist()))
         passed = {name: values[:n][rows, :end] for name, values in inputs.items()}
         passed["input_ids"] = masked[rows, :end]
-        with scorer._enough_memory(len(rows), end):
+        with scorer.enough_memory(len(rows), end):
             log_p = scorer.model(**passed).logits.float().log_softmax(-1)
         place = {number_: position for position, number_ in enumerate(batch.tolist())}
         members = np.flatnonzero(np.isin(number, batch))
         index, token = differ[members].nonzero(as_tuple=True)
-        kept = token >= causal  # nothing stands before the first token
+        kept = token >= causal  # nothing comes before the first token
         index, token = index[kept], token[kept]
         at = torch.as_tensor([place[number[member]] for member in members.tolist()], device=one.device)[index]
         for scored, tokens in zip(scores, (one, two), strict=True):

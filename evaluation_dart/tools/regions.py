@@ -1,150 +1,287 @@
-"""Embeddings of sequences of any length: one vector a sequence, or one a base; long sequences are read in chunks.
+"""Vectors of the regions of a BED file, in the file's order."""
 
-Chunks of `chunk` bases follow one another without overlap, the last one shorter, and each is read for itself: nothing
-of one is context of the next. B sequences, T tokens, L bases, C channels.
-"""
-
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from datasets_dart.alphabet import reverse_complement
-from datasets_dart.errors import InputError
-from evaluation_dart.models.language_model import LanguageModel
-from evaluation_dart.scoring.embeddings import hidden_states
+from datasets_dart.alphabet import LETTERS, window_codes
+from datasets_dart.errors import InputError, MissingExtra
+from datasets_dart.files import input_file, replacing
+from datasets_dart.formats.bed import read_intervals
+from datasets_dart.formats.fasta import Genome, open_genome
+from datasets_dart.formats.vcf import genome_contig
+from evaluation_dart.scoring.regions import RegionRecipe, chunk_length, embed_sequences
+from evaluation_dart.tools.loading import REGION_COLUMNS, Model, Table, as_file, described_inputs, load, rows_at_once
+from evaluation_dart.tools.parts import along, begin, complete, one_process
+from evaluation_dart.training.accelerators import process_state
 
-POOLINGS = ("mean", "max", "last")
-STRANDS = ("forward", "reverse", "mean")
-LONGEST_CHUNK = 32_768  # bp, where the model itself would read more
+PART = 256
+BASES_IN_PART = 1 << 21  # of vectors a base, so that a part fits into memory
+ZARR_CHUNK = 4096  # bases
+SUFFIXES = (".parquet", ".zarr")
+STORED = ("float32", "float16")
 
-
-class RegionRecipe(NamedTuple):
-    """How a sequence becomes vectors."""
-
-    pooling: str | None  # over the sequence's own tokens: "mean", "max", or the "last" one; None: a vector a base
-    layer: int = -1  # index into the model's hidden states
-    strand: str = "forward"  # "reverse" complement, or the "mean" of both vectors
-    chunk: int = LONGEST_CHUNK  # bases read at once
-
-    def checked(self) -> "RegionRecipe":
-        """Raises ValueError for an unknown pooling or strand."""
-        if self.pooling is not None and self.pooling not in POOLINGS:
-            raise InputError(f"--pooling {self.pooling}: there are {', '.join(POOLINGS)}")
-        if self.strand not in STRANDS:
-            raise InputError(f"--strand {self.strand}: there are {', '.join(STRANDS)}")
-        return self
+log = logging.getLogger(__name__)
 
 
-def chunk_length(scorer: LanguageModel) -> int:
-    """Bases that a model reads at once for certain, if each is a token, and `LONGEST_CHUNK` at most."""
-    if scorer.max_tokens is None:
-        return LONGEST_CHUNK
-    return min(LONGEST_CHUNK, scorer.max_tokens - scorer.before - scorer.after)
+class Region(NamedTuple):
+    """Bases [start, end) of a contig."""
+
+    chrom: str  # as the genome names it
+    start: int
+    end: int
+    name: str  # fourth column of the BED, or empty
+
+
+class Regions(NamedTuple):
+    """What a BED file holds."""
+
+    number: int
+    bases: int
+    longest: int  # bp
+    named: bool  # every row has a fourth column
 
 
 def embed_regions(
-    scorer: LanguageModel, sequences: Sequence[str], recipe: RegionRecipe, batch_size: int = 64
-) -> list[np.ndarray]:
-    """Vectors of each sequence: (C,) float32, or with pooling None (L, C), NaN at a base that no token covers.
+    regions: Table,
+    genome: str | Path,
+    model: Model,
+    *,
+    output: str | Path | None = None,
+    pooling: str = "mean",
+    layer: int = -1,
+    strand: str = "forward",
+    chunk: int | None = None,
+    stored_dtype: str = "float32",
+    batch_size: int | str = "auto",
+    part: int = PART,
+    revision: str | None = None,
+    device: Any = None,
+    dtype: str = "float32",
+    trust_remote_code: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> pa.Table | dict[str, Any]:
+    """Embed regions of a genome with a model, in the order of the regions.
 
-    The mean of both strands is that of a base's, or of the pooled, two vectors. A mean over a sequence of several
-    chunks is over all their tokens, a maximum over all chunks, and the last token that of the last chunk read.
+    Args:
+        regions: a BED file, plain, gzip or bgzip; or a pandas or polars frame or a pyarrow.Table with columns chrom,
+            start, end (from 0, half-open) and perhaps name.
+        genome: FASTA, plain, gzip or bgzip.
+        model: a Hub id or folder of a model, with or without a language-model head; or a scorer in memory.
+        output: .parquet, one vector a region; .zarr, one vector a base. A run that was killed goes on where it stopped
+            when it is asked for again.
+        pooling: over a region's tokens: mean, max or last; not for .zarr.
+        layer: index into the hidden states; -1 is the last.
+        strand: forward, reverse, or the mean of the vectors of both.
+        chunk: bases read at once; None for what the model reads, 32,768 at most.
+        stored_dtype: float32 or float16, of the vectors.
+        batch_size: chunks in a forward pass. part: regions in a part, the most that a kill can cost.
+        overwrite: start afresh, even if these vectors are there. quiet: no progress bar.
+
+    Returns:
+        A table with columns chrom, start, end, perhaps name, and embedding; with `output`, what OUTPUT.json says.
 
     Raises:
-        ValueError: if a chunk is more tokens than the model reads, or has no token to pool, or memory runs out.
+        InputError: naming file, line and value that cannot be used, or what the model cannot do.
+        OSError: if there is no such file or model, or no room to write. MissingExtra: if zarr is not installed.
     """
-    forward, other = list(sequences), []
-    if recipe.strand != "forward":
-        other = [reverse_complement(sequence) for sequence in sequences]
-    strands = {"forward": [forward], "reverse": [other], "mean": [forward, other]}[recipe.strand]
-    vectors = [_one_strand(scorer, strand, recipe, batch_size) for strand in strands]
-    if recipe.pooling is None and recipe.strand != "forward":
-        vectors[-1] = [per_base[::-1] for per_base in vectors[-1]]
-    if len(vectors) == 1:
-        return vectors[0]
-    return [(one + two) / 2 for one, two in zip(*vectors, strict=True)]
+    if stored_dtype not in STORED:
+        raise InputError(f"stored_dtype {stored_dtype!r}: there are {', '.join(STORED)}")
+    if output is None:
+        one_process()
+    suffix = ".parquet" if output is None else check_output(Path(output))
+    state = process_state(device)
+    with as_file(regions, REGION_COLUMNS, "regions.bed") as bed, TemporaryDirectory() as scratch:
+        target = Path(scratch) / "embeddings.parquet" if output is None else Path(output)
+        bases = open_genome(genome)
+        found = checked(bed, bases)
+        scorer, described = load(
+            model,
+            "embedding",
+            revision=revision,
+            device=device or state.device,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+        )
+        pooled = pooling if suffix == ".parquet" else None
+        recipe = RegionRecipe(pooled, layer, strand, chunk or chunk_length(scorer)).checked()
+        scorer.encode(["A" * min(recipe.chunk, found.longest)])  # refuses what is too long
+        about = {
+            "model": described,
+            "recipe": recipe._asdict() | {"stored": stored_dtype},
+            "inputs": described_inputs(bed=bed, fasta=Path(genome)),
+        }
+        if pooled is None:
+            part = max(1, min(part, BASES_IN_PART // found.longest))
+        work = begin(target, about, part, overwrite)
+        if isinstance(work, dict):
+            if state.is_main_process:
+                log.info("%s: these embeddings are there already", output)
+            return work
+        if state.is_main_process:
+            longest = f"the longest {found.longest:,}"
+            log.info("%s regions, %s bases, %s", f"{found.number:,}", f"{found.bases:,}", longest)
+            if found.longest > recipe.chunk:
+                log.info(
+                    "regions of more than %s bases are read in separate chunks of this length", f"{recipe.chunk:,}"
+                )
+        prepare = partial(
+            region_embedder, bed, bases, scorer, recipe, rows_at_once(batch_size, scorer), np.dtype(stored_dtype)
+        )
+
+        def write() -> dict[str, Any]:
+            written = write_parquet if suffix == ".parquet" else write_zarr
+            channels = written(target, work.folder, read_regions(bed, bases, found.named), found)
+            log.info("%s regions, %s channels", f"{found.number:,}", channels)
+            return {"regions": found.number, "bases": found.bases, "channels": channels}
+
+        summary = complete(work, found.number, prepare, write, scorer.device_name, "regions_embedded_now", quiet)
+        return summary if output is not None else pq.read_table(target)
 
 
-def _one_strand(
-    scorer: LanguageModel, sequences: Sequence[str], recipe: RegionRecipe, batch_size: int
-) -> list[np.ndarray]:
-    chunks = [
-        (row, sequence[start : start + recipe.chunk])
-        for row, sequence in enumerate(sequences)
-        for start in range(0, len(sequence), recipe.chunk)
-    ]
-    texts = [text for _, text in chunks]
-    found: list[tuple[np.ndarray, int]] = [(np.empty(0), 0)] * len(chunks)
-    for rows in _batches(scorer, texts, batch_size):
-        states, own = _hidden([texts[row] for row in rows], scorer, recipe.layer)
-        if recipe.pooling is None:
-            tokens = scorer.base_tokens([texts[row] for row in rows])
-            for row, hidden, token in zip(rows, states, tokens, strict=True):
-                found[row] = _per_base(hidden, token), len(token)
-            continue
-        counts = own.sum(dim=1).tolist()
-        if 0 in counts:
-            raise InputError(f"{scorer.name}: no token of its own in {texts[rows[counts.index(0)]][:50]!r}")
-        for row, vector, count in zip(rows, _pooled(states, own, recipe.pooling), counts, strict=True):
-            found[row] = vector, count
-    parts: list[list[tuple[np.ndarray, int]]] = [[] for _ in sequences]
-    for (row, _), part in zip(chunks, found, strict=True):
-        parts[row].append(part)
-    return [_joined(part, recipe.pooling) for part in parts]
+def check_output(output: Path) -> str:
+    """The output's suffix.
+
+    Raises:
+        InputError: for another one, or where something else is in the way. MissingExtra: if zarr is not installed.
+    """
+    suffix = output.suffix
+    if suffix not in SUFFIXES:
+        raise InputError(f"{output}: name an output that ends with {' or '.join(SUFFIXES)}")
+    whole = not output.is_dir() if suffix == ".parquet" else (output / "zarr.json").is_file()
+    if output.exists() and not whole:
+        raise InputError(f"{output}: something else is there already")
+    if suffix == ".zarr":
+        try:
+            import zarr  # noqa: F401
+        except ImportError as error:
+            raise MissingExtra("writing .zarr", "zarr") from error
+    return suffix
 
 
-def _batches(scorer: LanguageModel, texts: Sequence[str], batch_size: int) -> Iterator[list[int]]:
-    """Rows of similar length together; of one length only, for models of both directions that would read padding."""
-    pads = scorer.kind == "causal" or scorer.takes_mask
-    batch: list[int] = []
-    for row in sorted(range(len(texts)), key=lambda row: len(texts[row])):
-        if batch and (len(batch) == batch_size or (not pads and len(texts[row]) != len(texts[batch[0]]))):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+def read_regions(bed: Path, genome: Genome, named: bool) -> Iterator[Region]:
+    """Rows of a BED file.
+
+    Raises:
+        InputError: naming file, line and region, if it is not within a contig of the genome ("20" is "chr20"), or as
+            [`bed.read_intervals`].
+    """
+    path = input_file(bed)
+    for _, chunk in read_intervals(path, extra=(3,) if named else ()):
+        names = [extra[0] for extra in chunk.extra] if named else [""] * len(chunk.line)
+        places = zip(chunk.chrom, chunk.start.tolist(), chunk.end.tolist(), chunk.line, names, strict=True)
+        for chrom, start, end, line, name in places:
+            contig, place = genome_contig(chrom, genome), f"{path}:{line}: {chrom}:{start}-{end}"
+            if contig is None:
+                raise InputError(f"{place} is on a contig that {genome.path} does not have")
+            if end > genome.length(contig):
+                raise InputError(f"{place} is beyond the end of its contig ({genome.length(contig)} bp)")
+            yield Region(contig, start, end, name)
 
 
-@torch.inference_mode()
-def _hidden(texts: Sequence[str], scorer: LanguageModel, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Hidden states (B, T, C), and which tokens are of the sequences themselves."""
-    inputs, own = scorer.encode(texts)
-    with scorer._enough_memory(len(texts), own.shape[1]):
-        states = hidden_states(scorer.model(**inputs, output_hidden_states=True), layer, scorer.name)
-    return states.float(), own
+def checked(bed: Path, genome: Genome) -> Regions:
+    """All rows read once.
+
+    Raises:
+        InputError: as [`read_regions`], and for a file without any.
+    """
+    count = bases = longest = 0
+    for region in read_regions(bed, genome, named=False):
+        count += 1
+        bases += region.end - region.start
+        longest = max(longest, region.end - region.start)
+    if not count:
+        raise InputError(f"{bed}: no regions in it")
+    try:
+        named = sum(len(chunk.line) for _, chunk in read_intervals(input_file(bed), extra=(3,))) == count
+    except InputError:
+        named = False
+    return Regions(count, bases, longest, named)
 
 
-def _pooled(states: torch.Tensor, own: torch.Tensor, pooling: str) -> np.ndarray:
-    """(B, C) float32."""
-    if pooling == "max":
-        vectors = states.masked_fill(~own[..., None], -torch.inf).amax(dim=1)
-    elif pooling == "last":
-        position = torch.arange(own.shape[1], device=own.device)
-        vectors = states[torch.arange(len(own)), (position * own).argmax(dim=1)]
-    else:
-        total = torch.where(own[..., None], states, 0).sum(dim=1, dtype=torch.float64)
-        vectors = (total / own.sum(dim=1, keepdim=True)).float()
-    return vectors.cpu().numpy()
+def region_embedder(
+    bed: Path, genome: Genome, scorer: Any, recipe: RegionRecipe, batch_size: int, stored: np.dtype[Any]
+) -> Callable[[range], dict[str, Any]]:
+    """A function that embeds the regions of a range, later ranges after earlier ones: one flat list for each."""
+
+    def sequence(region: Region) -> str:
+        chrom, start = np.array([region.chrom], object), np.array([region.start])
+        codes = window_codes(genome, chrom, start, region.end - region.start)
+        return LETTERS["fixed"][codes[0]].tobytes().decode()
+
+    def embed(_: range, regions: list[Region]) -> dict[str, Any]:
+        vectors = embed_sequences(scorer, list(map(sequence, regions)), recipe, batch_size)
+        flat = [vector.astype(stored).reshape(-1) for vector in vectors]
+        offsets = np.cumsum([0, *map(len, flat)])
+        lists = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(np.concatenate(flat)))
+        return {"channels": [vector.shape[-1] for vector in vectors], "embedding": lists}
+
+    return along(read_regions(bed, genome, named=False), embed)
 
 
-def _per_base(hidden: torch.Tensor, token: np.ndarray) -> np.ndarray:
-    """(L, C) of hidden states (T, C) of the token that covers each base, NaN for none (-1)."""
-    vectors = hidden[torch.as_tensor(np.maximum(token, 0), device=hidden.device)].cpu().numpy()
-    vectors[token < 0] = np.nan
-    return vectors
+def embedded_parts(parts: Path, stream: Iterator[Region]) -> Iterator[tuple[list[Region], int, np.ndarray]]:
+    """(regions, channels C, (vectors, C)) of each part, in order; one part in memory at a time."""
+    for path in sorted(parts.glob("[0-9]*.parquet")):
+        table = pq.read_table(path)
+        channels = table["channels"][0].as_py()
+        values = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        yield [next(stream) for _ in range(table.num_rows)], channels, values.reshape(-1, channels)
 
 
-def _joined(parts: Sequence[tuple[np.ndarray, int]], pooling: str | None) -> np.ndarray:
-    """Of a sequence, from those of its chunks."""
-    vectors = [vector for vector, _ in parts]
-    if pooling is None:
-        return np.concatenate(vectors)
-    if pooling == "max":
-        return np.max(vectors, axis=0)
-    if pooling == "last":
-        return vectors[-1]
-    weights = np.array([count for _, count in parts], dtype=np.float64)
-    return np.average(np.stack(vectors).astype(np.float64), axis=0, weights=weights).astype(np.float32)
+def write_parquet(output: Path, parts: Path, stream: Iterator[Region], found: Regions) -> int:
+    """Columns chrom, start, end, name (where the BED has names) and embedding, a row a region; returns C."""
+    channels, writer = 0, None
+    with replacing(output) as temporary:
+        for rows, channels, vectors in embedded_parts(parts, stream):
+            fields = Region._fields if found.named else Region._fields[:-1]
+            columns: dict[str, Any] = {field: pa.array([getattr(row, field) for row in rows]) for field in fields}
+            columns["embedding"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), channels)
+            table = pa.table(columns)
+            writer = writer or pq.ParquetWriter(temporary, table.schema)
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()
+    return channels
+
+
+def write_zarr(output: Path, parts: Path, stream: Iterator[Region], found: Regions) -> int:
+    """A group of arrays; returns C.
+
+    `embeddings` (bases, C), of all regions one after another; `offsets` (regions + 1,), where each begins; `chrom`,
+    `start`, `end` and, where the BED has them, `name` (regions,).
+    """
+    import zarr
+
+    channels = at = 0
+    places: list[Region] = []
+    unfinished = parts / "unfinished.zarr"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    group = zarr.open_group(unfinished, mode="w")
+    array: Any = None
+    for rows, channels, vectors in embedded_parts(parts, stream):
+        if array is None:
+            shape, chunks = (found.bases, channels), (min(ZARR_CHUNK, found.bases), channels)
+            array = group.create_array("embeddings", shape=shape, dtype=vectors.dtype, chunks=chunks)
+        array[at : at + len(vectors)] = vectors
+        at += len(vectors)
+        places += rows
+    lengths = [region.end - region.start for region in places]
+    group.create_array("offsets", data=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    for field in ("start", "end"):
+        group.create_array(field, data=np.array([getattr(region, field) for region in places], np.int64))
+    for field in ("chrom", "name")[: 1 + found.named]:
+        texts = np.array([getattr(region, field) for region in places], dtype=np.dtypes.StringDType())
+        group.create_array(field, data=texts)
+    if output.is_dir():
+        shutil.rmtree(output)
+    unfinished.rename(output)
+    return channels

@@ -5,7 +5,7 @@ Several processes, on GPUs or on CPU (where `accelerate launch --cpu` would star
     torchrun --standalone --nproc_per_node 2 -m trainer_scripts.cli.dart_eval run ...
 """
 
-import sys
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,12 +15,13 @@ import typer
 from datasets_dart.errors import InputError
 from trainer_scripts import supervised
 from trainer_scripts.cli import prepare, prepare_peaks, report
+from trainer_scripts.cli.app import new_app, run_app
 from trainer_scripts.cli.prepare import Files
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = new_app("Score DNA language models on regulatory DNA: tasks, protocols and intervals of DART-Eval.")
 app.add_typer(prepare_peaks.app, name="prepare-peaks")
 prepare.register(app)
 app.command("report")(report.report)
@@ -30,11 +31,6 @@ app.command("profile")(supervised.profile)
 class Protocol(StrEnum):
     fixed = "fixed"
     paper = "paper"
-
-
-@app.callback()
-def dart_eval() -> None:
-    """Score DNA language models on regulatory DNA: tasks, protocols and intervals of DART-Eval."""
 
 
 @app.command("ls")
@@ -131,8 +127,10 @@ def run(
     from evaluation_dart.run import evaluate, sequence_columns
     from evaluation_dart.scoring.likelihoods import RECIPES
     from evaluation_dart.scoring.rows import centred_crop, embedding_recipe
+    from evaluation_dart.tools.loading import described_inputs
     from evaluation_dart.training.accelerators import process_state
 
+    model = former_spelling(model)
     if setting not in PREDICTION_COLUMNS.get(task, ()):
         known = "; ".join(f"{name}: {', '.join(settings)}" for name, settings in PREDICTION_COLUMNS.items())
         raise InputError(f"--task {task} --setting {setting}: there are {known}")
@@ -231,6 +229,12 @@ def validate(
     for folder in folders:
         record = validate_record(folder) if submitted_to is None else validate_submission(folder, submitted_to)
         typer.echo(f"{folder}: valid ({record['predictions']['rows']} predictions)")
+
+
+def former_spelling(model: str) -> str:
+    """A model without its kind, until models are told apart by it (`load_scorer` of evaluation_dart)."""
+    kmers = re.sub("^kmers:", "kmers-", "gc-content" if model == "gc" else model)
+    return re.sub("^(markov|motifs|table|network|random):", "", kmers)
 
 
 def load_scorer(
@@ -332,22 +336,6 @@ def drawn(dataset: "Dataset", limit: int | None, seed: int | None) -> tuple["Dat
     return dataset.select(np.sort(rows).tolist()), f"{limit} at random, seed {seed}"
 
 
-def described_inputs(**paths: Any) -> dict[str, str]:
-    """`name: file name, SHA-256` of each input file; of several files of one name, all."""
-    from datasets_dart.files import sha256
-
-    def describe(value: Any) -> str:
-        if value == "paper":
-            return "paper"
-        if isinstance(value, dict):
-            return ", ".join(f"{name}={describe(path)}" for name, path in sorted(value.items()))
-        if isinstance(value, list):
-            return ", ".join(map(describe, value))
-        return f"{Path(value).name} sha256:{sha256(Path(value).resolve())}"
-
-    return {name: describe(value) for name, value in paths.items()}
-
-
 def print_metrics(record: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -361,11 +349,8 @@ def print_metrics(record: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    try:
-        app()
-    except (ValueError, OSError, ImportError) as error:  # ImportError: an extra is not installed
-        print("dart-eval:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1)
+    """Run the command."""
+    run_app(app, "dart-eval")
 
 
 if __name__ == "__main__":

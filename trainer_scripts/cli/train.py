@@ -3,6 +3,8 @@
 Several processes: accelerate launch --num_processes 2 -m trainer_scripts.cli.hyenadna train ...
 """
 
+from __future__ import annotations
+
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,13 +12,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from datasets_dart.errors import InputError
-from trainer_scripts.cli.dataset import ABOUT
 
 if TYPE_CHECKING:
+    import numpy as np
     from datasets import Dataset
 
     from evaluation_dart.models.language_model import LanguageModel
@@ -70,10 +71,10 @@ def train(
     import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
     from evaluation_dart.records import model_id
     from evaluation_dart.report.logo import check_logo
+    from evaluation_dart.tools.own_data import new_folder
     from evaluation_dart.training.accelerators import process_state
     from evaluation_dart.training.finetuning import FineTuned, load_classifier
     from evaluation_dart.training.supervised import Predictor, Training, fit
-    from trainer_scripts.cli.dataset import new_folder
 
     new_folder(output)
     if precision not in ("fp32", "bf16"):
@@ -132,7 +133,7 @@ def train(
     typer.echo(f"{output}: the model, its card, and predictions of {len(scores)} test rows")
 
 
-def read_rows(folder: Path) -> tuple[dict[str, Any], dict[str, "Dataset"], "Objective"]:
+def read_rows(folder: Path) -> tuple[dict[str, Any], dict[str, Dataset], Objective]:
     """What dataset.json says, the rows of each split, and what is to be learned.
 
     Raises:
@@ -143,6 +144,7 @@ def read_rows(folder: Path) -> tuple[dict[str, Any], dict[str, "Dataset"], "Obje
     from datasets import Dataset
 
     from datasets_dart.files import input_file
+    from evaluation_dart.tools.own_data import ABOUT
     from evaluation_dart.training.supervised import Objective
 
     path = input_file(folder / ABOUT)
@@ -157,7 +159,7 @@ def read_rows(folder: Path) -> tuple[dict[str, Any], dict[str, "Dataset"], "Obje
     return about, splits, Objective("classes", len(classes), tuple(classes))
 
 
-def examples_of(rows: "Dataset", objective: "Objective", split: str) -> Any:
+def examples_of(rows: Dataset, objective: Objective, split: str) -> Any:
     """The rows as [`supervised.Examples`], whose columns are those of DART-Eval's tasks."""
     from evaluation_dart.training.supervised import Examples
 
@@ -166,7 +168,7 @@ def examples_of(rows: "Dataset", objective: "Objective", split: str) -> Any:
     return Examples(rows, objective, split)
 
 
-def predicted(predictor: "Predictor", rows: "Dataset") -> np.ndarray:
+def predicted(predictor: Predictor, rows: Dataset) -> np.ndarray:
     """Outputs for each row, the mean of both strands: (n, outputs) float64."""
     from datasets_dart.alphabet import reverse_complement
 
@@ -174,8 +176,10 @@ def predicted(predictor: "Predictor", rows: "Dataset") -> np.ndarray:
     return (predictor.predict(sequences) + predictor.predict([*map(reverse_complement, sequences)])) / 2
 
 
-def kmer_predictions(splits: Mapping[str, "Dataset"], objective: "Objective") -> np.ndarray:
+def kmer_predictions(splits: Mapping[str, Dataset], objective: Objective) -> np.ndarray:
     """Outputs of a linear model of k-mer frequencies for the test rows, its penalty chosen on validation."""
+    import numpy as np
+
     from evaluation_dart.models.kmers import kmer_frequencies
     from evaluation_dart.models.linear import choose_linear
 
@@ -188,8 +192,10 @@ def kmer_predictions(splits: Mapping[str, "Dataset"], objective: "Objective") ->
     return chosen.model(features["test"])
 
 
-def metrics_of(scores: np.ndarray, rows: "Dataset", objective: "Objective") -> dict[str, "Metric"]:
+def metrics_of(scores: np.ndarray, rows: Dataset, objective: Objective) -> dict[str, Metric]:
     """Metrics with intervals, by blocks of the genome where it is known where the rows lie."""
+    import numpy as np
+
     from evaluation_dart.statistics.metrics import activity_metrics, class_metrics
 
     chrom, start = np.array(rows["chrom"][:]), np.array(rows["start"][:])
@@ -201,7 +207,7 @@ def metrics_of(scores: np.ndarray, rows: "Dataset", objective: "Objective") -> d
     return {name.removesuffix("_peaks"): metric for name, metric in found.items()}
 
 
-def shown(metrics: Mapping[str, "Metric"], objective: "Objective") -> dict[str, "Metric"]:
+def shown(metrics: Mapping[str, Metric], objective: Objective) -> dict[str, Metric]:
     """The metrics that a card shows: of two classes, those of the second."""
     if objective.kind == "counts":
         return dict(metrics)
@@ -210,13 +216,13 @@ def shown(metrics: Mapping[str, "Metric"], objective: "Objective") -> dict[str, 
     return {name: metrics[name] for name in names if name in metrics}
 
 
-def merge(classifier: "LanguageModel") -> None:
+def merge(classifier: LanguageModel) -> None:
     from evaluation_dart.training.lora import merge_lora
 
     merge_lora(getattr(classifier.model, classifier.model.base_model_prefix))
 
 
-def name_outputs(config: Any, objective: "Objective") -> None:
+def name_outputs(config: Any, objective: Objective) -> None:
     if objective.kind == "counts":
         config.problem_type = "regression"
         return
@@ -227,8 +233,8 @@ def name_outputs(config: Any, objective: "Objective") -> None:
 
 def write_model(
     folder: Path,
-    classifier: "LanguageModel",
-    rows: "Dataset",
+    classifier: LanguageModel,
+    rows: Dataset,
     scores: np.ndarray,
     record: Mapping[str, Any],
     logo: bool,
@@ -255,10 +261,13 @@ def write_model(
     temporary.replace(folder)
 
 
-def draw(path: Path, classifier: "LanguageModel", rows: "Dataset", scores: np.ndarray) -> None:
+def draw(path: Path, classifier: LanguageModel, rows: Dataset, scores: np.ndarray) -> None:
     """Mutagenesis of the test rows with the highest score, both strands averaged."""
+    import numpy as np
+
     from evaluation_dart.report.logo import draw_logos
-    from evaluation_dart.tools.mutagenesis import changes, head_scorer, importance
+    from evaluation_dart.scoring.heads import head_scorer
+    from evaluation_dart.tools.mutagenesis import changes, importance
 
     target = scores.shape[1] - 1
     score = head_scorer(classifier, target, "mean")
@@ -273,7 +282,7 @@ def draw(path: Path, classifier: "LanguageModel", rows: "Dataset", scores: np.nd
     draw_logos(path, panels, "score")
 
 
-def with_interval(metric: "Metric") -> str:
+def with_interval(metric: Metric) -> str:
     interval = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
     return f"{metric['value']:.3f}{interval} (n = {metric['n']:,})"
 
@@ -347,6 +356,6 @@ def table_rows(record: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def other_methods(metrics: Mapping[str, "Metric"]) -> Sequence[str]:
+def other_methods(metrics: Mapping[str, Metric]) -> Sequence[str]:
     methods = list(dict.fromkeys(metric["method"] for metric in metrics.values()))
     return methods[1:]
