@@ -15,7 +15,8 @@ RUNS := results/runs
 .PHONY: demo pretrain-demo docs docs-links test test-transformers tables records check lint types contract clean
 
 demo: $(INSTALLED)
-	$(BIN)/python -m trainer_scripts.demo
+	$(BIN)/hyenadna demo --model model_cards/hyenadna-tiny-1k-demo \
+	    --markov model_cards/markov-chrX/markov.safetensors
 
 # The demo checkpoint's recipe at small scale, on the bundled sample or on GENOME=genome.fa; STEPS, OUTPUT to change.
 pretrain-demo: $(INSTALLED)
