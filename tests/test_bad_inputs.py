@@ -133,7 +133,7 @@ def cases() -> list[Case]:
         Case("A folder in place of the output", "out.tsv: is a folder, not a file", 1, {"out.tsv": None}),
         Case("An output in a folder that is a file", "[Errno 20] Not a directory: 'taken/.out.tsv.parts", 1,
              {"taken": "x"}, output="taken/out.tsv"),
-        Case("A VCF that is not there", "other.vcf: no such file", 1, {}, options=("--vcf", "other.vcf")),
+        Case("A VCF that is not there", "other.vcf: no such file", 1, {}, options=("--variants", "other.vcf")),
         Case("A model that is not there", "./nothing: no such folder", 1, {}, options=("--model", "./nothing")),
         bad("Space-separated VCF", "in.vcf:3: 1 tab-separated columns where a VCF has 8 or more",
             in_vcf=HEADER + "chr1 100 . A C . . .\n"),

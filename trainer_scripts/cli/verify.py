@@ -41,4 +41,4 @@ def verify(
     if failed := [check.what for check in checks if check.passed is False]:
         raise InputError(f"{model}: differs in {', '.join(failed)}")
     if not any(check.passed and check.proves for check in checks):
-        raise InputError(f"{model}: nothing recorded shows whether these are the right weights; try --remote-code")
+        raise InputError(f"{model}: nothing recorded tells whether these are the right weights; try --remote-code")

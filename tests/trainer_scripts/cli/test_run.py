@@ -268,7 +268,7 @@ def test_bad_models_and_options(run_options, tmp_path):
         (("--model", MODEL, "--recipe", "secret"), "--recipe secret: there are dart-eval"),
         (("--model", MODEL, "--task", "variant_effects"), "task 'variant_effects' needs variants="),
         (("--model", MODEL, "--setting", "clustering"), "--task regulatory_elements --setting clustering: there are"),
-        (("--model", "motifs.meme"), "motifs are counted for clustering only"),
+        (("--model", "motifs:motifs.meme"), "motifs are counted for clustering only"),
         (
             ("--model", MODEL, "--task", "chromatin_activity", "--peaks", "a=b", "--peaks", "c"),
             "for all of them, or for",
