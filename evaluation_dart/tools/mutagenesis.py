@@ -19,8 +19,7 @@ from transformers import AutoConfig
 
 from datasets_dart.alphabet import reverse_complement
 from datasets_dart.errors import InputError
-from datasets_dart.files import input_file, replacing
-from datasets_dart.formats.bed import read_intervals
+from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.formats.vcf import genome_contig
 from evaluation_dart.models.language_model import LanguageModel
@@ -41,6 +40,7 @@ from evaluation_dart.tools.loading import (
     rows_at_once,
 )
 from evaluation_dart.tools.parts import write_sidecar
+from evaluation_dart.tools.regions import read_regions
 
 TABLES = (".parquet", ".tsv", ".tsv.gz", ".bed", ".bed.gz")
 AT_ONCE = 512  # sequences scored between two steps of a progress bar, a multiple of the usual batches
@@ -329,14 +329,9 @@ def regions_of(genome: Genome, bed: Path | None, region: str | None, window: int
     if bed is not None and region is not None:
         raise InputError(f"regions {bed} and region {region}: give one of them")
     if bed is not None:
-        rows = [
-            placed(genome, f"{bed}:{line}", chrom, int(start), int(end), window)
-            for _, chunk in read_intervals(input_file(bed))
-            for chrom, start, end, line in zip(chunk.chrom, chunk.start, chunk.end, chunk.line, strict=True)
-        ]
-        if not rows:
-            raise InputError(f"{bed}: has no regions")
-        return rows
+        found = read_regions(bed, genome)
+        places = zip(found.chrom, found.start.tolist(), found.end.tolist(), strict=True)
+        return [placed(genome, str(bed), chrom, start, end, window) for chrom, start, end in places]
     if region is not None:
         parts = re.fullmatch(r"(.+):([\d,]+)-([\d,]+)", region)
         if parts is None:

@@ -7,10 +7,9 @@ known to be that of a run.
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from accelerate import PartialState
 from accelerate.utils import gather_object
@@ -19,8 +18,6 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
 from evaluation_dart.records import digest, package_versions
 from evaluation_dart.run import score_in_shards
-
-Item = TypeVar("Item")
 
 
 class Work(NamedTuple):
@@ -104,21 +101,6 @@ def complete(
         shutil.rmtree(work.folder)
     state.wait_for_everyone()
     return about
-
-
-def along(
-    stream: Iterator[Item], work: Callable[[range, list[Item]], dict[str, Any]]
-) -> Callable[[range], dict[str, Any]]:
-    """A function that does `work` on the items of a range of rows, later ranges after earlier ones."""
-    position = 0
-
-    def do(rows: range) -> dict[str, Any]:
-        nonlocal position
-        items = list(islice(stream, rows.start - position, rows.stop - position))
-        position = rows.stop
-        return work(rows, items)
-
-    return do
 
 
 def one_process() -> None:

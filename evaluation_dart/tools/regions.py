@@ -2,8 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.formats.vcf import genome_contig
 from evaluation_dart.scoring.regions import RegionRecipe, chunk_length, embed_sequences
 from evaluation_dart.tools.loading import REGION_COLUMNS, Model, Table, as_file, described_inputs, load, rows_at_once
-from evaluation_dart.tools.parts import along, begin, complete, one_process
+from evaluation_dart.tools.parts import begin, complete, one_process
 from evaluation_dart.training.accelerators import process_state
 
 PART = 256
@@ -32,22 +31,13 @@ STORED = ("float32", "float16")
 log = logging.getLogger(__name__)
 
 
-class Region(NamedTuple):
-    """Bases [start, end) of a contig."""
-
-    chrom: str  # as the genome names it
-    start: int
-    end: int
-    name: str  # fourth column of the BED, or empty
-
-
 class Regions(NamedTuple):
-    """What a BED file holds."""
+    """Bases [start, end) of contigs, one entry a region."""
 
-    number: int
-    bases: int
-    longest: int  # bp
-    named: bool  # every row has a fourth column
+    chrom: np.ndarray  # (n,) str objects, as the genome names them
+    start: np.ndarray  # (n,) int64
+    end: np.ndarray  # (n,) int64
+    name: np.ndarray | None  # (n,) str objects, where every row of the BED has a fourth column
 
 
 def embed_regions(
@@ -103,7 +93,9 @@ def embed_regions(
     with as_file(regions, REGION_COLUMNS, "regions.bed") as bed, TemporaryDirectory() as scratch:
         target = Path(scratch) / "embeddings.parquet" if output is None else Path(output)
         bases = open_genome(genome)
-        found = checked(bed, bases)
+        found = read_regions(bed, bases)
+        lengths = found.end - found.start
+        longest = int(lengths.max())
         scorer, described = load(
             model,
             "embedding",
@@ -114,37 +106,42 @@ def embed_regions(
         )
         pooled = pooling if suffix == ".parquet" else None
         recipe = RegionRecipe(pooled, layer, strand, chunk or chunk_length(scorer)).checked()
-        scorer.encode(["A" * min(recipe.chunk, found.longest)])  # refuses what is too long
+        scorer.encode(["A" * min(recipe.chunk, longest)])  # refuses what is too long
         about = {
             "model": described,
             "recipe": recipe._asdict() | {"stored": stored_dtype},
             "inputs": described_inputs(bed=bed, fasta=Path(genome)),
         }
         if pooled is None:
-            part = max(1, min(part, BASES_IN_PART // found.longest))
+            part = max(1, min(part, BASES_IN_PART // longest))
         work = begin(target, about, part, overwrite)
         if isinstance(work, dict):
             if state.is_main_process:
                 log.info("%s: these embeddings are there already", output)
             return work
         if state.is_main_process:
-            longest = f"the longest {found.longest:,}"
-            log.info("%s regions, %s bases, %s", f"{found.number:,}", f"{found.bases:,}", longest)
-            if found.longest > recipe.chunk:
+            size = f"{len(lengths):,} regions, {lengths.sum():,} bases, the longest {longest:,}"
+            log.info(size)
+            if longest > recipe.chunk:
                 log.info(
                     "regions of more than %s bases are read in separate chunks of this length", f"{recipe.chunk:,}"
                 )
-        prepare = partial(
-            region_embedder, bed, bases, scorer, recipe, rows_at_once(batch_size, scorer), np.dtype(stored_dtype)
-        )
+
+        def embed(rows: range) -> dict[str, Any]:
+            sequences = [
+                sequence_of(bases, *place) for place in zip(*(column[rows] for column in found[:3]), strict=True)
+            ]
+            vectors = embed_sequences(scorer, sequences, recipe, rows_at_once(batch_size, scorer))
+            flat = pa.array(np.concatenate(vectors, axis=None).astype(stored_dtype))
+            return {"embedding": pa.FixedSizeListArray.from_arrays(flat, vectors[0].shape[-1])}
 
         def write() -> dict[str, Any]:
             written = write_parquet if suffix == ".parquet" else write_zarr
-            channels = written(target, work.folder, read_regions(bed, bases, found.named), found)
-            log.info("%s regions, %s channels", f"{found.number:,}", channels)
-            return {"regions": found.number, "bases": found.bases, "channels": channels}
+            channels = written(target, sorted(work.folder.glob("[0-9]*.parquet")), found)
+            log.info("%s regions, %s channels", f"{len(lengths):,}", channels)
+            return {"regions": len(lengths), "bases": int(lengths.sum()), "channels": channels}
 
-        summary = complete(work, found.number, prepare, write, scorer.device_name, "regions_embedded_now", quiet)
+        summary = complete(work, len(lengths), lambda: embed, write, scorer.device_name, "regions_embedded_now", quiet)
         return summary if output is not None else pq.read_table(target)
 
 
@@ -168,92 +165,64 @@ def check_output(output: Path) -> str:
     return suffix
 
 
-def read_regions(bed: Path, genome: Genome, named: bool) -> Iterator[Region]:
-    """Rows of a BED file.
+def read_regions(bed: Path, genome: Genome) -> Regions:
+    """The regions of a BED file.
 
     Raises:
-        InputError: naming file, line and region, if it is not within a contig of the genome ("20" is "chr20"), or as
-            [`bed.read_intervals`].
+        InputError: naming file, line and region, if it is not within a contig of the genome ("20" is "chr20"); for a
+            file without any; or as [`bed.read_intervals`].
     """
     path = input_file(bed)
-    for _, chunk in read_intervals(path, extra=(3,) if named else ()):
-        names = [extra[0] for extra in chunk.extra] if named else [""] * len(chunk.line)
-        places = zip(chunk.chrom, chunk.start.tolist(), chunk.end.tolist(), chunk.line, names, strict=True)
-        for chrom, start, end, line, name in places:
-            contig, place = genome_contig(chrom, genome), f"{path}:{line}: {chrom}:{start}-{end}"
-            if contig is None:
-                raise InputError(f"{place} is on a contig that {genome.path} does not have")
-            if end > genome.length(contig):
-                raise InputError(f"{place} is beyond the end of its contig ({genome.length(contig)} bp)")
-            yield Region(contig, start, end, name)
-
-
-def checked(bed: Path, genome: Genome) -> Regions:
-    """All rows read once.
-
-    Raises:
-        InputError: as [`read_regions`], and for a file without any.
-    """
-    count = bases = longest = 0
-    for region in read_regions(bed, genome, named=False):
-        count += 1
-        bases += region.end - region.start
-        longest = max(longest, region.end - region.start)
-    if not count:
-        raise InputError(f"{bed}: no regions in it")
     try:
-        named = sum(len(chunk.line) for _, chunk in read_intervals(input_file(bed), extra=(3,))) == count
-    except InputError:
-        named = False
-    return Regions(count, bases, longest, named)
+        chunks = [chunk for _, chunk in read_intervals(path, extra=(3,))]
+    except InputError:  # not every row has a name
+        chunks = [chunk for _, chunk in read_intervals(path)]
+    if not chunks:
+        raise InputError(f"{bed}: no regions in it")
+    chrom, start, end, line = (
+        np.concatenate(columns) for columns in zip(*(chunk[:4] for chunk in chunks), strict=True)
+    )
+    contigs = {name: genome_contig(name, genome) for name in set(chrom.tolist())}
+    limits = {name: -1 if contig is None else genome.length(contig) for name, contig in contigs.items()}
+    beyond = end > np.array([limits[name] for name in chrom])
+    if beyond.any():
+        row = int(beyond.argmax())
+        place, contig = f"{path}:{line[row]}: {chrom[row]}:{start[row]}-{end[row]}", contigs[chrom[row]]
+        if contig is None:
+            raise InputError(f"{place} is on a contig that {genome.path} does not have")
+        raise InputError(f"{place} is beyond the end of its contig ({genome.length(contig)} bp)")
+    names = [name for chunk in chunks for (name,) in chunk.extra]
+    on_genome = np.array([contigs[name] for name in chrom], dtype=object)
+    return Regions(on_genome, start, end, np.array(names, dtype=object) if names else None)
 
 
-def region_embedder(
-    bed: Path, genome: Genome, scorer: Any, recipe: RegionRecipe, batch_size: int, stored: np.dtype[Any]
-) -> Callable[[range], dict[str, Any]]:
-    """A function that embeds the regions of a range, later ranges after earlier ones: one flat list for each."""
-
-    def sequence(region: Region) -> str:
-        chrom, start = np.array([region.chrom], object), np.array([region.start])
-        codes = window_codes(genome, chrom, start, region.end - region.start)
-        return LETTERS["fixed"][codes[0]].tobytes().decode()
-
-    def embed(_: range, regions: list[Region]) -> dict[str, Any]:
-        vectors = embed_sequences(scorer, list(map(sequence, regions)), recipe, batch_size)
-        flat = [vector.astype(stored).reshape(-1) for vector in vectors]
-        offsets = np.cumsum([0, *map(len, flat)])
-        lists = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(np.concatenate(flat)))
-        return {"channels": [vector.shape[-1] for vector in vectors], "embedding": lists}
-
-    return along(read_regions(bed, genome, named=False), embed)
+def sequence_of(genome: Genome, chrom: str, start: int, end: int) -> str:
+    """Upper-case bases; letters other than A, C, G, T are N."""
+    codes = window_codes(genome, np.array([chrom], object), np.array([start]), int(end - start))
+    return LETTERS["fixed"][codes[0]].tobytes().decode()
 
 
-def embedded_parts(parts: Path, stream: Iterator[Region]) -> Iterator[tuple[list[Region], int, np.ndarray]]:
-    """(regions, channels C, (vectors, C)) of each part, in order; one part in memory at a time."""
-    for path in sorted(parts.glob("[0-9]*.parquet")):
-        table = pq.read_table(path)
-        channels = table["channels"][0].as_py()
-        values = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        yield [next(stream) for _ in range(table.num_rows)], channels, values.reshape(-1, channels)
+def vectors_of(part: Path) -> np.ndarray:
+    """(n, C) vectors of a part."""
+    column = pq.read_table(part)["embedding"].combine_chunks()
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
 
 
-def write_parquet(output: Path, parts: Path, stream: Iterator[Region], found: Regions) -> int:
+def write_parquet(output: Path, parts: Sequence[Path], found: Regions) -> int:
     """Columns chrom, start, end, name (where the BED has names) and embedding, a row a region; returns C."""
-    channels, writer = 0, None
-    with replacing(output) as temporary:
-        for rows, channels, vectors in embedded_parts(parts, stream):
-            fields = Region._fields if found.named else Region._fields[:-1]
-            columns: dict[str, Any] = {field: pa.array([getattr(row, field) for row in rows]) for field in fields}
-            columns["embedding"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), channels)
-            table = pa.table(columns)
-            writer = writer or pq.ParquetWriter(temporary, table.schema)
-            writer.write_table(table)
-        if writer is not None:
-            writer.close()
-    return channels
+    first = pq.read_table(parts[0])
+    places = pa.table({name: column for name, column in found._asdict().items() if column is not None})
+    schema = pa.schema([*places.schema, first.schema.field("embedding")])
+    at = 0
+    with replacing(output) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        for part in parts:
+            vectors = pq.read_table(part)
+            writer.write_table(places.slice(at, len(vectors)).append_column("embedding", vectors["embedding"]))
+            at += len(vectors)
+    return int(schema.field("embedding").type.list_size)
 
 
-def write_zarr(output: Path, parts: Path, stream: Iterator[Region], found: Regions) -> int:
+def write_zarr(output: Path, parts: Sequence[Path], found: Regions) -> int:
     """A group of arrays; returns C.
 
     `embeddings` (bases, C), of all regions one after another; `offsets` (regions + 1,), where each begins; `chrom`,
@@ -261,27 +230,22 @@ def write_zarr(output: Path, parts: Path, stream: Iterator[Region], found: Regio
     """
     import zarr
 
-    channels = at = 0
-    places: list[Region] = []
-    unfinished = parts / "unfinished.zarr"
+    unfinished = parts[0].with_name("unfinished.zarr")
     shutil.rmtree(unfinished, ignore_errors=True)
     group = zarr.open_group(unfinished, mode="w")
-    array: Any = None
-    for rows, channels, vectors in embedded_parts(parts, stream):
-        if array is None:
-            shape, chunks = (found.bases, channels), (min(ZARR_CHUNK, found.bases), channels)
-            array = group.create_array("embeddings", shape=shape, dtype=vectors.dtype, chunks=chunks)
+    offsets = np.cumsum([0, *(found.end - found.start)])
+    first, at = vectors_of(parts[0]), 0
+    shape = int(offsets[-1]), first.shape[1]
+    chunks = min(ZARR_CHUNK, shape[0]), shape[1]
+    array = group.create_array("embeddings", shape=shape, dtype=first.dtype, chunks=chunks)
+    for vectors in map(vectors_of, parts):
         array[at : at + len(vectors)] = vectors
         at += len(vectors)
-        places += rows
-    lengths = [region.end - region.start for region in places]
-    group.create_array("offsets", data=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-    for field in ("start", "end"):
-        group.create_array(field, data=np.array([getattr(region, field) for region in places], np.int64))
-    for field in ("chrom", "name")[: 1 + found.named]:
-        texts = np.array([getattr(region, field) for region in places], dtype=np.dtypes.StringDType())
-        group.create_array(field, data=texts)
+    group.create_array("offsets", data=offsets)
+    for field, column in found._asdict().items():
+        if column is not None:
+            group.create_array(field, data=column.astype(np.dtypes.StringDType()) if column.dtype == object else column)
     if output.is_dir():
         shutil.rmtree(output)
     unfinished.rename(output)
-    return channels
+    return shape[1]

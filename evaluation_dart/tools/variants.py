@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +20,6 @@ from datasets_dart.formats.vcf import (
     SWAPPED,
     Header,
     Mismatch,
-    Record,
     Summary,
     genome_contig,
     haplotypes,
@@ -38,7 +38,7 @@ from evaluation_dart.tools.loading import (
     load,
     rows_at_once,
 )
-from evaluation_dart.tools.parts import along, begin, complete, one_process
+from evaluation_dart.tools.parts import begin, complete, one_process
 from evaluation_dart.tools.variant_files import Named, output_suffix, scored, write_scores
 from evaluation_dart.training.accelerators import process_state
 
@@ -260,11 +260,15 @@ def record_scorer(
     source: Path, genome: Genome, apply: VariantScorer, window: int, swap: bool
 ) -> Callable[[range], dict[str, Any]]:
     """A function that scores the records of a range, later ranges after earlier ones."""
+    stream, position = read_records(source), 0
     at_once = max(1, BASES_AT_ONCE // window)
     likelihood = apply.recipe.likelihood
     substitutions = likelihood is not None and likelihood.alleles == "masked"
 
-    def score(rows: range, records: list[Record]) -> dict[str, Any]:
+    def score(rows: range) -> dict[str, Any]:
+        nonlocal position
+        records = list(islice(stream, rows.start - position, rows.stop - position))
+        position = rows.stop
         columns: dict[str, list[Any]] = {name: [] for name in PART_COLUMNS}
         for first in range(0, len(records), at_once):
             cut = haplotypes(records[first : first + at_once], genome, window, swap, substitutions)
@@ -280,4 +284,4 @@ def record_scorer(
                         values.append(value)
         return {name: np.array(values, dtype=PART_COLUMNS[name]) for name, values in columns.items()}
 
-    return along(read_records(source), score)
+    return score

@@ -119,7 +119,7 @@ def test_windows(fasta):
         (["--region", "chrA:3"], "region chrA:3: is not CONTIG:FIRST-LAST, counted from 1"),
         (["--region", "chrA:0-3"], "region chrA:0-3: chrA:-1-3 is not within the contig's 30 bases"),
         (["--region", "chrZ:1-3"], "region chrZ:1-3: g.fa: has no contig 'chrZ' (it has chrA, chrB)"),
-        (["--regions", "r.bed"], "r.bed:1: chrA:2-40 is not within the contig's 30 bases"),
+        (["--regions", "r.bed"], "r.bed:1: chrA:2-40 is beyond the end of its contig (30 bp)"),
         (["--regions", "r.bed", "--region", "chrA:1-2"], "regions r.bed and region chrA:1-2: give one of them"),
         (["--region", "chrA:1-9", "--window", "8"], "region chrA:1-9: chrA:0-9 has 9 bases, more than the window of 8"),
         (["--region", "chrA:1-9", "--recipe", "x"], "recipe x: there are dart-eval, "),
