@@ -191,9 +191,9 @@ def dsqtl_pairs(data: Path) -> Any:
 
 def run_dsqtl_pairs(data: Path, output: Path) -> None:
     """Which allele is more accessible: the direction, as all effects are 1."""
+    from evaluation_dart.recipes import RECIPES
     from evaluation_dart.records import read_record
     from evaluation_dart.run import evaluate
-    from evaluation_dart.scoring.likelihoods import RECIPES
     from trainer_scripts.cli.dart_eval import described_inputs, load_scorer, print_metrics
 
     pairs = dsqtl_pairs(data)

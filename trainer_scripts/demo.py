@@ -24,9 +24,9 @@ from datasets_dart.files import replacing, sha256
 from datasets_dart.samples import cpg_islands_chrx
 from evaluation_dart.models.language_model import LanguageModel, load_language_model
 from evaluation_dart.models.markov import MarkovModel
+from evaluation_dart.recipes import RECIPES
 from evaluation_dart.records import PREDICTIONS, read_record
 from evaluation_dart.run import evaluate
-from evaluation_dart.scoring.likelihoods import RECIPES
 from evaluation_dart.statistics.metric import Metric
 from trainer_scripts.cli.dart_eval import described_inputs, load_split
 

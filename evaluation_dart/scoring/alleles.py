@@ -14,8 +14,9 @@ import torch
 from datasets_dart.alphabet import reverse_complement
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import LanguageModel
+from evaluation_dart.recipes import RECIPES, Recipe
 from evaluation_dart.scoring.embeddings import cosine_distance, hidden_states
-from evaluation_dart.scoring.likelihoods import RECIPES, Recipe, token_log_probabilities
+from evaluation_dart.scoring.likelihoods import token_log_probabilities
 from evaluation_dart.training.finetuning import load_classifier
 
 STRANDS = ("forward", "reverse", "mean")
@@ -188,7 +189,7 @@ class VariantScorer:
         outputs = []
         for start in range(0, len(sequences), self.batch_size):
             inputs, own = self.scorer.encode(sequences[start : start + self.batch_size])
-            with self.scorer._enough_memory(self.batch_size, own.shape[1]):
+            with self.scorer.passing(self.batch_size, own.shape[1]):
                 outputs.append(self.scorer.model(**inputs).logits.double().cpu().numpy())
         logits, label = np.concatenate(outputs), self.recipe.label
         if label is not None:
@@ -265,7 +266,7 @@ def passes(
             continue
         start = int(common[batch[0]])
         rows = np.concatenate([np.arange(heads[b], heads[b] + sizes[b]) for b in batch])
-        with scorer._enough_memory(len(rows), ids.shape[1]):
+        with scorer.passing(len(rows), ids.shape[1]):
             yield _pass(scorer, ids, mask, rows, start, heads[batch], sizes[batch], options)
         batch = []
 
@@ -361,7 +362,7 @@ def masked_allele_log_likelihoods(
         end = int(max(ends_of[number_] for number_ in batch.tolist()))
         passed = {name: values[:n][rows, :end] for name, values in inputs.items()}
         passed["input_ids"] = masked[rows, :end]
-        with scorer._enough_memory(len(rows), end):
+        with scorer.passing(len(rows), end):
             log_p = scorer.model(**passed).logits.float().log_softmax(-1)
         place = {number_: position for position, number_ in enumerate(batch.tolist())}
         members = np.flatnonzero(np.isin(number, batch))

@@ -7,7 +7,8 @@ import torch
 
 from datasets_dart.alphabet import reverse_complement
 from evaluation_dart.models.language_model import LanguageModel
-from evaluation_dart.scoring.likelihoods import Recipe, score_sequences
+from evaluation_dart.recipes import Recipe
+from evaluation_dart.scoring.likelihoods import score_sequences
 from evaluation_dart.tools.attribution import BASES, base_ids, head_score
 
 Score = Callable[[Sequence[str]], np.ndarray]

@@ -112,7 +112,7 @@ def _batches(scorer: LanguageModel, texts: Sequence[str], batch_size: int) -> It
 def _hidden(texts: Sequence[str], scorer: LanguageModel, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Hidden states (B, T, C), and which tokens are of the sequences themselves."""
     inputs, own = scorer.encode(texts)
-    with scorer._enough_memory(len(texts), own.shape[1]):
+    with scorer.passing(len(texts), own.shape[1]):
         states = hidden_states(scorer.model(**inputs, output_hidden_states=True), layer, scorer.name)
     return states.float(), own
 

@@ -202,7 +202,7 @@ def scorer(
 
     import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
     from evaluation_dart.models.language_model import load_language_model
-    from evaluation_dart.scoring.likelihoods import RECIPES
+    from evaluation_dart.recipes import RECIPES
     from evaluation_dart.tools.attribution import head_score, target_index
     from evaluation_dart.tools.mutagenesis import changes, head_scorer, likelihood_changes
     from evaluation_dart.training.finetuning import load_classifier
@@ -239,7 +239,7 @@ def scorer(
 
 def say_rows(model: "LanguageModel", regions: list[Region], how: dict[str, Any]) -> None:
     """Refuse a window that the model cannot read; say how much a masked model has to do."""
-    from evaluation_dart.scoring.likelihoods import Recipe
+    from evaluation_dart.recipes import Recipe
     from evaluation_dart.tools.mutagenesis import forward_rows
 
     longest = max(regions, key=lambda own: own.window_end - own.window_start)
