@@ -68,7 +68,7 @@ def compare(a: Record | str | os.PathLike[str], b: Record | str | os.PathLike[st
     task = TASKS.named(one.task)
     tables = one.predictions(), two.predictions()
     names = [key_column(table, task.keys) for table in tables]
-    common, *places = np.intersect1d(*names, return_indices=True)
+    common, *places = np.intersect1d(names[0], names[1], return_indices=True)
     if not len(common):
         raise InputError(f"{one.folder} and {two.folder} have no row in common")
     # In the order of a's rows

@@ -64,7 +64,7 @@ class Record:
     @property
     def kind(self) -> str:
         """ "task", "finetune" or "own model"."""
-        return self.content.get("kind", "task")
+        return str(self.content.get("kind", "task"))
 
     def predictions(self) -> pa.Table:
         """The predictions that the record was made from.
@@ -99,8 +99,8 @@ def choices_of(spec: Mapping[str, Any]) -> str:
 def record_folder(output: str | os.PathLike[str], record: Mapping[str, Any]) -> Path:
     """Where a record lies below `output`, by its model, task, setting and choices."""
     model = record["model"]
-    place = Path(output) / model["id"].replace("/", "__") / model["revision"] / record["task"] / record["setting"]
-    return place / choices_of(record.get("spec", {}))
+    owner = str(model["id"]).replace("/", "__")
+    return Path(output, owner, model["revision"], record["task"], record["setting"], choices_of(record.get("spec", {})))
 
 
 def fingerprint(what: Mapping[str, Any]) -> str:
@@ -148,7 +148,7 @@ def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=not_a_number)
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), parse_constant=not_a_number)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON: {error}") from None
     check_schema(record, path)
@@ -174,9 +174,10 @@ def check_schema(record: Any, where: str | os.PathLike[str]) -> None:
     from jsonschema.exceptions import best_match
 
     try:
+        json.dumps(record, allow_nan=False)
         error = best_match(schema_validator().iter_errors(record))
-    except (RecursionError, OverflowError) as fault:
-        raise InputError(f"{where}: the record is nested too deeply, or a number is too large: {fault}") from None
+    except (RecursionError, OverflowError, TypeError, ValueError) as fault:
+        raise InputError(f"{where}: the record cannot be JSON: {str(fault)[:200]}") from None
     if error is not None:
         field = ".".join(map(str, error.absolute_path)) or "the record"
         if error.validator == "required":

@@ -285,15 +285,18 @@ def is_trained(spec: RunSpec) -> bool:
 
 def load_model(spec: RunSpec, setting: Setting, device: str, loaded: Loaded) -> Any:
     """The scorer that a specification names, once for all runs that share it."""
-    options = {
-        "revision": spec.revision,
-        "device": device,
-        "dtype": spec.dtype,
-        "trust_remote_code": spec.trust_remote_code,
-        "head": setting.needs == "likelihoods",
-        "seed": spec.seed,
-    }
-    return once(loaded, ("model", spec.model, *options.values()), partial(load_scorer, spec.model, **options))
+    head = setting.needs == "likelihoods"
+    make = partial(
+        load_scorer,
+        spec.model,
+        revision=spec.revision,
+        device=device,
+        dtype=spec.dtype,
+        trust_remote_code=spec.trust_remote_code,
+        head=head,
+        seed=spec.seed,
+    )
+    return once(loaded, ("model", spec.model, spec.revision, device, spec.dtype, head, spec.seed), make)
 
 
 def once(loaded: Loaded, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:

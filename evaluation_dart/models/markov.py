@@ -145,7 +145,7 @@ class MarkovModel:
         scores = (self.base_log_likelihoods(encode_bases(sequence))[1:] for sequence in sequences)
         return np.array([math.fsum(score[~np.isnan(score)]) for score in scores], dtype=np.float64)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the counts as safetensors, smallest unsigned type that holds them."""
         tensors = {}
         for order, table in enumerate(self.counts):
@@ -155,7 +155,7 @@ class MarkovModel:
             save_file(tensors, temporary, metadata={"strength": repr(self.strength), "alphabet": ALPHABET})
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "MarkovModel":
+    def load(cls, path: str | os.PathLike[str]) -> "MarkovModel":
         """Read what [`save`] wrote.
 
         Raises:
@@ -182,7 +182,7 @@ class MarkovScorer:
 
     device_name = "cpu"
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path, self.name = Path(path), f"markov:{path}"
         self.model = MarkovModel.load(path)
 

@@ -62,7 +62,7 @@ class Predictor(Scorer, Protocol):
 class RowPredictor(Scorer, Protocol):
     """Gives predictions of a dataset's rows by what they are called or where they lie, not by their sequences."""
 
-    def columns(self, batch: Mapping[str, Sequence], keys: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    def columns(self, batch: Mapping[str, Sequence[Any]], keys: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
         """The prediction columns `names` of the rows of `batch`, each of which is named by its columns `keys`."""
         ...
 

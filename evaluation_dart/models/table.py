@@ -40,7 +40,7 @@ class PredictionTable:
         """What a record says of the table."""
         return {"id": f"table/{self.path.name.partition('.')[0]}", "revision": sha256(self.path.resolve())[:12]}
 
-    def columns(self, batch: Mapping[str, Sequence], keys: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    def columns(self, batch: Mapping[str, Sequence[Any]], keys: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
         """Predictions of the rows of a batch of the dataset, (n,) float64 each.
 
         Raises:
@@ -73,7 +73,7 @@ class PredictionTable:
     def numbers(self, name: str) -> np.ndarray:
         """A column of numbers."""
         try:
-            return pc.cast(self.table[name], pa.float64()).to_numpy()
+            return np.asarray(pc.cast(self.table[name], pa.float64()))
         except pa.ArrowInvalid as error:
             raise InputError(f"{self.path}: column {name!r} does not hold numbers: {error}") from None
 
@@ -94,7 +94,7 @@ class VariantColumn:
         """What a record says of the column."""
         return {"id": f"table/{self.column}", "revision": "as-given"}
 
-    def columns(self, batch: Mapping[str, Sequence], keys: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    def columns(self, batch: Mapping[str, Sequence[Any]], keys: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
         """Its scores speak for the effect allele, as the effects do. NaN where a variant that is not used has none.
 
         Raises:

@@ -33,7 +33,7 @@ class Track:
         """What a record says of the track."""
         return {"id": self.id, "revision": self.revision}
 
-    def columns(self, batch: Mapping[str, Sequence], keys: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    def columns(self, batch: Mapping[str, Sequence[Any]], keys: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
         """Of alleles, the value at the variant's base for the effect allele and 0 for the other; else a window's mean.
 
         Raises:

@@ -41,10 +41,11 @@ def build(folder: str | os.PathLike[str], records: Iterable[Path] = ()) -> tuple
         shutil.copyfile(record / RESULTS, place / RESULTS)
     there = any((folder / "records").rglob(RESULTS))
     own, skipped = records_below([folder / "records"]) if there else ([], [])
-    for record in own:
-        if record.kind == "task":
-            link = f"{record.folder.relative_to(folder).as_posix()}/{RESULTS}"
-            rows.append(board_row(record.content, link))
+    rows += [
+        board_row(run.content, f"{run.folder.relative_to(folder).as_posix()}/{RESULTS}")
+        for run in own
+        if run.kind == "task"
+    ]
     titles = {name: f"{task.number}: {task.title}" for name, task in TASKS.items()}
     with replacing(folder / "data.js") as unfinished:
         unfinished.write_text(script(titles, "TITLES") + script(rows), encoding="utf-8")
