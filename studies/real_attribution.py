@@ -188,7 +188,7 @@ def path_importance(model: "LanguageModel", sequences: list[str]) -> np.ndarray:
 
 
 def likelihood_importance(model: "LanguageModel", sequences: list[str]) -> np.ndarray:
-    from evaluation_dart.scoring.likelihoods import RECIPES
+    from evaluation_dart.recipes import RECIPES
     from evaluation_dart.tools.mutagenesis import importance, likelihood_changes
 
     recipe = RECIPES["dart-eval-both-strands"]

@@ -191,11 +191,10 @@ def dsqtl_pairs(data: Path) -> Any:
 
 def run_dsqtl_pairs(data: Path, output: Path) -> None:
     """Which allele is more accessible: the direction, as all effects are 1."""
+    from evaluation_dart.recipes import RECIPES
     from evaluation_dart.records import read_record
     from evaluation_dart.run import evaluate
-    from evaluation_dart.scoring.likelihoods import RECIPES
-    from evaluation_dart.tools.loading import described_inputs
-    from trainer_scripts.cli.dart_eval import load_scorer, print_metrics
+    from trainer_scripts.cli.dart_eval import described_inputs, load_scorer, print_metrics
 
     pairs = dsqtl_pairs(data)
     files = {level: data / f"benchmarks/dsqtl_degner2012_{level}.100bp.fa.gz" for level in ("low", "high")}

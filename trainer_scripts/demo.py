@@ -11,34 +11,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, set_seed
 
-import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
-from datasets_dart import load_dart
-from datasets_dart.files import replacing, sha256
+from datasets_dart.files import replacing
 from datasets_dart.samples import cpg_islands_chrx
-from evaluation_dart.models.language_model import LanguageModel, load_language_model
-from evaluation_dart.models.markov import MarkovModel
-from evaluation_dart.records import PREDICTIONS, read_record
-from evaluation_dart.run import evaluate
-from evaluation_dart.scoring.likelihoods import RECIPES
+from evaluation_dart import evaluate, load_scorer
+from evaluation_dart.models.markov import MarkovScorer
 from evaluation_dart.statistics.metric import Metric
-from evaluation_dart.tools.loading import described_inputs
 
 ORDERS = (3, 5, 7)
 SEED = 0
 PICTURE = "demo.png"
 
 log = logging.getLogger(__name__)
-
-
-class Contestant(NamedTuple):
-    """A scorer with its name, and what its record says of it."""
-
-    label: str
-    scorer: Any
-    model: dict[str, Any]
 
 
 class Outcome(NamedTuple):
@@ -50,8 +34,8 @@ class Outcome(NamedTuple):
     differences: np.ndarray
 
 
-def contestants(model: Path, markov: Path) -> Iterator[Contestant]:
-    """The models to compare, made one at a time.
+def contestants(model: Path, markov: Path) -> Iterator[tuple[str, Any]]:
+    """The models to compare, each with its name, made one at a time.
 
     Args:
         model: folder of a causal language model. markov: file of a Markov model of order 7 or more.
@@ -59,53 +43,13 @@ def contestants(model: Path, markov: Path) -> Iterator[Contestant]:
     Raises:
         OSError: if they are not there.
     """
-    counts = MarkovModel.load(markov)
-    trained = load_language_model(model)
-    description = {"parameters": trained.num_parameters, "dtype": "float32"}
-    yield Contestant(
-        "HyenaDNA, trained here",
-        trained,
-        {"id": f"local/{model.resolve().name}", "revision": trained.revision, **description},
-    )
-    set_seed(SEED)
-    untrained = LanguageModel(
-        AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model)),
-        AutoTokenizer.from_pretrained(model),
-        "causal",
-        "local/hyenadna-tiny-1k-random",
-        f"seed-{SEED}",
-    )
-    yield Contestant(
-        "HyenaDNA, untrained",
-        untrained,
-        {"id": untrained.name, "revision": untrained.revision, **description},
-    )
+    counts = MarkovScorer(markov)
+    whole = counts.model
+    yield "HyenaDNA, trained here", load_scorer(model)
+    yield "HyenaDNA, untrained", load_scorer(f"random:{model}", seed=SEED)
     for order in ORDERS:
-        yield Contestant(
-            f"Markov, order {order}",
-            counts.at_order(order),
-            {"id": f"local/markov-chrX-order-{order}", "revision": sha256(markov)[:12]},
-        )
-
-
-def score(contestant: Contestant, dataset: Any, inputs: dict[str, str], output: Path) -> Outcome:
-    """Score one model on the sample and write its record below `output`."""
-    folder = evaluate(
-        contestant.scorer,
-        dataset,
-        "regulatory_elements",
-        "zero_shot_likelihood",
-        RECIPES["dart-eval"],
-        output,
-        model=contestant.model,
-        inputs=inputs,
-        split="test",
-        protocol="fixed",
-        overwrite=True,
-    )
-    predictions = pq.read_table(folder / PREDICTIONS)
-    differences = predictions["score"].to_numpy() - predictions["control_score"].to_numpy()
-    return Outcome(contestant.label, folder, read_record(folder)["metrics"], differences)
+        counts.model = whole.at_order(order)
+        yield f"Markov, order {order}", counts
 
 
 def draw(outcomes: list[Outcome], path: Path) -> None:
@@ -169,13 +113,14 @@ def compare_models(model: Path, markov: Path, output: Path, limit: int | None = 
     Args:
         model, markov: see [`contestants`]. output: folder for the records and demo.png. limit: so many pairs only.
     """
-    files = cpg_islands_chrx()
-    dataset = load_dart("regulatory_elements", split="test", **files)
-    if limit is not None:
-        dataset = dataset.select(range(min(limit, len(dataset))))
     outcomes = []
-    for contestant in contestants(model, markov):
-        log.info("scoring %s elements and their shuffles: %s", len(dataset), contestant.label)
-        outcomes.append(score(contestant, dataset, described_inputs(**files), output))
+    for label, scorer in contestants(model, markov):
+        log.info("scoring the sample's elements and their shuffles: %s", label)
+        record = evaluate(
+            scorer, "regulatory_elements", output=output, limit=limit, overwrite=True, **cpg_islands_chrx()
+        )
+        predictions = record.predictions()
+        differences = predictions["score"].to_numpy() - predictions["control_score"].to_numpy()
+        outcomes.append(Outcome(label, record.folder, record.metrics, differences))
     draw(outcomes, output / PICTURE)
     return outcomes

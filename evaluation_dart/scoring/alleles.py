@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from accelerate.utils.memory import clear_device_cache
 
 from datasets_dart.alphabet import reverse_complement
 from datasets_dart.errors import InputError
-from evaluation_dart.models.language_model import LanguageModel
+from evaluation_dart.models.language_model import LARGEST, BatchSize, Encoder, LanguageModel, OutOfMemory
+from evaluation_dart.recipes import RECIPES, Recipe
 from evaluation_dart.scoring.embeddings import cosine_distance, hidden_states, pool
 from evaluation_dart.scoring.heads import Label, head_scores, label_index
-from evaluation_dart.scoring.likelihoods import RECIPES, Recipe, token_log_probabilities
+from evaluation_dart.scoring.likelihoods import score_sequences, token_log_probabilities
 from evaluation_dart.training.finetuning import load_classifier
 
 STRANDS = ("forward", "reverse", "mean")
@@ -27,6 +29,7 @@ WORTH_SHARING = 0.125
 # Differences of log-probabilities between a pass with a cache and one without that are rounding.
 ROUNDING = {torch.float32: 1e-3, torch.float64: 1e-3}
 HALF_PRECISION_ROUNDING = 0.25
+AUTO_ON_CPU = 16
 
 
 class VariantRecipe(NamedTuple):
@@ -83,22 +86,18 @@ class VariantScorer:
         ValueError: if the recipe asks for what the model cannot do.
     """
 
-    def __init__(self, scorer: Any, recipe: VariantRecipe, batch_size: int = 64, share: bool = True):
-        self.scorer, self.recipe, self.batch_size = scorer, recipe, batch_size
-        likelihood = recipe.likelihood
-        if not hasattr(scorer, "encode"):  # a Markov model
-            usual = ("sum", "not scored", "whole")
-            if likelihood is None or (likelihood.reduction, likelihood.special_tokens, likelihood.alleles) != usual:
-                raise InputError(
-                    f"recipe {recipe.name}: a Markov model sums over whole sequences (recipe biofoundation)"
-                )
-            self.shares = False
-            return
-        if likelihood is not None and scorer.kind == "encoder":
-            raise InputError(f"{scorer.name}: without a language-model head there are no likelihoods")
+    def __init__(self, scorer: Any, recipe: VariantRecipe, batch_size: BatchSize = 64, share: bool = True):
+        self.scorer, self.recipe, self.auto = scorer, recipe, batch_size == "auto"
+        # On a CPU, so few that their activations stay in its cache
+        usual = AUTO_ON_CPU if scorer.device_name == "cpu" else LARGEST
+        self.batch_size = usual if batch_size == "auto" else batch_size
+        if recipe.likelihood is not None:
+            recipe.likelihood.check(scorer, alleles=True)
+        elif not isinstance(scorer, Encoder):
+            raise InputError(f"recipe {recipe.name}: {scorer.name} is no network with hidden states")
         if recipe.name == HEAD:
             label_index(scorer.model.config, recipe.label)
-        self.shares = share and recipe.name != HEAD and shares_prefix(scorer)
+        self.shares = share and recipe.name != HEAD and isinstance(scorer, Encoder) and shares_prefix(scorer)
 
     def __call__(self, sequences: Sequence[str], record: np.ndarray) -> Scores:
         """Scores of all but the first sequence of each record, in their order.
@@ -113,7 +112,14 @@ class VariantScorer:
         if self.recipe.strand != "forward":
             other = [reverse_complement(sequence) for sequence in sequences]
         strands = {"forward": [forward], "reverse": [other], "mean": [forward, other]}[self.recipe.strand]
-        scores = np.array([self._one_strand(strand, record) for strand in strands])
+        try:
+            scores = np.array([self._one_strand(strand, record) for strand in strands])
+        except OutOfMemory:
+            if not self.auto or self.batch_size == 1:
+                raise
+            self.batch_size //= 2
+            clear_device_cache(garbage_collection=True)
+            return self(sequences, record)
         return Scores(*scores.mean(axis=0))
 
     def _one_strand(self, sequences: Sequence[str], record: np.ndarray) -> Scores:
@@ -144,12 +150,10 @@ class VariantScorer:
     def _log_likelihood(self, sequences: Sequence[str], first: np.ndarray) -> np.ndarray:
         recipe = self.recipe.likelihood
         assert recipe is not None
-        if not hasattr(self.scorer, "encode"):
-            return self.scorer.log_likelihood(sequences)
-        special = recipe.special_tokens == "scored"
         if not self.shares:
-            return self.scorer.log_likelihood(sequences, recipe.reduction, special, self.batch_size)
-        inputs, own = self.scorer.encode(sequences, special)
+            forward = recipe._replace(strand="forward")
+            return score_sequences(self.scorer, sequences, forward, batch_size=self.batch_size)
+        inputs, own = self.scorer.encode(sequences, recipe.special_tokens == "scored")
         total, count = np.empty(len(sequences)), np.empty(len(sequences))
         for part in passes(self.scorer, inputs, own, first, self.batch_size):
             rows, ids, scored = part.rows, inputs["input_ids"][part.rows], own[part.rows]
@@ -238,7 +242,7 @@ def passes(
             continue
         start = int(common[batch[0]])
         rows = np.concatenate([np.arange(heads[b], heads[b] + sizes[b]) for b in batch])
-        with scorer.enough_memory(len(rows), ids.shape[1]):
+        with scorer.passing(len(rows), ids.shape[1]):
             yield _pass(scorer, ids, mask, rows, start, heads[batch], sizes[batch], options)
         batch = []
 
@@ -279,9 +283,10 @@ def shares_prefix(scorer: LanguageModel) -> bool:
     sequences = ["ACGTTGCAACGGTACCTTAGGATC" * 4, "ACGTTGCAACGGTACCTTAGGATC" * 3 + "TTGCAACGGTACCTTAGGATCACG"]
     try:
         ids = scorer.encode(sequences)[0]["input_ids"]
-        whole = scorer.model(input_ids=ids).logits
         start = ids.shape[1] // 2
-        part = _pass(scorer, ids, None, np.arange(2), start, np.array([0]), np.array([2]), {})
+        with scorer.passing(*ids.shape):
+            whole = scorer.model(input_ids=ids).logits
+            part = _pass(scorer, ids, None, np.arange(2), start, np.array([0]), np.array([2]), {})
         difference = whole[:, start:].float().log_softmax(-1) - part.output.logits.float().log_softmax(-1)
     except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return False  # no cache, one of another kind, or a model of fewer tokens
@@ -334,7 +339,7 @@ def masked_allele_log_likelihoods(
         end = int(max(ends_of[number_] for number_ in batch.tolist()))
         passed = {name: values[:n][rows, :end] for name, values in inputs.items()}
         passed["input_ids"] = masked[rows, :end]
-        with scorer.enough_memory(len(rows), end):
+        with scorer.passing(len(rows), end):
             log_p = scorer.model(**passed).logits.float().log_softmax(-1)
         place = {number_: position for position, number_ in enumerate(batch.tolist())}
         members = np.flatnonzero(np.isin(number, batch))

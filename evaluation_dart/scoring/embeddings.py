@@ -22,8 +22,8 @@ class EmbeddingRecipe(NamedTuple):
     distance: str = "cosine"
     rows: str = "as they are"  # or in another order, as the original has them
 
-    def described(self, task: str) -> dict[str, Any]:
-        """What a record of `task` says of the recipe."""
+    def described(self, alleles: bool) -> dict[str, Any]:
+        """The entries of a record, the same whether the task compares alleles or not."""
         return self._asdict()
 
 

@@ -14,6 +14,7 @@ import torch
 
 from datasets_dart.alphabet import reverse_complement
 from datasets_dart.errors import InputError
+from evaluation_dart.models.language_model import BatchSize, Encoder, longest
 
 Label = str | int | None
 
@@ -61,7 +62,7 @@ def head_score(logits: torch.Tensor, config: Any, label: Label = None) -> torch.
 
 @torch.inference_mode()
 def head_scores(
-    model: Any, sequences: Sequence[str], label: Label = None, strand: str = "forward", batch_size: int = 64
+    model: Encoder, sequences: Sequence[str], label: Label = None, strand: str = "forward", batch_size: BatchSize = 64
 ) -> np.ndarray:
     """[`head_score`] of strings by a classifier with its tokenizer: (n,) float64.
 
@@ -72,20 +73,22 @@ def head_scores(
         InputError: as [`label_index`]; if a sequence is longer than the model reads; or memory runs out.
     """
     if strand == "mean":
+        own = head_scores(model, sequences, label, "forward", batch_size)
         other = head_scores(model, list(map(reverse_complement, sequences)), label, "forward", batch_size)
-        return (head_scores(model, sequences, label, "forward", batch_size) + other) / 2
+        return np.mean([own, other], axis=0)
     label_index(model.model.config, label)
-    scores = [np.empty(0)]
-    for first in range(0, len(sequences), batch_size):
-        inputs, own = model.encode(sequences[first : first + batch_size])
-        with model.enough_memory(*own.shape):
+
+    def run(rows: slice, size: int) -> np.ndarray:
+        inputs, own = model.encode(sequences[rows])
+        with model.passing(size, own.shape[1]):
             logits = model.model(**inputs).logits
-            scores.append(head_score(logits, model.model.config, label).double().cpu().numpy())
-    return np.concatenate(scores)
+            return head_score(logits, model.model.config, label).double().cpu().numpy()
+
+    return np.concatenate([np.empty(0), *model.in_batches(len(sequences), longest(sequences), batch_size, run)])
 
 
 def head_scorer(
-    model: Any, label: Label = None, strand: str = "forward", batch_size: int = 64
+    model: Encoder, label: Label = None, strand: str = "forward", batch_size: BatchSize = 64
 ) -> Callable[[Sequence[str]], np.ndarray]:
     """[`head_scores`] as a function of sequences."""
     return partial(head_scores, model, label=label, strand=strand, batch_size=batch_size)

@@ -4,7 +4,8 @@ Chunks of `chunk` bases follow one another without overlap, the last one shorter
 of one is context of the next. B sequences, T tokens, L bases, C channels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 
 from datasets_dart.alphabet import reverse_complement
 from datasets_dart.errors import InputError
-from evaluation_dart.models.language_model import LanguageModel
+from evaluation_dart.models.language_model import BatchSize, Encoder
 from evaluation_dart.scoring.embeddings import hidden_states, pool
 
 POOLINGS = ("mean", "max", "last")
@@ -37,7 +38,7 @@ class RegionRecipe(NamedTuple):
         return self
 
 
-def chunk_length(scorer: LanguageModel) -> int:
+def chunk_length(scorer: Encoder) -> int:
     """Bases that a model reads at once for certain, if each is a token, and `LONGEST_CHUNK` at most."""
     if scorer.max_tokens is None:
         return LONGEST_CHUNK
@@ -45,7 +46,7 @@ def chunk_length(scorer: LanguageModel) -> int:
 
 
 def embed_sequences(
-    scorer: LanguageModel, sequences: Sequence[str], recipe: RegionRecipe, batch_size: int = 64
+    scorer: Encoder, sequences: Sequence[str], recipe: RegionRecipe, batch_size: BatchSize = 64
 ) -> list[np.ndarray]:
     """Vectors of each sequence: (C,) float32, or with pooling None (L, C), NaN at a base that no token covers.
 
@@ -68,7 +69,7 @@ def embed_sequences(
 
 
 def _one_strand(
-    scorer: LanguageModel, sequences: Sequence[str], recipe: RegionRecipe, batch_size: int
+    scorer: Encoder, sequences: Sequence[str], recipe: RegionRecipe, batch_size: BatchSize
 ) -> list[np.ndarray]:
     chunks = [
         (row, sequence[start : start + recipe.chunk])
@@ -77,44 +78,37 @@ def _one_strand(
     ]
     texts = [text for _, text in chunks]
     found: list[tuple[np.ndarray, int]] = [(np.empty(0), 0)] * len(chunks)
-    for rows in _batches(scorer, texts, batch_size):
-        states, own = _hidden([texts[row] for row in rows], scorer, recipe.layer)
+
+    @torch.inference_mode()
+    def vectors_of(own_texts: Sequence[str], size: int) -> list[tuple[np.ndarray, int]]:
+        inputs, own = scorer.encode(own_texts)
+        with scorer.passing(size, own.shape[1]):
+            output = scorer.model(**inputs, output_hidden_states=True)
+            states = hidden_states(output, recipe.layer, scorer.name).float()
         if recipe.pooling is None:
-            tokens = scorer.base_tokens([texts[row] for row in rows])
-            for row, hidden, token in zip(rows, states, tokens, strict=True):
-                found[row] = _per_base(hidden, token), len(token)
-            continue
+            tokens = scorer.base_tokens(own_texts)
+            return [(_per_base(hidden, token), len(token)) for hidden, token in zip(states, tokens, strict=True)]
         counts = own.sum(dim=1).tolist()
         if 0 in counts:
-            raise InputError(f"{scorer.name}: no token of its own in {texts[rows[counts.index(0)]][:50]!r}")
-        for row, vector, count in zip(rows, pool(states, own, recipe.pooling).cpu().numpy(), counts, strict=True):
-            found[row] = vector, count
+            raise InputError(f"{scorer.name}: no token of its own in {own_texts[counts.index(0)][:50]!r}")
+        return list(zip(pool(states, own, recipe.pooling).cpu().numpy(), counts, strict=True))
+
+    # Of similar length together; of one length only, for models of both directions that would read padding
+    pads = scorer.kind == "causal" or scorer.takes_mask
+    order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+    for _, group in groupby(order, key=lambda row: 0 if pads else len(texts[row])):
+        alike = [*group]
+
+        def run(batch: slice, size: int, alike: list[int] = alike) -> None:
+            rows = alike[batch]
+            for row, vector in zip(rows, vectors_of([texts[row] for row in rows], size), strict=True):
+                found[row] = vector
+
+        scorer.in_batches(len(alike), len(texts[alike[-1]]), batch_size, run)
     parts: list[list[tuple[np.ndarray, int]]] = [[] for _ in sequences]
     for (row, _), part in zip(chunks, found, strict=True):
         parts[row].append(part)
     return [_joined(part, recipe.pooling) for part in parts]
-
-
-def _batches(scorer: LanguageModel, texts: Sequence[str], batch_size: int) -> Iterator[list[int]]:
-    """Rows of similar length together; of one length only, for models of both directions that would read padding."""
-    pads = scorer.kind == "causal" or scorer.takes_mask
-    batch: list[int] = []
-    for row in sorted(range(len(texts)), key=lambda row: len(texts[row])):
-        if batch and (len(batch) == batch_size or (not pads and len(texts[row]) != len(texts[batch[0]]))):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
-
-
-@torch.inference_mode()
-def _hidden(texts: Sequence[str], scorer: LanguageModel, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Hidden states (B, T, C), and which tokens are of the sequences themselves."""
-    inputs, own = scorer.encode(texts)
-    with scorer.enough_memory(len(texts), own.shape[1]):
-        states = hidden_states(scorer.model(**inputs, output_hidden_states=True), layer, scorer.name)
-    return states.float(), own
 
 
 def _per_base(hidden: torch.Tensor, token: np.ndarray) -> np.ndarray:

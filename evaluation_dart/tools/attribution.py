@@ -46,7 +46,7 @@ class Scored(nn.Module):
         super().__init__()
         if "inputs_embeds" not in inspect.signature(language_model.model.forward).parameters:
             raise InputError(f"{language_model.name}: the model takes no inputs_embeds, by which one-hot rows reach it")
-        self.model = language_model.model
+        self.scorer, self.model = language_model, language_model.model
         self.kind, self.label = language_model.kind, label
         self.before = language_model.before
         self.classifies = type(self.model).__name__.endswith("ForSequenceClassification")
@@ -77,10 +77,12 @@ class Scored(nn.Module):
         return torch.cat([special[:, : self.before], own, special[:, self.before :]], dim=1)
 
     def forward(self, one_hot: torch.Tensor) -> torch.Tensor:
-        if self.classifies:
-            logits = self.model(inputs_embeds=self.embeddings(one_hot)).logits
-            return head_score(logits, self.model.config, self.label)[:, None]
-        log_p = self.causal(one_hot) if self.kind == "causal" else self.masked(one_hot)
+        """(B, 4, L) -> (B, 1)."""
+        with self.scorer.passing(len(one_hot), one_hot.shape[2]):
+            if self.classifies:
+                logits = self.model(inputs_embeds=self.embeddings(one_hot)).logits
+                return head_score(logits, self.model.config, self.label)[:, None]
+            log_p = self.causal(one_hot) if self.kind == "causal" else self.masked(one_hot)
         scored = one_hot[:, :, one_hot.shape[2] - log_p.shape[2] :]
         return (log_p * scored).sum(dim=(1, 2))[:, None]
 
@@ -88,7 +90,8 @@ class Scored(nn.Module):
         """log p of the four bases at each base that has something before it: (B, 4, L or L - 1)."""
         logits = self.model(inputs_embeds=self.embeddings(one_hot)).logits
         logits = logits[:, max(self.before, 1) - 1 : self.before + one_hot.shape[2] - 1]
-        return logits.float().log_softmax(-1)[..., self.bases].transpose(1, 2)
+        log_p: torch.Tensor = logits.float().log_softmax(-1)
+        return log_p[..., self.bases].transpose(1, 2)
 
     def masked(self, one_hot: torch.Tensor) -> torch.Tensor:
         """log p of the four bases at each base, with only that base masked: (B, 4, L)."""
@@ -119,10 +122,16 @@ class OneHotModel(nn.Module):
     def __init__(self, language_model: LanguageModel, label: Label = None):
         super().__init__()
         self.scored = Scored(language_model, label)
-        self.eval()  # tangermeme leaves a model in the mode that it came in, and dropout is never wanted
+        self.training = self.scored.training = False
+
+    def train(self, mode: bool = True) -> "OneHotModel":
+        """Do nothing: the model evaluates in every pass, and is left in the mode that it came in."""
+        return self
 
     def forward(self, one_hot: torch.Tensor) -> torch.Tensor:
-        return self.scored(one_hot)
+        """(B, 4, L) -> (B, 1)."""
+        score: torch.Tensor = self.scored(one_hot)
+        return score
 
 
 def path_rule(steps: int = PATH_STEPS) -> dict[type[nn.Module], Callable[..., Any]]:

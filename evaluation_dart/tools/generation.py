@@ -17,9 +17,10 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome, open_genome
 from evaluation_dart.models.kmers import gc_content, kmer_frequencies
-from evaluation_dart.models.language_model import LanguageModel
+from evaluation_dart.models.language_model import BatchSize, LanguageModel
 from evaluation_dart.records import package_versions
-from evaluation_dart.tools.loading import Model, described_inputs, load, rows_at_once
+from evaluation_dart.run import described_inputs
+from evaluation_dart.tools.loading import Model, load
 from evaluation_dart.tools.parts import write_sidecar
 
 SUFFIXES = (".fa", ".fasta", ".fa.gz", ".fasta.gz")
@@ -56,7 +57,7 @@ def generate(
     with_prompt: bool = False,
     reference: str | Path | None = None,
     seed: int = 0,
-    batch_size: int | str = "auto",
+    batch_size: BatchSize = 32,
     revision: str | None = None,
     device: Any = None,
     dtype: str = "float32",
@@ -75,7 +76,7 @@ def generate(
         with_prompt: give prompt and continuation together.
         reference: FASTA to compare with: a genome, of which windows are drawn, or sequences.
         seed: the same call makes the same sequences on the same device.
-        batch_size: sequences at once. quiet: no progress bar.
+        batch_size: sequences at once; with another, other sequences are drawn. quiet: no progress bar.
 
     Returns:
         A table with columns name, prompt_length and sequence; with `output`, what OUTPUT.json says: GC, the perplexity
@@ -92,19 +93,18 @@ def generate(
     rng = np.random.default_rng(seed)
     begins = [Prompt("sequence", "", given=False)] if prompts is None else read_prompts(prompts)
     real = None if reference is None else reference_windows(open_genome(reference), number * len(begins), length, rng)
-    scorer, described = load(model, revision=revision, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+    scorer = load(model, revision=revision, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
     if getattr(scorer, "kind", None) != "causal":
-        name = getattr(scorer, "name", described["id"])
-        raise InputError(f"{name}: only a causal language model has a next base to sample")
+        raise InputError(f"{scorer.name}: only a causal language model has a next base to sample")
     torch.manual_seed(seed)
-    sampling, rows = Sampling(temperature, top_k, top_p), rows_at_once(batch_size, scorer)
+    sampling = Sampling(temperature, top_k, top_p)
     started = time.perf_counter()
     wanted = [
         (begin if begin.given else begin._replace(sequence=str(rng.choice(list("ACGT")))), copy)
         for begin in begins
         for copy in range(1, number + 1)
     ]
-    bases = sample(scorer, [begin for begin, _ in wanted], length, sampling, rows, quiet)
+    bases = sample(scorer, [begin for begin, _ in wanted], length, sampling, batch_size, quiet)
     seconds = time.perf_counter() - started
     contexts = [begin.sequence if begin.given else "" for begin, _ in wanted]
     names = [f"{begin.name}_{copy}" for begin, copy in wanted]
@@ -113,15 +113,15 @@ def generate(
         return pa.table({"name": names, "prompt_length": list(map(len, contexts)), "sequence": written})
     write_fasta(target, names, [f"prompt_length={len(context)}" for context in contexts], written)
     report = {
-        "model": described,
-        "sampling": sampling._asdict() | {"seed": seed, "batch_size": rows, "dtype": dtype},
+        "model": scorer.describe(),
+        "sampling": sampling._asdict() | {"seed": seed, "batch_size": batch_size, "dtype": dtype},
         "inputs": described_inputs(prompts=None if isinstance(prompts, Mapping) else prompts, reference=reference),
         "sequences": len(bases),
         "length": length,
         "distinct": len(set(bases)),
         "bases_per_second": round(len(bases) * length / seconds, 1),
         "device": scorer.device_name,
-        **compared(scorer, bases, contexts, real, rng, rows),
+        **compared(scorer, bases, contexts, real, rng, batch_size),
         "versions": package_versions(),
     }
     write_sidecar(target, report)
@@ -167,7 +167,7 @@ def sample(
     prompts: Sequence[Prompt],
     length: int,
     sampling: Sampling,
-    batch_size: int,
+    batch_size: BatchSize,
     quiet: bool = False,
 ) -> list[str]:
     """`length` bases after each prompt; of no prompt, the base it was given is the first of them.
@@ -191,21 +191,24 @@ def sample(
     groups: dict[tuple[int, int], list[int]] = {}
     for row, own in enumerate(ids):
         groups.setdefault((len(own), wanted[row]), []).append(row)
-    batches = [
-        (rows[first : first + batch_size], need)
-        for (_, need), rows in groups.items()
-        for first in range(0, len(rows), batch_size)
-    ]
-    for rows, need in tqdm(batches, desc="generation", unit=" batches", disable=quiet):
-        continued = continuations(model, [ids[row] for row in rows], need, lengths, sampling)
-        for row, bases in zip(rows, continued, strict=True):
-            sampled[row] = bases if prompts[row].given else prompts[row].sequence + bases
+    with tqdm(desc="generation", unit=" sequences", total=len(prompts), disable=quiet) as bar:
+        for (given, need), rows in groups.items():
+
+            def run(batch: slice, size: int, rows: list[int] = rows, need: int = need) -> None:
+                wanted = rows[batch]
+                with model.passing(size, len(ids[wanted[0]]) + need):
+                    continued = continuations(model, [ids[row] for row in wanted], need, lengths, sampling)
+                for row, bases in zip(wanted, continued, strict=True):
+                    sampled[row] = bases if prompts[row].given else prompts[row].sequence + bases
+                bar.update(len(wanted))
+
+            model.in_batches(len(rows), given + need, batch_size, run)
     return sampled
 
 
 def prompt_ids(model: LanguageModel, sequence: str) -> list[int]:
     """Tokens of a prompt, with what the tokenizer puts before it and without what it puts after."""
-    ids = model.tokenizer(sequence)["input_ids"]
+    ids: list[int] = model.tokenizer(sequence)["input_ids"]
     return ids[: len(ids) - model.after]
 
 
@@ -268,7 +271,7 @@ def compared(
     contexts: Sequence[str],
     real: Sequence[str] | None,
     rng: np.random.Generator,
-    batch_size: int,
+    batch_size: BatchSize,
 ) -> dict[str, Any]:
     """GC and perplexity of generated and of real sequences, with intervals, and the divergence of their k-mers."""
     gc = {"generated": interval(gc_content(bases)[:, 0], np.ones(len(bases)), rng)}

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import entry_points
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,10 +11,7 @@ import pyarrow as pa
 from transformers.utils import logging
 
 from datasets_dart.errors import InputError
-from datasets_dart.files import sha256
-from evaluation_dart.models.language_model import load_language_model
-from evaluation_dart.models.markov import MarkovModel
-from evaluation_dart.records import model_id
+from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.scoring.alleles import load_head
 
 VARIANT_COLUMNS = {
@@ -48,8 +44,8 @@ def load(
     device: Any = None,
     dtype: str = "float32",
     trust_remote_code: bool = False,
-) -> tuple[Any, dict[str, Any]]:
-    """A scorer, and what a file says of it.
+) -> Any:
+    """A scorer.
 
     Args:
         model: see [`Model`]; a scorer is taken as it is.
@@ -59,48 +55,23 @@ def load(
         InputError: if the model cannot do that. OSError: if there is no such model.
     """
     if not isinstance(model, str | os.PathLike):
-        return model, described(model, getattr(model, "name", type(model).__name__))
-    name = os.fspath(model)
-    if name.startswith("markov:"):
-        if kind != "likelihood":
-            raise InputError(f"{name}: a Markov model has likelihoods only")
-        path = Path(name.removeprefix("markov:"))
-        markov = MarkovModel.load(path)
-        file = f"local/{path.name.partition('.')[0]}-order-{markov.order}"
-        return markov, {"id": file, "revision": sha256(path.resolve())[:12]}
-    register_models()
-    options: dict[str, Any] = {"revision": revision, "device": device, "trust_remote_code": trust_remote_code}
+        return model
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # of a second's work
     try:
         if kind == "head":
-            scorer = load_head(name, dtype=dtype, **options)
-        else:
-            scorer = load_language_model(name, dtype=dtype, head=kind == "likelihood", **options)
+            return load_head(os.fspath(model), revision, device, dtype, trust_remote_code)
+        return load_scorer(
+            os.fspath(model),
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            head=kind == "likelihood",
+        )
     finally:
         if bars:
             logging.enable_progress_bar()
-    return scorer, described(scorer, model_id(name)) | {"dtype": dtype}
-
-
-def register_models() -> None:
-    """Let packages register their model types with transformers' Auto classes."""
-    for entry in entry_points(group="hyenadna_dart.models"):
-        entry.load()
-
-
-def described(scorer: Any, name: str) -> dict[str, Any]:
-    """What a file says of a model: id, revision and, where it has them, parameters."""
-    found = {"id": name, "revision": getattr(scorer, "revision", "in memory")}
-    parameters = getattr(scorer, "num_parameters", None)
-    return found if parameters is None else found | {"parameters": parameters}
-
-
-def rows_at_once(batch_size: int | str, scorer: Any) -> int:
-    """Rows in a forward pass; "auto" is 64 on a GPU, and 16 on a CPU, in whose cache their activations stay."""
-    if batch_size != "auto":
-        return int(batch_size)
-    return 64 if hasattr(scorer, "device") and scorer.device.type != "cpu" else 16
 
 
 @contextmanager
@@ -135,18 +106,3 @@ def as_file(table: Table, columns: dict[str, tuple[str, ...]], name: str) -> Ite
         path = Path(folder) / name
         path.write_text((VCF_HEADER if vcf else "") + "".join(lines))
         yield path
-
-
-def described_inputs(**paths: Any) -> dict[str, str]:
-    """`name: file name, SHA-256` of each input file; of several files of one name, all; of None, nothing."""
-
-    def describe(value: Any) -> str:
-        if value == "paper":
-            return "paper"
-        if isinstance(value, dict):
-            return ", ".join(f"{name}={describe(path)}" for name, path in sorted(value.items()))
-        if isinstance(value, list):
-            return ", ".join(map(describe, value))
-        return f"{Path(value).name} sha256:{sha256(Path(value).resolve())}"
-
-    return {name: describe(value) for name, value in paths.items() if value is not None}

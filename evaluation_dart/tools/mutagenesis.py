@@ -22,22 +22,22 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.formats.vcf import genome_contig
-from evaluation_dart.models.language_model import LanguageModel
+from evaluation_dart.models.kinds import split_spec
+from evaluation_dart.models.language_model import BatchSize, LanguageModel, register_models
+from evaluation_dart.recipes import RECIPES, Recipe
 from evaluation_dart.records import package_versions
 from evaluation_dart.report.logo import MOST_ROWS, check_logo, draw_logos
+from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.alleles import HEAD
 from evaluation_dart.scoring.heads import head_scorer, label_index
-from evaluation_dart.scoring.likelihoods import RECIPES, Recipe, score_sequences
+from evaluation_dart.scoring.likelihoods import score_sequences
 from evaluation_dart.tools.attribution import BASES, base_ids
 from evaluation_dart.tools.loading import (
     REGION_COLUMNS,
     Model,
     Table,
     as_file,
-    described_inputs,
     load,
-    register_models,
-    rows_at_once,
 )
 from evaluation_dart.tools.parts import write_sidecar
 from evaluation_dart.tools.regions import read_regions
@@ -88,7 +88,7 @@ def mutagenesis(
     recipe: str | None = None,
     strand: str | None = None,
     label: str | int | None = None,
-    batch_size: int | str = "auto",
+    batch_size: BatchSize = "auto",
     revision: str | None = None,
     device: Any = None,
     dtype: str = "float32",
@@ -123,24 +123,22 @@ def mutagenesis(
         raise InputError(f"{target}: a table is written as {', '.join(TABLES)}")
     if logo is not None:
         check_logo(Path(logo))
+    if strand not in (None, "forward", "mean"):
+        raise InputError(f"strand {strand}: there are forward and mean")
+    if recipe not in (None, HEAD, *RECIPES):
+        raise InputError(f"recipe {recipe}: there are {', '.join((*RECIPES, HEAD))}")
     bases = open_genome(genome)
     with nullcontext() if regions is None else as_file(regions, REGION_COLUMNS, "regions.bed") as bed:
         places = regions_of(bases, bed, region, window)
-        inputs = described_inputs(fasta=Path(genome), bed=bed)
+        inputs = described_inputs(fasta=genome) if bed is None else described_inputs(fasta=genome, bed=bed)
     if logo is not None and len(places) > MOST_ROWS:
         raise InputError(f"logo {logo}: a picture has at most {MOST_ROWS} regions, and here are {len(places)}")
-    scorer, described, table_of, how = scorer_of(
-        model,
-        recipe,
-        strand,
-        label,
-        batch_size,
-        revision=revision,
-        device=device,
-        dtype=dtype,
-        trust_remote_code=trust_remote_code,
-    )
-    if how["name"] != HEAD:
+    options = {"revision": revision, "device": device, "dtype": dtype, "trust_remote_code": trust_remote_code}
+    if recipe is None and has_head(model, revision, trust_remote_code):
+        recipe = HEAD
+    scorer = load(model, HEAD if recipe == HEAD else "likelihood", **options)
+    table_of, how = method_of(scorer, recipe, strand, label, batch_size)
+    if isinstance(scorer, LanguageModel) and how["name"] != HEAD:
         report_rows(scorer, places, Recipe(**how))
     panels: list[tuple[str, np.ndarray]] = []
     left_out = 0
@@ -152,26 +150,25 @@ def mutagenesis(
             for own in places:
                 sequence = bases.fetch(own.chrom, own.window_start, own.window_end)
                 first, last = own.start - own.window_start, own.end - own.window_start
-                found = table_of(sequence, first, last, bar.update)
-                left_out += int(np.isnan(found[:, 0]).sum())
+                table = table_of(sequence, first, last, bar.update)
+                left_out += int(np.isnan(table[:, 0]).sum())
                 if logo is not None:
-                    panels.append((own.name, importance(found, sequence[first:last])))
-                yield as_table(own, sequence[first:last], found)
+                    panels.append((own.name, importance(table, sequence[first:last])))
+                yield as_table(own, sequence[first:last], table)
 
-    table = pa.concat_tables(parts()) if target is None else None
-    rows = table.num_rows if target is None else write_table(target, parts())
+    found: Any = pa.concat_tables(parts()) if target is None else write_table(target, parts())
     if logo is not None:
         draw_logos(Path(logo), panels, "log-odds" if how["name"] == HEAD else "nats")
     if target is None:
-        return table
+        return found
     about = {
-        "model": described,
+        "model": scorer.describe(),
         "recipe": how,
         "change": "score of the sequence with ALT less that of the sequence as it is",
         "inputs": inputs,
         "regions": len(places) if region is None else region,
         "window": window or "region",
-        "rows": rows,
+        "rows": found,
         "positions_left_out": left_out,
         "device": scorer.device_name,
         "versions": package_versions(),
@@ -226,7 +223,7 @@ def changes(score: Score, sequence: str, start: int, end: int, advance: Advance 
 
 
 def conditional_changes(
-    model: LanguageModel, sequence: str, start: int, end: int, recipe: Recipe, batch_size: int = 64
+    model: LanguageModel, sequence: str, start: int, end: int, recipe: Recipe, batch_size: BatchSize = 64
 ) -> np.ndarray:
     """log p(base) - log p(own base) at each position, as recipes score alleles that are masked: shape as [`changes`].
 
@@ -249,32 +246,37 @@ def conditional_changes(
 
 
 @torch.inference_mode()
-def _log_probabilities(model: LanguageModel, sequence: str, start: int, end: int, batch_size: int) -> np.ndarray:
+def _log_probabilities(model: LanguageModel, sequence: str, start: int, end: int, batch_size: BatchSize) -> np.ndarray:
     """log p of the four bases at [start, end), (end - start, 4); zeros where nothing predicts them."""
     ids = torch.tensor(base_ids(model), device=model.device)
     inputs, _ = model.encode([sequence])
+    tokens = inputs["input_ids"].shape[1]
     at = torch.arange(start, end, device=model.device) + model.before
     if model.kind == "causal":
-        log_p = model.model(**inputs).logits[0].float().log_softmax(-1)[:, ids]
+        with model.passing(1, tokens):
+            log_p = model.model(**inputs).logits[0].float().log_softmax(-1)[:, ids]
         log_p = torch.cat([torch.zeros_like(log_p[:1]), log_p[:-1]])
         return log_p[at].double().cpu().numpy()
-    rows = []
-    for part in at.split(batch_size):
+
+    def run(rows: slice, size: int) -> np.ndarray:
+        part = at[rows]
         masked = {name: values.expand(len(part), -1).clone() for name, values in inputs.items()}
         here = torch.arange(len(part), device=model.device)
         masked["input_ids"][here, part] = model.tokenizer.mask_token_id
-        logits = model.model(**masked).logits[here, part]
-        rows.append(logits.float().log_softmax(-1)[:, ids].double().cpu())
-    return torch.cat(rows).numpy()
+        with model.passing(size, tokens):
+            logits = model.model(**masked).logits[here, part]
+        return logits.float().log_softmax(-1)[:, ids].double().cpu().numpy()
+
+    return np.concatenate(model.in_batches(len(at), tokens, batch_size, run))
 
 
 def likelihood_changes(
-    model: LanguageModel,
+    model: Any,
     sequence: str,
     start: int,
     end: int,
     recipe: Recipe,
-    batch_size: int = 64,
+    batch_size: BatchSize = 64,
     advance: Advance = do_nothing,
 ) -> np.ndarray:
     """Changes of the (pseudo-)log-likelihood by a recipe, in nats: of masked alleles, or of whole sequences."""
@@ -362,48 +364,25 @@ def placed(genome: Genome, source: str, chrom: str, start: int, end: int, window
     return Region(contig, start, end, left, min(left + window, length))
 
 
-def scorer_of(
-    model: Model, recipe: str | None, strand: str | None, label: str | int | None, batch_size: int | str, **options: Any
-) -> tuple[Any, dict[str, Any], Callable[[str, int, int, Advance], np.ndarray], dict[str, Any]]:
-    """The model, what a file says of it, its changes as a function of (sequence, start, end), and the recipe's fields.
-
-    Args:
-        options: of [`loading.load`].
-    """
-    if strand not in (None, "forward", "mean"):
-        raise InputError(f"strand {strand}: there are forward and mean")
-    if recipe not in (None, HEAD, *RECIPES):
-        raise InputError(f"recipe {recipe}: there are {', '.join((*RECIPES, HEAD))}")
-    if recipe is None and has_head(model, options["revision"], options["trust_remote_code"]):
-        recipe = HEAD
-    scorer, described = load(model, HEAD if recipe == HEAD else "likelihood", **options)
-    if not hasattr(scorer, "encode"):
-        raise InputError(f"{described['id']}: mutagenesis is of language models and trained heads")
-    rows = rows_at_once(batch_size, scorer)
+def method_of(
+    scorer: Any, recipe: str | None, strand: str | None, label: str | int | None, batch_size: BatchSize
+) -> tuple[Callable[[str, int, int, Advance], np.ndarray], dict[str, Any]]:
+    """Changes as a function of (sequence, start, end, advance), and the fields of the recipe."""
     if recipe == HEAD:
         config = scorer.model.config
-        score = head_scorer(scorer, label, strand or "forward", rows)
-        output = config.id2label[label_index(config, label)]
-        return (
-            scorer,
-            described,
-            partial(changes, score),
-            {
-                "name": HEAD,
-                "strand": strand or "forward",
-                "output": output,
-            },
-        )
+        how = {"name": HEAD, "strand": strand or "forward", "output": config.id2label[label_index(config, label)]}
+        return partial(changes, head_scorer(scorer, label, how["strand"], batch_size)), how
     if label is not None:
         raise InputError(f"label {label}: {scorer.name} is scored by likelihood, without a head")
-    chosen = RECIPES[recipe or ("dart-eval" if scorer.kind == "masked" else "biofoundation")]
+    chosen = RECIPES[recipe or ("dart-eval" if getattr(scorer, "kind", None) == "masked" else "biofoundation")]
+    chosen.check(scorer, alleles=True)
     if strand is not None:
         chosen = chosen._replace(strand=strand)
 
     def table_of(sequence: str, start: int, end: int, advance: Advance) -> np.ndarray:
-        return likelihood_changes(scorer, sequence, start, end, chosen, rows, advance)
+        return likelihood_changes(scorer, sequence, start, end, chosen, batch_size, advance)
 
-    return scorer, described, table_of, chosen._asdict()
+    return table_of, chosen._asdict()
 
 
 def has_head(model: Model, revision: str | None, trust_remote_code: bool) -> bool:
@@ -411,7 +390,7 @@ def has_head(model: Model, revision: str | None, trust_remote_code: bool) -> boo
     if not isinstance(model, str | os.PathLike):
         return type(getattr(model, "model", None)).__name__.endswith("ForSequenceClassification")
     name = os.fspath(model)
-    if name.startswith("markov:") or (not Path(name).is_dir() and name.startswith(("/", ".", "~"))):
+    if split_spec(name)[0] or (not Path(name).is_dir() and name.startswith(("/", ".", "~"))):
         return False
     register_models()
     try:

@@ -27,7 +27,7 @@ from datasets_dart.gc_matching import gc_matched_negatives
 from datasets_dart.peaks import Windows, consensus_windows, overlaps_any, read_narrowpeak
 from datasets_dart.shuffling import item_seed, shuffle_known
 from datasets_dart.splits import SPLITS, assign_splits, read_splits
-from evaluation_dart.tools.loading import described_inputs
+from evaluation_dart.run import described_inputs
 
 ABOUT = "dataset.json"
 WINDOW = 512
@@ -137,6 +137,7 @@ def make_dataset(
         chosen = np.random.default_rng(seed).choice(len(rows.sequence), limit, replace=False)
         rows = rows.take(np.sort(chosen))
     of_split = split_rows(rows, str(splits), validation, test, seed)
+    files = {"fasta": genome, "bed": regions, "peaks": peaks, "positives": positives, "signal": signal}
     about = {
         "kind": KINDS.get(kinds[0], kinds[0]),
         "target": source.target,
@@ -145,7 +146,7 @@ def make_dataset(
         "negatives": negatives if peaks is not None else "shuffled" if positives is not None else None,
         "splits": splits if test is None else {"validation": validation, "test": test},
         "seed": seed,
-        "inputs": described_inputs(fasta=genome, bed=regions, peaks=peaks, positives=positives, signal=signal),
+        "inputs": described_inputs(**{name: path for name, path in files.items() if path is not None}),
         "rows": {name: counted(own, source.classes) for name, own in of_split.items()},
         "left_out": {reason: count for reason, count in source.left_out.items() if count},
     }

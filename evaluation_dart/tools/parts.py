@@ -72,6 +72,7 @@ def complete(
     write: Callable[[], dict[str, Any]],
     device: str,
     counted: str,
+    step: int,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Do the parts that are not there yet, shared among processes, write the output of all, and remove the parts.
@@ -79,13 +80,14 @@ def complete(
     Args:
         prepare: makes the function that does the rows of a range, later ranges after earlier ones.
         write: writes the output from the parts, in the main process, and returns what the sidecar says of it.
+        step: rows between two steps of the progress bar.
         counted: what the sidecar calls the number of rows done by this call, and not by one before it that was killed.
 
     Returns:
         What the sidecar says.
     """
     state, begun = PartialState(), time.perf_counter()
-    now = sum(gather_object([score_in_shards(prepare, rows, work.folder, work.part, quiet)]))
+    now = sum(gather_object([score_in_shards(prepare, rows, work.folder, work.part, step, quiet)]))
     about = work.about | {
         "fingerprint": work.fingerprint,
         "device": device,

@@ -17,14 +17,17 @@ from datasets_dart.files import input_file, replacing
 from datasets_dart.formats.bed import read_intervals
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.formats.vcf import genome_contig
+from evaluation_dart.models.language_model import BatchSize
+from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.regions import RegionRecipe, chunk_length, embed_sequences
-from evaluation_dart.tools.loading import REGION_COLUMNS, Model, Table, as_file, described_inputs, load, rows_at_once
+from evaluation_dart.tools.loading import REGION_COLUMNS, Model, Table, as_file, load
 from evaluation_dart.tools.parts import begin, complete, one_process
 from evaluation_dart.training.accelerators import process_state
 
 PART = 256
 BASES_IN_PART = 1 << 21  # of vectors a base, so that a part fits into memory
 ZARR_CHUNK = 4096  # bases
+STEP = 64  # regions, at most, between two steps of the progress bar
 SUFFIXES = (".parquet", ".zarr")
 STORED = ("float32", "float16")
 
@@ -51,7 +54,7 @@ def embed_regions(
     strand: str = "forward",
     chunk: int | None = None,
     stored_dtype: str = "float32",
-    batch_size: int | str = "auto",
+    batch_size: BatchSize = "auto",
     part: int = PART,
     revision: str | None = None,
     device: Any = None,
@@ -96,7 +99,7 @@ def embed_regions(
         found = read_regions(bed, bases)
         lengths = found.end - found.start
         longest = int(lengths.max())
-        scorer, described = load(
+        scorer = load(
             model,
             "embedding",
             revision=revision,
@@ -108,7 +111,7 @@ def embed_regions(
         recipe = RegionRecipe(pooled, layer, strand, chunk or chunk_length(scorer)).checked()
         scorer.encode(["A" * min(recipe.chunk, longest)])  # refuses what is too long
         about = {
-            "model": described,
+            "model": scorer.describe(),
             "recipe": recipe._asdict() | {"stored": stored_dtype},
             "inputs": described_inputs(bed=bed, fasta=Path(genome)),
         }
@@ -127,11 +130,13 @@ def embed_regions(
                     "regions of more than %s bases are read in separate chunks of this length", f"{recipe.chunk:,}"
                 )
 
+        step = max(1, min(STEP, BASES_IN_PART // longest))
+
         def embed(rows: range) -> dict[str, Any]:
             sequences = [
                 sequence_of(bases, *place) for place in zip(*(column[rows] for column in found[:3]), strict=True)
             ]
-            vectors = embed_sequences(scorer, sequences, recipe, rows_at_once(batch_size, scorer))
+            vectors = embed_sequences(scorer, sequences, recipe, batch_size)
             flat = pa.array(np.concatenate(vectors, axis=None).astype(stored_dtype))
             return {"embedding": pa.FixedSizeListArray.from_arrays(flat, vectors[0].shape[-1])}
 
@@ -141,7 +146,9 @@ def embed_regions(
             log.info("%s regions, %s channels", f"{len(lengths):,}", channels)
             return {"regions": len(lengths), "bases": int(lengths.sum()), "channels": channels}
 
-        summary = complete(work, len(lengths), lambda: embed, write, scorer.device_name, "regions_embedded_now", quiet)
+        summary = complete(
+            work, len(lengths), lambda: embed, write, scorer.device_name, "regions_embedded_now", step, quiet
+        )
         return summary if output is not None else pq.read_table(target)
 
 

@@ -28,15 +28,15 @@ from datasets_dart.formats.vcf import (
     sort_records,
     summarise,
 )
+from evaluation_dart.models.language_model import BatchSize, Encoder
+from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.alleles import DISTANCES, HEAD, VariantRecipe, VariantScorer, variant_recipe
 from evaluation_dart.tools.loading import (
     VARIANT_COLUMNS,
     Model,
     Table,
     as_file,
-    described_inputs,
     load,
-    rows_at_once,
 )
 from evaluation_dart.tools.parts import begin, complete, one_process
 from evaluation_dart.tools.variant_files import Named, output_suffix, scored, write_scores
@@ -46,7 +46,7 @@ WINDOW = 1024
 PART = 2048
 MISMATCHES = ("skip", "fail", "swap")
 # Bases in the windows that are cut out and tokenised together
-BASES_AT_ONCE = 1 << 22
+BASES_AT_ONCE = 1 << 18
 UNEQUAL_TOKENS = "unequal_tokens"  # of a recipe that masks one allele for the other
 NOTHING = (np.nan, np.nan, np.nan)
 PART_COLUMNS: dict[str, Any] = {"record": "int64", "score": "f8", "ref_score": "f8", "alt_score": "f8", "status": "U"}
@@ -67,7 +67,7 @@ def score_variants(
     name: str = "DNALM",
     layer: int = -1,
     label: str | int | None = None,
-    batch_size: int | str = "auto",
+    batch_size: BatchSize = "auto",
     part: int = PART,
     revision: str | None = None,
     device: Any = None,
@@ -115,7 +115,7 @@ def score_variants(
         target = Path(scratch) / "scores.parquet" if output is None else Path(output)
         header, bases = opened(vcf, Path(genome), name)
         kind = "head" if how.name == HEAD else "embedding" if how.likelihood is None else "likelihood"
-        scorer, described = load(
+        scorer = load(
             model,
             kind,
             revision=revision,
@@ -124,7 +124,7 @@ def score_variants(
             trust_remote_code=trust_remote_code,
         )
         about = {
-            "model": described,
+            "model": scorer.describe(),
             "recipe": how.described() | {"window": window},
             "ref_mismatch": ref_mismatch,
             "inputs": described_inputs(vcf=vcf, fasta=Path(genome)),
@@ -144,14 +144,12 @@ def score_variants(
         state.wait_for_everyone()
 
         def prepare() -> Callable[[range], dict[str, Any]]:
-            apply = VariantScorer(scorer, how, rows_at_once(batch_size, scorer))
             report_passes(scorer, how, found, window, state.is_main_process)
-            return record_scorer(source, bases, apply, window, ref_mismatch == "swap")
+            return record_scorer(source, bases, VariantScorer(scorer, how, batch_size), window, ref_mismatch == "swap")
 
         def write() -> dict[str, Any]:
-            made = (
-                f"{described['id']} at {described['revision']}, recipe {how.name}, strand {how.strand}, window {window}"
-            )
+            own = about["model"]
+            made = f"{own['id']} at {own['revision']}, recipe {how.name}, strand {how.strand}, window {window}"
             named = Named(name, made, how.name in DISTANCES)
             counts = write_scores(target, source, work.folder, header, named, bases, found.contigs)
             status = {state or "scored": count for state, count in sorted(counts.items())}
@@ -164,8 +162,8 @@ def score_variants(
                 "date": datetime.now(UTC).isoformat(timespec="seconds"),
             }
 
-        device_name = getattr(scorer, "device_name", "cpu")
-        summary = complete(work, found.records, prepare, write, device_name, "records_scored_now", quiet)
+        step = max(1, BASES_AT_ONCE // window)
+        summary = complete(work, found.records, prepare, write, scorer.device_name, "records_scored_now", step, quiet)
         return summary if output is not None else pq.read_table(target)
 
 
@@ -246,12 +244,12 @@ def write_sorted(vcf: Path, copy: Path, genome: Genome, found: Summary) -> None:
 
 def report_passes(scorer: Any, recipe: VariantRecipe, found: Summary, window: int, main_process: bool) -> None:
     """Before it begins: refuse a window that does not fit; log what a masked model's whole alleles cost."""
-    if not hasattr(scorer, "forward_passes"):
+    if not isinstance(scorer, Encoder):
         return
-    passes = scorer.forward_passes(["ACGT" * (window // 4) + "ACGT"[: window % 4]])
+    _, own = scorer.encode(["ACGT" * (window // 4) + "ACGT"[: window % 4]])
     likelihood = recipe.likelihood
     if main_process and scorer.kind == "masked" and likelihood is not None and likelihood.alleles == "whole":
-        rows = passes * (found.records + found.alleles) * (2 if recipe.strand == "mean" else 1)
+        rows = int(own.sum()) * (found.records + found.alleles) * (2 if recipe.strand == "mean" else 1)
         log.info("masked model: about %s rows through the model, one for each token", f"{rows:,}")
         log.info("the recipe dart-eval takes one row for each allele")
 
@@ -261,7 +259,6 @@ def record_scorer(
 ) -> Callable[[range], dict[str, Any]]:
     """A function that scores the records of a range, later ranges after earlier ones."""
     stream, position = read_records(source), 0
-    at_once = max(1, BASES_AT_ONCE // window)
     likelihood = apply.recipe.likelihood
     substitutions = likelihood is not None and likelihood.alleles == "masked"
 
@@ -270,18 +267,15 @@ def record_scorer(
         records = list(islice(stream, rows.start - position, rows.stop - position))
         position = rows.stop
         columns: dict[str, list[Any]] = {name: [] for name in PART_COLUMNS}
-        for first in range(0, len(records), at_once):
-            cut = haplotypes(records[first : first + at_once], genome, window, swap, substitutions)
-            found = iter(np.stack(apply(cut.sequences, cut.record), axis=1).tolist())
-            for row, states in enumerate(cut.status, start=rows.start + first):
-                for status in states:
-                    has = status in (SCORED, SWAPPED)
-                    reference, alternative, score = next(found) if has else NOTHING
-                    status = UNEQUAL_TOKENS if has and np.isnan(score) else status
-                    for values, value in zip(
-                        columns.values(), (row, score, reference, alternative, status), strict=True
-                    ):
-                        values.append(value)
+        cut = haplotypes(records, genome, window, swap, substitutions)
+        found = iter(np.stack(apply(cut.sequences, cut.record), axis=1).tolist())
+        for row, states in zip(rows, cut.status, strict=True):
+            for status in states:
+                has = status in (SCORED, SWAPPED)
+                reference, alternative, score = next(found) if has else NOTHING
+                status = UNEQUAL_TOKENS if has and np.isnan(score) else status
+                for values, value in zip(columns.values(), (row, score, reference, alternative, status), strict=True):
+                    values.append(value)
         return {name: np.array(values, dtype=PART_COLUMNS[name]) for name, values in columns.items()}
 
     return score

@@ -23,7 +23,7 @@ def generate(
         Path | None, typer.Option(help="FASTA to compare with: a genome, from which windows are drawn, or sequences")
     ] = None,
     seed: Seed = 0,
-    batch_size: BatchSize = "auto",
+    batch_size: BatchSize = 32,
     device: Device = None,
     dtype: DtypeOption = Dtype.float32,
     revision: Revision = None,

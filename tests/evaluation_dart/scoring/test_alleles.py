@@ -12,10 +12,10 @@ from datasets_dart.alphabet import reverse_complement
 from datasets_dart.formats.fasta import open_genome
 from datasets_dart.formats.vcf import Record, haplotypes
 from evaluation_dart.models.language_model import LanguageModel, load_language_model
+from evaluation_dart.recipes import RECIPES
 from evaluation_dart.scoring import alleles as variant_scoring
 from evaluation_dart.scoring.alleles import VariantScorer, load_head, passes, shares_prefix, variant_recipe
 from evaluation_dart.scoring.embeddings import cosine_distance
-from evaluation_dart.scoring.likelihoods import RECIPES
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 HYENADNA = FIXTURES / "model" / "small_d32_l2_s130"

@@ -29,6 +29,7 @@ FIXTURES = Path(__file__).parents[2] / "fixtures"
 GENOME, ELEMENTS = FIXTURES / "genome" / "genome.fa", FIXTURES / "task1" / "ccre.bed"
 MODEL = FIXTURES / "model" / "tiny1k_d128_l2_s1026"
 BERT = FIXTURES / "task1" / "bert_char"
+MOTIFS = FIXTURES / "task2" / "motifs.meme"
 SMALL = FIXTURES / "model" / "small_d32_l2_s130"
 
 
@@ -201,7 +202,7 @@ def test_window_crops_the_centre_and_is_recorded(run_options, tmp_path):
     predictions = pq.read_table(results.parent / "predictions.parquet")
     assert predictions["score"][0].as_py() == pytest.approx(expected, abs=2e-3)
     too_long = dart_eval(*options, "--output", tmp_path / "long", "--window", "351")
-    assert "--window 351 is not within the 350 bp" in too_long.stderr
+    assert "window 351 is not within the 350 bp" in too_long.stderr
 
 
 def test_masked_model_on_both_strands_of_blocks_of_ones_own(run_options, tmp_path):
@@ -265,10 +266,13 @@ def test_bad_models_and_options(run_options, tmp_path):
     for options, message in [
         (("--model", headless), "no language-model head to take likelihoods from"),
         (("--model", tmp_path / "nothing"), "nothing"),
-        (("--model", MODEL, "--recipe", "secret"), "--recipe secret: there are dart-eval"),
-        (("--model", MODEL, "--task", "variant_effects"), "task 'variant_effects' needs variants="),
-        (("--model", MODEL, "--setting", "clustering"), "--task regulatory_elements --setting clustering: there are"),
-        (("--model", "motifs:motifs.meme"), "motifs are counted for clustering only"),
+        (("--model", MODEL, "--recipe", "secret"), "recipe secret: there are dart-eval"),
+        (("--model", MODEL, "--task", "variant_effects"), "variant_effects takes no argument 'elements'"),
+        (("--model", MODEL, "--setting", "clustering"), "regulatory_elements has no setting clustering: there are"),
+        (
+            ("--model", f"motifs:{MOTIFS}"),
+            "has no likelihoods, which regulatory_elements asks for in zero_shot_likelihood",
+        ),
         (
             ("--model", MODEL, "--task", "chromatin_activity", "--peaks", "a=b", "--peaks", "c"),
             "for all of them, or for",
@@ -299,7 +303,7 @@ def test_validate_refuses_tampering(tampering, finished, tmp_path):
         "value": "accuracy value is 0.9, but the predictions give 0.508",
         "n": "accuracy n is 1000, but the predictions give 122",
         "rows": "121 rows, but the record counts 121 of a dataset of 122",
-        "ids": "id 0 stands there 2 times",
+        "ids": "id 0 occurs 2 times",
         "digest": r"its SHA-256 differs",
         "schema": "the record has no 'protocol'",
         "model": "the fingerprint is not that of task, split, setting, protocol, recipe, model, dataset",
