@@ -30,7 +30,7 @@ class HyenaDNAConfig(PreTrainedConfig):
         shift: constant added to the decay window, exp(-t |delta|) + shift. 0.05 in the official port and its released
             weights' loader, 0.0 in the original training code.
         short_filter_order: taps of the short causal convolution.
-        hyena_order: order of the Hyena recurrence; 2 alone is defined for DNA and accepted.
+        hyena_order: order of the Hyena recurrence; only 2 is defined for DNA and accepted.
         embed_dropout: dropout after the embedding. The official port has the field and never applies it.
         resid_dropout: dropout on what a mixer or MLP adds to the residual stream.
         hyena_dropout: dropout on the gated input of the long convolution.
@@ -97,7 +97,7 @@ class HyenaDNAConfig(PreTrainedConfig):
         # is itself remote code (export_hub_code.py), the Auto classes find the models by it.
         if not type(self).__module__.startswith("transformers_modules."):
             kwargs.pop("auto_map", None)
-        super().__post_init__(**kwargs)
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         # After super(), which applies the aliases: HyenaDNAConfig(hidden_size=64) must give d_inner 256.
         if self.d_inner is None:
             self.d_inner = 4 * self.d_model

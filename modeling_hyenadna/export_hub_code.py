@@ -53,7 +53,7 @@ def library() -> None:
 COMPILED = ("cpu_backend", "cuda_backend")
 
 
-def export_hub_code(folder: str | os.PathLike) -> list[str]:
+def export_hub_code(folder: str | os.PathLike[str]) -> list[str]:
     """Add to the model in `folder` the code to load it with where this package is not installed.
 
     Writes the Python files beside config.json and names them in its `auto_map`. The folder's tokenizer.json needs no
@@ -109,7 +109,7 @@ def hub_code() -> dict[str, str]:
 
 
 def replaced_once(source: str, old: str, new: str, name: str) -> str:
-    """`source`, the text of file `name`, with `new` in place of `old`; RuntimeError unless `old` occurs exactly once."""
+    """`source`, the text of file `name`, with `new` for `old`; RuntimeError unless `old` occurs exactly once."""
     if (count := source.count(old)) != 1:
         raise RuntimeError(f"{name}: {old} occurs {count} times, not once, so the Hub code cannot be made")
     return source.replace(old, new)
