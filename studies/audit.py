@@ -133,7 +133,10 @@ def width_of_intervals(data: Path, work: Path, scorer: Any) -> list[dict[str, An
 def letters_in_place_of_n(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
     """Task 1: windows with an N, and how many of them the original shows a model as A."""
     places = promoters(data, "chr22")
-    inputs = {"genome": data / CONTIGS["chr22"], "elements": write_places(work / "ccre_chr22.bed", places)}
+    inputs: dict[str, Any] = {
+        "genome": data / CONTIGS["chr22"],
+        "elements": write_places(work / "ccre_chr22.bed", places),
+    }
     windows = {
         protocol: load_rows("regulatory_elements", protocol, "paper", "test", **inputs)["sequence"][:]
         for protocol in ("paper", "fixed")

@@ -1,5 +1,6 @@
-"""The part of a page that a program here writes: it lies between two comments, <!-- tables --> and <!-- end of tables -->;
-nothing else on the page changes.
+"""The part of a page that a program here writes.
+
+It lies between two comments, <!-- tables --> and <!-- end of tables -->; nothing else on the page changes.
 """
 
 import json

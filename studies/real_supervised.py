@@ -55,6 +55,7 @@ def blocks(chrom: str, length: int, names: str) -> Iterator[str]:
 
 
 def two_chromosomes(work: Path) -> Path:
+    """BED of the splits: chr20 in blocks for training and validation, chr22 for the test."""
     return write_lines(work / "splits.bed", [*blocks("chr20", CHR20, "tttv"), f"chr22\t0\t{CHR22}\ttest"])
 
 

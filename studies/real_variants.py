@@ -90,16 +90,14 @@ def compare(vcf: Path, scores: Path, distances: bool, one_locus: bool) -> dict[s
     effects = effects_of(vcf)
     table = pq.read_table(scores).to_pylist()
     rows = [row for row in table if row["score"] is not None]
-    scores_of_rows = np.array([row["score"] for row in rows])
+    given = np.array([row["score"] for row in rows])
     effect = np.array([effects[row["chrom"], row["position"], row["ref"], row["alt"]] for row in rows])
     position = np.array([row["position"] for row in rows])
     chrom = np.array([row["chrom"] for row in rows])
-    metrics: dict[str, Any] = dict(
-        variant_metrics(scores_of_rows, None, effect, chrom, position, directed=not distances)
-    )
+    metrics: dict[str, Any] = dict(variant_metrics(given, None, effect, chrom, position, directed=not distances))
     if one_locus:
         known = np.abs(effect) if distances else effect
-        values = np.stack([scores_of_rows, known], axis=1)
+        values = np.stack([given, known], axis=1)
         for name, correlation in (("pearson", pearson), ("spearman", averaged_spearman)):
             statistic = lambda v, correlation=correlation: np.array(correlation(*v.T))  # noqa: E731
             interval = block_bootstrap_interval(statistic, values, position // STRETCH, REPLICATES)
