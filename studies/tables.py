@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from studies.downstream_tables import downstream_tables, take_downstream
+from studies.fetch import inputs_table
 from studies.pages import DOCS, RECORDS, ROOT, markdown, model_name, put, read_json, take, with_interval
 from studies.program import run_program
 
@@ -31,6 +32,7 @@ SUPERVISED = {
     "chromatin_activity": ("spearman_all", "spearman_peaks", "pearson_peaks"),
     "variant_effects": ("pearson", "spearman"),
 }
+INPUTS_HEADER = ("file", "source", "licence", "SHA-256 of the content")
 NUMBER = {task: f"Task {number}" for number, task in enumerate(SHOWN, start=1)}
 
 
@@ -179,6 +181,7 @@ def tables(
         "mutagenesis.md": attribution_table(RECORDS / "attribution" / "ctcf.json"),
         "benchmarks.md": benchmark_table(ROOT / "benchmarks"),
         "../README.md": benchmark_table(ROOT / "benchmarks"),
+        "../studies/README.md": "\n".join(markdown(INPUTS_HEADER, inputs_table())) + "\n",
     }
     for page, content in pages.items():
         put(DOCS / page, content)
