@@ -48,7 +48,7 @@ def read_inputs() -> list[Input]:
 def digest(path: Path) -> str:
     """SHA-256 of the decompressed bytes."""
     with open_bytes(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def converted(download: Path, form: str) -> bytes:
@@ -60,10 +60,10 @@ def converted(download: Path, form: str) -> bytes:
     with open_bytes(download) as file:
         content = file.read()
     if kind == "rows":
-        header, *lines = content.decode().splitlines(keepends=True)
+        header, *table = content.decode().splitlines(keepends=True)
         names = header.rstrip("\n").split("\t")
         wanted = [(names.index(column), value) for column, value in (word.split("=") for word in words)]
-        kept = [line for line in lines if all(line.rstrip("\n").split("\t")[at] == value for at, value in wanted)]
+        kept = [line for line in table if all(line.rstrip("\n").split("\t")[at] == value for at, value in wanted)]
         return "".join([header, *kept]).encode()
     if kind == "fasta":
         name, width = words[0].encode(), int(words[1])
@@ -90,7 +90,7 @@ def fetch_input(wanted: Input, path: Path) -> None:
         download.unlink()
         raise InputError(f"{wanted.source}: {path.name} made of it has SHA-256 {found}, not {wanted.content}")
     # In blocks, so that a genome can be read at any position.
-    with replacing(path) as unfinished, pysam.BGZFile(str(unfinished), "wb") as file:
+    with replacing(path) as unfinished, pysam.BGZFile(str(unfinished), "wb", None) as file:
         file.write(content)
     download.unlink()
 
