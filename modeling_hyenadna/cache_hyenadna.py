@@ -30,6 +30,11 @@ class HyenaDNACacheLayer(CacheLayerMixin):
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
         self.record_past = False
 
+    @classmethod
+    def is_kind_of(cls, layer: object) -> bool:
+        """Whether `layer` is one of these by name: Hub code loaded from two places has two such classes."""
+        return getattr(layer, "_layer_type", None) == cls._layer_type
+
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Not how this layer begins: transformers calls it with keys and values, which there are none of."""
         raise NotImplementedError("the state of a HyenaDNA block begins with `start`")

@@ -396,9 +396,7 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
         if past_key_values is None:
             return 0
         layers = past_key_values.layers
-        # By name: the same Hub code loaded from two places has two such classes, of which transformers knows one.
-        wanted = HyenaDNACacheLayer._layer_type
-        if not layers or any(getattr(layer, "_layer_type", None) != wanted for layer in layers):
+        if not layers or not all(map(HyenaDNACacheLayer.is_kind_of, layers)):
             raise ValueError(
                 f"past_key_values must be made for HyenaDNA: DynamicCache(config=model.config), got {past_key_values!r}"
             )

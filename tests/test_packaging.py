@@ -115,7 +115,21 @@ def test_the_wheel_holds_the_packages_and_no_studies():
     include = SETUP["options.packages.find"]["include"].split()
     there = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert "studies" in there
-    assert {name for name in there if any(fnmatch(name, pattern) for pattern in include)} == {*PACKAGES, "hyenadna_dart"}
+    assert {name for name in there if any(fnmatch(name, pattern) for pattern in include)} == {
+        *PACKAGES,
+        "hyenadna_dart",
+    }
+
+
+def test_no_private_name_is_imported():
+    """`from module import _name`, in code that is not a test; ruff's SLF001 sees `module._name`."""
+    importing = set()
+    for folder in (*PACKAGES, "hyenadna_dart", "studies", "benchmarks", "model_cards", "leaderboard"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names = node.names if isinstance(node, ast.ImportFrom) else []
+                importing |= {(path.name, n.name) for n in names if re.match("_(?!_)", n.name)}
+    assert importing == set()
 
 
 def test_modules_of_the_wheel_name_no_path_of_a_checkout():
