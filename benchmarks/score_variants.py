@@ -63,7 +63,7 @@ def scores_to_the_end(scorer: LanguageModel, pairs: list[list[str]], batch_size:
 
 
 def rows_of(scorer: LanguageModel, name: str, what: str, records: int) -> list[Row]:
-    """One kind of variants by one model: whole alleles, and for substitutions the recipe that masks, too."""
+    """One kind of variants by one model: whole alleles, and for substitutions also the recipe that masks."""
     alternatives, batch, length = ALTERNATIVES[what], BATCH[name], SHAPES[name][-1]
     sequences, record = windows(records, length, alternatives)
     reference = np.searchsorted(record, record)

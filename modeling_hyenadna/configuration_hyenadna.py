@@ -117,20 +117,21 @@ class HyenaDNAConfig(PreTrainedConfig):
 
     def validate_architecture(self) -> None:
         """Refuse what the mathematics does not cover."""
-        if self.hyena_order != 2:
-            raise ValueError(f"hyena_order must be 2 (the only order HyenaDNA defines), got {self.hyena_order}")
-        if self.short_filter_order < 1:
-            raise ValueError(f"short_filter_order must be at least 1, got {self.short_filter_order}")
-        if self.emb_dim < 3 or self.emb_dim % 2 == 0:
-            raise ValueError(f"emb_dim must be odd and at least 3 (time and pairs of cos and sin), got {self.emb_dim}")
-        if self.max_seq_len < 2:
-            raise ValueError(f"max_seq_len must be at least 2, got {self.max_seq_len}")
-        if not self.use_bias:
-            raise ValueError("use_bias=False is not supported: no HyenaDNA was built without biases")
-        if self.long_conv_backend not in BACKENDS:
-            raise ValueError(f"long_conv_backend must be one of {', '.join(BACKENDS)}, got {self.long_conv_backend!r}")
-        if self.pooling not in POOLING_MODES:
-            raise ValueError(f"pooling must be one of {', '.join(POOLING_MODES)}, got {self.pooling!r}")
+        demands = {
+            "hyena_order": (self.hyena_order == 2, "2 (the only order HyenaDNA defines)"),
+            "short_filter_order": (self.short_filter_order >= 1, "at least 1"),
+            "emb_dim": (
+                self.emb_dim >= 3 and self.emb_dim % 2 == 1,
+                "odd and at least 3 (time and pairs of cos and sin)",
+            ),
+            "max_seq_len": (self.max_seq_len >= 2, "at least 2"),
+            "use_bias": (self.use_bias, "True: no HyenaDNA was built without biases"),
+            "long_conv_backend": (self.long_conv_backend in BACKENDS, f"one of {', '.join(BACKENDS)}"),
+            "pooling": (self.pooling in POOLING_MODES, f"one of {', '.join(POOLING_MODES)}"),
+        }
+        for name, (met, wanted) in demands.items():
+            if not met:
+                raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)!r}")
 
 
 __all__ = ["HyenaDNAConfig"]

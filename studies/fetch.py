@@ -2,8 +2,8 @@
 
     python -m studies.fetch real-data [--dry-run]
 
-What is there already is kept, and a download that broke off goes on. inputs.tsv says of every file where it comes from
-and in which form: `file`, its bytes; `text`, compressed here; `member NAME`, of a zip archive; `rows COLUMN=VALUE ...`,
+Files that are already there are kept, and a download that broke off goes on. inputs.tsv gives for every file its source
+and its form: `file`, its bytes; `text`, compressed here; `member NAME`, of a zip archive; `rows COLUMN=VALUE ...`,
 of a table; `fasta NAME WIDTH`, one contig in upper case under another name and in other lines; `by hand`, nothing that
 can be fetched: the note says how it was made. `checksum` is that of the download, as in datasets_dart.downloads;
 `content` is the SHA-256 of the file's decompressed bytes.
@@ -96,7 +96,7 @@ def fetch_input(wanted: Input, path: Path) -> None:
 
 
 def fetch(
-    folder: Annotated[Path, typer.Argument(help="folder of real data, which is made if it is not there")],
+    folder: Annotated[Path, typer.Argument(help="folder of real data; it is made if need be")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what there is to do")] = False,
 ) -> None:
     """Fetch and check every input of the studies.

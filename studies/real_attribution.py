@@ -38,7 +38,7 @@ PEAKS, MOTIFS = "benchmarks/gm12878_ctcf_top500.200bp.fa.gz", "motifs/JASPAR2022
 MOTIF = "MA0139.1"
 HIT_P, SEQLET_P = 1e-4, 0.01
 RATIO, EPOCHS, LEARNING_RATE = 2, 10, 6e-4
-CONTROLS, MUTATED = 40, 24  # shuffles that are attributed, too; peaks whose head is mutated
+CONTROLS, MUTATED = 40, 24  # shuffles that are also attributed; peaks on which the head is mutated
 SHUFFLES, STEPS = 2, 16  # of path attributions: references of a sequence, nodes of a path
 METHOD = "bootstrap of 1-Mb blocks, percentiles of 1000 replicates"
 RECORD, FIGURE = "ctcf.json", "ctcf.png"
@@ -52,7 +52,7 @@ def real_attribution(
     record: Annotated[Path | None, typer.Option(help="folder to copy record and figure to")] = None,
     only: Annotated[str, typer.Option(help="attribute by the methods with this in their name, and stop")] = "",
 ) -> None:
-    """Fine-tune, attribute and compare; what is there already (rows, model, attributions) is taken.
+    """Fine-tune, attribute and compare; rows, model and attributions that are already there are kept.
 
     python -m studies.real_attribution --data real-data --record docs/records/attribution
     """

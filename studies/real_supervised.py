@@ -1,6 +1,6 @@
 """The supervised settings on a folder of real data that is not DART-Eval's (docs/real_supervised.md).
 
-chr20 is cut into blocks of 5 Mb for training and validation; chr22 is the test. Task 4 has chr22 alone, cut likewise.
+chr20 is cut into blocks of 5 Mb for training and validation; chr22 is the test. Task 4 has only chr22, cut likewise.
 
     python -m studies.real_supervised --data real-data --output results/real_supervised
 """
