@@ -117,6 +117,8 @@ class HyenaDNAConfig(PreTrainedConfig):
 
     def validate_architecture(self) -> None:
         """Refuse what the mathematics does not cover."""
+        if not self.use_bias:
+            raise ValueError("use_bias=False is not supported: no HyenaDNA was built without biases")
         demands = {
             "hyena_order": (self.hyena_order == 2, "2 (the only order HyenaDNA defines)"),
             "short_filter_order": (self.short_filter_order >= 1, "at least 1"),
@@ -125,7 +127,6 @@ class HyenaDNAConfig(PreTrainedConfig):
                 "odd and at least 3 (time and pairs of cos and sin)",
             ),
             "max_seq_len": (self.max_seq_len >= 2, "at least 2"),
-            "use_bias": (self.use_bias, "True: no HyenaDNA was built without biases"),
             "long_conv_backend": (self.long_conv_backend in BACKENDS, f"one of {', '.join(BACKENDS)}"),
             "pooling": (self.pooling in POOLING_MODES, f"one of {', '.join(POOLING_MODES)}"),
         }
