@@ -40,6 +40,8 @@ LARGEST_BLOCK = 1_000_000
 
 @dataclass
 class DemoArguments:
+    """The command's options."""
+
     output_dir: str = field(metadata={"help": "folder of the run"})
     genome: str | None = field(default=None, metadata={"help": "FASTA to train on; default: the bundled sample"})
     steps: int = field(default=600, metadata={"help": "optimiser steps; the demo checkpoint had 20,000"})
@@ -115,6 +117,7 @@ def demo(arguments: DemoArguments) -> dict[str, float]:
 
 
 def main() -> None:
+    """The command: train, compare, print."""
     parser = argument_parser(DemoArguments, "pretraining_demo", __doc__)
     logging.disable_progress_bar()
     (arguments,) = parser.parse_args_into_dataclasses()

@@ -1,42 +1,50 @@
 """The supervised settings on a folder of real data that is not DART-Eval's (docs/real_supervised.md).
 
-chr20 is cut into blocks of 5 Mb for training and validation; chr22 is the test. Task 4 has chr22 alone, cut likewise.
+chr20 is cut into blocks of 5 Mb for training and validation; chr22 is the test. Task 4 has only chr22, cut likewise.
 
     python -m studies.real_supervised --data real-data --output results/real_supervised
 """
 
 import csv
 import gzip
-import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import datasets
+import numpy as np
 import typer
 
-from studies.real_data import CELL_LINES as LABELS
-from studies.real_data import DEMO, WINDOW, contig, lifted_activity_inputs, rows_of, write_lines
+from datasets_dart.files import sha256
+from evaluation_dart.statistics.classification import classification_metrics
+from studies.pages import read_json, write_json
+from studies.program import run_program
+from studies.real_inputs import (
+    CHR22,
+    CONTIGS,
+    DEMO,
+    GUE,
+    WINDOW,
+    Place,
+    cell_type_bed,
+    contig,
+    dsqtl_inputs,
+    genome,
+    lifted_activity_inputs,
+    promoters,
+    rows_of,
+    write_lines,
+    write_places,
+)
+from trainer_scripts.cli.dart_eval import run
 from trainer_scripts.supervised import SMALL_ROWS, Budget, Wish, train_scorer
 
 BLOCK = 5_000_000
-CHR20, CHR22 = 63_025_520, 51_304_566
-LONGEST = 350  # bp of an element of task 1
+CHR20 = 63_025_520
+LONGEST, MARGIN = 350, 150  # bp of an element of task 1, and around any element
 CELL = "GM12878"
 PARTS = {"train": "train", "validation": "dev", "test": "test"}
 Trial = tuple[str, str, dict[str, Any]]  # model, setting, options of the run
-GUE = ("prom_core_tata", "prom_300_tata", "tf_0", "tf_1", "tf_2")
-
-
-def genome_of(data: Path, work: Path) -> Path:
-    """chr20 and chr22 of hg19 in one FASTA."""
-    path = work / "hg19.chr20_chr22.fa"
-    if not path.exists():
-        with path.open("w") as file:
-            for name, source in (("chr20", "hg19.chr20"), ("chr22", "hg19.chr22.partial")):
-                sequence = contig(data / f"genomes/{source}.fa.gz")
-                file.write(f">{name}\n" + "\n".join(sequence[i : i + 60] for i in range(0, len(sequence), 60)) + "\n")
-    return path
 
 
 def blocks(chrom: str, length: int, names: str) -> Iterator[str]:
@@ -47,46 +55,36 @@ def blocks(chrom: str, length: int, names: str) -> Iterator[str]:
 
 
 def two_chromosomes(work: Path) -> Path:
+    """BED of the splits: chr20 in blocks for training and validation, chr22 for the test."""
     return write_lines(work / "splits.bed", [*blocks("chr20", CHR20, "tttv"), f"chr22\t0\t{CHR22}\ttest"])
 
 
-def known(sequence: str, start: int, end: int, margin: int = 150) -> bool:
-    """Whether all of an element and what is around it is known sequence."""
-    around = sequence[max(0, start - margin) : end + margin]
-    return bool(around) and "N" not in around.upper()
+def known_places(data: Path) -> Callable[[Place], bool]:
+    """Whether all of an element and the 150 bp around it are known sequence."""
+    sequence = {name: contig(data / path).upper() for name, path in CONTIGS.items()}
+
+    def known(place: Place) -> bool:
+        around = sequence[place[0]][max(0, place[1] - MARGIN) : place[2] + MARGIN]
+        return bool(around) and "N" not in around
+
+    return known
 
 
 def element_inputs(data: Path, work: Path) -> dict[str, Any]:
     """Task 1: open chromatin and enhancers of Genomic Benchmarks, and promoter-like cCREs."""
-    sequence = {"chr20": contig(data / "genomes/hg19.chr20.fa.gz")}
-    sequence["chr22"] = contig(data / "genomes/hg19.chr22.partial.fa.gz")
-    places = set()
+    places, known = promoters(data), known_places(data)
     for row in rows_of(data / "intervals/genomic_benchmarks.chr20_chr22.hg38_hg19.tsv.gz"):
         if row["dataset"] in ("human_ocr_ensembl", "human_enhancers_ensembl") and row["label"] != "negative":
             places.add((row["hg19_chrom"], int(row["hg19_start"]), int(row["hg19_end"])))
-    for row in rows_of(data / "intervals/encode_cCRE_PLS_K562_GM12878.chr20_chr22.hg38_hg19.tsv.gz"):
-        places.add((row["chrom"], int(row["hg19_start"]), int(row["hg19_end"])))
-    kept = [
-        place for place in sorted(places) if place[2] - place[1] <= LONGEST and known(sequence[place[0]], *place[1:])
-    ]
-    bed = write_lines(work / "elements.bed", ["\t".join(map(str, place)) for place in kept])
-    return {"genome": genome_of(data, work), "elements": bed, "splits": str(two_chromosomes(work))}
+    kept = {place for place in places if place[2] - place[1] <= LONGEST and known(place)}
+    bed = write_places(work / "elements.bed", kept)
+    return {"genome": genome(data, work), "elements": bed, "splits": str(two_chromosomes(work))}
 
 
 def cell_type_inputs(data: Path, work: Path) -> dict[str, Any]:
-    """Task 3: FANTOM5 promoters and enhancers that are active in one of four cell lines alone."""
-    sequence = {"chr20": contig(data / "genomes/hg19.chr20.fa.gz")}
-    sequence["chr22"] = contig(data / "genomes/hg19.chr22.partial.fa.gz")
-    labels: dict[tuple[str, int, int], set[str]] = {}
-    for kind in ("enhancers", "promoters"):
-        for row in rows_of(data / f"intervals/fantom5_{kind}_256bp_7celllines.chr20_chr22.hg38_hg19.tsv.gz"):
-            active = [name for name in LABELS if float(row[name]) > 0]
-            place = row["chrom"], int(row["hg19_start"]), int(row["hg19_end"])
-            if len(active) == 1 and known(sequence[place[0]], *place[1:]):
-                labels.setdefault(place, set()).add(LABELS[active[0]])
-    lines = ["\t".join(map(str, (*place, min(names)))) for place, names in sorted(labels.items()) if len(names) == 1]
-    bed = write_lines(work / "fantom5.bed", lines)
-    return {"genome": genome_of(data, work), "elements": bed, "splits": str(two_chromosomes(work))}
+    """Task 3: FANTOM5 promoters and enhancers that are active in only one of four cell lines."""
+    bed = cell_type_bed(data, work / "fantom5.bed", known_places(data))
+    return {"genome": genome(data, work), "elements": bed, "splits": str(two_chromosomes(work))}
 
 
 def activity_inputs(data: Path, work: Path) -> dict[str, Any]:
@@ -99,19 +97,12 @@ def activity_inputs(data: Path, work: Path) -> dict[str, Any]:
     return mine | {"splits": str(write_lines(work / "chr22.bed", [*blocks("chr22", CHR22, "tve")]))}
 
 
-def dsqtl_inputs(data: Path, work: Path) -> dict[str, Any]:
-    """Task 5: dsQTLs of both chromosomes, positives alone, by the models of task 4."""
-    variants = data / "variants/dsqtl_degner2012.chr20_chr22.hg19.tsv.gz"
-    return {"genome": genome_of(data, work), "variants": variants, "effect": "beta"}
-
-
-def gue_rows(path: Path) -> Any:
-    """Sequences and labels of one file of GUE, as a Dataset."""
-    from datasets import ClassLabel, Dataset, Features, Value
-
+def gue_rows(path: Path) -> datasets.Dataset:
+    """Sequences and labels of one file of GUE."""
     with gzip.open(path, "rt", newline="") as file:
         rows = [{"sequence": row["sequence"], "label": int(row["label"])} for row in csv.DictReader(file)]
-    return Dataset.from_list(rows, Features({"sequence": Value("string"), "label": ClassLabel(names=["no", "yes"])}))
+    label = datasets.ClassLabel(names=["no", "yes"])
+    return datasets.Dataset.from_list(rows, datasets.Features({"sequence": datasets.Value("string"), "label": label}))
 
 
 def judge_on_gue(data: Path, name: str, wish: Wish, seed: int = 0) -> dict[str, Any]:
@@ -120,11 +111,6 @@ def judge_on_gue(data: Path, name: str, wish: Wish, seed: int = 0) -> dict[str, 
     Returns:
         what was trained and how, and the metrics of [`classification.classification_metrics`], by bootstrap of rows.
     """
-    import numpy as np
-
-    from datasets_dart.files import sha256
-    from evaluation_dart.statistics.classification import classification_metrics
-
     files = {split: data / f"benchmarks/GUE_{name}_{part}.csv.gz" for split, part in PARTS.items()}
     rows = {split: gue_rows(path) for split, path in files.items()}
     inputs = {split: f"{path.name} sha256:{sha256(path)}" for split, path in files.items()}
@@ -141,7 +127,6 @@ def judge_on_gue(data: Path, name: str, wish: Wish, seed: int = 0) -> dict[str, 
 def run_gue(data: Path, output: Path, models: Sequence[Trial], budget: Budget, only: str) -> None:
     """The promoter and transcription-factor sets of GUE; all that was ever run goes into gue.json."""
     kept = output / "gue"
-    kept.mkdir(exist_ok=True)
     for name in GUE:
         for model, setting, options in models:
             label = f"{name}-{Path(model).name}-{setting}-{options.get('method', '')}"
@@ -150,18 +135,17 @@ def run_gue(data: Path, output: Path, models: Sequence[Trial], budget: Budget, o
                 continue
             typer.echo(f"gue-{label}")
             wish = Wish(
-                *(model, "cell_type_elements", setting, "fixed", options.get("method"), budget.value),
+                model,
+                "cell_type_elements",
+                setting,
+                "fixed",
+                options.get("method"),
+                budget.value,
                 training=output / "training" / f"gue-{name}",
                 overrides=options.get("set_", ()),
             )
             write_json(path, judge_on_gue(data, name, wish))
-    write_json(output / "gue.json", [json.loads(path.read_text()) for path in sorted(kept.glob("*.json"))])
-
-
-def write_json(path: Path, what: Any) -> None:
-    from datasets_dart.files import write_text
-
-    write_text(path, json.dumps(what, indent=1) + "\n")
+    write_json(output / "gue.json", [read_json(path) for path in sorted(kept.glob("*.json"))])
 
 
 def real_supervised(
@@ -174,8 +158,6 @@ def real_supervised(
 
     python -m studies.real_supervised --data real-data
     """
-    from trainer_scripts.cli.dart_eval import run
-
     work = output / "inputs"
     work.mkdir(parents=True, exist_ok=True)
     common: dict[str, Any] = {"budget": budget, "training": output / "training"}
@@ -214,13 +196,5 @@ def real_supervised(
     run_gue(data, output, trials(2e-3, {}), budget, only)
 
 
-def main() -> None:
-    try:
-        typer.run(real_supervised)
-    except (ValueError, OSError) as error:
-        print("real_supervised:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    main()
+    run_program(real_supervised)

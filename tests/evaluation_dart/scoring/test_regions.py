@@ -73,9 +73,13 @@ def test_long_sequences_are_read_in_chunks(scorer):
     np.testing.assert_allclose(vectors, expected, atol=2e-5)
 
 
-def test_chunks_that_a_model_reads(scorer):
-    limit = scorer.max_tokens
-    assert chunk_length(scorer) == min(limit or LONGEST_CHUNK, limit - scorer.before - scorer.after)
+@pytest.mark.parametrize("max_tokens", [130, 1_000_002, None])
+def test_chunks_that_a_model_reads(scorer, monkeypatch, max_tokens):
+    """As many bases as leave room for the special tokens around them, and never more than the longest chunk."""
+    monkeypatch.setattr(scorer, "max_tokens", max_tokens)
+    special = len(scorer.tokenizer("A")["input_ids"]) - 1
+    assert special in (1, 2)
+    assert chunk_length(scorer) == (130 - special if max_tokens == 130 else LONGEST_CHUNK)
 
 
 def test_unknown_words():

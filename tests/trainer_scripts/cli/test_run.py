@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
@@ -18,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from datasets_dart import load_dart
+from datasets_dart import BUILDERS, load_dart
 from datasets_dart.alphabet import reverse_complement
-from evaluation_dart.models.language_model import load_language_model
+from evaluation_dart.models.language_model import PAPER_FAMILIES, load_language_model
 from evaluation_dart.records import read_record, validate_record, write_record
 from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNATokenizer
 from trainer_scripts.cli.dart_eval import main
@@ -132,17 +131,31 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+# The command, killed as kill -9 does once its third part of the predictions is in place
+KILLED = """
+import os, signal
+from trainer_scripts.cli.dart_eval import main
+
+replace, parts = os.replace, []
+
+def replace_and_count(source, target):
+    replace(source, target)
+    parts.append(str(target).endswith(".parquet"))
+    if sum(parts) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+os.replace = replace_and_count
+main()
+"""
+
+
 def test_a_killed_run_goes_on(run_options, tmp_path, monkeypatch, one_thread):
     options = (*run_options, "--model", MODEL, "--protocol", "paper", "--output", tmp_path, "--batch-size", "4")
     environment = {**os.environ, "DART_EVAL_SHARD_ROWS": "4", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command(*options), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(shards := list(tmp_path.rglob("*.parquet"))) < 3 and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert len(shards) >= 3
+    killed = subprocess.run([sys.executable, "-c", KILLED, *map(str, options)], env=environment, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    shards = list(tmp_path.rglob("*.parquet"))
+    assert len(shards) == 3
     assert not list(tmp_path.rglob("results.json"))
     monkeypatch.setenv("DART_EVAL_SHARD_ROWS", "4")
     # What is there is taken over, not scored again: mark it, and find the mark in the result
@@ -291,7 +304,10 @@ def test_bad_models_and_options(run_options, tmp_path):
 def test_list():
     out = dart_eval("ls").stdout
     assert "regulatory_elements: zero_shot_likelihood" in out
-    assert out.count("untested") == 6
+    for task in BUILDERS:
+        assert f"{task}: " in out
+    for family in PAPER_FAMILIES:
+        assert f"{family.name}, {family.kind}, {family.model}: {family.status}\n" in out
 
 
 @pytest.mark.parametrize("tampering", ["value", "n", "rows", "ids", "digest", "schema", "model", "p"])
