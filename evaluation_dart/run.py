@@ -56,8 +56,6 @@ logger = logging.getLogger(__name__)
 # Rows in a shard: what a kill can cost. A masked model needs hundreds of passes for a likelihood. The environment
 # variable DART_EVAL_SHARD_ROWS sets another number.
 SHARD_ROWS, MASKED_SHARD_ROWS = 512, 16
-# Budget "small": rows of each split, drawn by a seed
-SMALL_ROWS = {"train": 1024, "validation": 256, "test": 1024}
 Loaded = dict[tuple[Any, ...], Any]  # datasets and models by what they are, shared by the runs of a suite
 
 

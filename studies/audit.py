@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
+from datasets_dart import load_dart
 from datasets_dart.files import write_text
 from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.models.motif_counts import MotifCounts
@@ -27,6 +27,7 @@ from evaluation_dart.statistics.metrics import (
     paired_likelihood_metrics,
     variant_metrics,
 )
+from evaluation_dart.tasks.cell_type_elements import CLUSTERS, COMPONENTS
 from studies.program import run_program
 from studies.real_inputs import (
     CELL_LINES,
@@ -39,7 +40,6 @@ from studies.real_inputs import (
     promoters,
     write_places,
 )
-from trainer_scripts.cli.dart_eval import load_rows
 
 MOTIFS = 100  # of H12CORE, drawn at random
 
@@ -53,14 +53,14 @@ def figure(page: str, what: str, values: Sequence[float], n: int) -> dict[str, A
 def order_of_clusters(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
     """Task 3: adjusted mutual information with embeddings in the order of names, and in that of the rows."""
     inputs = cell_type_inputs(data, work)
-    dataset = load_rows("cell_type_elements", "fixed", "paper", "test", **inputs)
+    dataset = load_dart("cell_type_elements", split="test", **inputs)
     labels = np.array(dataset["label"][:])
     rows = []
     counts = MotifCounts(data / "motifs/H12CORE_meme_format.meme.gz")
-    for name, embedder in (("motif counts", counts), (DEMO.name, scorer)):
-        points = principal_components(embedder.embed(dataset["sequence"][:]))
+    for name, embedder in (("motif counts", counts), (Path(DEMO).name, scorer)):
+        points = principal_components(embedder.embed(dataset["sequence"][:]), COMPONENTS)
         value = [
-            clustering_metrics(labels, cluster(points[order], seeds=range(20)))["adjusted_mutual_information"]["value"]
+            clustering_metrics(labels, cluster(points[order], CLUSTERS, range(20)))["adjusted_mutual_information"]["value"]
             for order in (name_order(len(labels)), np.arange(len(labels)))
         ]
         what = f"task 3, {len(CELL_LINES)} cell lines of FANTOM5, {name}: adjusted mutual information"
@@ -70,7 +70,7 @@ def order_of_clusters(data: Path, work: Path, scorer: Any) -> list[dict[str, Any
 
 def order_of_motifs(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
     """Task 2: accuracy by embedding distance in both orders."""
-    dataset = load_rows("motif_footprinting", "fixed", "paper", "test", **motif_inputs(data, work))
+    dataset = load_dart("motif_footprinting", split="test", **motif_inputs(data, work))
     motif = np.array([name or "" for name in dataset["motif"]])
     chosen = np.random.default_rng(0).choice(np.unique(motif)[1:], MOTIFS, replace=False)
     part = dataset.select(np.flatnonzero(np.isin(motif, [*chosen, ""])).tolist())
@@ -82,13 +82,13 @@ def order_of_motifs(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]
         raw = {(background[i], strand[i]): ordered[i] for i in np.flatnonzero(kind == "raw")}
         distance = cosine_distance(ordered, np.array([raw[key] for key in zip(background, strand, strict=True)]))
         accuracy.append(motif_metrics(background, motif, strand, kind, distance, distances=True).accuracy.mean())
-    what = f"task 2, {MOTIFS} motifs of H12CORE, {DEMO.name}: mean accuracy by embedding"
+    what = f"task 2, {MOTIFS} motifs of H12CORE, {Path(DEMO).name}: mean accuracy by embedding"
     return [figure("embedding_order", what, accuracy, MOTIFS)]
 
 
 def two_tokens(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
     """Task 1, probed: a logistic regression on tokens 0 and L, and one on the mean of all; even against odd Mb."""
-    dataset = load_rows("regulatory_elements", "fixed", "paper", "test", **element_inputs(data, work))
+    dataset = load_dart("regulatory_elements", split="test", **element_inputs(data, work))
     sequences = [*dataset["sequence"], *dataset["control"]]
     ends = []
     with torch.inference_mode():
@@ -102,13 +102,13 @@ def two_tokens(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
     for points in (np.concatenate(ends), scorer.embed(sequences)):
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(points[~odd], label[~odd])
         accuracy.append(probe.score(points[odd], label[odd]))
-    what = f"task 1, promoter-like cCREs, {DEMO.name}: accuracy of a linear probe"
+    what = f"task 1, promoter-like cCREs, {Path(DEMO).name}: accuracy of a linear probe"
     return [figure("two_token_probe", what, accuracy, int(odd.sum()))]
 
 
 def sign_of_dsqtls(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
     """Task 5: correlation with the effect, with the alleles in the 2024 notebook's order, and rightly."""
-    dataset = load_rows("variant_effects", "fixed", "paper", "test", **dsqtl_inputs(data, work))
+    dataset = load_dart("variant_effects", split="test", **dsqtl_inputs(data, work))
     crop = [[s[545:1569] for s in dataset[name]] for name in ("sequence1", "sequence2")]
     one, two = scorer.allele_log_likelihoods(*crop)
     effect, chrom, position = (np.array(dataset[name][:]) for name in ("effect", "chrom", "position"))
@@ -118,7 +118,7 @@ def sign_of_dsqtls(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
 
 def width_of_intervals(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
     """Task 1: width of the 95 % interval of the accuracy."""
-    dataset = load_rows("regulatory_elements", "fixed", "paper", "test", **element_inputs(data, work))
+    dataset = load_dart("regulatory_elements", split="test", **element_inputs(data, work))
     scores = np.split(scorer.log_likelihood([*dataset["sequence"], *dataset["control"]]), 2)
     place = np.array(dataset["chrom"][:]), np.array(dataset["start"][:])
     width = []
@@ -138,7 +138,7 @@ def letters_in_place_of_n(data: Path, work: Path, scorer: Any) -> list[dict[str,
         "elements": write_places(work / "ccre_chr22.bed", places),
     }
     windows = {
-        protocol: load_rows("regulatory_elements", protocol, "paper", "test", **inputs)["sequence"][:]
+        protocol: load_dart("regulatory_elements", protocol, split="test", **inputs)["sequence"][:]
         for protocol in ("paper", "fixed")
     }
     shown = [sum("N" in window for window in windows[protocol]) for protocol in ("paper", "fixed")]

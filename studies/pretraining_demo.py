@@ -25,13 +25,14 @@ from evaluation_dart.models.markov import UNKNOWN, MarkovModel
 from modeling_hyenadna import HyenaDNATokenizer
 from trainer_scripts.genome_windows import GenomeCodes, as_regions, tile_windows
 from trainer_scripts.perplexity import markov_window_losses
-from trainer_scripts.pretrain import ModelArguments, TrainingArguments, argument_parser, train, window_losses
+from trainer_scripts.pretrain import ModelArguments, TrainingArguments, train, window_losses
 from trainer_scripts.pretraining_data import (
     DataArguments,
     base_token_ids,
     read_genome,
     training_and_validation_regions,
 )
+from trainer_scripts.scripts import argument_parser
 
 HELD_OUT = 10  # every tenth stretch of the sample
 ORDERS = (1, 3, 5, 7)
@@ -87,7 +88,9 @@ def compare(folder: Path, data: DataArguments, training: TrainingArguments, cont
     windows = genome.codes[starts[:, None] + np.arange(context)]
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     token_ids = base_token_ids(HyenaDNATokenizer())
-    nats = {f"HyenaDNA, {training.steps:,} steps": float(window_losses(model, windows, token_ids, model.device).mean())}
+    nats = {
+        f"HyenaDNA, {training.max_steps:,} steps": float(window_losses(model, windows, token_ids, model.device).mean())
+    }
     counted = (genome.codes[start:end] for start, end in regions.train.tolist())
     markov = MarkovModel.fit(counted, max(ORDERS), both_strands=data.both_strands)
     for order in ORDERS:
@@ -101,16 +104,16 @@ def demo(arguments: DemoArguments) -> dict[str, float]:
     folder.mkdir(parents=True, exist_ok=True)
     data = genome_arguments(arguments.genome) if arguments.genome else sample_arguments(folder, arguments.context)
     training = TrainingArguments(
-        output_dir=str(folder),
-        steps=arguments.steps,
-        batch_size=arguments.batch_size,
+        output=str(folder),
+        max_steps=arguments.steps,
+        per_device_train_batch_size=arguments.batch_size,
         learning_rate=3e-3,
         filter_learning_rate=1e-3,
-        beta2=0.98,
+        adam_beta2=0.98,
         warmup_steps=max(1, arguments.steps // 10),
-        log_every=max(1, arguments.steps // 20),
-        evaluate_every=max(1, arguments.steps // 4),
-        checkpoint_every=max(1, arguments.steps // 4),
+        logging_steps=max(1, arguments.steps // 20),
+        eval_steps=max(1, arguments.steps // 4),
+        save_steps=max(1, arguments.steps // 4),
     )
     train(ModelArguments(d_model=arguments.d_model, context=arguments.context, embed_dropout=0.0), data, training)
     return compare(folder, data, training, arguments.context)

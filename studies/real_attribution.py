@@ -19,20 +19,21 @@ import pyarrow.parquet as pq
 import torch
 import typer
 
-import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
 from datasets_dart.files import replacing
 from evaluation_dart.models.language_model import LanguageModel, load_language_model
-from evaluation_dart.scoring.likelihoods import RECIPES
+from evaluation_dart.recipes import RECIPES
+from evaluation_dart.scoring.heads import head_scorer
 from evaluation_dart.statistics.intervals import block_bootstrap_interval, exact_interval, genome_blocks
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.statistics.metrics import auroc
-from evaluation_dart.tools.mutagenesis import changes, head_scorer, importance, likelihood_changes
+from evaluation_dart.tools.mutagenesis import changes, importance, likelihood_changes
+from evaluation_dart.tools.own_data import ABOUT, make_dataset
+from evaluation_dart.tools.own_model import train_own_model
 from evaluation_dart.training.finetuning import load_classifier
+from evaluation_dart.training.recipe import SupervisedTraining
 from studies.pages import read_json, write_json
 from studies.program import run_program
 from studies.real_inputs import DEMO
-from trainer_scripts.cli.dataset import ABOUT, dataset
-from trainer_scripts.cli.train import train
 
 PEAKS, MOTIFS = "benchmarks/gm12878_ctcf_top500.200bp.fa.gz", "motifs/JASPAR2022_vertebrates.pfm.gz"
 MOTIF = "MA0139.1"
@@ -60,7 +61,15 @@ def real_attribution(
     if not (rows / ABOUT).exists():
         make_dataset(rows, positives=data / PEAKS, ratio=RATIO)
     if not (model / "results.json").exists():
-        train(data=rows, model=str(DEMO), output=model, epochs=EPOCHS, learning_rate=LEARNING_RATE)
+        training = SupervisedTraining(
+            method="full",
+            num_train_epochs=EPOCHS,
+            batch_size=32,
+            per_device_train_batch_size=32,
+            learning_rate=LEARNING_RATE,
+            reverse_complement=True,
+        )
+        train_own_model(rows, DEMO, model, training)
     test = pq.read_table(rows / "test.parquet").to_pydict()
     label, sequences = np.array(test["label"]), np.array(test["sequence"], dtype=object)
     of_peaks = np.flatnonzero(label == 1)
@@ -168,7 +177,7 @@ def best_hits(sequences: list[str], motifs: dict[str, np.ndarray]) -> dict[int, 
 
 def head_importance(model: LanguageModel, sequences: list[str]) -> np.ndarray:
     """(n, 4, L) by mutagenesis of a classifier's head: zero except at the base of the sequence."""
-    score = head_scorer(model, None)
+    score = head_scorer(model)
     return np.stack([importance(changes(score, own, 0, len(own)), own).T for own in sequences])
 
 

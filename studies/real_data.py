@@ -8,13 +8,11 @@ chr20 and chr22, and a piece of hg38 chr22 (docs/real_data.md says what they are
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 
-from evaluation_dart.records import read_record
-from evaluation_dart.run import evaluate
-from evaluation_dart.scoring.likelihoods import RECIPES
-from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
+from evaluation_dart import RECIPES, evaluate, load_scorer
+from evaluation_dart.run import described_inputs, evaluate_rows
+from evaluation_dart.spec import RunSpec
 from studies.program import run_program
 from studies.real_inputs import (
     DEMO,
@@ -29,44 +27,25 @@ from studies.real_inputs import (
     mutagenesis_inputs,
     piece_activity_inputs,
 )
-from trainer_scripts.cli.dart_eval import described_inputs, load_scorer, print_metrics, run
 
-Run = tuple[str, Path, dict[str, Any]]  # suffix of the folder, model, options of the run
+Run = tuple[str, str, dict[str, Any]]  # suffix of the folder, model, options of the run
 
 
 def run_dsqtl_pairs(data: Path, output: Path) -> None:
     """Which allele is more accessible: the direction, as all effects are 1."""
     pairs = dsqtl_pairs(data)
-    files = {level: data / f"benchmarks/dsqtl_degner2012_{level}.100bp.fa.gz" for level in ("low", "high")}
+    inputs = described_inputs(
+        low=data / "benchmarks/dsqtl_degner2012_low.100bp.fa.gz",
+        high=data / "benchmarks/dsqtl_degner2012_high.100bp.fa.gz",
+    )
     for suffix, model, recipe in (
         ("", DEMO, "dart-eval"),
         ("-whole-alleles", DEMO, "biofoundation"),
         ("-whole-alleles", MARKOV, "biofoundation"),
     ):
-        load = {"revision": None, "device": "cpu", "dtype": "float32"}
-        scorer, described = load_scorer(str(model), "zero_shot_likelihood", load)
-        folder = evaluate(
-            scorer,
-            pairs,
-            "variant_effects",
-            "zero_shot_likelihood",
-            RECIPES[recipe],
-            output / f"dsqtl-pairs{suffix}",
-            split="test",
-            protocol="fixed",
-            model=described,
-            inputs=described_inputs(**files),
-        )
-        print_metrics(read_record(folder))
-
-
-def untrained(work: Path) -> Path:
-    """The demo checkpoint's architecture with random weights, to see what training does."""
-    folder = work / "hyenadna-tiny-1k-untrained"
-    torch.manual_seed(0)
-    HyenaDNAForCausalLM(HyenaDNAConfig.from_pretrained(DEMO)).save_pretrained(folder)
-    HyenaDNATokenizer.from_pretrained(DEMO).save_pretrained(folder)
-    return folder
+        folder = str(output / f"dsqtl-pairs{suffix}")
+        spec = RunSpec(model, "variant_effects", "zero_shot_likelihood", recipe=recipe, output=folder)
+        print(evaluate_rows(load_scorer(model, device="cpu"), pairs, spec, RECIPES[recipe], inputs=inputs).folder)
 
 
 def real_data(
@@ -80,7 +59,7 @@ def real_data(
     """
     work = output / "inputs"
     work.mkdir(parents=True, exist_ok=True)
-    random_weights = untrained(work)
+    random_weights = f"random:{DEMO}"
     likelihood: dict[str, Any] = {"setting": "zero_shot_likelihood"}
     embedding: dict[str, Any] = {"setting": "zero_shot_embedding"}
     clustering: dict[str, Any] = {"setting": "clustering"}
@@ -92,7 +71,7 @@ def real_data(
         ("-traitgym", DEMO, cut | {"recipe": "traitgym"}),
         ("", DEMO, embedding | {"window": WINDOW}),
     ]
-    motifs = data / "motifs/H12CORE_meme_format.meme.gz"
+    motifs = f"motifs:{data}/motifs/H12CORE_meme_format.meme.gz"
     element_runs: list[Run] = [("", model, likelihood) for model in (DEMO, random_weights, MARKOV)]
     cell_type_runs: list[Run] = [("", model, clustering) for model in (DEMO, random_weights, motifs)]
     lifted_runs: list[Run] = [("", model, cut) for model in (DEMO, MARKOV)]
@@ -110,8 +89,8 @@ def real_data(
         if only in name:
             inputs = prepare(data, work)
             for suffix, model, options in runs:
-                print(f"{name}{suffix}: {model.name}, {options['setting']}", flush=True)
-                run(model=str(model), task=task, output=output / f"{name}{suffix}", **inputs, **options)
+                print(f"{name}{suffix}: {model}, {options['setting']}", flush=True)
+                evaluate(model, task, output=output / f"{name}{suffix}", **inputs, **options)
     if only in "dsqtl-pairs":
         run_dsqtl_pairs(data, output)
 

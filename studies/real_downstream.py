@@ -35,8 +35,8 @@ GENOMIC_BENCHMARKS = (
 MODELS: dict[str, list[str]] = {
     "fine-tuned": ["--model", str(DEMO)],
     "from-scratch": ["--model", str(DEMO), "--random_weights", "true"],
-    "cnn": ["--model", "cnn"],
-    "kmers-6": ["--model", "kmers-6"],
+    "cnn": ["--model", "network:cnn"],
+    "kmers-6": ["--model", "kmers:6"],
     "length": ["--model", "length"],
     # As the paper: pads on the left, up to the longest sequence, are read as tokens and averaged over
     "pads-read": ["--model", str(DEMO), "--masked", "false"],
@@ -93,7 +93,7 @@ def commands(data: Path, output: Path, budget: str, seeds: Iterable[int]) -> dic
                 name = f"{task}/{model}/seed-{seed}"
                 place = str(output / "runs" / budget / name)
                 made[name] = ["--task", task, *given, *words, "--budget", budget, "--seed", str(seed)]
-                made[name] += ["--output_dir", place]
+                made[name] += ["--output", place]
     return made
 
 

@@ -14,7 +14,7 @@ import pyBigWig
 
 from datasets_dart.files import replacing, write_text
 
-DEMO, MARKOV = Path("model_cards/hyenadna-tiny-1k-demo"), Path("model_cards/markov-chrX/markov.safetensors")
+DEMO, MARKOV = "model_cards/hyenadna-tiny-1k-demo", "markov:model_cards/markov-chrX/markov.safetensors"
 WINDOW = 1024  # bp that the demo checkpoint reads
 BACKGROUNDS, BACKGROUND_BP = 10, 350
 CELL_LINES = {"GM12878": "GM12878", "H1": "H1ESC", "HEPG2": "HEPG2", "K562": "K562"}
@@ -134,7 +134,7 @@ def piece_activity_inputs(data: Path, work: Path) -> dict[str, Any]:
     margin = 1057
     whole = np.array([PIECE_START + margin <= s and e + margin <= PIECE_START + len(piece) for s, e in bins])
     inputs = bins_as_inputs(work / "piece", bins, values_of(table), whole)
-    signal = [f"{cell}={data / f'intervals/acc.{cell}.chr22.bw'}" for cell in ACTIVITY_CELLS]
+    signal = {cell: data / f"intervals/acc.{cell}.chr22.bw" for cell in ACTIVITY_CELLS}
     return {"genome": genome} | inputs | {"signal": signal}
 
 
@@ -150,12 +150,12 @@ def bins_as_inputs(
     whole: np.ndarray,
     tracked: np.ndarray | None = None,
     length: int = 0,
-) -> dict[str, list[str]]:
+) -> dict[str, dict[str, Path]]:
     """Peaks, idr and nonpeaks of each cell type from values of bins; with `tracked`, also a bigWig of those bins.
 
     There are no replicates: the peaks, the most open twentieth, are also taken as the reproducible ones.
     """
-    inputs: dict[str, list[str]] = {}
+    inputs: dict[str, dict[str, Path]] = {}
     for cell, value in values.items():
         usable = np.flatnonzero(whole)
         ranked = usable[np.argsort(-value[usable], kind="stable")]
@@ -164,7 +164,7 @@ def bins_as_inputs(
         for category, rows in (("peaks", peaks), ("idr", peaks), ("nonpeaks", others)):
             lines = [f"chr22\t{bins[row][0]}\t{bins[row][1]}" for row in np.sort(rows)]
             bed = write_lines(folder / f"{cell}.{category}.bed", lines)
-            inputs.setdefault(category, []).append(f"{cell}={bed}")
+            inputs.setdefault(category, {})[cell] = bed
         if tracked is not None:
             path = folder / f"{cell}.bw"
             with replacing(path) as unfinished, pyBigWig.open(str(unfinished), "w") as track:
@@ -176,7 +176,7 @@ def bins_as_inputs(
                     ends=[bins[row][1] for row in kept],
                     values=value[kept].tolist(),
                 )
-            inputs.setdefault("signal", []).append(f"{cell}={path}")
+            inputs.setdefault("signal", {})[cell] = path
     return inputs
 
 

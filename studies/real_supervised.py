@@ -8,6 +8,7 @@ chr20 is cut into blocks of 5 Mb for training and validation; chr22 is the test.
 import csv
 import gzip
 from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +16,11 @@ import datasets
 import numpy as np
 import typer
 
-from datasets_dart.files import sha256
+from evaluation_dart import TASKS, evaluate
+from evaluation_dart.run import described_inputs
 from evaluation_dart.statistics.classification import classification_metrics
+from evaluation_dart.training.rows import limited
+from evaluation_dart.training.supervised import SMALL_ROWS, train_predictor
 from studies.pages import read_json, write_json
 from studies.program import run_program
 from studies.real_inputs import (
@@ -36,14 +40,21 @@ from studies.real_inputs import (
     write_lines,
     write_places,
 )
-from trainer_scripts.cli.dart_eval import run
-from trainer_scripts.supervised import SMALL_ROWS, Budget, Wish, train_scorer
 
 BLOCK = 5_000_000
 CHR20 = 63_025_520
 LONGEST, MARGIN = 350, 150  # bp of an element of task 1, and around any element
 CELL = "GM12878"
 PARTS = {"train": "train", "validation": "dev", "test": "test"}
+
+
+class Budget(StrEnum):
+    """How much is trained."""
+
+    small = "small"
+    full = "full"
+
+
 Trial = tuple[str, str, dict[str, Any]]  # model, setting, options of the run
 
 
@@ -90,10 +101,7 @@ def cell_type_inputs(data: Path, work: Path) -> dict[str, Any]:
 def activity_inputs(data: Path, work: Path) -> dict[str, Any]:
     """Task 4: bins of 500 bp of GM12878 on chr22; the most open twentieth are peaks."""
     inputs = lifted_activity_inputs(data, work)
-    mine = {
-        name: [path for path in paths if path.startswith(f"{CELL}=")] if isinstance(paths, list) else paths
-        for name, paths in inputs.items()
-    }
+    mine = {name: {CELL: paths[CELL]} if isinstance(paths, dict) else paths for name, paths in inputs.items()}
     return mine | {"splits": str(write_lines(work / "chr22.bed", [*blocks("chr22", CHR22, "tve")]))}
 
 
@@ -105,7 +113,9 @@ def gue_rows(path: Path) -> datasets.Dataset:
     return datasets.Dataset.from_list(rows, datasets.Features({"sequence": datasets.Value("string"), "label": label}))
 
 
-def judge_on_gue(data: Path, name: str, wish: Wish, seed: int = 0) -> dict[str, Any]:
+def judge_on_gue(
+    data: Path, name: str, model: str, setting: str, options: dict[str, Any], budget: Budget, training: Path
+) -> dict[str, Any]:
     """Train on one set of GUE as on classes of a task, and judge on its test file.
 
     Returns:
@@ -113,15 +123,23 @@ def judge_on_gue(data: Path, name: str, wish: Wish, seed: int = 0) -> dict[str, 
     """
     files = {split: data / f"benchmarks/GUE_{name}_{part}.csv.gz" for split, part in PARTS.items()}
     rows = {split: gue_rows(path) for split, path in files.items()}
-    inputs = {split: f"{path.name} sha256:{sha256(path)}" for split, path in files.items()}
-    scorer, model, recipe = train_scorer(wish, rows.__getitem__, inputs)
-    test = rows["test"]
-    if wish.budget == Budget.small and len(test) > SMALL_ROWS["test"]:
-        drawn = np.random.default_rng(seed).choice(len(test), SMALL_ROWS["test"], replace=False)
-        test = test.select(np.sort(drawn).tolist())
-    called = scorer.predict(test["sequence"][:]).argmax(axis=1)
+    trained = train_predictor(
+        model,
+        TASKS["cell_type_elements"],
+        setting,
+        rows.__getitem__,
+        protocol="fixed",
+        folder=training,
+        inputs=described_inputs(**files),
+        method=options.get("method"),
+        budget=budget.value,
+        hyperparameters=options.get("hyperparameters"),
+    )
+    test = limited(rows["test"], SMALL_ROWS["test"] if budget == Budget.small else None)
+    called = trained.predictor.predict(test["sequence"][:]).argmax(axis=1)
     metrics = classification_metrics(called, np.array(test["label"][:]), ("no", "yes"))
-    return {"set": name, "model": model, "setting": wish.setting, "recipe": recipe.described(""), "metrics": metrics}
+    recipe = trained.recipe.described(False)
+    return {"set": name, "model": trained.description, "setting": setting, "recipe": recipe, "metrics": metrics}
 
 
 def run_gue(data: Path, output: Path, models: Sequence[Trial], budget: Budget, only: str) -> None:
@@ -134,17 +152,8 @@ def run_gue(data: Path, output: Path, models: Sequence[Trial], budget: Budget, o
             if only not in f"gue-{label}" or path.exists():
                 continue
             typer.echo(f"gue-{label}")
-            wish = Wish(
-                model,
-                "cell_type_elements",
-                setting,
-                "fixed",
-                options.get("method"),
-                budget.value,
-                training=output / "training" / f"gue-{name}",
-                overrides=options.get("set_", ()),
-            )
-            write_json(path, judge_on_gue(data, name, wish))
+            training = output / "training" / f"gue-{name}"
+            write_json(path, judge_on_gue(data, name, model, setting, options, budget, training))
     write_json(output / "gue.json", [read_json(path) for path in sorted(kept.glob("*.json"))])
 
 
@@ -160,20 +169,20 @@ def real_supervised(
     """
     work = output / "inputs"
     work.mkdir(parents=True, exist_ok=True)
-    common: dict[str, Any] = {"budget": budget, "training": output / "training"}
+    common: dict[str, Any] = {"budget": budget.value, "training": output / "training"}
 
     def quick(learning_rate: float) -> dict[str, Any]:  # of few steps
-        return {"set_": [f"learning_rate={learning_rate}"]} if budget == Budget.small else {}
+        return {"hyperparameters": {"learning_rate": learning_rate}} if budget == Budget.small else {}
 
     def trials(rate: float, cnn: dict[str, Any]) -> list[Trial]:
         return [
-            ("gc-content", "ab_initio", {}),
-            ("kmers-6", "ab_initio", {}),
-            ("probing-head-like", "ab_initio", quick(rate)),
-            (str(DEMO), "probed", {"method": "linear"}),
-            (str(DEMO), "probed", cnn),
-            (str(DEMO), "finetuned", quick(1e-3)),
-            (str(DEMO), "ab_initio", quick(1e-3)),
+            ("gc", "ab_initio", {}),
+            ("kmers:6", "ab_initio", {}),
+            ("network:probing-head-like", "ab_initio", quick(rate)),
+            (DEMO, "probed", {"method": "linear"}),
+            (DEMO, "probed", cnn),
+            (DEMO, "finetuned", quick(1e-3)),
+            (f"random:{DEMO}", "ab_initio", quick(1e-3)),
         ]
 
     plan: list[tuple[str, str, Any, int | None, float]] = [
@@ -191,8 +200,7 @@ def real_supervised(
                 method = options.get("method")
                 folder = output / (name if method is None else f"{name}-{method}")
                 inputs = inputs_of(data, work)
-                what: dict[str, Any] = {"model": model, "task": task, "setting": setting, "window": window}
-                run(output=folder, **what, **common, **inputs, **options)
+                evaluate(model, task, setting, window=window, output=folder, **common, **inputs, **options)
     run_gue(data, output, trials(2e-3, {}), budget, only)
 
 

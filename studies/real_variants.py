@@ -18,11 +18,11 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
 from evaluation_dart.statistics.intervals import block_bootstrap_interval
 from evaluation_dart.statistics.metrics import averaged_spearman, pearson, variant_metrics
+from evaluation_dart.tools.variants import score_variants
 from studies.pages import DOCS, markdown, model_name, put, read_json, with_interval, write_json
 from studies.pages import RECORDS as ALL_RECORDS
 from studies.program import run_program
 from studies.real_inputs import CONTIGS, DEMO, DSQTLS, MARKOV, contig, genome, rows_of
-from trainer_scripts.cli.score import score
 
 RECORDS, PAGE = ALL_RECORDS / "variants", DOCS / "variants.md"
 HEADER = '##fileformat=VCFv4.2\n##INFO=<ID=EFFECT,Number=A,Type=Float,Description="Measured effect of ALT">\n'
@@ -151,10 +151,10 @@ def run_all(data: Path, output: Path) -> None:
     for variants, make, one_locus in (("HNF4A", mutagenesis_vcf, True), ("dsQTL", dsqtl_vcf, False)):
         vcf = make(data, output)
         for recipe, model in RUNS:
-            name = f"{variants}-{recipe}-{model.name.removesuffix('.safetensors')}"
+            name = f"{variants}-{recipe}-{Path(model).stem}"
             scores = output / f"{name}.parquet"
             print(name, flush=True)
-            score(vcf, genome(data, output), str(model), scores, recipe=recipe)
+            score_variants(vcf, genome(data, output), model, output=scores, recipe=recipe)
             record = read_json(scores.with_name(f"{scores.name}.json"))
             metrics = compare(vcf, scores, recipe.startswith("embedding"), one_locus)
             write_json(RECORDS / f"{name}.json", record | {"variants": variants, "metrics": metrics})

@@ -80,8 +80,8 @@ def supervised_tables(records: Path) -> str:
         shown, rows = SUPERVISED.get(task, ()), []
         for record in sorted((record for _, record in runs), key=of_baselines_first):
             recipe, trained = record["recipe"], record["model"].get("trained_parameters")
-            best = recipe.get("best_epoch")
-            mark = " †" if best is not None and best == recipe.get("epochs") else ""
+            best, epochs = recipe.get("best_epoch"), recipe.get("num_train_epochs", recipe.get("epochs"))
+            mark = " †" if best is not None and best == epochs else ""
             steps = f"{recipe['steps']:,}{mark}" if "steps" in recipe else "to the optimum"
             cells = [model_name(record), recipe["name"], "" if trained is None else f"{trained:,}"]
             cells += [f"{recipe.get('train_rows', 0):,}", "of task 4" if task == "variant_effects" else steps]

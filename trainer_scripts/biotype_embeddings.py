@@ -1,4 +1,4 @@
-"""Embeddings of genes by a frozen model, and how well they tell biotypes apart (HyenaDNA section 4.4.2, spec 6.6).
+"""Embeddings of genes by a frozen model, and how well they distinguish biotypes (HyenaDNA section 4.4.2, spec 6.6).
 
     python -m trainer_scripts.biotype_embeddings --annotation genes.gtf.gz --genome hg38.fa \\
         --model LongSafari/hyenadna-medium-160k-seqlen-hf --output biotypes
@@ -13,11 +13,10 @@ HyenaDNA 72.0.
 """
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +24,11 @@ import pyarrow.parquet as pq
 import typer
 
 from datasets_dart.errors import InputError
+from trainer_scripts.cli.options import Device, Revision, TrustRemoteCode
+from trainer_scripts.options import renamed, run
+
+if TYPE_CHECKING:
+    from evaluation_dart.statistics.metric import Metric
 
 TREES = {"max_iter": 1000, "max_depth": 3, "learning_rate": 0.1, "early_stopping": False}
 PUBLISHED = {"DNABERT": 64.6, "Nucleotide Transformer": 66.5, "HyenaDNA": 72.0}
@@ -65,22 +69,23 @@ def weighted_f1(counts: np.ndarray) -> np.ndarray:
     from evaluation_dart.statistics.classification import f1_by_class
 
     rows = counts.sum(-1)
-    return (f1_by_class(counts) * rows).sum(-1) / rows.sum(-1)
+    return np.asarray((f1_by_class(counts) * rows).sum(-1) / rows.sum(-1))
 
 
-def judge(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, labels: np.ndarray, k: int) -> dict[str, Any]:
+def judge(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, labels: np.ndarray, k: int) -> "Metric":
     """Weighted F1 on test of trees grown on train, with its interval by bootstrap of genes."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     from evaluation_dart.statistics.classification import confusion
     from evaluation_dart.statistics.intervals import REPLICATES
+    from evaluation_dart.statistics.metric import Metric
 
     called = HistGradientBoostingClassifier(**TREES, random_state=0).fit(train, train_labels).predict(test)
     counts = confusion(called, labels, k)
     drawn = np.random.default_rng(0).multinomial(len(labels), counts.ravel() / len(labels), size=REPLICATES)
     low, high = np.quantile(weighted_f1(drawn.reshape(REPLICATES, k, k + 1)), [0.025, 0.975]).tolist()
     method = f"bootstrap of genes, percentiles of {REPLICATES} replicates"
-    return {"value": float(weighted_f1(counts)), "low": low, "high": high, "n": len(labels), "method": method}
+    return Metric(float(weighted_f1(counts)), low, high, len(labels), method)
 
 
 def plot_tsne(vectors: np.ndarray, labels: np.ndarray, classes: Sequence[str], path: Path) -> None:
@@ -113,10 +118,11 @@ def biotype_embeddings(
     output: Annotated[Path, typer.Option(help="folder of embeddings, results and picture")],
     classes: Annotated[int, typer.Option(help="how many of the commonest biotypes", min=2)] = 10,
     longest: Annotated[int | None, typer.Option(help="bases read at once; default: all that the model reads")] = None,
-    revision: Annotated[str | None, typer.Option(help="commit, branch or tag on the Hub")] = None,
-    trust_remote_code: Annotated[bool, typer.Option(help="run code from the model's repository")] = False,
+    revision: Revision = None,
+    device: Device = None,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
-    """Embed genes, and tell their biotypes apart by the embeddings.
+    """Embed genes, and classify their biotypes by the embeddings.
 
     python -m trainer_scripts.biotype_embeddings --annotation genes.gtf.gz --genome hg38.fa --model M --output biotypes
     """
@@ -124,10 +130,13 @@ def biotype_embeddings(
     from datasets_dart.files import replacing, write_text
     from datasets_hyenadna import load_task
     from evaluation_dart.models.language_model import load_language_model
-    from evaluation_dart.records import model_id
+    from evaluation_dart.records import RESULTS
+    from evaluation_dart.models.language_model import model_id
 
     rows: Any = load_task("biotypes", protocol="paper", annotation=annotation, genome=genome, classes=classes)
-    loaded = load_language_model(model, revision=revision, head=False, trust_remote_code=trust_remote_code)
+    loaded = load_language_model(
+        model, revision=revision, device=device, head=False, trust_remote_code=trust_remote_code
+    )
     limit = (loaded.max_tokens or 1_000_000) - loaded.before - loaded.after
     if longest is not None and not 0 < longest <= limit:
         raise InputError(f"--longest {longest}: {model} reads 1 to {limit} bases")
@@ -150,7 +159,7 @@ def biotype_embeddings(
     with replacing(output / "embeddings.parquet") as path:
         pq.write_table(_table(rows, vectors, names), path)
     plot_tsne(np.concatenate([*vectors.values()]), np.concatenate([*labels.values()]), names, output / "tsne.png")
-    write_text(output / "results.json", json.dumps(record, indent=1) + "\n")
+    write_text(output / RESULTS, json.dumps(record, indent=1) + "\n")
     typer.echo(f"weighted F1 {metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}], n {metric['n']:,}")
 
 
@@ -165,11 +174,10 @@ def _table(rows: Any, vectors: dict[str, np.ndarray], names: Sequence[str]) -> p
 
 
 def main() -> None:
-    try:
-        typer.run(biotype_embeddings)
-    except (ValueError, OSError) as error:
-        print("biotype_embeddings:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1)
+    """Run the command line."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(epilog="--debug shows the traceback of an error.")(biotype_embeddings)
+    run(lambda words: app(args=renamed(words, "biotype_embeddings")), "biotype_embeddings")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Fine-tune a model of the Hub on one of HyenaDNA's downstream tasks, or train a baseline on the same rows.
 
     python -m trainer_scripts.finetune --task genomic_benchmarks/human_enhancers_cohn --data gb/datasets \\
-        --genome hg38.fa --model LongSafari/hyenadna-tiny-1k-seqlen-hf --output_dir runs/cohn
+        --genome hg38.fa --model LongSafari/hyenadna-tiny-1k-seqlen-hf --output runs/cohn
 
 The same line starts a run, and goes on with one that was killed; several processes: `accelerate launch
---multi_gpu --num_processes 2 -m trainer_scripts.finetune ...` (with ACCELERATE_USE_CPU=1 on CPU). What is not said on
-the command line is the paper's recipe (trainer_scripts/downstream/FAMILY.yaml), or that of --recipe FILE.
+--multi_gpu --num_processes 2 -m trainer_scripts.finetune ...` (with ACCELERATE_USE_CPU=1 on CPU). What the
+command line does not name is chosen by the paper's recipe (trainer_scripts/downstream/FAMILY.yaml), or --recipe FILE.
 
 Where this differs from the original (protocol "paper" has the first two as there):
 
@@ -14,27 +14,24 @@ Where this differs from the original (protocol "paper" has the first two as ther
 * Metrics are of the whole test split, with intervals, not means of batches.
 * The head is the Hub model's own: for HyenaDNA a linear layer without bias, in the original one with.
 
---model may be a Hub id or folder; "cnn", a convolutional network; "kmers-6", logistic regression of k-mer frequencies,
-whose penalty validation chooses; or "length", a decision tree that knows how long a sequence is and nothing else.
+--model may be a Hub id or folder; network:cnn, a convolutional network; kmers:6, logistic regression of k-mer
+frequencies, whose penalty validation chooses; or length, a decision tree that sees how long a sequence is and nothing
+else.
 """
 
 import hashlib
 import json
 import sys
 import time
-from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 import yaml
-from accelerate import Accelerator
+from accelerate import PartialState
 from accelerate.utils import set_seed
 from datasets import DatasetDict
 from datasets import config as datasets_config
@@ -49,7 +46,8 @@ from datasets_hyenadna.builder import FAMILIES, open_source
 from datasets_hyenadna.chromatin_profile import label_groups
 from evaluation_dart.models.kmers import kmer_frequencies
 from evaluation_dart.models.linear import choose_linear, save_linear
-from evaluation_dart.records import model_id
+from evaluation_dart.records import PREDICTIONS, RESULTS
+from evaluation_dart.models.language_model import model_id
 from evaluation_dart.statistics.classification import (
     accuracy,
     auroc_by_label,
@@ -60,21 +58,33 @@ from evaluation_dart.statistics.classification import (
     label_metrics,
     matthews_correlation,
 )
-from evaluation_dart.training.batches import LabelledRows, limited
-from evaluation_dart.training.classifiers import CNN, ConvolutionalClassifier, SequenceClassifier
+from evaluation_dart.training.accelerators import process_state
+from evaluation_dart.training.classifiers import ConvolutionalClassifier, SequenceClassifier
+from evaluation_dart.training.downstream import finetune_record, write_predictions
 from evaluation_dart.training.finetuning import load_classifier
-from evaluation_dart.training.loop import Progress, Training, fit, predict
-from evaluation_dart.training.supervised import Objective
+from evaluation_dart.training.loop import WEIGHTS, Progress, fit, predict, trained_parameters
+from evaluation_dart.training.objective import Objective
+from evaluation_dart.training.recipe import Training, renewed
+from evaluation_dart.training.rows import LabelledRows, limited
+from trainer_scripts.options import renamed, run
+from trainer_scripts.scripts import argument_parser
 
 RECIPES = Path(__file__).parent / "downstream"
-RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
-KMERS, LENGTH = "kmers-", "length"
-LEAF = 10  # rows of a leaf, at least
+CNN, KMERS, LENGTH = "network:cnn", "kmers:", "length"
+LEAF = 10  # smallest number of rows in a leaf
 SPLITS = ("train", "validation", "test")
-PLACES = ("data", "genome", "recipe", "output_dir", "overwrite", "trust_remote_code")  # where things are, not what
+PLACES = (
+    "data",
+    "genome",
+    "recipe",
+    "output",
+    "overwrite",
+    "device",
+    "trust_remote_code",
+)  # where things are, not what
 # --budget small: rows of each split, drawn by a seed, and 4 x 1024 / 16 = 256 steps
 SMALL_ROWS = {"train": 1024, "validation": 256, "test": 1024}
-SMALL = {"epochs": 4, "batch_size": 16, "learning_rate": 1e-3, "filter_learning_rate": 1e-3}
+SMALL = {"num_train_epochs": 4, "batch_size": 16, "learning_rate": 1e-3, "filter_learning_rate": 1e-3}
 TRAINED = FAMILIES.keys() - {"biotypes"}  # of which embeddings are taken: trainer_scripts.biotype_embeddings
 METRICS = ("accuracy", "mcc", "f1_macro", "f1", "median_auroc")
 
@@ -99,8 +109,8 @@ class TaskArguments:
 
 @dataclass
 class ModelArguments:
-    model: str = field(metadata={"help": "Hub id, folder, cnn, kmers-K, or length"})
-    output_dir: str = field(metadata={"help": "folder for weights, results and predictions"})
+    model: str = field(metadata={"help": "Hub id, folder, network:cnn, kmers:K, or length"})
+    output: str = field(metadata={"help": "folder for weights, results and predictions"})
     revision: str | None = field(default=None, metadata={"help": "commit, branch or tag on the Hub"})
     random_weights: bool = field(default=False, metadata={"help": "the model's architecture from scratch"})
     max_length: int = field(default=1024, metadata={"help": "bases read of a sequence, from its start"})
@@ -109,8 +119,9 @@ class ModelArguments:
     masked: bool = field(default=True, metadata={"help": "no: pad on the left, read and pool pads, as the original"})
     embed_dropout: float = field(default=0.1, metadata={"help": "dropout after the embedding"})
     resid_dropout: float = field(default=0.0, metadata={"help": "dropout of what blocks add"})
+    device: str | None = field(default=None, metadata={"help": "cpu, cuda, cuda:1; default: a GPU if there is one"})
     trust_remote_code: bool = field(default=False, metadata={"help": "run code from the model's repository"})
-    overwrite: bool = field(default=False, metadata={"help": "begin again"})
+    overwrite: bool = field(default=False, metadata={"help": "replace what is there, and start afresh"})
 
 
 class Splits(NamedTuple):
@@ -123,8 +134,19 @@ class Splits(NamedTuple):
     groups: dict[str, list[int]] | None
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """Rows of each split."""
+        return {split: len(getattr(self, split)) for split in SPLITS}
+
+    @property
     def outputs(self) -> int:
-        return len(self.classes) if self.groups is None else self.train.labels.shape[1]
+        """Numbers that a model gives for a sequence."""
+        return len(self.classes) if self.groups is None else int(self.train.labels.shape[1])
+
+    @property
+    def objective(self) -> Objective:
+        """What is learned."""
+        return Objective("classes" if self.groups is None else "labels", self.outputs, self.classes)
 
     @property
     def longest(self) -> int:
@@ -153,7 +175,10 @@ def recipe_of(task: str, length: int | None = None, path: Path | None = None) ->
     path = path or RECIPES / f"{family}.yaml"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    read = yaml.safe_load(path.read_text())
+    try:
+        read = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML: {error}") from None
     if not isinstance(read, dict) or not isinstance(read.get("all"), dict):
         raise InputError(f"{path}: not a recipe: a mapping with an entry `all`")
     arguments = {"metric": read.get("metric", "accuracy"), **read["all"]}
@@ -163,7 +188,7 @@ def recipe_of(task: str, length: int | None = None, path: Path | None = None) ->
         own = {"length": length or 1024, "max_length": length or 1024}
         own |= (read.get("lengths") or {}).get(own["length"], {})
     about["published"] = own.pop("published", about["published"])
-    arguments |= own
+    arguments = renewed(arguments | own)
     model = arguments.pop("model", read.get("model"))
     known = {entry.name for kind in ARGUMENTS for entry in fields(kind)}
     if unknown := sorted(arguments.keys() - known):
@@ -183,7 +208,10 @@ def task_inputs(arguments: TaskArguments) -> dict[str, Any]:
     if family == "chromatin_profile":
         inputs |= {"build": arguments.build, "window": arguments.window}
     if family == "species":
-        splits = None if arguments.splits is None else json.loads(arguments.splits)
+        try:
+            splits = None if arguments.splits is None else json.loads(arguments.splits)
+        except json.JSONDecodeError as error:
+            raise InputError(f"--splits {arguments.splits}: not JSON: {error}") from None
         inputs |= {"length": arguments.length, "windows": arguments.windows, "species": arguments.species}
         inputs |= {"splits": splits}
     return {name: value for name, value in inputs.items() if value is not None}
@@ -203,15 +231,11 @@ def load_splits(arguments: TaskArguments, max_length: int) -> Splits:
     source: Any = open_source(family, name, inputs, str(datasets_config.HF_DATASETS_CACHE))
     if family == "species" and arguments.fresh_windows:
         fresh = source.windows("train")
-    made = {
-        split: LabelledRows(
-            limited(rows[split], SMALL_ROWS[split] if small else None),
-            max_length,
-            label,
-            fresh if split == "train" else None,
-        )
-        for split in SPLITS
-    }
+    made = {}
+    for split in SPLITS:
+        own = limited(rows[split], SMALL_ROWS[split] if small else None)
+        labels = np.array(own[label][:], dtype=np.float32 if label == "labels" else np.int64)
+        made[split] = LabelledRows(own, labels, max_length=max_length, fresh=fresh if split == "train" else None)
     if label == "label":
         return Splits(**made, classes=tuple(rows["test"].features["label"].names), groups=None)
     return Splits(**made, classes=("no", "yes"), groups=label_groups(source.names))
@@ -250,13 +274,14 @@ def build_network(arguments: ModelArguments, outputs: int, longest: int) -> tupl
     """The network that is trained, for sequences of up to `longest` bases, and what a record says of it."""
     if arguments.model == CNN:
         network: torch.nn.Module = ConvolutionalClassifier(longest, outputs)
-        about = {"id": CNN, "revision": "from-scratch"}
+        about = {"id": "cnn", "revision": "from-scratch"}
     else:
         changes = {name: getattr(arguments, name) for name in ("pooling", "embed_dropout", "resid_dropout")}
         loaded = load_classifier(
             arguments.model,
             outputs,
             revision=arguments.revision,
+            device=arguments.device,
             trust_remote_code=arguments.trust_remote_code,
             random_weights=arguments.random_weights,
             changes=changes,
@@ -265,26 +290,27 @@ def build_network(arguments: ModelArguments, outputs: int, longest: int) -> tupl
         network = SequenceClassifier(loaded, length, arguments.special_tokens, arguments.masked)
         suffix = "-random-weights" if arguments.random_weights else ""
         about = {"id": model_id(arguments.model) + suffix, "revision": loaded.revision}
-    return network, about | {"parameters": sum(p.numel() for p in network.parameters() if p.requires_grad)}
+    return network, about | {"parameters": trained_parameters(network)}
 
 
 def train_linear(arguments: ModelArguments, splits: Splits, folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
     """Logistic regression of k-mer frequencies: outputs of the test split, and what a record says of the model."""
     k = arguments.model.removeprefix(KMERS)
     if not k.isdecimal() or not 1 <= int(k) <= 8:
-        raise InputError(f"--model {arguments.model}: kmers-1 to kmers-8")
+        raise InputError(f"--model {arguments.model}: kmers:1 to kmers:8")
     if splits.groups is not None:
-        raise InputError(f"--model {arguments.model}: not of many labels")
-    tables = {
-        split: kmer_frequencies(rows.read(np.arange(len(rows)))[0], int(k))
-        for split, rows in (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
-    }
-    objective = Objective("classes", splits.outputs, splits.classes)
-    name = arguments.model
+        raise InputError(f"--model {arguments.model}: a sequence has one label for it, not many")
+    rows = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    tables = {split: kmer_frequencies(own.sequences(range(len(own))), int(k)) for split, own in rows.items()}
+    name = f"kmers-{k}"
     chosen = choose_linear(
-        {name: tables["train"]}, splits.train.labels, {name: tables["validation"]}, splits.validation.labels, objective
+        {name: tables["train"]},
+        splits.train.labels,
+        {name: tables["validation"]},
+        splits.validation.labels,
+        splits.objective,
     )
-    with replacing(folder / "weights.safetensors") as path:
+    with replacing(folder / WEIGHTS) as path:
         save_linear(chosen.model, path)
     parameters = chosen.model.coefficients.size + chosen.model.intercept.size
     about = {"id": name, "revision": "from-scratch", "parameters": parameters, "penalty": chosen.strength}
@@ -292,11 +318,11 @@ def train_linear(arguments: ModelArguments, splits: Splits, folder: Path) -> tup
 
 
 def train_on_length(splits: Splits) -> tuple[np.ndarray, dict[str, Any]]:
-    """What length alone tells of the class: log probabilities of a decision tree, and what a record says of it."""
+    """The class as far as length gives it away: log probabilities of a decision tree, and what a record says of it."""
     from sklearn.tree import DecisionTreeClassifier
 
     if splits.groups is not None:
-        raise InputError(f"--model {LENGTH}: not of many labels")
+        raise InputError(f"--model {LENGTH}: a sequence has one label for it, not many")
     tree = DecisionTreeClassifier(min_samples_leaf=LEAF, random_state=0)
     tree.fit(splits.train.lengths[:, None], splits.train.labels)
     outputs = np.full((len(splits.test), splits.outputs), -np.inf, dtype=np.float32)
@@ -308,16 +334,16 @@ def train_on_length(splits: Splits) -> tuple[np.ndarray, dict[str, Any]]:
 def finetune(
     task: TaskArguments, model: ModelArguments, training: Training, published: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Train, judge on the test split, and write results.json, predictions.parquet and the weights to `output_dir`.
+    """Train, judge on the test split, and write results.json, predictions.parquet and the weights to `output`.
 
     A finished run is not done again: its record is returned.
 
     Raises:
-        ValueError, FileNotFoundError: for inputs that do not fit, naming what is wrong with which.
+        InputError, FileNotFoundError: for inputs that do not fit, naming what is wrong with which.
     """
-    folder = Path(model.output_dir)
-    accelerator = Accelerator(mixed_precision="bf16" if training.bf16 else None)
-    with accelerator.main_process_first():
+    folder = Path(model.output)
+    state = process_state(model.device)
+    with state.main_process_first():
         splits = load_splits(task, model.max_length)
     fingerprint = splits.fingerprint()
     described = {
@@ -334,47 +360,44 @@ def finetune(
     else:
         set_seed(training.seed)
         network, about = build_network(model, splits.outputs, splits.longest)
-        network = network.to(accelerator.device)
-        score = scorer(task.metric, splits.validation.labels, len(splits.classes))
         progress = fit(
-            network, splits.train, splits.validation, score, training, folder, described, overwrite=model.overwrite
+            network.to(model.device or state.device),
+            splits.train,
+            splits.validation,
+            splits.objective,
+            training,
+            folder,
+            described,
+            score=scorer(task.metric, splits.validation.labels, len(splits.classes)),
+            overwrite=model.overwrite,
         )
         if (folder / RESULTS).is_file():
-            return json.loads((folder / RESULTS).read_text())
-        outputs = predict(network, splits.test, 2 * training.forward_rows, accelerator)
-    record = {
-        "task": task.task,
-        "protocol": task.protocol,
-        "budget": task.budget,
-        "model": about,
-        "seed": training.seed,
-        "rows": {split: len(getattr(splits, split)) for split in SPLITS},
-        "steps": None if progress is None else progress.step,
-        "epoch": None if progress is None else progress.best_epoch,
-        "recipe": {} if progress is None else asdict(training) | {"max_length": model.max_length},
-        "reading": {"pooling": model.pooling, "masked": model.masked, "special_tokens": model.special_tokens},
-        "chosen_by": task.metric,
-        "metrics": judge(outputs, splits.test, splits),
-        "published": dict(published or {}),
-        "fingerprint": fingerprint,
-        "versions": {name: version(name) for name in ("hyenadna-dart", "torch", "transformers", "accelerate")},
-        "device": str(accelerator.device),
-        "processes": accelerator.num_processes,
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    if accelerator.is_main_process:
+            record: dict[str, Any] = json.loads((folder / RESULTS).read_text())
+            return record
+        outputs = predict(network, splits.test, 2 * training.per_device_train_batch_size)
+    record = finetune_record(
+        task=task.task,
+        protocol=task.protocol,
+        budget=task.budget,
+        model=about,
+        training=training,
+        rows=splits.sizes,
+        progress=progress,
+        max_length=model.max_length,
+        reading={"pooling": model.pooling, "masked": model.masked, "special_tokens": model.special_tokens},
+        chosen_by=task.metric,
+        metrics=judge(outputs, splits.test, splits),
+        published=published or {},
+        fingerprint=fingerprint,
+        device=str(state.device),
+        processes=state.num_processes,
+        seconds=time.perf_counter() - began,
+    )
+    if state.is_main_process:
         write_predictions(folder / PREDICTIONS, outputs, splits.test)
         write_text(folder / RESULTS, json.dumps(record, indent=1) + "\n")
-    accelerator.wait_for_everyone()
+    state.wait_for_everyone()
     return record
-
-
-def write_predictions(path: Path, outputs: np.ndarray, rows: LabelledRows) -> None:
-    """Columns id, label(s) and output_0, ... of the test split, in its order."""
-    columns: dict[str, Any] = {"id": rows.rows["id"][:], rows.label: list(rows.labels)}
-    columns |= {f"output_{number}": outputs[:, number] for number in range(outputs.shape[1])}
-    with replacing(path) as temporary:
-        pq.write_table(pa.table(columns), temporary)
 
 
 ARGUMENTS: Any = (TaskArguments, ModelArguments, Training)
@@ -382,13 +405,8 @@ ARGUMENTS: Any = (TaskArguments, ModelArguments, Training)
 
 def parse(words: Sequence[str] | None = None) -> tuple[TaskArguments, ModelArguments, Training, dict[str, Any]]:
     """Arguments of a command line, over the recipe's, over the budget's and the protocol's."""
-    parser = HfArgumentParser(
-        ARGUMENTS,
-        prog="python -m trainer_scripts.finetune",
-        description=__doc__,
-        formatter_class=HelpFormatter,
-    )
-    words = list(sys.argv[1:] if words is None else words)
+    parser = argument_parser(ARGUMENTS, "finetune", __doc__)
+    words = renamed(list(sys.argv[1:] if words is None else words), "finetune")
     first = HfArgumentParser(ARGUMENTS[:1], add_help=False, allow_abbrev=False)
     about: dict[str, Any] = {"published": None}
     if not {"-h", "--help"} & set(words):
@@ -397,18 +415,17 @@ def parse(words: Sequence[str] | None = None) -> tuple[TaskArguments, ModelArgum
         if task.budget == "small":
             arguments |= SMALL
         if task.protocol == "paper":
-            arguments |= {"masked": False, "by_length": False}
-        if "model" in arguments:
-            parser.set_defaults(model=arguments.pop("model"))
-            for action in parser._actions:
-                action.required = action.required and action.dest != "model"
-        parser.set_defaults(**arguments)
+            arguments |= {"masked": False, "train_sampling_strategy": "random"}
+        set_defaults(parser, arguments)
     task, model, training = parser.parse_args_into_dataclasses(words)
     return task, model, training, about
 
 
-class HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
-    """Defaults shown, and the lines to copy left as they are."""
+def set_defaults(parser: HfArgumentParser, arguments: Mapping[str, Any]) -> None:
+    """Make a recipe's arguments the defaults, so that none of them has to be given."""
+    parser.set_defaults(**arguments)
+    for action in parser._actions:
+        action.required = action.required and action.dest not in arguments
 
 
 def summary(record: Mapping[str, Any]) -> str:
@@ -424,14 +441,16 @@ def summary(record: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    logging.disable_progress_bar()
-    try:
-        task, model, training, about = parse()
+    """Run the command line."""
+
+    def program(words: list[str]) -> None:
+        logging.disable_progress_bar()
+        task, model, training, about = parse(words)
         record = finetune(task, model, training, about["published"])
-    except (ValueError, OSError) as error:
-        sys.exit(f"finetune: {' '.join(str(error).split())}")
-    if Accelerator().is_main_process:
-        print(summary(record))
+        if PartialState().is_main_process:
+            print(summary(record))
+
+    run(program, "finetune")
 
 
 if __name__ == "__main__":

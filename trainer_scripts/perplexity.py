@@ -1,30 +1,31 @@
 """Perplexity of language models, and of Markov models, on the same held-out bases.
 
-    python -m trainer_scripts.perplexity --genome hg19.chr20.fa.gz --models model_cards/hyenadna-tiny-1k-demo \\
+    python -m trainer_scripts.perplexity --genome hg19.chr20.fa.gz --model model_cards/hyenadna-tiny-1k-demo \\
         --random model_cards/hyenadna-tiny-1k-demo --markov markov.safetensors --output perplexity.json
 
-Scored are all bases but the first of windows without N, drawn from a grid; each given what stands before it in its
-window. Intervals are bootstrapped over blocks of the chromosome, because neighbouring windows share isochores and
-repeats.
+All bases but the first of a window are scored, each given those before it, in windows without N drawn from a grid.
+Intervals are bootstrapped over blocks of the chromosome, because neighbouring windows share isochores and repeats.
 """
 
 import json
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, set_seed
 
 import modeling_hyenadna  # noqa: F401  (registers the model with the Auto classes)
 from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
+from evaluation_dart.models.language_model import usable_device
 from evaluation_dart.models.markov import MarkovModel
+from evaluation_dart.statistics.metric import Metric
 from trainer_scripts.genome_windows import GenomeCodes, subtract_regions, tile_windows
-from trainer_scripts.pretrain import argument_parser, window_losses
+from trainer_scripts.options import renamed, run
+from trainer_scripts.pretrain import window_losses
 from trainer_scripts.pretraining_data import base_token_ids
+from trainer_scripts.scripts import argument_parser
 
 METHOD = "percentile bootstrap over {block:,}-bp blocks, {resamples:,} resamples, 95 %"
 
@@ -33,8 +34,8 @@ METHOD = "percentile bootstrap over {block:,}-bp blocks, {resamples:,} resamples
 class PerplexityArguments:
     genome: str = field(metadata={"help": "FASTA (plain or bgzip)"})
     output: str = field(metadata={"help": "JSON file to write"})
-    models: list[str] = field(
-        default_factory=list, metadata={"help": "causal models of single bases: folders, Hub ids"}
+    model: list[str] = field(
+        default_factory=list, metadata={"help": "causal models of single bases: Hub ids or folders"}
     )
     random: str | None = field(default=None, metadata={"help": "score this model's initialisation, too"})
     markov: str | None = field(default=None, metadata={"help": "Markov model: it and all lower orders are scored"})
@@ -44,6 +45,7 @@ class PerplexityArguments:
     length: int = field(default=1024, metadata={"help": "bases in a window"})
     block: int = field(default=1_000_000, metadata={"help": "bases in a bootstrap block"})
     resamples: int = field(default=2000, metadata={"help": "bootstrap resamples"})
+    device: str | None = field(default=None, metadata={"help": "cpu, cuda, cuda:1; default: a GPU if there is one"})
     seed: int = field(default=0, metadata={"help": "of windows, random weights and bootstrap"})
 
 
@@ -63,7 +65,7 @@ def block_means(losses: np.ndarray, blocks: np.ndarray, resamples: int, seed: in
     count = block.max() + 1
     drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)  # how often each block was drawn
     membership = np.eye(count)[block]  # (windows, blocks)
-    return (losses @ membership) @ drawn.T / (membership.sum(axis=0) @ drawn.T)
+    return np.asarray((losses @ membership) @ drawn.T / (membership.sum(axis=0) @ drawn.T))
 
 
 def markov_window_losses(model: MarkovModel, windows: np.ndarray) -> np.ndarray:
@@ -71,23 +73,21 @@ def markov_window_losses(model: MarkovModel, windows: np.ndarray) -> np.ndarray:
     return np.array([-model.base_log_likelihoods(window)[1:].mean() for window in windows])
 
 
-def causal_window_losses(name: str, windows: np.ndarray, random: bool = False) -> np.ndarray:
+def causal_window_losses(name: str, windows: np.ndarray, random: bool = False, device: str | None = None) -> np.ndarray:
     """The same for a causal model whose tokens are single bases; `random` leaves its weights as initialised."""
     if random:
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name))
     else:
         model = AutoModelForCausalLM.from_pretrained(name)
-    model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    model = model.eval().to(usable_device(device))
     token_ids = base_token_ids(AutoTokenizer.from_pretrained(name))
-    return window_losses(model, windows, token_ids, model.device).mean(axis=1)
+    return np.asarray(window_losses(model, windows, token_ids, model.device).mean(axis=1))
 
 
-def interval(value: float, draws: np.ndarray, n: int, method: str) -> dict[str, Any]:
+def interval(value: float, draws: np.ndarray, n: int, method: str) -> Metric:
+    """A metric with the 95 % interval of its bootstrap."""
     low, high = np.quantile(draws, [0.025, 0.975])
-    return {
-        "value": float(value), "low": float(low), "high": float(high), "n": n, "method": method,
-        "higher_is_better": False,
-    }  # fmt: skip
+    return Metric(value, low, high, n, method, higher_is_better=False)
 
 
 def measure(arguments: PerplexityArguments) -> dict[str, Any]:
@@ -110,16 +110,18 @@ def measure(arguments: PerplexityArguments) -> dict[str, Any]:
     starts = np.sort(np.random.default_rng(arguments.seed).permutation(starts)[: arguments.windows])
     windows = genome.codes[starts[:, None] + np.arange(arguments.length)]
 
-    losses = {name: causal_window_losses(name, windows) for name in arguments.models}
+    losses = {name: causal_window_losses(name, windows, device=arguments.device) for name in arguments.model}
     if arguments.random:
         set_seed(arguments.seed)
-        losses["random initialisation"] = causal_window_losses(arguments.random, windows, random=True)
+        losses["random initialisation"] = causal_window_losses(
+            arguments.random, windows, random=True, device=arguments.device
+        )
     if arguments.markov:
         markov = MarkovModel.load(arguments.markov)
         for order in range(markov.order + 1):
             losses[f"Markov, order {order}"] = markov_window_losses(markov.at_order(order), windows)
     if not losses:
-        raise InputError("nothing to score: name --models, --random or --markov")
+        raise InputError("nothing to score: give --model, --random or --markov")
 
     table = np.stack(list(losses.values()))
     draws = block_means(table, starts // arguments.block, arguments.resamples, arguments.seed)
@@ -144,18 +146,19 @@ def measure(arguments: PerplexityArguments) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argument_parser(PerplexityArguments, "perplexity", __doc__)
-    try:
-        (arguments,) = parser.parse_args_into_dataclasses()
+
+    def program(words: list[str]) -> None:
+        (arguments,) = parser.parse_args_into_dataclasses(renamed(words, "perplexity"))
         record = measure(arguments)
-        Path(arguments.output).parent.mkdir(parents=True, exist_ok=True)
-        write_text(Path(arguments.output), json.dumps(record, indent=1) + "\n")
-    except (ValueError, OSError) as error:
-        sys.exit(f"perplexity: {error}")
-    for name, metrics in record["models"].items():
-        value = metrics["perplexity"]
-        print(f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]  {name}")
-    print(f"written to {arguments.output}")
+        write_text(arguments.output, json.dumps(record, indent=1) + "\n")
+        for name, metrics in record["models"].items():
+            value = metrics["perplexity"]
+            print(f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]  {name}")
+        print(f"written to {arguments.output}")
+
+    run(program, "perplexity")
 
 
 if __name__ == "__main__":

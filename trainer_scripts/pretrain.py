@@ -1,7 +1,7 @@
 """Pretrain a HyenaDNA on the windows of a genome, by next-base prediction.
 
-    python -m trainer_scripts.pretrain --genome hg38.fa --validation_chromosomes chr14 chrX --steps 20000 \\
-        --output_dir runs/tiny-1k
+    python -m trainer_scripts.pretrain --genome hg38.fa --validation_chromosomes chr14 chrX \\
+        --max_steps 20000 --output runs/tiny-1k
 
 The same line starts a run, and goes on with one that was killed, to the same bits. Several processes:
 `accelerate launch --config_file trainer_scripts/configs/ddp_8gpu.yaml -m trainer_scripts.pretrain ...`.
@@ -22,9 +22,7 @@ everything else decayed. The head is tied to the embedding.
 import importlib.util
 import json
 import math
-import sys
 import time
-from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from logging import ERROR, getLogger
@@ -38,15 +36,18 @@ from accelerate.tracking import filter_trackers
 from accelerate.utils import set_seed
 from torch.nn import functional as F
 from tqdm.auto import tqdm
-from transformers import AutoModelForCausalLM, HfArgumentParser, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
-from datasets_dart.errors import InputError
+from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import write_text
 from evaluation_dart.training.accelerators import training_accelerator
-from evaluation_dart.training.states import newest_state, remove_leftovers, save_state
+from evaluation_dart.training.loop import parameter_groups
+from evaluation_dart.training.recipe import Optimisation
+from evaluation_dart.training.states import check_same_run, load_newest_state, remove_leftovers, save_state
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNATokenizer
 from trainer_scripts.genome_windows import tile_windows
+from trainer_scripts.options import renamed, run
 from trainer_scripts.pretraining_data import (
     IGNORED,
     DataArguments,
@@ -58,13 +59,8 @@ from trainer_scripts.pretraining_data import (
     training_and_validation_regions,
     window_source,
 )
-from trainer_scripts.pretraining_state import (
-    Progress,
-    check_same_run,
-    plot_loss,
-    read_log,
-    save_model,
-)
+from trainer_scripts.pretraining_state import FREE_ON_RESUME, plot_loss, read_log, save_model
+from trainer_scripts.scripts import argument_parser
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 CONSTANT = ("sequences", "tokens")
@@ -79,12 +75,14 @@ class ModelArguments:
     embed_dropout: float = field(default=0.1, metadata={"help": "dropout after the embedding"})
 
 
-@dataclass
-class TrainingArguments:
-    output_dir: str = field(metadata={"help": "folder for model, log, curve and checkpoints"})
-    steps: int = field(metadata={"help": "optimiser steps"})
-    batch_size: int = field(default=8, metadata={"help": "windows in a forward pass of one process"})
-    accumulation: int = field(default=1, metadata={"help": "forward passes in a step"})
+@dataclass(frozen=True, kw_only=True)
+class TrainingArguments(Optimisation):
+    """Choices of a pretraining."""
+
+    output: str = field(metadata={"help": "folder for model, log, curve and checkpoints"})
+    max_steps: int = field(metadata={"help": "optimiser steps"})
+    per_device_train_batch_size: int = field(default=8, metadata={"help": "windows in a forward pass of one process"})
+    gradient_accumulation_steps: int = field(default=1, metadata={"help": "forward passes in a step"})
     warmup_lengths: list[int] = field(
         default_factory=list, metadata={"help": "shorter windows to start with; the paper: 64, and doubled each stage"}
     )
@@ -96,28 +94,30 @@ class TrainingArguments:
             "choices": CONSTANT,
         },
     )
-    learning_rate: float = field(default=6e-4, metadata={"help": "highest learning rate"})
-    filter_learning_rate: float = field(default=6e-4, metadata={"help": "that of the implicit filters"})
-    warmup_steps: int = field(default=200, metadata={"help": "steps of linear warm-up"})
-    final_learning_rate: float = field(default=0.0, metadata={"help": "its end, as a part of the highest"})
-    weight_decay: float = field(default=0.1, metadata={"help": "of all but the implicit filters"})
-    beta2: float = field(default=0.999, metadata={"help": "AdamW's second moment"})
-    max_grad_norm: float = field(default=1.0, metadata={"help": "gradient clipping"})
-    bf16: bool = field(default=False, metadata={"help": "autocast to bfloat16"})
-    activation_checkpointing: bool = field(
+    warmup_steps: float = field(
+        default=200, metadata={"help": "steps of linear warm-up; below 1, this part of all steps"}
+    )
+    min_lr_rate: float = field(default=0.0, metadata={"help": "the cosine's end, as a part of the highest rate"})
+    adam_beta2: float = field(default=0.999, metadata={"help": "AdamW's second moment"})
+    gradient_checkpointing: bool = field(
         default=False, metadata={"help": "keep one tensor a block for the backward pass, compute the rest again"}
     )
-    compile: bool = field(default=False, metadata={"help": "torch.compile every block"})
+    torch_compile: bool = field(default=False, metadata={"help": "torch.compile every block"})
     seed: int = field(default=2222, metadata={"help": "of weights, windows and held-out blocks"})
-    log_every: int = field(default=50, metadata={"help": "steps"})
-    evaluate_every: int = field(default=500, metadata={"help": "steps; the model folder is brought up to date, too"})
-    checkpoint_every: int = field(default=500, metadata={"help": "steps between states to go on from"})
-    keep_checkpoints: int = field(default=2, metadata={"help": "newest states to keep"})
+    logging_steps: int = field(default=50, metadata={"help": "steps between lines of the log"})
+    eval_steps: int = field(
+        default=500, metadata={"help": "steps between evaluations, which bring the model folder up to date"}
+    )
+    save_steps: int = field(default=500, metadata={"help": "steps between states to resume from"})
+    save_total_limit: int = field(default=2, metadata={"help": "newest states to keep"})
     report_to: list[str] = field(default_factory=list, metadata={"help": "trackers", "choices": TRACKERS})
 
 
 def learning_rate_factor(step: int, steps: int, warmup: int, final: float) -> float:
-    """Linear warm-up, then a half cosine from 1 down to `final` at the last step."""
+    """Linear warm-up, then a half cosine from 1 down to `final` at the last step.
+
+    transformers' schedules begin the warm-up at 0, or leave the peak one step earlier, and end a step after the last.
+    """
     if step < warmup:
         return (step + 1) / warmup
     done = (step - warmup) / max(1, steps - 1 - warmup)
@@ -146,13 +146,15 @@ def stages(context: int, arguments: TrainingArguments) -> list[Stage]:
     """
 
     def windows(length: int) -> int:
-        return arguments.batch_size * (context // length if arguments.warmup_constant == "tokens" else 1)
+        return arguments.per_device_train_batch_size * (
+            context // length if arguments.warmup_constant == "tokens" else 1
+        )
 
     for length in arguments.warmup_lengths:
         if not 2 <= length <= context:
             raise InputError(f"--warmup_lengths: {length} is not between 2 and the context of {context} bases")
     warm = [Stage(arguments.warmup_length_steps, length, windows(length)) for length in arguments.warmup_lengths]
-    return [*warm, Stage(None, context, arguments.batch_size)]
+    return [*warm, Stage(None, context, arguments.per_device_train_batch_size)]
 
 
 def place(step: int, plan: list[Stage]) -> tuple[Stage, int, int]:
@@ -165,17 +167,6 @@ def place(step: int, plan: list[Stage]) -> tuple[Stage, int, int]:
         if stage.steps is None or here < stage.steps:
             return stage, windows, tokens
     raise AssertionError("the last stage has no end")
-
-
-def parameter_groups(model: PreTrainedModel, arguments: TrainingArguments) -> list[dict[str, Any]]:
-    """The original's two groups (HyenaDNA code, optimiser hooks of the implicit filter; spec section 1.9)."""
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    filters = [parameter for name, parameter in named if ".implicit_filter." in name]
-    others = [parameter for name, parameter in named if ".implicit_filter." not in name]
-    return [
-        {"params": others, "lr": arguments.learning_rate, "weight_decay": arguments.weight_decay},
-        {"params": filters, "lr": arguments.filter_learning_rate, "weight_decay": 0.0},
-    ]
 
 
 @torch.no_grad()
@@ -232,12 +223,13 @@ def optimiser_step(
             loss = model(**batch, num_items_in_batch=predicted).loss
             # Undone by the mean over processes of their gradients, and by backward's own division.
             accelerator.backward(loss * (accelerator.num_processes * len(parts)))
-            if accelerator.sync_gradients:
+            if accelerator.sync_gradients and arguments.max_grad_norm > 0:
                 accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad()
         total += loss.detach()
-    return accelerator.reduce(total, "sum")
+    mean: torch.Tensor = accelerator.reduce(total, "sum")
+    return mean
 
 
 def own_parts(
@@ -255,15 +247,18 @@ def make_accelerator(arguments: TrainingArguments) -> Accelerator:
     """Accelerate as it was launched, with trackers.
 
     Raises:
-        ValueError: for a tracker that is not installed.
+        MissingExtra: for a tracker that is not installed.
     """
     for tracker in arguments.report_to:
         if importlib.util.find_spec(tracker) is None:
-            raise InputError(f"--report_to {tracker}: not installed; pip install 'hyenadna-dart[{tracker}]'")
+            raise MissingExtra(f"tracking by {tracker}", tracker)
     accelerator = training_accelerator(
-        "bf16" if arguments.bf16 else None, arguments.accumulation, arguments.batch_size, arguments.max_grad_norm
+        "bf16" if arguments.bf16 else None,
+        arguments.gradient_accumulation_steps,
+        arguments.per_device_train_batch_size,
+        arguments.max_grad_norm,
     )
-    accelerator.project_configuration.set_directories(arguments.output_dir)
+    accelerator.project_configuration.set_directories(arguments.output)
     accelerator.log_with = filter_trackers(arguments.report_to, accelerator.logging_dir)
     return accelerator
 
@@ -287,35 +282,35 @@ def new_model(arguments: ModelArguments, tokenizer: HyenaDNATokenizer) -> PreTra
         embed_dropout=arguments.embed_dropout,
         tie_word_embeddings=True,
     )
-    return AutoModelForCausalLM.from_config(config)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    return model
 
 
 def prepare_model(model: PreTrainedModel, arguments: TrainingArguments) -> None:
     """Activation checkpointing and compilation, in place: the state dict keeps its keys."""
-    if arguments.activation_checkpointing:
+    if arguments.gradient_checkpointing:
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
-    if arguments.compile:
+    if arguments.torch_compile:
         for block in model.get_submodule("hyena.backbone.layers").children():
             block.compile()
 
 
 def train(model_arguments: ModelArguments, data_arguments: DataArguments, arguments: TrainingArguments) -> None:
-    """Train, or go on training, into `arguments.output_dir`.
+    """Train, or go on training, into `arguments.output`.
 
     The folder holds the model and tokenizer as of the last evaluation, `log.jsonl`, `loss_curve.png`,
     `validation.bed` (the held-out regions), `run.json` (all arguments) and `checkpoints/` to go on from.
 
     Raises:
-        ValueError: for data that do not fit, a folder that holds another run, or a loss that is not finite.
+        InputError: for data that do not fit, a folder that holds another run, or a loss that is not finite.
     """
-    folder = Path(arguments.output_dir)
+    folder = Path(arguments.output)
     states = folder / "checkpoints"
     states.mkdir(parents=True, exist_ok=True)
     accelerator = make_accelerator(arguments)
     main, size = accelerator.is_main_process, accelerator.num_processes
     everything = asdict(model_arguments) | asdict(data_arguments) | asdict(arguments) | {"processes": size}
-    if (folder / "run.json").exists():
-        check_same_run(folder / "run.json", everything)
+    check_same_run(folder / "run.json", everything, FREE_ON_RESUME)
     accelerator.wait_for_everyone()
 
     context, seed = model_arguments.context, arguments.seed
@@ -337,15 +332,15 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
     token_ids = base_token_ids(tokenizer)
     model = new_model(model_arguments, tokenizer)
     prepare_model(model, arguments)
-    peaks = (arguments.learning_rate, arguments.filter_learning_rate)
-    optimizer = torch.optim.AdamW(parameter_groups(model, arguments), betas=(0.9, arguments.beta2))
+    groups = parameter_groups(model, arguments)
+    peaks = [group["lr"] for group in groups]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, arguments.adam_beta2))
     model, optimizer = accelerator.prepare(model, optimizer)
-    progress = Progress()
-    accelerator.register_for_checkpointing(progress)
+    losses: list[torch.Tensor] = []  # of the steps since the last line of the log
     log_path, log, first = folder / "log.jsonl", [], 0
-    if found := newest_state(states):
-        accelerator.load_state(str(found[0]))
-        first = found[1]
+    if found := load_newest_state(accelerator, states):
+        first = found[0]
+        losses = [torch.tensor(loss) for loss in found[1]["losses"]]
         log = [entry for entry in read_log(log_path) if entry["step"] <= first]
     accelerator.wait_for_everyone()
     if main:
@@ -357,41 +352,46 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
         accelerator.init_trackers("pretrain", config=tracked(everything))
 
     def tokens_before(step: int) -> int:
-        return place(step, plan)[2] * arguments.accumulation * size
+        return place(step, plan)[2] * arguments.gradient_accumulation_steps * int(size)
 
     began, logged = time.perf_counter(), first
     model.train()
     bar = tqdm(
-        range(first, arguments.steps),
+        range(first, arguments.max_steps),
         initial=first,
-        total=arguments.steps,
+        total=arguments.max_steps,
         unit="step",
         mininterval=5,
         disable=not main,
     )
     for step in bar:
-        factor = learning_rate_factor(step, arguments.steps, arguments.warmup_steps, arguments.final_learning_rate)
+        factor = learning_rate_factor(
+            step, arguments.max_steps, arguments.warmup_of(arguments.max_steps), arguments.min_lr_rate
+        )
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * factor
         # Dropout is a function of seed, step and process; the processes share the weights, not the masks.
         set_seed(int(np.random.SeedSequence([seed, step, accelerator.process_index]).generate_state(1)[0]))
-        parts = list(own_parts(source, step, plan, arguments.accumulation, accelerator))
-        progress.losses.append(optimiser_step(accelerator, model, optimizer, parts, token_ids, arguments))
+        parts = list(own_parts(source, step, plan, arguments.gradient_accumulation_steps, accelerator))
+        losses.append(optimiser_step(accelerator, model, optimizer, parts, token_ids, arguments))
 
         done = step + 1
         entry: dict[str, float] = {}
-        if done % arguments.log_every == 0 or done == arguments.steps:
-            entry["loss"] = progress.mean()
+        if done % arguments.logging_steps == 0 or done == arguments.max_steps:
+            entry["loss"] = torch.stack([loss.cpu() for loss in losses]).mean().item()
+            losses = []
             if not math.isfinite(entry["loss"]):
-                raise InputError(f"the loss is {entry['loss']} at step {done}; lower the learning rate")
+                raise InputError(f"the loss is {entry['loss']} at step {done}; choose a smaller learning rate")
             now = time.perf_counter()
             entry["learning_rate"] = arguments.learning_rate * factor
             entry["tokens_per_second"] = round((tokens_before(done) - tokens_before(logged)) / (now - began))
             began, logged = now, done
             bar.set_postfix(loss=f"{entry['loss']:.4f}", refresh=False)
-        evaluated = done % arguments.evaluate_every == 0 or done == arguments.steps
+        evaluated = done % arguments.eval_steps == 0 or done == arguments.max_steps
         if evaluated:
-            entry["validation_loss"] = evaluate(accelerator, model, validation, token_ids, 2 * arguments.batch_size)
+            entry["validation_loss"] = evaluate(
+                accelerator, model, validation, token_ids, 2 * arguments.per_device_train_batch_size
+            )
             entry["validation_perplexity"] = math.exp(entry["validation_loss"])
         if entry:
             accelerator.log(entry, step=done)
@@ -403,30 +403,22 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
             save_model(accelerator, model, tokenizer, folder)
             if main:
                 plot_loss(log, folder / "loss_curve.png")
-        if done % arguments.checkpoint_every == 0 or done == arguments.steps:
-            save_state(accelerator, states, done, arguments.keep_checkpoints)
+        if done % arguments.save_steps == 0 or done == arguments.max_steps:
+            state = {"losses": [loss.item() for loss in losses]}
+            save_state(accelerator, states, done, state, arguments.save_total_limit)
     accelerator.end_training()
 
 
-class HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
-    """Defaults shown, and the line to copy left as it is."""
-
-
-def argument_parser(dataclasses: Any, script: str, description: str | None) -> HfArgumentParser:
-    """The parser of a script of this package, from the dataclasses of its arguments."""
-    return HfArgumentParser(
-        dataclasses, prog=f"python -m trainer_scripts.{script}", description=description, formatter_class=HelpFormatter
-    )
-
-
 def main() -> None:
+    """Run the command line."""
     parser = argument_parser((ModelArguments, DataArguments, TrainingArguments), "pretrain", __doc__)
-    logging.disable_progress_bar()  # transformers shows one for writing its single file
-    getLogger("accelerate.utils.other").setLevel(ERROR)  # warns at every state that the head is tied
-    try:
-        train(*parser.parse_args_into_dataclasses())
-    except (ValueError, OSError) as error:
-        sys.exit(f"pretrain: {error}")
+
+    def program(words: list[str]) -> None:
+        logging.disable_progress_bar()  # transformers shows one for writing its single file
+        getLogger("accelerate.utils.other").setLevel(ERROR)  # warns at every state that the head is tied
+        train(*parser.parse_args_into_dataclasses(renamed(words, "pretrain")))
+
+    run(program, "pretrain")
 
 
 if __name__ == "__main__":

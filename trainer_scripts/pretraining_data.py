@@ -157,8 +157,8 @@ def window_source(genome: GenomeCodes, regions: Regions, arguments: DataArgument
 
     @cache  # one length for most of a run, asked for at every step
     def spans_of(length: int) -> np.ndarray:
-        spans = original_spans(intervals, genome.whole(), length)
-        spans = spans[apart_from(spans, forbidden)]
+        every = original_spans(intervals, genome.whole(), length)
+        spans: np.ndarray = every[apart_from(every, forbidden)]
         if not len(spans):
             raise InputError(f"{bed}: every window of {length} bases reaches into what is held out or excluded")
         return spans

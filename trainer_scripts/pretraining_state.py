@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +10,10 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
-from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 
-# What a run that goes on may change: the rest decides which model comes out.
-FREE_ON_RESUME = {
-    "steps", "log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints", "output_dir", "report_to",
-}  # fmt: skip
-
-
-@dataclass
-class Progress:
-    """What a state holds beside model and optimiser: the losses of the steps since the last line of the log."""
-
-    losses: list[torch.Tensor] = field(default_factory=list)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"losses": [loss.item() for loss in self.losses]}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.losses = [torch.tensor(loss) for loss in state["losses"]]
-
-    def mean(self) -> float:
-        """Their mean, which is then forgotten."""
-        losses, self.losses = self.losses, []
-        return torch.stack([loss.cpu() for loss in losses]).mean().item()
+# What a run that is resumed may change: the rest decides which model comes out.
+FREE_ON_RESUME = ("max_steps", "logging_steps", "eval_steps", "save_steps", "save_total_limit", "output", "report_to")
 
 
 def save_model(
@@ -53,23 +31,13 @@ def save_model(
         temporary.rmdir()
 
 
-def read_log(path: Path) -> list[dict]:
+def read_log(path: Path) -> list[dict[str, Any]]:
     """Entries of a log, without a last line that a kill cut short."""
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def check_same_run(path: Path, arguments: dict[str, Any]) -> None:
-    """Refuse to go on with a run that was started with other arguments."""
-    for name, old in json.loads(path.read_text()).items():
-        if name not in FREE_ON_RESUME and arguments.get(name) != old:
-            raise InputError(
-                f"{path}: this run was started with {name}={old!r}, not {arguments.get(name)!r}; "
-                "choose another --output_dir"
-            )
-
-
-def plot_loss(log: list[dict], path: Path) -> None:
+def plot_loss(log: list[dict[str, Any]], path: Path) -> None:
     """Training and held-out loss against bases seen, as a PNG; nothing where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure

@@ -1,7 +1,7 @@
 """Classes as next tokens: soft prompts ahead of a frozen model, and shots ahead of a sequence (paper section 4.4.1)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,30 +10,31 @@ from torch import nn
 from datasets_dart.alphabet import CODES
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import LanguageModel
+from evaluation_dart.training.rows import LabelledRows
 
 LABEL_TOKENS = {2: ("A", "N"), 3: ("A", "G", "N")}  # spec 6.5
 PROMPT_STD, PROMPT_DROPOUT = 0.02, 0.1
-SHOT_TOKENS = 3  # beside its sequence: [SEP], the label, [SEP]
+SHOT_TOKENS = 3  # besides its sequence: [SEP], the label, [SEP]
 
 
 def label_token_ids(language_model: LanguageModel, classes: int) -> np.ndarray:
-    """(classes,) int64: the token that stands for each class.
+    """(classes,) int64: the token of each class.
 
     Raises:
-        ValueError: for a number of classes that the paper gives no tokens to.
+        InputError: for a number of classes that the paper gives no tokens to.
     """
     if classes not in LABEL_TOKENS:
         raise InputError(
-            f"labels of {classes} classes have no tokens; of {', '.join(map(str, LABEL_TOKENS))} they have"
+            f"labels of {classes} classes have no tokens; those of {', '.join(map(str, LABEL_TOKENS))} have"
         )
     return np.array(language_model.tokenizer.convert_tokens_to_ids(list(LABEL_TOKENS[classes])), dtype=np.int64)
 
 
 def called_classes(outputs: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """The class whose token is likeliest of the whole vocabulary, (n,); that of no class is len(tokens)."""
+    """The class whose token is the likeliest of the whole vocabulary, (n,); len(tokens) where no class has it."""
     places = np.full(outputs.shape[1], len(tokens))
     places[tokens] = np.arange(len(tokens))
-    return places[outputs.argmax(axis=1)]
+    return np.asarray(places[outputs.argmax(axis=1)])
 
 
 class SoftPromptClassifier(nn.Module):
@@ -75,7 +76,7 @@ class SoftPromptClassifier(nn.Module):
         ).to(self.model.device)
         embedded = self.model.get_input_embeddings()(encoded["input_ids"])
         prompt = self.dropout(self.prompt).expand(len(embedded), -1, -1)
-        logits = self.model(inputs_embeds=torch.cat([prompt, embedded], dim=1)).logits
+        logits: torch.Tensor = self.model(inputs_embeds=torch.cat([prompt, embedded], dim=1)).logits
         last = len(self.prompt) + encoded["attention_mask"].sum(dim=1) - 1
         return logits[torch.arange(len(last), device=last.device), last].float()
 
@@ -123,6 +124,72 @@ class PromptWriter:
             if label is not None:
                 ids[end + 1 : end + SHOT_TOKENS] = self.labels[label], self.separator
         return Prompt(ids, ids != self.pad, np.arange(len(shots) + 1) * step + self.length)
+
+
+def asked_logits(model: nn.Module, prompts: Sequence[Prompt]) -> torch.Tensor:
+    """Logits (B, shots + 1, vocabulary) where labels follow, of prompts of one length."""
+    device = next(model.parameters()).device
+    ids = torch.from_numpy(np.stack([prompt.ids for prompt in prompts])).to(device)
+    mask = torch.from_numpy(np.stack([prompt.mask for prompt in prompts])).to(device).long()
+    logits: torch.Tensor = model(input_ids=ids, attention_mask=mask).logits
+    return logits[:, torch.from_numpy(prompts[0].asked).to(device)]
+
+
+class PromptClassifier(nn.Module):
+    """A causal model that reads prompts, and is trained as a whole: see [`asked_logits`]."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model.requires_grad_(True)
+
+    def forward(self, prompts: Sequence[Prompt]) -> torch.Tensor:
+        return asked_logits(self.model, prompts)
+
+
+class PromptRows(LabelledRows):
+    """Prompts that ask about rows, each with shots of its own that are drawn from the training rows by seed and row.
+
+    Args:
+        rows: to ask about, of which `numbers` are taken (None: all). train: the rows that shots are drawn from.
+        shots: of each class.
+    """
+
+    def __init__(
+        self,
+        writer: "PromptWriter",
+        shots: int,
+        classes: int,
+        train: LabelledRows,
+        rows: LabelledRows,
+        seed: int,
+        numbers: np.ndarray | None = None,
+    ):
+        self.numbers = np.arange(len(rows)) if numbers is None else numbers
+        chosen = rows.rows.select(self.numbers.tolist())
+        super().__init__(chosen, rows.labels[self.numbers], max_length=rows.max_length)
+        self.writer, self.shots, self.classes, self.train, self.asked, self.seed = (
+            writer, shots, classes, train, rows, seed,
+        )  # fmt: skip
+
+    def read(
+        self, rows: np.ndarray, epoch: int | None = None, flip: np.ndarray | None = None
+    ) -> tuple[Any, np.ndarray]:
+        """The prompts of these rows, and the tokens of all their labels, (rows, shots + 1)."""
+        made = [self.prompt(int(row)) for row in self.numbers[rows]]
+        return [prompt for prompt, _ in made], np.stack([labels for _, labels in made])
+
+    def prompt(self, row: int) -> tuple[Prompt, np.ndarray]:
+        """The prompt that asks about a row of all rows, with shots from the other training rows, and all its labels."""
+        rng = np.random.default_rng([self.seed, int(self.asked is self.train), row])
+        pool = self.train.labels.copy()
+        if self.asked is self.train:
+            pool[row] = -1  # the answer is not among the shots
+        chosen = draw_shots(pool, self.shots, self.classes, rng)
+        sequences = self.train.sequences(chosen.tolist())
+        labels = self.train.labels[chosen]
+        (query,) = self.asked.sequences([row])
+        prompt = self.writer.write([*zip(sequences, labels.tolist(), strict=True)], query)
+        return prompt, self.writer.labels[np.append(labels, self.asked.labels[row])]
 
 
 def draw_shots(labels: np.ndarray, shots: int, classes: int, rng: np.random.Generator) -> np.ndarray:

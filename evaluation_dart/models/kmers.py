@@ -33,7 +33,7 @@ def kmer_frequencies(sequences: Sequence[str], k: int) -> np.ndarray:
     for row, sequence in zip(counts, sequences, strict=True):
         *_, numbers = context_numbers(encode_bases(sequence), k - 1)
         row += np.bincount(classes[numbers[numbers >= 0]], minlength=len(row))
-    return counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    return np.asarray(counts / counts.sum(axis=1, keepdims=True).clip(min=1))
 
 
 def gc_content(sequences: Sequence[str]) -> np.ndarray:

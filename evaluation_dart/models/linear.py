@@ -6,15 +6,14 @@ chosen by the loss on validation.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from scipy.special import log_softmax
 
 from datasets_dart.errors import InputError
-from evaluation_dart.training.supervised import Objective
+from evaluation_dart.training.objective import Objective
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the penalty: lambda / 2 |w|^2 beside the mean loss of a row
 MAX_ITERATIONS = 1000
@@ -31,7 +30,8 @@ class Linear(NamedTuple):
     intercept: np.ndarray
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        return (features - self.mean) / self.scale @ self.coefficients + self.intercept
+        outputs: np.ndarray = (features - self.mean) / self.scale @ self.coefficients + self.intercept
+        return outputs
 
 
 class Chosen(NamedTuple):
@@ -60,7 +60,7 @@ def fit_linear(features: np.ndarray, labels: np.ndarray, objective: Objective, s
     """Features (n, f) are standardised; labels (n,) are classes or log counts.
 
     Raises:
-        ValueError: if there are rows of one class alone.
+        ValueError: if only one class has rows.
     """
     from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -86,13 +86,6 @@ def fit_linear(features: np.ndarray, labels: np.ndarray, objective: Objective, s
     return Linear(mean, scale, coefficients, intercepts)
 
 
-def loss(outputs: np.ndarray, labels: np.ndarray, objective: Objective) -> float:
-    """Mean squared error of log counts, or mean cross-entropy in nats."""
-    if objective.kind == "counts":
-        return float(((outputs[:, 0] - labels) ** 2).mean())
-    return float(-log_softmax(outputs, axis=1)[np.arange(len(labels)), labels].mean())
-
-
 def choose_linear(
     train: Mapping[str, np.ndarray],
     train_labels: np.ndarray,
@@ -102,11 +95,13 @@ def choose_linear(
     strengths: Sequence[float] = STRENGTHS,
 ) -> Chosen:
     """The features, by name, and the penalty with the smallest validation loss, the first of them."""
+    # Each member of a pair is a row of its own here.
+    of_rows = objective._replace(kind="classes") if objective.kind == "pairs" else objective
     best: Chosen | None = None
     for name, features in train.items():
         for strength in strengths:
             model = fit_linear(features, train_labels, objective, strength)
-            found = loss(model(validation[name]), validation_labels, objective)
+            found = of_rows.loss(model(validation[name]), validation_labels)
             if best is None or found < best.validation_loss:
                 best = Chosen(model, name, strength, found)
     if best is None:
@@ -131,8 +126,3 @@ def load_linear(path: Path) -> Linear:
             return Linear(*(file.get_tensor(name) for name in Linear._fields))
     except SafetensorError as error:
         raise InputError(f"{path} holds no linear model: {error}") from error
-
-
-def labels_of(examples: Any, objective: Objective) -> np.ndarray:
-    """Labels of all sequences of [`supervised.Examples`], a pair's two one after the other."""
-    return examples.labels.reshape(-1).numpy() if objective.kind == "pairs" else examples.labels.numpy()

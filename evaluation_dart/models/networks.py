@@ -49,7 +49,8 @@ class ProbingHeadLike(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         found = self.iconv(x.transpose(1, 2)).transpose(1, 2)
-        return self.trunk(F.relu(found + self.pos_proj(self.pos_emb)))
+        outputs: torch.Tensor = self.trunk(F.relu(found + self.pos_proj(self.pos_emb)))
+        return outputs
 
 
 class DilatedCNN(nn.Module):
@@ -88,7 +89,8 @@ class DilatedCNN(nn.Module):
             change = F.relu(convolution(x))
             lost = (x.shape[2] - change.shape[2]) // 2
             x = x[:, :, lost : lost + change.shape[2]] + change
-        return self.output_layer(x.mean(dim=2))
+        outputs: torch.Tensor = self.output_layer(x.mean(dim=2))
+        return outputs
 
 
 class OneHot(nn.Module):
@@ -99,7 +101,8 @@ class OneHot(nn.Module):
         self.network = network
 
     def forward(self, sequences: Sequence[str]) -> torch.Tensor:
-        return self.network(one_hot(sequences).to(next(self.network.parameters()).device))
+        outputs: torch.Tensor = self.network(one_hot(sequences).to(next(self.network.parameters()).device))
+        return outputs
 
 
 def build(name: str, length: int, outputs: int) -> OneHot:

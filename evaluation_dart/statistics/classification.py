@@ -10,7 +10,14 @@ import numpy as np
 from scipy.stats import rankdata
 
 from datasets_dart.errors import InputError
-from evaluation_dart.statistics.intervals import CONFIDENCE, FEWEST_BLOCKS, REPLICATES, exact_interval, genome_blocks
+from evaluation_dart.statistics.intervals import (
+    CONFIDENCE,
+    FEWEST_BLOCKS,
+    REPLICATES,
+    block_bootstrap_interval,
+    exact_proportion,
+    genome_blocks,
+)
 from evaluation_dart.statistics.metric import Metric
 
 LABELS_AT_ONCE = 64
@@ -25,17 +32,18 @@ def confusion(called: np.ndarray, label: np.ndarray, classes: int) -> np.ndarray
 
 def accuracy(counts: np.ndarray) -> np.ndarray:
     """Of (..., k, k + 1) confusion counts: (...)."""
-    return _right(counts).sum(-1) / counts.sum((-2, -1))
+    return np.asarray(_right(counts).sum(-1) / counts.sum((-2, -1)))
 
 
 def f1_by_class(counts: np.ndarray) -> np.ndarray:
     """2 TP / (2 TP + FP + FN) of each class of (..., k, k + 1) counts: (..., k); 0 for one neither there nor called."""
     called, labelled = counts[..., :-1].sum(-2), counts.sum(-1)
-    return 2 * _right(counts) / np.maximum(called + labelled, 1)
+    return np.asarray(2 * _right(counts) / np.maximum(called + labelled, 1))
 
 
 def f1_macro(counts: np.ndarray) -> np.ndarray:
-    return f1_by_class(counts).mean(-1)
+    """Mean F1 of the classes of (..., k, k + 1) counts: (...)."""
+    return np.asarray(f1_by_class(counts).mean(-1))
 
 
 def matthews_correlation(counts: np.ndarray) -> np.ndarray:
@@ -87,13 +95,13 @@ def classification_metrics(
     else:
         replicates = rng.multinomial(n, counts.ravel() / n, size=REPLICATES).reshape(REPLICATES, k, k + 1)
         method = f"bootstrap of rows, percentiles of {REPLICATES} replicates"
-    low, high = exact_interval(int(_right(counts).sum()), n)
-    metrics = {"accuracy": Metric(float(accuracy(counts)), low, high, n, "exact binomial (Clopper-Pearson)")}
+    metrics = {"accuracy": exact_proportion(int(_right(counts).sum()), n)}
     statistics: dict[str, Callable[[np.ndarray], np.ndarray]] = {"mcc": matthews_correlation, "f1_macro": f1_macro}
     if k == 2:
         statistics["f1"] = lambda of: f1_by_class(of)[..., 1]
+    tail = (1 - CONFIDENCE) / 2
     for name, statistic in statistics.items():
-        low, high = _percentiles(statistic(replicates)).tolist()
+        low, high = np.nanquantile(statistic(replicates), [tail, 1 - tail])
         metrics[name] = Metric(float(statistic(counts)), low, high, n, method)
     return metrics
 
@@ -134,20 +142,14 @@ def label_metrics(
     values, blocks = medians(np.arange(len(scores))), genome_blocks(chrom, start)
     names = ["median_auroc", *(f"median_auroc_{group}" for group in groups)]
     defined = np.flatnonzero(~np.isnan(values)).tolist()
-    low = high = [None] * len(names)
-    method = f"no interval: fewer than {FEWEST_BLOCKS} blocks of 1 Mb"
-    if (number := int(blocks.max()) + 1) >= FEWEST_BLOCKS:
-        rows_of = [np.flatnonzero(blocks == block) for block in range(number)]
-        draws = np.random.default_rng(seed).integers(number, size=(replicates, number))
-        drawn = np.array([medians(np.concatenate([rows_of[block] for block in draw])) for draw in draws])
-        low, high = _percentiles(drawn[:, defined]).tolist()
-        method = f"bootstrap of 1-Mb blocks, percentiles of {replicates} replicates"
+    interval = block_bootstrap_interval(
+        lambda rows: medians(rows)[defined], np.arange(len(scores)), blocks, replicates, seed=seed
+    )
+    method = f"bootstrap of 1-Mb blocks, percentiles of {replicates} replicates"
+    if interval is None:
+        method = f"no interval: fewer than {FEWEST_BLOCKS} blocks of 1 Mb"
+    lows, highs = interval or ([None] * len(defined),) * 2
     return {
-        names[own]: Metric(float(values[own]), low[place], high[place], len(scores), method)
-        for place, own in enumerate(defined)
+        names[own]: Metric(values[own], low, high, len(scores), method)
+        for own, low, high in zip(defined, lows, highs, strict=True)
     }
-
-
-def _percentiles(replicated: np.ndarray) -> np.ndarray:
-    tail = (1 - CONFIDENCE) / 2
-    return np.nanquantile(replicated, [tail, 1 - tail], axis=0)

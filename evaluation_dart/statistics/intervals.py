@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import stats
 
+from evaluation_dart.statistics.metric import Metric
+
 BLOCK = 1_000_000  # bp
 FEWEST_BLOCKS = 10  # a percentile bootstrap of fewer is far too narrow
 REPLICATES = 1000
@@ -15,6 +17,12 @@ def exact_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> tu
     """Clopper-Pearson interval of a proportion."""
     interval = stats.binomtest(successes, n).proportion_ci(confidence, method="exact")
     return float(interval.low), float(interval.high)
+
+
+def exact_proportion(successes: int, n: int) -> Metric:
+    """A share with its exact interval."""
+    low, high = exact_interval(successes, n)
+    return Metric(successes / n, low, high, n, "exact binomial (Clopper-Pearson)")
 
 
 def normal_interval(proportion: float, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:

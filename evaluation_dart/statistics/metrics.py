@@ -10,11 +10,12 @@ from scipy import stats
 from scipy.special import log_softmax, logsumexp
 
 from datasets_dart.errors import InputError
+from evaluation_dart.statistics.classification import auroc_by_label, confusion, matthews_correlation
 from evaluation_dart.statistics.intervals import (
     FEWEST_BLOCKS,
     block_bootstrap_interval,
     block_resamples,
-    exact_interval,
+    exact_proportion,
     genome_blocks,
     normal_interval,
     standard_error_interval,
@@ -53,13 +54,7 @@ def paired_likelihood_metrics(
         row = int(np.flatnonzero(~np.isfinite(difference))[0])
         raise InputError(f"the scores of row {row}, {score[row]} and {control_score[row]}, are not finite")
     wins = int((difference > 0).sum())
-    if protocol == "paper":
-        low, high = normal_interval(wins / n, 2 * PUBLISHED_ELEMENTS)
-        method = f"normal approximation with n = {2 * PUBLISHED_ELEMENTS}, as published: too narrow"
-    else:
-        low, high = exact_interval(wins, n)
-        method = "exact binomial (Clopper-Pearson)"
-    metrics: dict[str, Metric] = {"accuracy": Metric(wins / n, low, high, n, method, True)}
+    metrics = {"accuracy": _proportion(wins, n, 2 * PUBLISHED_ELEMENTS, protocol)}
 
     def summary(values: np.ndarray) -> np.ndarray:
         return np.array([(values > 0).mean(), values.mean(), *np.quantile(values, list(QUANTILES.values()))])
@@ -269,7 +264,7 @@ def log_odds(logits: np.ndarray) -> np.ndarray:
     """log p - log(1 - p) of each class of (n, k) logits, as x - logsumexp of the others: exact, however sure."""
     logits = np.asarray(logits, np.float64)
     others = [logsumexp(np.delete(logits, number, axis=1), axis=1) for number in range(logits.shape[1])]
-    return logits - np.stack(others, axis=1)
+    return np.asarray(logits - np.stack(others, axis=1))
 
 
 def original_log_odds(logits: np.ndarray) -> np.ndarray:
@@ -277,13 +272,12 @@ def original_log_odds(logits: np.ndarray) -> np.ndarray:
     log_p = log_softmax(np.asarray(logits, np.float32), axis=1)
     with np.errstate(divide="ignore"):
         rest = np.where(log_p > -np.log(2), np.log(-np.expm1(log_p)), np.log1p(-np.exp(log_p)))
-    return (log_p - np.where(np.isneginf(rest), -999, rest)).astype(np.float64)
+    return np.asarray(log_p - np.where(np.isneginf(rest), -999, rest), np.float64)
 
 
 def matthews(called: np.ndarray, positive: np.ndarray) -> float:
     """Matthews' correlation coefficient of two (n,) bool arrays; 0 where one of them is constant, as scikit-learn."""
-    correlation = pearson(called.astype(np.float64), positive.astype(np.float64))
-    return 0.0 if math.isnan(correlation) else correlation
+    return float(matthews_correlation(confusion(called.astype(int), positive.astype(int), 2)))
 
 
 def clustering_metrics(
@@ -417,9 +411,7 @@ def variant_metrics(
         rows &= np.asarray(effect) != 0
         if directed and rows.any():
             right, n = int((np.sign(change[rows]) == np.sign(effect[rows])).sum()), int(rows.sum())
-            low, high = exact_interval(right, n)
-            method = "exact binomial (Clopper-Pearson)"
-            metrics["direction_accuracy"] = Metric(right / n, low, high, n, method, True)
+            metrics["direction_accuracy"] = exact_proportion(right, n)
     if not metrics:
         raise InputError("neither controls beside positives nor effects: there is nothing to compare scores with")
     return metrics
@@ -444,11 +436,7 @@ def ordinal_spearman(one: np.ndarray, two: np.ndarray) -> float:
 
 def auroc(score: np.ndarray, positive: np.ndarray) -> float:
     """Area under the ROC curve, ties counting half; NaN where a class is empty."""
-    positives, controls = int(positive.sum()), int((~positive).sum())
-    if not positives or not controls:
-        return math.nan
-    rank_sum = stats.rankdata(score)[positive].sum()
-    return float((rank_sum - positives * (positives + 1) / 2) / (positives * controls))
+    return float(auroc_by_label(score[:, None], positive[:, None])[0])
 
 
 def average_precision(score: np.ndarray, positive: np.ndarray) -> float:
@@ -516,10 +504,7 @@ def _by_block(
 
 def _proportion(successes: int, n: int, published: int, protocol: str) -> Metric:
     """A share with its exact interval, or with the published one."""
-    if protocol == "paper":
-        low, high = normal_interval(successes / n, published)
-        method = f"normal approximation with n = {published}, as published: too narrow"
-    else:
-        low, high = exact_interval(successes, n)
-        method = "exact binomial (Clopper-Pearson)"
-    return Metric(successes / n, low, high, n, method, True)
+    if protocol != "paper":
+        return exact_proportion(successes, n)
+    low, high = normal_interval(successes / n, published)
+    return Metric(successes / n, low, high, n, f"normal approximation with n = {published}, as published: too narrow")

@@ -12,6 +12,59 @@ import torch
 from torch import nn
 
 from datasets_dart.errors import InputError
+from evaluation_dart.models.language_model import usable_device
+from evaluation_dart.training.supervised import COUNTS, METHODS, build_network, load_model, source_of, training_of
+
+
+def profile(
+    model: str,
+    setting: str = "finetuned",
+    method: str | None = None,
+    *,
+    length: int = 2114,
+    batch_size: int = 16,
+    warmup: int = 10,
+    batches: int = 20,
+    revision: str | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+) -> dict[str, Any]:
+    """[`resource_profile`] of a model as a supervised setting trains it for one number, on random DNA.
+
+    Args:
+        model: of [`evaluation_dart.training.supervised`]; its type must be registered. method: None for the paper's,
+            "cnn" of "probed" and "full" of the others.
+        length: bases of a sequence. batch_size: sequences in a batch; warmup, batches: before and while measuring.
+
+    Raises:
+        InputError: for a setting, model or method that there is not.
+    """
+    if setting not in METHODS:
+        raise InputError(f"setting {setting}: there are {', '.join(METHODS)}")
+    source = source_of(
+        model,
+        setting,
+        method or {"probed": "cnn"}.get(setting, "full"),
+        revision=revision,
+        device=usable_device(device),
+        trust_remote_code=trust_remote_code,
+    )
+    training = training_of(source, COUNTS.kind, "fixed", {})
+    network, description = build_network(
+        source, load_model(source, COUNTS.outputs), COUNTS, training, length, "chromatin_activity", "fixed"
+    )
+    rng = np.random.default_rng(0)
+    drawn = (
+        ["".join(row) for row in rng.choice(list("ACGT"), size=(batch_size, length))] for _ in range(warmup + batches)
+    )
+    return {
+        "model": description["id"],
+        "setting": setting,
+        "method": source.method,
+        "length": length,
+        "batch_size": batch_size,
+        **resource_profile(network, drawn, warmup, batches),
+    }
 
 
 def resource_profile(

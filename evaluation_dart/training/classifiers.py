@@ -9,8 +9,6 @@ from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import LanguageModel
 from evaluation_dart.models.networks import ProbingHeadLike, one_hot
 
-CNN = "cnn"
-
 
 class SequenceClassifier(nn.Module):
     """A Hub model's `AutoModelForSequenceClassification` with its tokenizer.
@@ -38,7 +36,7 @@ class SequenceClassifier(nn.Module):
             if tokens > classifier.max_tokens:
                 raise InputError(
                     f"{classifier.name} reads at most {classifier.max_tokens} tokens, but {length} bases are {tokens}: "
-                    f"--max_length {classifier.max_tokens - added}, or another model"
+                    f"choose max_length {classifier.max_tokens - added}, or another model"
                 )
 
     def forward(self, sequences: Sequence[str]) -> torch.Tensor:
@@ -56,7 +54,8 @@ class SequenceClassifier(nn.Module):
             inputs["attention_mask"] = encoded["attention_mask"].to(self.model.device)
         elif not self.masked:  # a mask of ones: pads are tokens, whatever is pooled
             inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-        return self.model(**inputs).logits
+        logits: torch.Tensor = self.model(**inputs).logits
+        return logits
 
 
 class ConvolutionalClassifier(nn.Module):
@@ -72,4 +71,5 @@ class ConvolutionalClassifier(nn.Module):
 
     def forward(self, sequences: Sequence[str]) -> torch.Tensor:
         whole = [sequence.center(self.length, "N") for sequence in sequences]
-        return self.network(one_hot(whole).to(next(self.parameters()).device))
+        outputs: torch.Tensor = self.network(one_hot(whole).to(next(self.parameters()).device))
+        return outputs

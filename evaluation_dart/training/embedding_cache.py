@@ -7,6 +7,7 @@ the other, `ends` (n x members), where each ends, and `tokens` (n x members, L) 
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ from evaluation_dart.training.probing import Embedder
 ABOUT = "cache.json"
 SHARD_ROWS = 256
 SAMPLED = 64  # rows whose tokens are counted to say how large a cache will be
+logger = logging.getLogger(__name__)
 
 
 class EmbeddingCache:
@@ -56,7 +58,7 @@ class EmbeddingCache:
         self._open: dict[int, tuple[Any, list[int]]] = {}
 
     def __len__(self) -> int:
-        return self.about["rows"]
+        return int(self.about["rows"])
 
     def __getitem__(self, row: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         number, place = divmod(row, self.about["shard_rows"])
@@ -94,14 +96,12 @@ def write_cache(
     members: int = 1,
     batch_size: int = 64,
     shard_rows: int = SHARD_ROWS,
-    say: Callable[[str], None] | None = None,
 ) -> EmbeddingCache:
-    """Embed rows that are not in the cache yet; says how large it will be before anything is written.
+    """Embed rows that are not in the cache yet; the log says how large it will be before anything is written.
 
     Args:
         read: the sequences of rows, `members` each, one row's after another's.
         described: what the embeddings are of: model, its revision, layer, the rows' fingerprint.
-        say: is told the size.
 
     Raises:
         ValueError: if the folder holds a cache of something else, sequences are of several lengths, or the disk has
@@ -127,8 +127,8 @@ def write_cache(
         size = estimated_bytes(embedder, min(rows, len(missing) * shard_rows), read)
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
-        if say is not None and state.is_main_process:
-            say(f"embeddings in {folder}: about {size / 1e6:,.1f} MB to write, {free / 1e6:,.0f} MB are free")
+        if state.is_main_process:
+            logger.info("embeddings in %s: about %.1f MB to write, %.0f MB are free", folder, size / 1e6, free / 1e6)
         if size > free:
             raise InputError(f"{folder}: about {size:,} bytes of embeddings do not fit, {free:,} bytes are free")
         if state.is_main_process:
@@ -184,6 +184,7 @@ def _about(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        return json.loads(path.read_text())
+        about: dict[str, Any] = json.loads(path.read_text())
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from None
+    return about

@@ -97,4 +97,5 @@ class FineTuned(nn.Module):
 
     def forward(self, sequences: Sequence[str]) -> torch.Tensor:
         inputs, _ = self.classifier.encode(sequences)
-        return self.model(**inputs).logits.float()
+        logits: torch.Tensor = self.model(**inputs).logits
+        return logits.float()

@@ -1,23 +1,23 @@
-"""In which order training reads its rows, epoch by epoch (DART-Eval spec sections 1.7 and 5c): row numbers alone.
+"""Which rows a step reads, epoch by epoch (DART-Eval spec sections 1.7 and 5c): row numbers and nothing else.
 
-Nothing here depends on the number of processes, nor on what was drawn before: epoch and seed say it all, so that a run
-that was killed goes on with the same rows.
+Everything is a function of seed and epoch. Nothing depends on the number of processes or on what was drawn before, so
+that a run that was killed goes on with the same rows.
 """
 
-from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
 import numpy as np
-from torch.utils.data import Sampler
 
 from datasets_dart.errors import InputError
+from evaluation_dart.training.recipe import STRATEGIES, Training
 
-NONPEAK_SHARE = 10  # one in ten nonpeaks is seen in an epoch of task 4
+NONPEAK_SHARE = 10  # one in ten nonpeaks is read in an epoch of task 4
 THINNINGS = ("all", "first_block", "block", "stride")
+POOL = 50  # batches whose rows are sorted by length together
 
 
 def thinned(n: int, epoch: int, how: str) -> np.ndarray:
-    """Which of n nonpeaks an epoch sees: row numbers.
+    """Which of n nonpeaks an epoch reads: row numbers.
 
     "block": the (epoch mod 10)th tenth of the file, what the original's probing means to do; "first_block": the first
     tenth in every epoch, what it does (spec section 11); "stride": every tenth row, from epoch mod 10, as in its
@@ -38,7 +38,7 @@ def thinned(n: int, epoch: int, how: str) -> np.ndarray:
 def interleaved(lengths: list[int]) -> np.ndarray:
     """Stream and row of each step when streams are read side by side in proportion to their lengths: (sum, 2).
 
-    Always the stream of which the least part is done; at equal parts, the shorter one.
+    Always from the stream of which the smallest part has been read; at equal parts, from the shorter one.
     """
     heap = [(0.0, 0, length, stream) for stream, length in enumerate(lengths) if length]
     heapify(heap)
@@ -52,40 +52,63 @@ def interleaved(lengths: list[int]) -> np.ndarray:
 
 
 def epoch_rows(
-    nonpeak: np.ndarray, epoch: int, nonpeaks: str = "all", shuffle: bool = True, seed: int = 0
+    nonpeak: np.ndarray, epoch: int, nonpeaks: str = "all", rng: np.random.Generator | None = None
 ) -> np.ndarray:
     """The rows of an epoch in their order: (m,) row numbers.
 
     Args:
         nonpeak: (n,) bool, which rows are nonpeaks of task 4; none in the other tasks. nonpeaks: see [`thinned`].
-        shuffle: else the order of the file; there, of peaks and nonpeaks [`interleaved`].
+        rng: shuffles; without one, the order is that of the file, with peaks and nonpeaks [`interleaved`].
     """
     streams = [np.flatnonzero(~nonpeak), np.flatnonzero(nonpeak)]
     streams[1] = streams[1][thinned(len(streams[1]), epoch, nonpeaks)]
-    if shuffle:
-        return np.random.default_rng([seed, epoch]).permutation(np.concatenate(streams))
+    if rng is not None:
+        return rng.permutation(np.concatenate(streams))
     return np.array([streams[stream][row] for stream, row in interleaved([*map(len, streams)])], dtype=np.int64)
 
 
-class EpochOrder(Sampler[tuple[int, bool]]):
-    """Yields (row, whether it is reverse-complemented) in the order of [`epoch_rows`]."""
+def epoch_batches(
+    lengths: np.ndarray, nonpeak: np.ndarray, training: Training, epoch: int, nonpeaks: str = "all"
+) -> list[np.ndarray]:
+    """Row numbers of each batch of an epoch, every row of [`epoch_rows`] once; the last batch drawn may be smaller.
 
-    def __init__(self, nonpeak: np.ndarray, nonpeaks: str, shuffle: bool, reverse_complement: bool, seed: int):
-        self.nonpeak, self.nonpeaks, self.shuffle = nonpeak, nonpeaks, shuffle
-        self.reverse_complement, self.seed, self.epoch = reverse_complement, seed, 0
+    By length, each `POOL` batches' worth of the shuffled rows is sorted by length, so that a batch's rows have similar
+    lengths, and the order of the batches is shuffled again.
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    Args:
+        lengths: (n,) of all rows.
+    """
+    if training.train_sampling_strategy not in STRATEGIES:
+        raise InputError(
+            f"train_sampling_strategy {training.train_sampling_strategy!r}: there are {', '.join(STRATEGIES)}"
+        )
+    rng = None if training.train_sampling_strategy == "sequential" else np.random.default_rng([training.seed, epoch])
+    order, size = epoch_rows(nonpeak, epoch, nonpeaks, rng), training.batch_size
+    grouped = training.train_sampling_strategy == "group_by_length"
+    if grouped:
+        pools = np.split(order, range(POOL * size, len(order), POOL * size))
+        order = np.concatenate([pool[np.argsort(-lengths[pool], kind="stable")] for pool in pools])
+    batches = np.split(order, range(size, len(order), size))
+    return [batches[place] for place in rng.permutation(len(batches))] if grouped and rng is not None else batches
 
-    def rows(self) -> np.ndarray:
-        return epoch_rows(self.nonpeak, self.epoch, self.nonpeaks, self.shuffle, self.seed)
 
-    def __len__(self) -> int:
-        return len(self.rows())
+def steps_of(nonpeak: np.ndarray, training: Training, nonpeaks: str = "all") -> int:
+    """Steps of a whole training, unless it stops early."""
+    few = int(nonpeak.sum())
+    rows = [len(nonpeak) - few + len(thinned(few, epoch, nonpeaks)) for epoch in range(training.num_train_epochs)]
+    steps = sum(-(-own // training.batch_size) for own in rows)
+    return steps if training.max_steps < 0 else min(steps, training.max_steps)
 
-    def __iter__(self) -> Iterator[tuple[int, bool]]:
-        rows = self.rows()
-        flips = np.zeros(len(rows), bool)
-        if self.reverse_complement:
-            flips = np.random.default_rng([self.seed, self.epoch, 1]).random(len(rows)) < 0.5
-        yield from zip(rows.tolist(), flips.tolist(), strict=True)
+
+def reversed_rows(rows: int, epoch: int, seed: int) -> np.ndarray:
+    """(rows,) bool: which rows an epoch reads from the other strand."""
+    return np.random.default_rng([seed, epoch, 1]).random(rows) < 0.5
+
+
+def shares(batch: np.ndarray, process: int, processes: int, forward_rows: int) -> list[np.ndarray]:
+    """This process's part of a batch, in forward passes of at most `forward_rows` rows; as many in each process.
+
+    A pass may be empty where the batch does not divide evenly.
+    """
+    passes = -(-len(batch) // (processes * forward_rows))
+    return np.array_split(batch[process::processes], passes)

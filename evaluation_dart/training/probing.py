@@ -3,7 +3,7 @@
 B sequences, T tokens, L bases, C channels. The head reads one embedding a base: that of the token that covers it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from evaluation_dart.models.families import family_of
 from evaluation_dart.models.language_model import LanguageModel
 from evaluation_dart.scoring.embeddings import hidden_states
 
@@ -32,7 +33,8 @@ class ProbingHead(nn.Module):
         x = embeddings.transpose(1, 2)
         for convolution in (self.conv1, self.conv2, self.conv3):
             x = F.relu(convolution(x))
-        return self.fc1(x.sum(dim=2))
+        outputs: torch.Tensor = self.fc1(x.sum(dim=2))
+        return outputs
 
 
 def per_base(embeddings: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -61,7 +63,7 @@ def tokens_read(model: LanguageModel, sequences: Sequence[str], task: str, proto
     each_base = model.before == 0 and (tokens == whole[:, : tokens.shape[1]]).all()
     if task == "variant_effects":
         return whole if each_base else tokens[:, :length].clip(min=0)
-    return whole[:, [0, tokens.shape[1]]] if model.model.config.model_type == "caduceus" else tokens.clip(min=0)
+    return whole[:, [0, tokens.shape[1]]] if family_of("", model.model.config.model_type).reads_two_tokens else tokens.clip(min=0)
 
 
 class Embedder:
@@ -103,10 +105,12 @@ class Probed(nn.Module):
         self.embedder = embedder
         self.head = ProbingHead(embedder.channels(), outputs, kernel=kernel).to(embedder.model.device)
 
-    def forward(self, sequences: Sequence[str] | None = None, **cached: torch.Tensor) -> torch.Tensor:
+    def forward(self, batch: Sequence[str] | Mapping[str, torch.Tensor]) -> torch.Tensor:
         """(B, outputs) from strings, or from `embeddings` and `tokens` of an [`EmbeddingCache`]."""
-        if sequences is None:
-            embeddings, tokens = cached["embeddings"].float(), cached["tokens"]
+        if isinstance(batch, Mapping):
+            device = self.head.fc1.weight.device
+            embeddings, tokens = batch["embeddings"].to(device).float(), batch["tokens"].to(device)
         else:
-            embeddings, tokens = self.embedder.embed(sequences)
-        return self.head(per_base(embeddings.to(self.head.fc1.weight.dtype), tokens))
+            embeddings, tokens = self.embedder.embed(batch)
+        outputs: torch.Tensor = self.head(per_base(embeddings.to(self.head.fc1.weight.dtype), tokens))
+        return outputs

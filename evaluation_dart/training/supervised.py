@@ -1,371 +1,67 @@
-"""Training for a task: what all supervised settings have in common. Probing, fine-tuning and the networks trained from
-scratch are modules that turn strings into outputs; here they get a loss, an order of rows, and transformers' Trainer.
+"""DART-Eval's supervised settings: what is trained, on which rows, and where it is kept.
+
+Models are named as in [`models.kinds`]: of the kinds there, those that are trained; anything else is a language model.
 """
 
-import json
-import shutil
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 import yaml
 from accelerate import PartialState
-from datasets import ClassLabel, Dataset
-from safetensors.torch import load_file, save_file
+from accelerate.utils import set_seed
+from datasets import Dataset
 from torch import nn
-from torch.utils.data import Sampler
-from transformers import Trainer, TrainingArguments
-from transformers.trainer_callback import ProgressCallback
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers import AutoConfig
 
-from datasets_dart.alphabet import reverse_complement
 from datasets_dart.errors import InputError
-from datasets_dart.files import replacing, write_text
-from evaluation_dart.scoring.rows import centred_crop
-from evaluation_dart.training.order import EpochOrder
+from datasets_dart.files import replacing, sha256
+from evaluation_dart.models.families import family_of
+from evaluation_dart.models.kinds import is_trained_kind, split_spec
+from evaluation_dart.models.language_model import (
+    RANDOM_WEIGHTS,
+    LanguageModel,
+    load_language_model,
+    register_models,
+    usable_device,
+)
+from evaluation_dart.models.loading import load_scorer
+from evaluation_dart.models.linear import Linear, LinearPredictor, choose_linear, load_linear, save_linear
+from evaluation_dart.models.networks import build
+from evaluation_dart.models.language_model import model_id
+from evaluation_dart.training.embedding_cache import write_cache
+from evaluation_dart.training.finetuning import FineTuned, load_classifier
+from evaluation_dart.training.loop import CHOICES, WEIGHTS, fit, load_trained, trained_parameters
+from evaluation_dart.training.objective import Objective, described_objective
+from evaluation_dart.training.paper_choices import choices
+from evaluation_dart.training.probing import Embedder, Probed
+from evaluation_dart.training.recipe import SupervisedTraining, TrainedRecipe, changed
+from evaluation_dart.training.rows import LabelledRows, labelled_rows, limited
+from evaluation_dart.training.states import write_choices
 
-WEIGHTS, CHOICES, LOG = "weights.safetensors", "training.yaml", "log.json"
-SCHEDULED = "trainer_state.json"  # what Trainer writes last into a checkpoint
+METHODS = {"probed": ("cnn", "linear"), "finetuned": ("lora", "full"), "ab_initio": ("full",)}
+# The small budget: rows of each split, drawn by a seed, and a training of 4 x 1024 / 16 = 256 steps
+SPLITS = ("train", "validation")
+SMALL_ROWS = {"train": 1024, "validation": 256, "test": 1024}
+SMALL = {"num_train_epochs": 4, "batch_size": 16, "per_device_train_batch_size": 16}
+COUNTS = Objective("counts", 1)
 
 
-@dataclass(frozen=True)
-class Training:
-    """Every choice of a supervised run; all of them go into its YAML and its record.
+class Trained(NamedTuple):
+    """A trained model.
 
     Attributes:
-        method: what is trained: "probing", "lora", "full", or the name of a network trained from scratch.
-        batch_size: rows of a forward pass, over all processes; accumulate: passes in a step of the optimizer.
-        weight_decay: AdamW's; with 0 it is Adam. There is no schedule and no clipping (spec section 1.7).
-        shuffle, nonpeaks: see [`training_order.epoch_rows`].
-        reverse_complement: of a random half of the rows of each epoch.
-        class_weights: inverse to the frequency of the classes in training.
-        precision: "fp32" or "bf16" (autocast).
-        rank, alpha, dropout: of LoRA. kernel, layer: of probing.
-        max_steps: of the optimizer, before the epochs are over; -1 for none.
+        predictor: gives `predict(sequences) -> (n, outputs)`; description: what a record says of the model.
     """
 
-    method: str
-    epochs: int = 10
-    batch_size: int = 64
-    accumulate: int = 1
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.01
-    shuffle: bool = True
-    nonpeaks: str = "all"
-    reverse_complement: bool = False
-    class_weights: bool = False
-    precision: str = "fp32"
-    rank: int = 8
-    alpha: int = 16
-    dropout: float = 0.05
-    kernel: int = 8
-    layer: int = -1
-    max_steps: int = -1
-    seed: int = 0
-
-
-class TrainedRecipe(NamedTuple):
-    """What a record says of how its model was trained."""
-
-    name: str
-    choices: dict[str, Any]
-
-    def described(self, task: str) -> dict[str, Any]:
-        return {"name": self.name, **self.choices}
-
-
-class Objective(NamedTuple):
-    """What a task asks of a model: "pairs" (element or control), "classes", or "counts" (log counts)."""
-
-    kind: str
-    outputs: int
-    classes: tuple[str, ...] = ()
-
-    def loss(self, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-        """Mean loss of a batch. labels: (B, 2) of pairs, (B,) otherwise; logits: (2 B, 2) elements first, or (B, k)."""
-        if self.kind == "counts":
-            return F.mse_loss(logits.float()[:, 0], labels.float())
-        if self.kind == "classes":
-            return F.cross_entropy(logits.float(), labels, weight=weights)
-        # The sum of the two means, of elements and of controls, as the original's (spec section 2)
-        return 2 * F.cross_entropy(logits.float(), labels.T.reshape(-1))
-
-
-def objective_of(dataset: Dataset, task: str) -> Objective:
-    """What is learned from a task's rows.
-
-    Raises:
-        ValueError: for a task that has nothing to train on.
-    """
-    if task == "regulatory_elements":
-        return Objective("pairs", 2, ("control", "element"))
-    if task == "cell_type_elements":
-        feature = dataset.features["label"]
-        if not isinstance(feature, ClassLabel):
-            raise InputError("the labels of cell_type_elements must be a ClassLabel, which names the classes")
-        return Objective("classes", len(feature.names), tuple(feature.names))
-    if task == "chromatin_activity":
-        return Objective("counts", 1)
-    raise InputError(f"{task} has no training data")
-
-
-class Examples(torch.utils.data.Dataset):
-    """Rows of a task as strings and labels, or embeddings of a cache and labels. Items are rows or (row, flip).
-
-    Raises:
-        ValueError: for no rows, more than one cell type of task 4, a label out of its range, or a log count that is
-            not finite, naming the row.
-    """
-
-    def __init__(
-        self, dataset: Dataset, objective: Objective, split: str, window: int | None = None, cache: Any = None
-    ):
-        if not len(dataset):
-            raise InputError(f"split {split!r} is empty: there is nothing to learn from")
-        self.dataset, self.objective, self.window, self.cache = dataset, objective, window, cache
-        n = len(dataset)
-        if objective.kind == "pairs":
-            self.labels = torch.tensor([[1, 0]]).expand(n, 2)
-        elif objective.kind == "classes":
-            labels = np.array(dataset["label"][:])
-            outside = np.flatnonzero((labels < 0) | (labels >= objective.outputs))
-            if len(outside):
-                wrong, row = labels[outside[0]], outside[0]
-                raise InputError(f"split {split!r}, row {row}: label {wrong} is none of {objective.outputs} classes")
-            self.labels = torch.from_numpy(labels)
-        else:
-            if len(cells := sorted(set(dataset["cell_type"][:]))) > 1:
-                raise InputError(f"a model is trained for one cell type, not for {', '.join(cells)}: give its files")
-            counts = np.array(dataset["log_counts"][:], dtype=np.float32)
-            if not np.isfinite(counts).all():
-                row = int(np.flatnonzero(~np.isfinite(counts))[0])
-                raise InputError(f"split {split!r}, row {row}: log_counts is {counts[row]}")
-            self.labels = torch.from_numpy(counts)
-        names = dataset.column_names
-        self.nonpeak = np.array(dataset["category"][:]) == "nonpeaks" if "category" in names else np.zeros(n, bool)
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitems__(self, items: Sequence[int | tuple[int, bool]]) -> list[dict[str, Any]]:
-        """Rows of a batch at once; a flipped row is reverse-complemented."""
-        pairs = [item if isinstance(item, tuple) else (item, False) for item in items]
-        rows = [row for row, _ in pairs]
-        if self.cache is not None:
-            return [{"cached": self.cache[row], "label": self.labels[row]} for row in rows]
-        batch = self.dataset[rows]
-        columns = ("sequence", "control") if self.objective.kind == "pairs" else ("sequence",)
-        sequences = [
-            tuple(self._read(batch[column][place], flip) for column in columns) for place, (_, flip) in enumerate(pairs)
-        ]
-        return [{"sequences": own, "label": self.labels[row]} for own, row in zip(sequences, rows, strict=True)]
-
-    def __getitem__(self, item: int | tuple[int, bool]) -> dict[str, Any]:
-        return self.__getitems__([item])[0]
-
-    def _read(self, sequence: str, flip: bool) -> str:
-        if self.window is not None:
-            sequence = centred_crop(sequence, self.window)
-        return reverse_complement(sequence) if flip else sequence
-
-
-def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A batch: labels, and `sequences` (of pairs, all elements before all controls) or what a cache gives."""
-    labels = torch.stack([example["label"] for example in examples])
-    if "cached" in examples[0]:
-        from evaluation_dart.training.embedding_cache import stack
-
-        members = zip(*(example["cached"] for example in examples), strict=True)
-        return {"labels": labels} | stack([own for member in members for own in member])
-    members = zip(*(example["sequences"] for example in examples), strict=True)
-    return {"labels": labels, "sequences": [sequence for member in members for sequence in member]}
-
-
-class Supervised(nn.Module):
-    """A network with its loss, as Trainer wants it. Its state is what is trained: frozen weights stay out of it."""
-
-    accepts_loss_kwargs = False  # the loss is a batch's mean: Trainer divides by the passes of a step
-
-    def __init__(self, network: nn.Module, objective: Objective, class_weights: torch.Tensor | None = None):
-        super().__init__()
-        self.network, self.objective, self.class_weights = network, objective, class_weights
-        self.register_state_dict_post_hook(_drop_frozen)
-
-    def forward(self, labels: torch.Tensor | None = None, **inputs: Any) -> dict[str, torch.Tensor]:
-        logits = self.network(**inputs)
-        if labels is None:
-            return {"logits": logits}
-        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
-        return {"loss": self.objective.loss(logits, labels.to(logits.device), weights), "logits": logits}
-
-
-def _drop_frozen(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
-    trained = {prefix + name for name, parameter in module.named_parameters() if parameter.requires_grad}
-    for name in [name for name in state if name.startswith(prefix) and name not in trained]:
-        del state[name]
-
-
-class _Trainer(Trainer):
-    """Trainer that reads rows in the order of [`EpochOrder`], and loads checkpoints without frozen weights in them."""
-
-    order: EpochOrder
-
-    def _issue_warnings_after_load(self, load_result: Any) -> None:
-        pass
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
-        return self.order
-
-
-class Fitted(NamedTuple):
-    """What came of a training: the smallest validation loss, the epoch it is of, steps and seconds done."""
-
-    validation_loss: float
-    best_epoch: float
-    steps: int
-    seconds: float
-
-
-def fit(
-    network: nn.Module,
-    objective: Objective,
-    train: Examples,
-    validation: Examples,
-    training: Training,
-    folder: Path,
-    *,
-    described: Mapping[str, Any] | None = None,
-    overwrite: bool = False,
-) -> Fitted:
-    """Train `network` in place; it has the weights of the epoch with the smallest validation loss, the first of them.
-
-    `folder` then holds weights.safetensors (what was trained), training.yaml (every choice, and `described`) and
-    log.json. A training that was killed goes on from its last epoch; a finished one is only loaded.
-
-    Raises:
-        ValueError: if the folder holds another training, the batch cannot be divided among the processes, or the
-            loss is not a number.
-    """
-    state = PartialState()
-    module = Supervised(network, objective, _class_weights(train, objective) if training.class_weights else None)
-    choices = {
-        "training": asdict(training),
-        "objective": {"kind": objective.kind, "outputs": objective.outputs, "classes": list(objective.classes)},
-        "rows": {"train": len(train), "validation": len(validation)},
-        **(described or {}),
-    }
-    if overwrite and state.is_main_process:
-        shutil.rmtree(folder, ignore_errors=True)
-    state.wait_for_everyone()
-    _same_choices(folder / CHOICES, choices)
-    if (folder / LOG).is_file():
-        load_trained(module, folder)
-        return Fitted(**json.loads((folder / LOG).read_text())["fitted"])
-    state.wait_for_everyone()
-    if state.is_main_process:
-        write_text(folder / CHOICES, yaml.safe_dump(choices, sort_keys=False))
-    if training.batch_size % state.num_processes:
-        raise InputError(f"a batch of {training.batch_size} cannot be shared by {state.num_processes} processes")
-    checkpoints = folder / "checkpoints"
-    on_gpu = next(module.parameters()).device.type == "cuda"
-    arguments = TrainingArguments(
-        output_dir=str(checkpoints),
-        per_device_train_batch_size=training.batch_size // state.num_processes,
-        per_device_eval_batch_size=training.batch_size // state.num_processes,
-        gradient_accumulation_steps=training.accumulate,
-        num_train_epochs=training.epochs,
-        max_steps=training.max_steps,
-        learning_rate=training.learning_rate,
-        weight_decay=training.weight_decay,
-        lr_scheduler_type="constant",
-        max_grad_norm=0.0,
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_total_limit=2,  # the best and the last
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
-        prediction_loss_only=True,
-        remove_unused_columns=False,
-        label_names=["labels"],
-        logging_strategy="epoch",
-        logging_nan_inf_filter=False,
-        bf16=training.precision == "bf16",
-        use_cpu=not on_gpu,
-        report_to="none",
-        seed=training.seed,
-        ddp_find_unused_parameters=state.num_processes > 1,
-        disable_tqdm=not state.is_main_process,
-    )
-    started = time.perf_counter()
-    trainer = _Trainer(
-        model=module, args=arguments, train_dataset=train, eval_dataset=validation, data_collator=collate
-    )
-    trainer.order = EpochOrder(
-        train.nonpeak, training.nonpeaks, training.shuffle, training.reverse_complement, training.seed
-    )
-    trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(_quiet_progress())
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint(checkpoints))
-    evaluations = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
-    best = min(evaluations, key=lambda entry: entry["eval_loss"])
-    if not np.isfinite([entry["eval_loss"] for entry in evaluations]).all():
-        raise InputError(f"{folder}: the validation loss is not a number; take a smaller learning rate")
-    fitted = Fitted(best["eval_loss"], best["epoch"], trainer.state.global_step, time.perf_counter() - started)
-    if state.is_main_process:
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-        with replacing(folder / WEIGHTS) as path:
-            save_file(weights, path)
-        log = {"fitted": fitted._asdict(), "history": trainer.state.log_history}
-        write_text(folder / LOG, json.dumps(log, indent=2) + "\n")
-        shutil.rmtree(checkpoints)
-    state.wait_for_everyone()
-    return fitted
-
-
-def load_trained(module: Supervised, folder: Path) -> None:
-    """The weights of a finished training into the module that it was of.
-
-    Raises:
-        FileNotFoundError: if there are none. ValueError: naming a weight that is missing or of another shape.
-    """
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; train the model first")
-    weights, own = load_file(path), module.state_dict()
-    for name in sorted(weights.keys() | own.keys()):
-        shapes = [tuple(state[name].shape) if name in state else None for state in (weights, own)]
-        if shapes[0] != shapes[1]:
-            raise InputError(f"{path}: {name} has shape {shapes[0]} in the file, {shapes[1]} in the model")
-    module.load_state_dict(weights, strict=False)
-
-
-def trained_choices(folder: Path) -> dict[str, Any]:
-    """What a training's YAML says.
-
-    Raises:
-        FileNotFoundError: naming the file.
-    """
-    path = folder / CHOICES
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; train the model first")
-    return yaml.safe_load(path.read_text())
-
-
-def last_whole_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that was written to its end; others, of a run killed while writing, are left aside."""
-    whole = []
-    for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
-        try:
-            whole.append((json.loads((path / SCHEDULED).read_text())["global_step"], str(path)))
-        except (OSError, ValueError, KeyError):
-            continue
-    return max(whole)[1] if whole else None
+    predictor: Any
+    description: dict[str, Any]
+    recipe: TrainedRecipe
 
 
 class Predictor:
@@ -376,6 +72,7 @@ class Predictor:
 
     @property
     def device_name(self) -> str:
+        """The GPU's name, or "cpu"."""
         device = next(self.network.parameters()).device
         return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
@@ -387,32 +84,329 @@ class Predictor:
         return torch.cat(outputs).double().numpy() if outputs else np.empty((0, self.objective.outputs))
 
 
-def _class_weights(train: Examples, objective: Objective) -> torch.Tensor | None:
-    """n / (classes x rows of the class); classes without rows have 0."""
-    if objective.kind != "classes":
+class Source(NamedTuple):
+    """The model of a training before it is trained, and how its setting trains it.
+
+    Attributes:
+        spec: the model's name. kind: of [`models.kinds`], "" for a language model. name: what follows the kind.
+        method: of `METHODS`.
+    """
+
+    spec: str
+    kind: str
+    name: str
+    setting: str
+    method: str
+    loading: Mapping[str, Any]
+
+    @property
+    def linear(self) -> bool:
+        """Whether a linear model of fixed features is trained."""
+        return self.kind in ("kmers", "gc") or self.method == "linear"
+
+    @property
+    def id(self) -> str:
+        """What a record calls the model."""
+        if self.kind in ("", "random"):
+            return model_id(self.name) + (RANDOM_WEIGHTS if self.kind else "")
+        return f"ab-initio/{self.name}" if self.kind == "network" else str(load_scorer(self.spec).describe()["id"])
+
+
+def source_of(model: str, setting: str, method: str | None = None, **loading: Any) -> Source:
+    """What a model's name and a setting say.
+
+    Raises:
+        InputError: for a kind of model that the setting does not train, or a method that it does not have.
+    """
+    kind, name = split_spec(model)
+    if not is_trained_kind(model) or (setting == "ab_initio") != bool(kind):
+        known = "network:NAME, kmers:K, gc or random:MODEL" if setting == "ab_initio" else "a Hub id or folder"
+        raise InputError(f"setting {setting} trains {known}, not {model}")
+    method = method or METHODS[setting][0]
+    if method not in METHODS[setting]:
+        raise InputError(f"method {method}: setting {setting} has {', '.join(METHODS[setting])}")
+    return Source(model, kind, name, setting, method, loading)
+
+
+def train_predictor(
+    model: str,
+    task: Any,
+    setting: str,
+    load: Callable[[str], Dataset],
+    *,
+    protocol: str,
+    folder: Path,
+    inputs: Mapping[str, str],
+    method: str | None = None,
+    budget: str = "full",
+    trained_on: Path | None = None,
+    cache: Path | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
+    window: int | None = None,
+    batch_size: int = 64,
+    revision: str | None = None,
+    device: Any = None,
+    trust_remote_code: bool = False,
+    overwrite: bool = False,
+    seed: int = 0,
+) -> Trained:
+    """Train a model for a task, or load it where that was done before.
+
+    Args:
+        model: as in the module's text. task: with `name`, `columns`, `objective`, `learned_rows` and `trained_on` of
+            [`evaluation_dart.tasks.base.Task`].
+        load: split -> rows. inputs: the files that these come from, with digests.
+        method: of `METHODS`; None for the setting's first. budget: "full", or "small": few rows, 256 steps.
+        folder: below which trainings are kept, in {model}/{revision}/{task}/{setting}, with -{method} except for the
+            setting's first. trained_on: the training's folder itself, for a task that another's models score.
+        cache: folder for the embeddings of a probed model.
+        hyperparameters: by name, over those of the paper and of the budget.
+        window: bases around the centre that are read; None: all.
+        batch_size: sequences in a forward pass without gradients.
+
+    Raises:
+        InputError: for what cannot be trained, or a folder that holds another training. FileNotFoundError: if a model
+            of another task is needed that was not trained.
+    """
+    register_models()
+    where = {"revision": revision, "device": device, "trust_remote_code": trust_remote_code}
+    source = source_of(model, setting, method, **where)
+    if task.trained_on is not None:
+        return _trained_elsewhere(source, task.name, task.trained_on, protocol, folder, trained_on, batch_size)
+    if task.objective is None:
+        raise InputError(f"{task.name} has no training data")
+    splits = {}
+    for split in SPLITS:
+        dataset = load(split)
+        if task.learned_rows is not None:
+            dataset = dataset.select(task.learned_rows(dataset).tolist())
+        splits[split] = limited(dataset, SMALL_ROWS[split] if budget == "small" else None)
+    objective = task.objective(splits["train"])
+    columns = tuple(task.columns)
+    rows = {split: labelled_rows(own, columns, objective, split, window=window) for split, own in splits.items()}
+    data: dict[str, Any] = {"data": dict(inputs), "budget": budget, "task": task.name}
+    if source.linear:
+        return _train_linear(source, rows, objective, folder, data, batch_size)
+
+    changes = (SMALL if budget == "small" else {}) | dict(hyperparameters or {})
+    training = training_of(source, objective.kind, protocol, changes, seed)
+    set_seed(training.seed)  # of heads, adapters and networks
+    length = window or len(splits["train"][0]["sequence"])
+    loaded = load_model(source, objective.outputs)
+    network, description = build_network(source, loaded, objective, training, length, task.name, protocol)
+    described: dict[str, Any] = {
+        "model": description,
+        "objective": described_objective(objective),
+        "window": length,
+        "protocol": protocol,
+        **data,
+    }
+    for own in rows.values():
+        own.nonpeaks = training.nonpeaks
+    if cache is not None:
+        rows = {
+            split: _cached(own, network, training, described | {"split": split}, cache / split, batch_size)
+            for split, own in rows.items()
+        }
+    if training.class_weights:
+        objective = objective.weighted(rows["train"].labels)
+    folder = training_folder(folder, source, description["revision"], task.name)
+    progress = fit(
+        network, rows["train"], rows["validation"], objective, training, folder, described, overwrite=overwrite
+    )
+    recipe = {
+        **asdict(training),
+        "budget": budget,
+        "train_rows": len(rows["train"]),
+        "validation_rows": len(rows["validation"]),
+        "validation_loss": progress.validation_loss,
+        "best_epoch": progress.best_epoch,
+        "steps": progress.step,
+        "weights": sha256(folder / WEIGHTS),
+    }
+    return Trained(Predictor(network, objective, batch_size), description, TrainedRecipe(setting, recipe))
+
+
+def training_of(
+    source: Source, kind: str, protocol: str, changes: Mapping[str, Any], seed: int = 0
+) -> SupervisedTraining:
+    """The hyper-parameters of a training: the paper's for this kind of objective, with changes."""
+    if source.kind == "network":
+        return changed(choices(source.name, kind, source.name, protocol, seed), {**changes, "method": source.name})
+    loading = {name: source.loading[name] for name in ("revision", "trust_remote_code")}
+    family = family_of(source.name, AutoConfig.from_pretrained(source.name, **loading).model_type).key
+    method = {"cnn": "probing"}.get(source.method, source.method)
+    return changed(choices(method, kind, family, protocol, seed), {**changes, "method": method})
+
+
+def load_model(source: Source, outputs: int) -> LanguageModel | None:
+    """The language model that a setting trains, under a head of `outputs` if it is fine-tuned; None for the others."""
+    if source.kind in ("network", "kmers", "gc"):
         return None
-    counts = torch.bincount(train.labels, minlength=objective.outputs).float()
-    return torch.where(counts > 0, len(train) / (objective.outputs * counts.clamp(min=1)), 0.0)
+    if source.method in ("cnn", "linear"):
+        return load_language_model(source.name, head=False, **source.loading)
+    return load_classifier(source.name, outputs, random_weights=source.kind == "random", **source.loading)
 
 
-def _same_choices(path: Path, choices: Mapping[str, Any]) -> None:
+def build_network(
+    source: Source,
+    loaded: LanguageModel | None,
+    objective: Objective,
+    training: SupervisedTraining,
+    length: int,
+    task: str,
+    protocol: str,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The network that is trained, on its device, and what a record says of the model.
+
+    Args:
+        loaded: of [`load_model`]. length: bases of a sequence. task, protocol: of [`probing.tokens_read`].
+    """
+    network: nn.Module
+    description: dict[str, Any] = {"id": source.id, "revision": "from-scratch"}
+    if loaded is None:
+        network = build(source.name, length, objective.outputs).to(usable_device(source.loading["device"]))
+        description |= {"parameters": trained_parameters(network)}
+    else:
+        description |= {"revision": loaded.revision, "parameters": loaded.num_parameters}  # without adapters
+        if source.method == "cnn":
+            network = Probed(Embedder(loaded, task, protocol, training.layer), objective.outputs, training.kernel)
+        else:
+            lora = (training.lora_rank, training.lora_alpha, training.lora_dropout)
+            network = FineTuned(loaded, lora if source.method == "lora" else None)
+    return network, description | {"trained_parameters": trained_parameters(network)}
+
+
+def training_folder(folder: Path, source: Source, revision: str, task: str) -> Path:
+    """Where a training is kept below `folder`."""
+    usual = METHODS[source.setting][0] == source.method and not source.linear
+    method = "linear" if source.linear else source.method
+    return folder / source.id.replace("/", "__") / revision / task / (source.setting + ("" if usual else f"-{method}"))
+
+
+def _cached(
+    rows: LabelledRows,
+    network: nn.Module,
+    training: SupervisedTraining,
+    described: Mapping[str, Any],
+    folder: Path,
+    batch_size: int,
+) -> LabelledRows:
+    """The same rows, read from embeddings on disk."""
+    if not isinstance(network, Probed):
+        raise InputError(f"a cache is of embeddings, for setting probed with method cnn, not for {training.method}")
+    if training.reverse_complement:
+        raise InputError("a cache has one strand of each row: train without reverse_complement")
+    about = {name: described[name] for name in ("data", "window", "protocol", "budget", "task", "split")}
+    about |= {"model": described["model"]["id"], "revision": described["model"]["revision"], "layer": training.layer}
+    members = len(rows.columns)
+
+    def read(numbers: Sequence[int]) -> list[str]:  # a row's members one after the other
+        sequences = rows.sequences(numbers)
+        return [text for row in range(len(numbers)) for text in sequences[row :: len(numbers)]]
+
+    cache = write_cache(folder, network.embedder, len(rows), read, about, members=members, batch_size=batch_size)
+    return LabelledRows(rows.rows, rows.labels, rows.columns, window=rows.window, cache=cache, nonpeaks=rows.nonpeaks)
+
+
+def _train_linear(
+    source: Source,
+    rows: Mapping[str, LabelledRows],
+    objective: Objective,
+    folder: Path,
+    data: Mapping[str, Any],
+    batch_size: int,
+) -> Trained:
+    """A linear model of composition, or of embeddings by layer and pooling."""
+    features, description = _features(source, batch_size)
+    tables: dict[str, dict[str, np.ndarray]] = {}
+    labels = {}
+    for split, own in rows.items():
+        sequences = own.sequences(range(len(own)))
+        tables[split] = {name: of(sequences) for name, of in features.items()}
+        labels[split] = own.labels.T.flatten()  # of pairs, all elements before all controls
+    chosen = choose_linear(tables["train"], labels["train"], tables["validation"], labels["validation"], objective)
+    model = chosen.model
+    recipe = {
+        "method": "linear",
+        "features": chosen.features,
+        "strength": chosen.strength,
+        "validation_loss": chosen.validation_loss,
+        "candidates": ", ".join(features),
+        "budget": data["budget"],
+        "train_rows": len(rows["train"]),
+        "validation_rows": len(rows["validation"]),
+        "weights": _digest(model),
+    }
+    description |= {"trained_parameters": model.coefficients.size + model.intercept.size}
+    if PartialState().is_main_process:
+        folder = training_folder(folder, source, description["revision"], data["task"])
+        with replacing(folder / WEIGHTS) as path:
+            save_linear(model, path)
+        write_choices(
+            folder / CHOICES,
+            {"training": recipe, "model": description, "objective": described_objective(objective), **data},
+        )
+    predictor = LinearPredictor(model, features[chosen.features], objective)
+    return Trained(predictor, description, TrainedRecipe(f"{source.setting}-linear", recipe))
+
+
+def _features(
+    source: Source, batch_size: int
+) -> tuple[dict[str, Callable[[Sequence[str]], np.ndarray]], dict[str, Any]]:
+    """Features to choose from, by name, and what a record says of the model."""
+    if source.kind in ("kmers", "gc"):
+        composition = load_scorer(source.spec)
+        described = composition.describe()
+        return {described["id"].removeprefix("ab-initio/"): composition.embed}, described
+    loaded = load_model(source, 0)
+    assert loaded is not None
+    features: dict[str, Callable[[Sequence[str]], np.ndarray]] = {
+        f"layer {layer}, {pooling}": partial(loaded.embed, layer=layer, pooling=pooling, batch_size=batch_size)
+        for layer in range(loaded.model.config.num_hidden_layers + 1)
+        for pooling in ("mean", "mean_with_next")
+    }
+    return features, {"id": source.id, "revision": loaded.revision, "parameters": loaded.num_parameters}
+
+
+def _trained_elsewhere(
+    source: Source,
+    task: str,
+    other: str,
+    protocol: str,
+    folder: Path,
+    trained_on: Path | None,
+    batch_size: int,
+) -> Trained:
+    """A finished training of another task: the paper scores variants by models of GM12878's activity."""
+    features: dict[str, Any] = {}
+    loaded = None
+    if source.linear:
+        features, description = _features(source, batch_size)
+        revision = description["revision"]
+    else:
+        loaded = load_model(source, COUNTS.outputs)
+        revision = "from-scratch" if loaded is None else loaded.revision
+    folder = trained_on or training_folder(folder, source, revision, other)
+    path = folder / CHOICES
     if not path.is_file():
-        return
-    existing = yaml.safe_load(path.read_text())
-    for name in sorted(existing.keys() | choices.keys()):
-        if existing.get(name) != choices.get(name):
-            old, new = existing.get(name), choices.get(name)
-            if isinstance(old, dict) and isinstance(new, dict):
-                part = next(key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key))
-                name, old, new = f"{name}.{part}", old.get(part), new.get(part)
-            raise InputError(
-                f"{path} is of another training: {name} is {old} there and {new} here; give another --training "
-                "folder, or --overwrite"
-            )
+        raise FileNotFoundError(f"{path}: no such file; train the model first")
+    kept = yaml.safe_load(path.read_text())
+    if kept["task"] != other:
+        raise InputError(f"{folder}: a training of {kept['task']}, but {task} needs one of {other}")
+    if kept["model"]["id"] != source.id or kept["model"]["revision"] != revision:
+        raise InputError(f"{folder}: a training of {kept['model']['id']}, not of {source.id}, revision {revision}")
+    recipe = {**kept["training"], "trained_on": kept["data"]}
+    if source.linear:
+        model = load_linear(folder / WEIGHTS)
+        predictor = LinearPredictor(model, features[recipe["features"]], COUNTS)
+        return Trained(predictor, description, TrainedRecipe(f"{source.setting}-linear", recipe))
+    training = changed(SupervisedTraining(), kept["training"])
+    network, description = build_network(source, loaded, COUNTS, training, kept["window"], task, protocol)
+    load_trained(network, folder)
+    recipe |= {"weights": sha256(folder / WEIGHTS), "budget": kept["budget"], "train_rows": kept["rows"]["train"]}
+    return Trained(Predictor(network, COUNTS, batch_size), description, TrainedRecipe(source.setting, recipe))
 
 
-def _quiet_progress() -> ProgressCallback:
-    """Trainer's bar without its log lines."""
-    callback = ProgressCallback()
-    callback.on_log = lambda *_, **__: None  # type: ignore[method-assign]
-    return callback
+def _digest(model: Linear) -> str:
+    return hashlib.sha256(b"".join(array.tobytes() for array in model)).hexdigest()

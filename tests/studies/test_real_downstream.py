@@ -38,11 +38,11 @@ def test_commands(data, tmp_path):
     assert len([name for name in commands if "human_ocr_ensembl" in name]) == 3 * 2 + 1 + 3
     task, model, training, _ = parse(commands["genomic_benchmarks/human_ocr_ensembl/pads-read-last-token/seed-0"])
     assert (model.masked, model.pooling, model.special_tokens, task.budget) == (False, "last", True, "small")
-    assert training.epochs * 1024 // training.batch_size == 256
+    assert training.num_train_epochs * 1024 // training.batch_size == 256
     _, model, training, _ = parse(commands["gue/tf_0/from-scratch/seed-1"])
     assert (model.random_weights, training.seed, model.masked) == (True, 1, True)
     full = real_downstream.commands(data, tmp_path / "out", "full", [0])
-    assert parse(full["gue/tf_0/fine-tuned/seed-0"])[2].epochs == 100
+    assert parse(full["gue/tf_0/fine-tuned/seed-0"])[2].num_train_epochs == 100
     work = tmp_path / "out" / "inputs"
     assert (work / "genomic_benchmarks/human_ocr_ensembl/train/negative.csv").read_text().endswith("0,chr20,15,19,-\n")
     assert (work / "hg19.chr20_chr22.fa").read_text() == ">chr20\nACGTNNNACG\n>chr22\nACGTNNNACG\n"

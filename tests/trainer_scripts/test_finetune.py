@@ -22,14 +22,18 @@ from datasets_hyenadna.builder import FAMILIES
 from datasets_hyenadna.genomic_benchmarks import TASKS
 from datasets_hyenadna.nucleotide_transformer import CLASSES
 from evaluation_dart.training import loop as training_loop
-from evaluation_dart.training.batches import LabelledRows, epoch_batches, limited, reversed_rows, shares
 from evaluation_dart.training.classifiers import ConvolutionalClassifier, SequenceClassifier
 from evaluation_dart.training.finetuning import load_classifier
-from evaluation_dart.training.loop import Training, fit, parameter_groups, predict
+from evaluation_dart.training.loop import fit, parameter_groups, predict
+from evaluation_dart.training.objective import Objective
+from evaluation_dart.training.order import epoch_batches, reversed_rows, shares
+from evaluation_dart.training.recipe import Training
+from evaluation_dart.training.rows import LabelledRows, limited
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
 from trainer_scripts.finetune import RECIPES, finetune, main, parse, recipe_of
 
 COLUMNS = ("output_0", "output_1", "label")
+CLASSES_OF_TWO = Objective("classes", 2)
 RNG = np.random.default_rng(0)
 
 
@@ -55,7 +59,8 @@ def labelled(rows: int, label: int | None = None) -> list[tuple[str, int]]:
 
 
 def rows_of(pairs) -> LabelledRows:
-    return LabelledRows(Dataset.from_dict({"sequence": [s for s, _ in pairs], "label": [y for _, y in pairs]}), 60)
+    sequences, labels = zip(*pairs, strict=True)
+    return LabelledRows(Dataset.from_dict({"sequence": sequences}), np.array(labels), max_length=60)
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +78,25 @@ def cache(tmp_path_factory, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path_factory.getbasetemp() / "datasets"))
 
 
+def batches_of(lengths, batch_size, epoch, seed, by_length):
+    strategy = "group_by_length" if by_length else "random"
+    choices = Training(batch_size=batch_size, seed=seed, train_sampling_strategy=strategy)
+    return epoch_batches(lengths, np.zeros(len(lengths), bool), choices, epoch)
+
+
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=300), st.integers(1, 7), st.booleans())
 def test_an_epoch_reads_every_row_once(lengths, batch_size, by_length):
-    batches = epoch_batches(np.array(lengths), batch_size, 3, 5, by_length)
+    batches = batches_of(np.array(lengths), batch_size, 3, 5, by_length)
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
     assert sorted(len(batch) for batch in batches)[1:] == [batch_size] * (len(batches) - 1)
-    again = epoch_batches(np.array(lengths), batch_size, 3, 5, by_length)
+    again = batches_of(np.array(lengths), batch_size, 3, 5, by_length)
     assert all((one == two).all() for one, two in zip(batches, again, strict=True))
 
 
 def test_grouping_by_length_saves_padding():
     lengths = np.random.default_rng(0).integers(50, 1000, 4000)
     padded = [
-        sum(len(batch) * lengths[batch].max() for batch in epoch_batches(lengths, 32, 0, 0, by_length))
+        sum(len(batch) * lengths[batch].max() for batch in batches_of(lengths, 32, 0, 0, by_length))
         for by_length in (False, True)
     ]
     assert padded[1] < 1.1 * lengths.sum() < 1.7 * lengths.sum() < padded[0]
@@ -156,7 +167,7 @@ def test_unmasked_reading_with_special_tokens_has_room_for_them(model):
 
 
 def test_too_long_for_the_model(model):
-    with pytest.raises(ValueError, match="reads at most 66 tokens, but 100 bases are 100: --max_length 66"):
+    with pytest.raises(ValueError, match="reads at most 66 tokens, but 100 bases are 100: choose max_length 66"):
         SequenceClassifier(load_classifier(model, 2), 100)
 
 
@@ -174,7 +185,7 @@ def test_parameter_groups_are_the_originals(model):
 
 
 def training(**changes) -> Training:
-    return replace(Training(epochs=3, batch_size=16, learning_rate=1e-2, checkpoint_every=2), **changes)
+    return replace(Training(num_train_epochs=3, batch_size=16, learning_rate=1e-2, save_steps=2), **changes)
 
 
 def run(model, folder, train, validation, **changes):
@@ -183,11 +194,13 @@ def run(model, folder, train, validation, **changes):
     labels = validation.labels
     progress = fit(
         network,
-        *(train, validation),
-        lambda outputs: float((outputs.argmax(axis=1) == labels).mean()),
+        train,
+        validation,
+        CLASSES_OF_TWO,
         training(**changes),
         folder,
         {"model": "tiny"},
+        score=lambda outputs: float((outputs.argmax(axis=1) == labels).mean()),
     )
     return progress, network
 
@@ -203,8 +216,8 @@ def test_forward_passes_do_not_change_a_step(model, data, tmp_path):
     for forward_rows in (16, 5):
         set_seed(0)
         network = SequenceClassifier(load_classifier(model, 2, changes={"embed_dropout": 0.0}), 60)
-        choices = training(epochs=1, forward_rows=forward_rows)
-        fit(network, *data, lambda outputs: 0.0, choices, tmp_path / str(forward_rows), {})
+        choices = training(num_train_epochs=1, per_device_train_batch_size=forward_rows)
+        fit(network, *data, CLASSES_OF_TWO, choices, tmp_path / str(forward_rows), {}, score=lambda outputs: 0.0)
         found.append(load_file(tmp_path / str(forward_rows) / "weights.safetensors"))
     for name in found[0]:
         np.testing.assert_allclose(found[0][name], found[1][name], atol=2e-5)
@@ -241,43 +254,43 @@ def test_the_best_epoch_is_kept_and_a_finished_run_is_only_loaded(model, data, t
     scores = iter([0.2, 0.7, 0.7])
     set_seed(0)
     network = SequenceClassifier(load_classifier(model, 2), 60)
-    progress = fit(network, *data, lambda outputs: next(scores), training(), tmp_path / "run", {})
+    progress = fit(network, *data, CLASSES_OF_TWO, training(), tmp_path / "run", {}, score=lambda outputs: next(scores))
     assert (progress.best, progress.best_epoch, progress.epoch, progress.step) == (0.7, 2, 3, 18)
     kept = load_file(tmp_path / "run" / "weights.safetensors")
     assert all((network.state_dict()[name].numpy() == value).all() for name, value in kept.items())
     monkeypatch.setattr(training_loop, "_step", None)
     again = SequenceClassifier(load_classifier(model, 2), 60)
-    assert fit(again, *data, lambda outputs: 0.0, training(), tmp_path / "run", {}) == progress
+    assert fit(again, *data, CLASSES_OF_TWO, training(), tmp_path / "run", {}) == progress
     assert (again.model.score.weight == network.model.score.weight).all()
     with pytest.raises(ValueError, match=r"of another run: training.batch_size is 16 there and 8 here"):
-        fit(again, *data, lambda outputs: 0.0, training(batch_size=8), tmp_path / "run", {})
+        fit(again, *data, CLASSES_OF_TWO, training(batch_size=8), tmp_path / "run", {})
 
 
 def test_early_stopping_and_plateaus(model, data, tmp_path):
     scores = iter([0.5, 0.4, 0.4])
     set_seed(0)
     network = SequenceClassifier(load_classifier(model, 2), 60)
-    choices = training(epochs=9, schedule="plateau", patience=2)
-    progress = fit(network, *data, lambda outputs: next(scores), choices, tmp_path / "run", {})
+    choices = training(num_train_epochs=9, lr_scheduler_type="reduce_lr_on_plateau", early_stopping_patience=2)
+    progress = fit(network, *data, CLASSES_OF_TWO, choices, tmp_path / "run", {}, score=lambda outputs: next(scores))
     assert (progress.epoch, progress.best_epoch, progress.stopped) == (3, 1, True)
-    with pytest.raises(ValueError, match="schedule 'linear'"):
-        fit(network, *data, lambda outputs: 0.0, training(schedule="linear"), tmp_path / "other", {})
+    with pytest.raises(ValueError, match="lr_scheduler_type 'linear'"):
+        fit(network, *data, CLASSES_OF_TWO, training(lr_scheduler_type="linear"), tmp_path / "other", {})
 
 
 def test_predictions_are_in_the_rows_order(model, data):
     network = SequenceClassifier(load_classifier(model, 2), 60).eval()
-    outputs = predict(network, data[0], 7, Accelerator())
+    outputs = predict(network, data[0], 7)
     with torch.no_grad():
         expected = torch.cat([network([sequence]) for sequence in data[0].rows["sequence"]])
     np.testing.assert_allclose(outputs, expected.numpy(), atol=1e-5)
 
 
 def command(task, gue, model, folder, *more):
-    words = ["--task", task, "--data", str(gue), "--model", model, "--output_dir", str(folder), *more]
-    return [*words, "--batch_size", "16", "--epochs", "6", "--learning_rate", "1e-2"]
+    words = ["--task", task, "--data", str(gue), "--model", model, "--output", str(folder), *more]
+    return [*words, "--batch_size", "16", "--num_train_epochs", "6", "--learning_rate", "1e-2"]
 
 
-@pytest.mark.parametrize("kind", ["hyenadna", "scratch", "cnn", "kmers-2"])
+@pytest.mark.parametrize("kind", ["hyenadna", "scratch", "network:cnn", "kmers:2"])
 def test_every_kind_of_model_learns_a_task(model, gue, tmp_path, kind):
     more = ["--max_length", "60", *(["--random_weights", "true"] if kind == "scratch" else [])]
     name = model if kind in ("hyenadna", "scratch") else kind
@@ -286,7 +299,7 @@ def test_every_kind_of_model_learns_a_task(model, gue, tmp_path, kind):
     assert record["metrics"]["accuracy"]["value"] > 0.8
     assert record["metrics"]["mcc"]["n"] == 60
     assert record["rows"] == {"train": 96, "validation": 40, "test": 60}
-    assert record["steps"] == (None if kind == "kmers-2" else 36)
+    assert record["steps"] == (None if kind == "kmers:2" else 36)
     table = pq.read_table(tmp_path / "run" / "predictions.parquet").to_pydict()
     right = [int(two > one) == own for one, two, own in zip(*(table[c] for c in COLUMNS), strict=True)]
     assert np.mean(right) == record["metrics"]["accuracy"]["value"]
@@ -295,12 +308,13 @@ def test_every_kind_of_model_learns_a_task(model, gue, tmp_path, kind):
 
 def test_two_processes_are_one(model, gue, tmp_path):
     """Over gloo, dropout off; 96 rows in batches of 20 in passes of 3, so that no share is even."""
-    more = ["--batch_size", "20", "--forward_rows", "3", "--epochs", "2", "--embed_dropout", "0", "--max_length", "60"]
+    more = ["--batch_size", "20", "--per_device_train_batch_size", "3", "--embed_dropout", "0"]
+    more += ["--num_train_epochs", "2", "--max_length", "60"]
     words = ["--task", "gue/toy", "--data", str(gue), "--model", model, "--learning_rate", "1e-2", *more]
-    one = finetune(*parse([*words, "--output_dir", str(tmp_path / "one")])[:3])
+    one = finetune(*parse([*words, "--output", str(tmp_path / "one")])[:3])
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     subprocess.run(
-        [*launch, "-m", "trainer_scripts.finetune", *words, "--output_dir", str(tmp_path / "two")],
+        [*launch, "-m", "trainer_scripts.finetune", *words, "--output", str(tmp_path / "two")],
         env=os.environ | {"ACCELERATE_USE_CPU": "1", "HF_DATASETS_CACHE": str(tmp_path / "cache")},
         cwd=RECIPES.parents[1],
         check=True,
@@ -318,9 +332,10 @@ def test_protocols_choose_on_different_rows(model, gue, tmp_path):
     (task, arguments, choices, _) = parse(
         command("gue/toy", gue, model, tmp_path, "--protocol", "paper", "--max_length", "60")
     )
-    assert (arguments.masked, choices.by_length, task.protocol) == (False, False, "paper")
+    assert (arguments.masked, choices.train_sampling_strategy, task.protocol) == (False, "random", "paper")
     (task, arguments, choices, _) = parse(command("gue/toy", gue, model, tmp_path, "--budget", "small"))
-    assert (arguments.masked, choices.by_length, choices.filter_learning_rate) == (True, True, 1e-3)
+    assert (arguments.masked, choices.train_sampling_strategy) == (True, "group_by_length")
+    assert (choices.num_train_epochs, choices.filter_learning_rate) == (6, 1e-3)  # said, and the small budget's
 
 
 def test_every_recipe_is_of_tasks_and_arguments_that_there_are():
@@ -351,16 +366,27 @@ def test_a_recipe_with_a_word_that_is_no_argument(tmp_path):
         (["--metric", "f2"], "--metric f2: of 2 classes, accuracy, mcc, f1_macro, f1"),
         (["--budget", "tiny"], "--budget tiny: small or full"),
         (["--task", "gue/none"], "none: no such folder"),
-        (["--max_length", "1000", "--masked", "false"], "--max_length 66"),
-        (["--model", "kmers-9"], "kmers-1 to kmers-8"),
+        (["--max_length", "1000", "--masked", "false"], "max_length 66"),
+        (["--model", "kmers:9"], "kmers:1 to kmers:8"),
     ],
 )
-def test_errors_are_one_line(model, gue, tmp_path, monkeypatch, more, message):
+def test_errors_are_one_line(model, gue, tmp_path, monkeypatch, capsys, more, message):
     monkeypatch.setattr("sys.argv", ["finetune", *command("gue/toy", gue, model, tmp_path / "run"), *more])
     with pytest.raises(SystemExit) as exit:
         main()
-    assert message in str(exit.value)
-    assert "\n" not in str(exit.value)
+    error = capsys.readouterr().err
+    assert exit.value.code == 1
+    assert error.startswith("finetune: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_former_names_are_accepted(model, gue, tmp_path, capsys):
+    words = ["--task", "gue/toy", "--data", str(gue), "--model", "cnn", "--output_dir", str(tmp_path), "--epochs", "2"]
+    _, arguments, choices, _ = parse([*words, "--forward_rows", "8", "--final_learning_rate", "0.2"])
+    assert (arguments.model, arguments.output) == ("network:cnn", str(tmp_path))
+    assert (choices.num_train_epochs, choices.per_device_train_batch_size, choices.min_lr_rate) == (2, 8, 0.2)
+    assert "finetune: --epochs is now --num-train-epochs" in capsys.readouterr().err
 
 
 def test_chromatin_profiles(model, tmp_path):

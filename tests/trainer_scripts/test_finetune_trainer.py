@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
-from evaluation_dart.training.loop import Training, parameter_groups
+from evaluation_dart.training.loop import parameter_groups
+from evaluation_dart.training.recipe import Training
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
 
 ROOT = Path(__file__).resolve().parents[2]

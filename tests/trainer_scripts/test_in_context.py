@@ -1,16 +1,29 @@
 """Soft prompts and few-shot prompts: what is in them, what is trained, and that they learn."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.numpy import load_file
 
 from evaluation_dart.models.language_model import load_language_model
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
-from trainer_scripts.in_context import asked_logits, in_context, main, parse, prompt_of
-from trainer_scripts.prompts import PromptWriter, SoftPromptClassifier, called_classes, draw_shots, label_token_ids
+from trainer_scripts.finetune import RECIPES
+from trainer_scripts.in_context import in_context, main, parse
+from trainer_scripts.prompts import (
+    PromptRows,
+    PromptWriter,
+    SoftPromptClassifier,
+    asked_logits,
+    called_classes,
+    draw_shots,
+    label_token_ids,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -45,7 +58,7 @@ def cache(tmp_path_factory, monkeypatch):
 
 
 def command(gue, model, folder, *more):
-    return ["--task", "gue/toy", "--data", str(gue), "--model", model, "--output_dir", str(folder), *more]
+    return ["--task", "gue/toy", "--data", str(gue), "--model", model, "--output", str(folder), *more]
 
 
 def test_labels_are_tokens(model):
@@ -148,9 +161,12 @@ def test_no_shots_are_the_question_alone(model, gue, tmp_path):
 
 
 def test_soft_prompts_are_trained_and_nothing_else(model, gue, tmp_path):
-    more = ["--method", "soft_prompt", "--virtual_tokens", "8", "--max_length", "20", "--epochs", "4"]
-    arguments = parse([*command(gue, model, tmp_path, *more), "--learning_rate", "0.1", "--forward_rows", "16"])
-    assert (arguments[3].schedule, arguments[3].weight_decay, arguments[3].reverse_complement) == ("plateau", 0, True)
+    more = ["--method", "soft_prompt", "--virtual_tokens", "8", "--max_length", "20", "--num_train_epochs", "4"]
+    arguments = parse(
+        [*command(gue, model, tmp_path, *more), "--learning_rate", "0.1", "--per_device_train_batch_size", "16"]
+    )
+    assert arguments[3].lr_scheduler_type == "reduce_lr_on_plateau"
+    assert (arguments[3].weight_decay, arguments[3].reverse_complement) == (0, True)
     record = in_context(*arguments)
     losses = [entry["validation_loss"] for entry in json.loads((tmp_path / "log.json").read_text())["history"]]
     assert min(losses[1:]) < losses[0]
@@ -175,12 +191,15 @@ def test_asked_logits_are_those_before_the_labels(model, gue):
         (["--method", "few_shot", "--shots", "9", "--max_length", "20"], "reads at most 130 tokens: 18 shots"),
     ],
 )
-def test_errors_are_one_line(model, gue, tmp_path, monkeypatch, more, message):
+def test_errors_are_one_line(model, gue, tmp_path, monkeypatch, capsys, more, message):
     monkeypatch.setattr("sys.argv", ["in_context", *command(gue, model, tmp_path / "run", *more)])
     with pytest.raises(SystemExit) as exit:
         main()
-    assert message in str(exit.value)
-    assert "\n" not in str(exit.value)
+    error = capsys.readouterr().err
+    assert exit.value.code == 1
+    assert error.startswith("in_context: ")
+    assert message in error
+    assert error.count("\n") == 1
 
 
 def test_prompts_depend_on_seed_and_row_alone(model, gue):
@@ -189,8 +208,74 @@ def test_prompts_depend_on_seed_and_row_alone(model, gue):
 
     splits = load_splits(task, arguments.max_length)
     writer = PromptWriter(load_language_model(model), 20, 2)
-    one, labels = prompt_of(writer, 1, splits, splits.train, 5, 0)
-    two, _ = prompt_of(writer, 1, splits, splits.train, 5, 0)
+
+    def prompt_of(seed):
+        return PromptRows(writer, 1, 2, splits.train, splits.train, seed, numbers=np.array([9, 5])).prompt(5)
+
+    one, labels = prompt_of(0)
+    two, _ = PromptRows(writer, 1, 2, splits.train, splits.train, 0).prompt(5)
     assert (one.ids == two.ids).all()
     assert labels.tolist()[-1] == (7, 11)[splits.train.labels[5]]
-    assert (one.ids != prompt_of(writer, 1, splits, splits.train, 5, 1)[0].ids).any()
+    assert (one.ids != prompt_of(1)[0].ids).any()
+
+
+class Killed(Exception):
+    pass
+
+
+METHODS = {
+    "soft_prompt": ("--virtual_tokens", "4", "--num_train_epochs", "2", "--save_steps", "3"),
+    "few_shot": ("--shots", "1", "--tuning_rows", "24", "--batch_size", "5", "--save_steps", "2"),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_killed_run_goes_on_to_the_same_weights(model, gue, tmp_path, monkeypatch, method):
+    """Dropout of the prompt on; killed while writing the second state, within the first epoch."""
+
+    def run(folder):
+        more = ["--method", method, *METHODS[method], "--max_length", "20"]
+        return in_context(*parse(command(gue, model, tmp_path / folder, *more)))
+
+    whole = run("whole")
+    save, calls = Accelerator.save_state, []
+
+    def killed_while_writing(self, folder, *arguments, **options):
+        save(self, folder, *arguments, **options)
+        calls.append(folder)
+        if len(calls) == 2:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Accelerator, "save_state", killed_while_writing)
+        with pytest.raises(Killed):
+            run("killed")
+    again = run("killed")
+    assert again | {"seconds": 0} == whole | {"seconds": 0}
+    one, two = (load_file(tmp_path / folder / "weights.safetensors") for folder in ("whole", "killed"))
+    assert one.keys() == two.keys()
+    assert all((one[name] == two[name]).all() for name in one)
+
+
+def test_two_processes_are_one(model, gue, tmp_path):
+    """Tuning for few shots, over gloo: 24 prompts in batches of 5 in passes of 2, so that no share is even."""
+    more = ["--method", "few_shot", *METHODS["few_shot"], "--max_length", "20", "--per_device_train_batch_size", "2"]
+    # Without dropout, which each process draws for itself
+    plain = tmp_path / "plain"
+    config = HyenaDNAConfig.from_pretrained(model, embed_dropout=0.0, resid_dropout=0.0)
+    HyenaDNAForCausalLM.from_pretrained(model, config=config).save_pretrained(plain)
+    HyenaDNATokenizer(model_max_length=130).save_pretrained(plain)
+    one = in_context(*parse(command(gue, str(plain), tmp_path / "one", *more)))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    subprocess.run(
+        [*launch, "-m", "trainer_scripts.in_context", *command(gue, str(plain), tmp_path / "two", *more)],
+        env=os.environ | {"ACCELERATE_USE_CPU": "1", "HF_DATASETS_CACHE": str(tmp_path / "cache")},
+        cwd=RECIPES.parents[1],
+        check=True,
+        capture_output=True,
+    )
+    two = json.loads((tmp_path / "two" / "results.json").read_text())
+    assert two["metrics"] == json.loads(json.dumps(one["metrics"]))
+    weights = [load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two")]
+    for name in weights[0]:
+        np.testing.assert_allclose(weights[0][name], weights[1][name], atol=1e-5)

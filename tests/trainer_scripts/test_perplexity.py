@@ -67,7 +67,7 @@ def test_command(genome, markov, tmp_path, monkeypatch, capsys):
     HyenaDNAForCausalLM(HyenaDNAConfig(d_model=16, n_layer=1, max_seq_len=18)).save_pretrained(folder)
     HyenaDNATokenizer(model_max_length=18).save_pretrained(folder)
     output = tmp_path / "out" / "p.json"
-    command = ["perplexity", "--genome", genome, "--models", folder, "--random", folder, "--markov", markov]
+    command = ["perplexity", "--genome", genome, "--model", folder, "--random", folder, "--markov", markov]
     monkeypatch.setattr(sys, "argv", [*command, "--windows", "3", "--length", "4", "--output", str(output)])
     perplexity.main()
     record = json.loads(output.read_text())
@@ -77,5 +77,6 @@ def test_command(genome, markov, tmp_path, monkeypatch, capsys):
     assert f"written to {output}" in capsys.readouterr().out
 
     monkeypatch.setattr(sys, "argv", [*command, "--windows", "4", "--length", "4", "--output", str(output)])
-    with pytest.raises(SystemExit, match=r"perplexity: .*g\.fa: only 3 windows of 4 bases without N, not 4"):
+    with pytest.raises(SystemExit):
         perplexity.main()
+    assert "g.fa: only 3 windows of 4 bases without N, not 4\n" in capsys.readouterr().err

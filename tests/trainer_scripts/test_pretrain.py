@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import modeling_hyenadna
 from evaluation_dart.models.markov import encode_bases
+from evaluation_dart.training.loop import parameter_groups
 from trainer_scripts import pretrain
 from trainer_scripts.genome_windows import base_codes
 from trainer_scripts.pretrain import DataArguments, ModelArguments, TrainingArguments, train
@@ -52,16 +53,16 @@ def arguments(genome, tmp_path):
         ModelArguments(d_model=16, n_layer=1, context=CONTEXT, embed_dropout=0.1),
         DataArguments(genome=str(genome), validation_block=500, validation_windows=4),
         TrainingArguments(
-            output_dir=str(tmp_path / "run"),
-            steps=6,
-            batch_size=2,
-            accumulation=2,
+            output=str(tmp_path / "run"),
+            max_steps=6,
+            per_device_train_batch_size=2,
+            gradient_accumulation_steps=2,
             warmup_lengths=[16],
             warmup_length_steps=2,
             warmup_steps=2,
-            log_every=1,
-            evaluate_every=3,
-            checkpoint_every=2,
+            logging_steps=1,
+            eval_steps=3,
+            save_steps=2,
         ),
     )
 
@@ -124,11 +125,11 @@ def states(folder: str) -> list[str]:
 
 def test_a_killed_run_goes_on_to_the_same_end(arguments, tmp_path):
     model_arguments, data_arguments, training = arguments
-    training = replace(training, keep_checkpoints=1, log_every=3)  # a state between two lines of the log
+    training = replace(training, save_total_limit=1, logging_steps=3)  # a state between two lines of the log
     arguments = model_arguments, data_arguments, training
-    whole = replace(training, output_dir=str(tmp_path / "whole"))
+    whole = replace(training, output=str(tmp_path / "whole"))
     train(model_arguments, data_arguments, whole)
-    expected = read_log(whole.output_dir)
+    expected = read_log(whole.output)
     # 2 windows x 2 forward passes, of 16 bases in the first 2 steps and then of 32.
     assert [(entry["step"], entry["tokens"]) for entry in expected] == [(3, 256), (6, 640)]
 
@@ -138,16 +139,16 @@ def test_a_killed_run_goes_on_to_the_same_end(arguments, tmp_path):
     ):
         killed = launch("-c", KILLED, moment, *flags(*arguments))
         assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert states(training.output_dir) == left
+        assert states(training.output) == left
 
-    folder = Path(training.output_dir)
+    folder = Path(training.output)
     with (folder / "log.jsonl").open("a") as log:
         log.write('{"step": 5, "tok')
     train(*arguments)
-    assert read_log(training.output_dir) == expected
+    assert read_log(training.output) == expected
     assert (folder / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
     assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
-    assert states(training.output_dir) == ["step-00000006"]
+    assert states(training.output) == ["step-00000006"]
 
 
 TWO_PROCESSES = """
@@ -168,12 +169,14 @@ for line in open(sys.argv[1]).read().splitlines():
 def test_two_processes(arguments, tmp_path):
     """Equal to one with the same batch, and killed and gone on with to the bit."""
     model_arguments, data_arguments, training = arguments
-    single = replace(training, steps=20, log_every=1, evaluate_every=20, checkpoint_every=20, batch_size=4)
+    single = replace(
+        training, max_steps=20, logging_steps=1, eval_steps=20, save_steps=20, per_device_train_batch_size=4
+    )
     plain = replace(model_arguments, embed_dropout=0.0)
-    alone = replace(single, output_dir=str(tmp_path / "alone"))
+    alone = replace(single, output=str(tmp_path / "alone"))
     train(plain, data_arguments, alone)
-    both = replace(single, output_dir=str(tmp_path / "both"), batch_size=2)
-    whole = replace(training, output_dir=str(tmp_path / "whole"))
+    both = replace(single, output=str(tmp_path / "both"), per_device_train_batch_size=2)
+    whole = replace(training, output=str(tmp_path / "whole"))
 
     (tmp_path / "lines").write_text(
         "\n".join("\t".join(flags(*run)) for run in ((plain, data_arguments, both), (*arguments[:2], whole))) + "\n"
@@ -182,27 +185,27 @@ def test_two_processes(arguments, tmp_path):
     (tmp_path / "two.py").write_text(TWO_PROCESSES)
     done = launch(*torchrun, str(tmp_path / "two.py"), str(tmp_path / "lines"))
     assert done.returncode == 0, done.stderr[-3000:]
-    losses = [[entry["loss"] for entry in read_log(run.output_dir)] for run in (alone, both)]
+    losses = [[entry["loss"] for entry in read_log(run.output)] for run in (alone, both)]
     assert len(losses[0]) == 20
     np.testing.assert_allclose(losses[1], losses[0], rtol=0, atol=1e-5)
-    held_out = [read_log(run.output_dir)[-1]["validation_loss"] for run in (alone, both)]
+    held_out = [read_log(run.output)[-1]["validation_loss"] for run in (alone, both)]
     assert held_out[0] == pytest.approx(held_out[1], abs=1e-5)
 
     (tmp_path / "killed.py").write_text(KILLED)
     killed = launch(*torchrun, str(tmp_path / "killed.py"), "in a state", *flags(*arguments))
     assert killed.returncode != 0
     assert "SIGKILL" in killed.stderr
-    assert states(training.output_dir) == [".state.tmp", "step-00000002"]
+    assert states(training.output) == [".state.tmp", "step-00000002"]
     done = launch(*torchrun, "-m", "trainer_scripts.pretrain", *flags(*arguments))
     assert done.returncode == 0, done.stderr[-3000:]
-    assert read_log(training.output_dir) == read_log(whole.output_dir)
-    weights = [(Path(run.output_dir) / "model.safetensors").read_bytes() for run in (training, whole)]
+    assert read_log(training.output) == read_log(whole.output)
+    weights = [(Path(run.output) / "model.safetensors").read_bytes() for run in (training, whole)]
     assert weights[0] == weights[1]
 
 
 def test_the_folder_that_comes_out(arguments):
     train(*arguments)
-    folder = Path(arguments[2].output_dir)
+    folder = Path(arguments[2].output)
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert isinstance(model, modeling_hyenadna.HyenaDNAForCausalLM)
     assert model.config.tie_word_embeddings
@@ -218,18 +221,19 @@ def test_the_folder_that_comes_out(arguments):
 
 def test_another_run_is_not_gone_on_with(arguments):
     model_arguments, data_arguments, training = arguments
-    train(model_arguments, data_arguments, replace(training, steps=2))
-    train(model_arguments, data_arguments, replace(training, steps=3))  # more steps may follow
-    with pytest.raises(ValueError, match=r"run\.json: this run was started with learning_rate=0\.0006, not 0\.1"):
+    train(model_arguments, data_arguments, replace(training, max_steps=2))
+    train(model_arguments, data_arguments, replace(training, max_steps=3))  # more steps may follow
+    with pytest.raises(ValueError, match=r"run\.json is of another run: learning_rate is 0\.0006 there and 0\.1 here"):
         train(model_arguments, data_arguments, replace(training, learning_rate=0.1))
 
 
-def test_errors_are_one_line(genome, tmp_path, monkeypatch):
-    command = ["pretrain", "--genome", str(genome), "--steps", "1", "--output_dir", str(tmp_path / "run")]
+def test_errors_are_one_line(genome, tmp_path, monkeypatch, capsys):
+    command = ["pretrain", "--genome", str(genome), "--max_steps", "1", "--output", str(tmp_path / "run")]
     monkeypatch.setattr(sys, "argv", [*command, "--chromosomes", "chrX"])
     with pytest.raises(SystemExit) as stopped:
         pretrain.main()
-    assert re.fullmatch(r"pretrain: .*g\.fa.*'chrX'.*", stopped.value.code)
+    assert stopped.value.code == 1
+    assert re.fullmatch(r"pretrain: .*g\.fa.*'chrX'.*\n", capsys.readouterr().err)
 
 
 def test_excluded_bases_are_in_no_window(arguments, tmp_path):
@@ -283,14 +287,14 @@ def test_the_original_windows_are_trained_on(arguments, tmp_path):
     (tmp_path / "sequences.bed").write_text("one\t0\t100\ttrain\none\t150\t250\ttrain\none\t300\t400\tvalid\n")
     model_arguments, data_arguments, training = arguments
     data_arguments = replace(data_arguments, splits=str(tmp_path / "sequences.bed"), windows="original")
-    train(model_arguments, data_arguments, replace(training, steps=2, activation_checkpointing=True))
-    assert (Path(training.output_dir) / "validation.bed").read_text() == "one\t300\t400\n"
+    train(model_arguments, data_arguments, replace(training, max_steps=2, gradient_checkpointing=True))
+    assert (Path(training.output) / "validation.bed").read_text() == "one\t300\t400\n"
 
 
 def test_activation_checkpointing_changes_no_loss(arguments, tmp_path):
     model_arguments, data_arguments, training = arguments
     for name, checkpointing in (("kept", False), ("again", True)):
-        run = replace(training, steps=2, activation_checkpointing=checkpointing, output_dir=str(tmp_path / name))
+        run = replace(training, max_steps=2, gradient_checkpointing=checkpointing, output=str(tmp_path / name))
         train(model_arguments, data_arguments, run)
     kept, again = (read_log(str(tmp_path / name)) for name in ("kept", "again"))
     assert [entry["loss"] for entry in kept] == pytest.approx([entry["loss"] for entry in again], abs=1e-6)
@@ -301,7 +305,7 @@ def test_another_trainings_dataloader_does_not_end_the_accumulation(arguments, t
         end_of_dataloader = True
 
     model_arguments, data_arguments, training = arguments
-    expected = replace(training, output_dir=str(tmp_path / "expected"))
+    expected = replace(training, output=str(tmp_path / "expected"))
     train(model_arguments, data_arguments, expected)
     left, state = Finished(), GradientState()
     state._add_dataloader(left)  # as a training that an error ended leaves it
@@ -309,7 +313,7 @@ def test_another_trainings_dataloader_does_not_end_the_accumulation(arguments, t
         train(*arguments)
     finally:
         state._remove_dataloader(left)
-    assert read_log(training.output_dir) == read_log(expected.output_dir)
+    assert read_log(training.output) == read_log(expected.output)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++, with which torch.compile builds")
@@ -317,7 +321,7 @@ def test_compiled_blocks_have_the_same_losses(arguments, tmp_path):
     model_arguments, data_arguments, training = arguments
     model_arguments = replace(model_arguments, embed_dropout=0.0)  # a compiled block draws dropout in another order
     for name, compiled in (("eager", False), ("compiled", True)):
-        run = replace(training, warmup_lengths=[], steps=2, compile=compiled, output_dir=str(tmp_path / name))
+        run = replace(training, warmup_lengths=[], max_steps=2, torch_compile=compiled, output=str(tmp_path / name))
         train(model_arguments, data_arguments, run)
     eager, compiled = (read_log(str(tmp_path / name)) for name in ("eager", "compiled"))
     assert [entry["loss"] for entry in compiled] == pytest.approx([entry["loss"] for entry in eager], abs=1e-5)
@@ -326,8 +330,8 @@ def test_compiled_blocks_have_the_same_losses(arguments, tmp_path):
 
 def test_bfloat16_is_of_the_operations_alone(arguments, tmp_path):
     model_arguments, data_arguments, training = arguments
-    train(model_arguments, data_arguments, replace(training, output_dir=str(tmp_path / "float32")))
-    run = replace(training, bf16=True, output_dir=str(tmp_path / "bfloat16"))
+    train(model_arguments, data_arguments, replace(training, output=str(tmp_path / "float32")))
+    run = replace(training, bf16=True, output=str(tmp_path / "bfloat16"))
     words = ("-m", "trainer_scripts.pretrain", *flags(model_arguments, data_arguments, run))
     launched = launch(*words)  # a process of its own: Accelerate's precision is one for each
     assert launched.returncode == 0, launched.stderr
@@ -343,9 +347,9 @@ def test_trackers(arguments):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     model_arguments, data_arguments, training = arguments
-    train(model_arguments, data_arguments, replace(training, steps=2, report_to=["tensorboard"]))
-    events = EventAccumulator(str(Path(training.output_dir) / "pretrain")).Reload()
-    log = read_log(training.output_dir)
+    train(model_arguments, data_arguments, replace(training, max_steps=2, report_to=["tensorboard"]))
+    events = EventAccumulator(str(Path(training.output) / "pretrain")).Reload()
+    log = read_log(training.output)
     for name in ("loss", "learning_rate"):
         logged = events.Scalars(name)
         assert [event.step for event in logged] == [1, 2]
@@ -354,7 +358,7 @@ def test_trackers(arguments):
 
 def test_a_tracker_that_is_not_installed(arguments, monkeypatch):
     monkeypatch.setattr(pretrain.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"--report_to trackio: not installed; pip install 'hyenadna-dart\[trackio\]'"):
+    with pytest.raises(ImportError, match=r"tracking by trackio .* pip install 'hyenadna-dart\[trackio\]'"):
         train(*arguments[:2], replace(arguments[2], report_to=["trackio"]))
 
 
@@ -368,7 +372,12 @@ def test_learning_rate():
 @pytest.mark.parametrize(("constant", "windows"), [("sequences", [3, 3, 3, 3, 3, 3]), ("tokens", [12, 12, 6, 6, 3, 3])])
 def test_stages(constant, windows):
     training = TrainingArguments(
-        "", 6, batch_size=3, warmup_lengths=[16, 32], warmup_length_steps=2, warmup_constant=constant
+        output="",
+        max_steps=6,
+        per_device_train_batch_size=3,
+        warmup_lengths=[16, 32],
+        warmup_length_steps=2,
+        warmup_constant=constant,
     )
     plan = pretrain.stages(64, training)
     places = [pretrain.place(step, plan) for step in range(7)]
@@ -383,7 +392,7 @@ def test_stages(constant, windows):
 def test_parameter_groups(arguments):
     tokenizer = modeling_hyenadna.HyenaDNATokenizer()
     model = pretrain.new_model(arguments[0], tokenizer)
-    rest, filters = pretrain.parameter_groups(model, replace(arguments[2], filter_learning_rate=1e-4))
+    rest, filters = parameter_groups(model, replace(arguments[2], filter_learning_rate=1e-4))
     # 5 -> 64 -> 64 -> 64 -> 16 with biases but for the last, and one vector of frequencies.
     assert sum(p.numel() for p in filters["params"]) == 5 * 64 + 64 + 2 * (64 * 64 + 64) + 64 * 16 + 64
     assert sum(p.numel() for p in rest["params"] + filters["params"]) == model.num_parameters()

@@ -31,7 +31,7 @@ from studies.pretraining_memory import (
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "trainer_scripts" / "configs"
 GPUS = {"1gpu": (1, 1), "8gpu": (1, 8), "64gpu": (8, 64)}
-SCRIPT = ["-m", "trainer_scripts.pretrain", "--steps", "1"]
+SCRIPT = ["-m", "trainer_scripts.pretrain", "--max_steps", "1"]
 FSDP = sorted(path.stem for path in CONFIGS.glob("fsdp2_*.yaml"))
 DEEPSPEED = sorted(path.stem for path in CONFIGS.glob("deepspeed_*.yaml"))
 

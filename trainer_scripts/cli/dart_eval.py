@@ -5,7 +5,7 @@ Several processes, on GPUs or on CPU (where `accelerate launch --cpu` would star
     torchrun --standalone --nproc_per_node 2 -m trainer_scripts.cli.dart_eval run ...
 """
 
-from trainer_scripts.cli import compare, ls, prepare, prepare_peaks, report, run, suite, validate
+from trainer_scripts.cli import compare, ls, prepare, prepare_peaks, profile, report, run, suite, validate
 from trainer_scripts.cli.app import new_app, run_app
 
 app = new_app("Score DNA language models on regulatory DNA: tasks, protocols and intervals of DART-Eval.")
@@ -15,6 +15,7 @@ app.command("suite")(suite.suite)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.command("validate")(validate.validate)
+app.command("profile")(profile.profile)
 app.add_typer(prepare_peaks.app, name="prepare-peaks")
 prepare.register(app)
 

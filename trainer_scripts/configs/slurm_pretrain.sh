@@ -1,7 +1,7 @@
 #!/bin/bash
 # Pretraining on 8 nodes of 8 GPUs; what follows the script's name goes to trainer_scripts.pretrain:
 #
-#   sbatch slurm_pretrain.sh --genome hg38.fa --output_dir run --steps 20000
+#   sbatch slurm_pretrain.sh --genome hg38.fa --output run --max_steps 20000
 #
 # CONFIG=deepspeed_64gpu takes another file of this folder, sbatch --nodes 4 fewer nodes. The environment to run in is
 # the one that sbatch is called from; genome and output_dir must be on a file system that all nodes see. A job that

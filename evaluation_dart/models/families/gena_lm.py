@@ -8,14 +8,14 @@ FAMILY = Family(
     model="AIRI-Institute/gena-lm-bert-large-t2t",
     kind="masked",
     finetuning={
-        "regulatory_elements": (128, 1, 10),
-        "cell_type_elements": (128, 1, 15),
-        "chromatin_activity": (24, 4, 25),
+        "pairs": (128, 1, 10),
+        "classes": (128, 1, 15),
+        "counts": (24, 4, 25),
     },
     probing={
-        "regulatory_elements": (2048, 2e-3),
-        "cell_type_elements": (1024, 2e-3),
-        "chromatin_activity": (1024, 2e-3),
+        "pairs": (2048, 2e-3),
+        "classes": (1024, 2e-3),
+        "counts": (1024, 2e-3),
     },
     words=("gena",),
 )

@@ -8,13 +8,13 @@ FAMILY = Family(
     model="LongSafari/hyenadna-large-1m-seqlen-hf",
     kind="causal",
     finetuning={
-        "regulatory_elements": (128, 1, 20),
-        "cell_type_elements": (128, 1, 30),
-        "chromatin_activity": (24, 4, 45),
+        "pairs": (128, 1, 20),
+        "classes": (128, 1, 30),
+        "counts": (24, 4, 45),
     },
     probing={
-        "regulatory_elements": (2048, 2e-3),
-        "cell_type_elements": (512, 2e-3),
-        "chromatin_activity": (1024, 2e-3),
+        "pairs": (2048, 2e-3),
+        "classes": (512, 2e-3),
+        "counts": (1024, 2e-3),
     },
 )

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from accelerate import Accelerator
 from datasets import ClassLabel, Dataset, Features, Value
 from safetensors.torch import load_file
 from scipy.special import logsumexp
@@ -20,11 +21,11 @@ from sklearn import metrics as sklearn_metrics
 
 import modeling_hyenadna  # noqa: F401
 from evaluation_dart.models.kmers import gc_content, kmer_frequencies
+from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.models.linear import (
     LinearPredictor,
     choose_linear,
     fit_linear,
-    labels_of,
     load_linear,
     save_linear,
 )
@@ -34,20 +35,18 @@ from evaluation_dart.records import read_record, validate_record
 from evaluation_dart.run import evaluate
 from evaluation_dart.statistics.metrics import class_metrics, matthews, original_log_odds, pair_classification_metrics
 from evaluation_dart.tools.profile import resource_profile
+from evaluation_dart.training.embedding_cache import write_cache
 from evaluation_dart.training.finetuning import FineTuned, load_classifier
-from evaluation_dart.training.order import EpochOrder, epoch_rows, thinned
-from evaluation_dart.training.paper_choices import choices, family_of
-from evaluation_dart.training.supervised import (
-    Examples,
-    Objective,
-    Predictor,
-    Supervised,
-    Training,
-    fit,
-    last_whole_checkpoint,
-    load_trained,
-    objective_of,
-)
+from evaluation_dart.training.loop import fit, load_trained
+from evaluation_dart.tasks import TASKS
+from evaluation_dart.training.objective import Objective
+from evaluation_dart.training.order import epoch_batches, epoch_rows, reversed_rows, steps_of, thinned
+from evaluation_dart.models.families import family_of
+from evaluation_dart.training.paper_choices import choices
+from evaluation_dart.training.probing import Embedder, Probed
+from evaluation_dart.training.recipe import SupervisedTraining, changed
+from evaluation_dart.training.rows import labelled_rows
+from evaluation_dart.training.supervised import Predictor
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 HYENADNA = FIXTURES / "model" / "small_d32_l2_s130"
@@ -93,6 +92,14 @@ def activity(n=30, length=40, cell_type="GM12878"):
     return Dataset.from_dict(rows | {"cell_type": [cell_type] * n})
 
 
+COLUMNS = {"regulatory_elements": ("sequence", "control")}
+
+
+def examples_of(dataset, task, objective=None, split="train"):
+    objective = objective or TASKS[task].objective(dataset)
+    return labelled_rows(dataset, COLUMNS.get(task, ("sequence",)), objective, split)
+
+
 def golden_orders():
     return json.loads((FIXTURES / "task4" / "loaders" / "expected.json").read_text())["configs"]
 
@@ -108,25 +115,32 @@ def test_rows_of_each_epoch_are_the_originals(name):
         assert nonpeaks[thinned(len(nonpeaks), epoch, "block")].tolist() == block
         stride = golden["finetune/nonpeak_rows_per_epoch"][epoch]
         assert nonpeaks[thinned(len(nonpeaks), epoch, "stride")].tolist() == stride
-        found = epoch_rows(is_nonpeak, epoch, "first_block", shuffle=False)
+        found = epoch_rows(is_nonpeak, epoch, "first_block")
         assert [named[row] for row in found] == golden["probing/original_interleaved_per_epoch"]["order"]
-        found = epoch_rows(is_nonpeak, epoch, "block", shuffle=False)
+        found = epoch_rows(is_nonpeak, epoch, "block")
         assert [named[row] for row in found] == golden["probing/block_epoch_mod_10_interleaved_per_epoch"][epoch]
 
 
 def test_orders_are_of_epoch_and_seed_alone():
-    order = EpochOrder(np.zeros(50, bool), "all", True, True, seed=3)
-    first = list(order)
-    assert list(order) == first
-    assert sorted(row for row, _ in first) == list(range(50))
-    assert 10 < sum(flip for _, flip in first) < 40
-    order.set_epoch(1)
-    assert list(order) != first
-    order.set_epoch(0)
-    assert list(order) == first
-    assert list(EpochOrder(np.zeros(3, bool), "all", False, False, 0)) == [(0, False), (1, False), (2, False)]
+    training = SupervisedTraining(batch_size=8, num_train_epochs=2, seed=3)
+    lengths, nonpeak = np.full(50, 40), np.zeros(50, bool)
+    first = np.concatenate(epoch_batches(lengths, nonpeak, training, 0))
+    assert np.concatenate(epoch_batches(lengths, nonpeak, training, 0)).tolist() == first.tolist()
+    assert sorted(first.tolist()) == list(range(50))
+    assert 10 < reversed_rows(50, 0, 3).sum() < 40
+    assert np.concatenate(epoch_batches(lengths, nonpeak, training, 1)).tolist() != first.tolist()
+    in_order = dataclasses.replace(training, train_sampling_strategy="sequential")
+    assert np.concatenate(epoch_batches(lengths, nonpeak, in_order, 1)).tolist() == list(range(50))
     with pytest.raises(ValueError, match="there are all, first_block"):
         thinned(3, 0, "some")
+
+
+def test_steps_are_counted_with_the_nonpeaks_of_each_epoch():
+    nonpeak = np.repeat([False, True], [5, 23])
+    training = SupervisedTraining(batch_size=4, num_train_epochs=12)
+    counted = sum(len(epoch_batches(np.ones(28), nonpeak, training, epoch, "stride")) for epoch in range(12))
+    assert steps_of(nonpeak, training, "stride") == counted
+    assert steps_of(nonpeak, dataclasses.replace(training, max_steps=3), "stride") == 3
 
 
 def test_pairs_lose_as_the_original_does():
@@ -134,33 +148,35 @@ def test_pairs_lose_as_the_original_does():
     logits, labels = torch.tensor([[0.0, 1], [2, 0], [0, 3], [1, 1]]), torch.tensor([[1, 0], [1, 0]])
     elements = torch.nn.functional.cross_entropy(logits[:2], torch.tensor([1, 1]))
     controls = torch.nn.functional.cross_entropy(logits[2:], torch.tensor([0, 0]))
-    torch.testing.assert_close(objective.loss(logits, labels), elements + controls)
+    torch.testing.assert_close(objective.total_loss(logits, labels) / 2, elements + controls)
+    assert objective.loss(logits.numpy(), labels.numpy()) == pytest.approx(float(elements + controls))
 
 
 def test_flipped_rows_are_the_other_strand():
     dataset = Dataset.from_dict({"id": [0], "sequence": ["AACGN"], "control": ["ACCCC"]})
-    examples = Examples(dataset, objective_of(dataset, "regulatory_elements"), "train")
-    assert examples[0]["sequences"] == ("AACGN", "ACCCC")
-    assert examples[(0, True)]["sequences"] == ("NCGTT", "GGGGT")
+    rows = examples_of(dataset, "regulatory_elements")
+    assert rows.read(np.array([0]))[0] == ["AACGN", "ACCCC"]
+    assert rows.read(np.array([0]), flip=np.array([True]))[0] == ["NCGTT", "GGGGT"]
 
 
 def test_what_cannot_be_learned_from():
     whole = cell_types()
-    objective = objective_of(whole, "cell_type_elements")
+    objective = TASKS["cell_type_elements"].objective(whole)
     with pytest.raises(ValueError, match="'validation' is empty"):
-        Examples(whole.select([]), objective, "validation")
+        examples_of(whole.select([]), "cell_type_elements", objective, "validation")
     with pytest.raises(ValueError, match="row 4: label 4 is none of 4 classes"):
-        Examples(whole, objective._replace(outputs=4), "train")
+        examples_of(whole, "cell_type_elements", objective._replace(outputs=4))
+    unlabelled = whole.map(lambda row: {"label": -1 if row["id"] == 1 else row["label"]})
     with pytest.raises(ValueError, match="row 1: label -1"):  # ClassLabel of a row without label
-        Examples(whole.map(lambda row: {"label": -1 if row["id"] == 1 else row["label"]}), objective, "train")
+        examples_of(unlabelled, "cell_type_elements", objective)
     with pytest.raises(ValueError, match="variant_effects has no training data"):
-        objective_of(whole, "variant_effects")
+        TASKS["variant_effects"].objective(whole)
     both = Dataset.from_list([*activity(2), *activity(2, cell_type="K562")])
     with pytest.raises(ValueError, match="one cell type, not for GM12878, K562"):
-        Examples(both, objective_of(both, "chromatin_activity"), "train")
+        examples_of(both, "chromatin_activity")
     infinite = activity(3).map(lambda row: {"log_counts": float("inf") if row["id"] == 2 else 1.0})
     with pytest.raises(ValueError, match="row 2: log_counts is inf"):
-        Examples(infinite, objective_of(infinite, "chromatin_activity"), "train")
+        examples_of(infinite, "chromatin_activity")
 
 
 def network(outputs=2, length=40, seed=0):
@@ -168,46 +184,74 @@ def network(outputs=2, length=40, seed=0):
     return build("probing-head-like", length, outputs)
 
 
-QUICK = Training("probing-head-like", epochs=3, batch_size=8, learning_rate=1e-3, weight_decay=0.0)
+QUICK = SupervisedTraining(
+    method="probing-head-like", num_train_epochs=3, batch_size=8, learning_rate=1e-3, weight_decay=0.0, save_steps=2
+)
 
 
-@pytest.mark.parametrize("method", ["lora", "scratch"])
-def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch, method):
+class Killed(Exception):
+    pass
+
+
+def cached_probe(folder, dataset, objective):
+    """A probing head, and the rows as it reads them from embeddings on disk."""
+    torch.manual_seed(0)
+    embedder = Embedder(load_language_model(HYENADNA, device="cpu"), "regulatory_elements")
+    rows = examples_of(dataset, "regulatory_elements", objective)
+
+    def read(numbers):
+        found = rows.sequences(numbers)
+        return [text for row in range(len(numbers)) for text in found[row :: len(numbers)]]
+
+    rows.cache = write_cache(folder, embedder, len(dataset), read, {"model": "m"}, members=2, shard_rows=5)
+    return Probed(embedder, 2), rows
+
+
+@pytest.mark.parametrize("at", [2, 6])  # within the first epoch, and after the second
+@pytest.mark.parametrize("method", ["lora", "scratch", "probing"])
+def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch, method, at):
+    """Dropout of LoRA on; killed while writing a state."""
     dataset = pairs()
-    objective = objective_of(dataset, "regulatory_elements")
-    examples = Examples(dataset, objective, "train")
-    training = dataclasses.replace(QUICK, reverse_complement=True)
+    objective = TASKS["regulatory_elements"].objective(dataset)
+    rows = examples_of(dataset, "regulatory_elements")
+    training = dataclasses.replace(QUICK, reverse_complement=method != "probing")
 
     def fresh():
         torch.manual_seed(0)
         if method == "scratch":
-            return network()
-        return FineTuned(load_classifier(HYENADNA, 2, device="cpu"), (2, 16, 0.1))
+            return network(), rows
+        if method == "probing":
+            return cached_probe(tmp_path / "cache", dataset, objective)
+        return FineTuned(load_classifier(HYENADNA, 2, device="cpu"), (2, 16, 0.1)), rows
 
-    whole = fit(fresh(), objective, examples, examples, training, tmp_path / "whole")
-    assert whole.steps == 9
+    def trained(folder):
+        module, own = fresh()
+        return module, fit(module, own, own, objective, training, tmp_path / folder, {})
 
-    from evaluation_dart.training import supervised
+    _, whole = trained("whole")
+    assert whole.step == 9
+    save, calls = Accelerator.save_state, []
 
-    evaluate_epoch, epochs = supervised._Trainer._save_checkpoint, []
+    def killed_while_writing(self, folder, *arguments, **options):
+        save(self, folder, *arguments, **options)
+        calls.append(folder)
+        if len(calls) == at:
+            raise Killed
 
-    def killed(self, *arguments, **options):
-        evaluate_epoch(self, *arguments, **options)
-        epochs.append(1)
-        if len(epochs) == 2:
-            broken = tmp_path / "killed" / "checkpoints" / "checkpoint-999"  # as of a kill while writing
-            broken.mkdir()
-            (broken / "model.safetensors").write_bytes(b"half")
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(supervised._Trainer, "_save_checkpoint", killed)
-    with pytest.raises(KeyboardInterrupt):
-        fit(fresh(), objective, examples, examples, training, tmp_path / "killed")
-    assert last_whole_checkpoint(tmp_path / "killed" / "checkpoints").endswith("checkpoint-6")
-    monkeypatch.setattr(supervised._Trainer, "_save_checkpoint", evaluate_epoch)
-    resumed = fresh()
-    again = fit(resumed, objective, examples, examples, training, tmp_path / "killed")
-    assert again[:3] == whole[:3]
+    with monkeypatch.context() as patch:
+        patch.setattr(Accelerator, "save_state", killed_while_writing)
+        with pytest.raises(Killed):
+            trained("killed")
+    states = tmp_path / "killed" / "checkpoints"
+    (state,) = states.glob("step-*")
+    assert sorted(path.name for path in state.iterdir() if path.suffix not in (".safetensors", ".json")) == [
+        "optimizer.bin",
+        "random_states_0.pkl",
+    ]
+    if method == "lora":  # a state has no frozen weights
+        assert all("lora_" in name or "score" in name for name in load_file(state / "model.safetensors"))
+    resumed, again = trained("killed")
+    assert again == whole
     one, two = (load_file(tmp_path / folder / "weights.safetensors") for folder in ("whole", "killed"))
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
@@ -216,68 +260,105 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch, me
         "training.yaml",
         "weights.safetensors",
     ]
-    loaded = fresh()
-    load_trained(Supervised(loaded, objective), tmp_path / "whole")
+    loaded, _ = fresh()
+    load_trained(loaded, tmp_path / "whole")
     outputs = [Predictor(own, objective).predict(dataset["sequence"][:3]) for own in (resumed, loaded)]
     assert np.array_equal(*outputs)
 
 
 def test_the_first_epoch_of_smallest_validation_loss_is_kept(tmp_path, monkeypatch):
     dataset = pairs()
-    objective = objective_of(dataset, "regulatory_elements")
-    examples = Examples(dataset, objective, "train")
-    from evaluation_dart.training import supervised
+    objective = TASKS["regulatory_elements"].objective(dataset)
+    rows = examples_of(dataset, "regulatory_elements")
+    losses, states, trained = iter([3.0, 1.0, 1.0, 2.0]), [], network()
 
-    losses, states = iter([3.0, 1.0, 1.0, 2.0]), []
-    evaluate_epoch = supervised._Trainer.evaluate
+    def scripted(self, outputs, labels):
+        states.append({name: tensor.clone() for name, tensor in trained.state_dict().items()})
+        return next(losses)
 
-    def scripted(self, *arguments, **options):
-        states.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
-        found = evaluate_epoch(self, *arguments, **options) | {"eval_loss": next(losses)}
-        self.state.log_history[-1]["eval_loss"] = found["eval_loss"]
-        return found
-
-    monkeypatch.setattr(supervised._Trainer, "evaluate", scripted)
-    fitted = fit(network(), objective, examples, examples, dataclasses.replace(QUICK, epochs=4), tmp_path)
-    assert (fitted.best_epoch, fitted.validation_loss, fitted.steps) == (2.0, 1.0, 12)
+    monkeypatch.setattr(Objective, "loss", scripted)
+    training = dataclasses.replace(QUICK, num_train_epochs=4)
+    progress = fit(trained, rows, rows, objective, training, tmp_path, {})
+    assert (progress.best_epoch, progress.validation_loss, progress.step) == (2, 1.0, 12)
     kept = load_file(tmp_path / "weights.safetensors")
     assert all(torch.equal(kept[name], states[1][name]) for name in kept)
 
 
+def test_the_number_of_passes_does_not_change_a_step_of_weighted_classes(tmp_path):
+    dataset = cell_types(labels=[0] * 15 + [1] * 6 + [2, 3, 4])
+    rows = examples_of(dataset, "cell_type_elements")
+    objective = TASKS["cell_type_elements"].objective(dataset).weighted(rows.labels)
+    assert objective.class_weights == pytest.approx((24 / 75, 24 / 30, 24 / 5, 24 / 5, 24 / 5))
+    found = []
+    for forward_rows in (8, 3):
+        training = dataclasses.replace(QUICK, num_train_epochs=1, per_device_train_batch_size=forward_rows)
+        fit(network(5), rows, rows, objective, training, tmp_path / str(forward_rows), {})
+        found.append(load_file(tmp_path / str(forward_rows) / "weights.safetensors"))
+    for name in found[0]:
+        torch.testing.assert_close(found[0][name], found[1][name], atol=2e-5, rtol=1e-4)
+
+
 def test_another_training_is_not_taken_for_this_one(tmp_path):
     dataset = cell_types()
-    objective = objective_of(dataset, "cell_type_elements")
-    examples = Examples(dataset, objective, "train")
-    training = dataclasses.replace(QUICK, epochs=1, class_weights=True, precision="bf16")
-    first = fit(network(5), objective, examples, examples, training, tmp_path, described={"model": {"id": "a"}})
+    rows = examples_of(dataset, "cell_type_elements")
+    objective = TASKS["cell_type_elements"].objective(dataset).weighted(rows.labels)
+    training = dataclasses.replace(QUICK, num_train_epochs=1, class_weights=True, bf16=True)
+    first = fit(network(5), rows, rows, objective, training, tmp_path, {"model": {"id": "a"}})
     written = yaml.safe_load((tmp_path / "training.yaml").read_text())
     assert written["training"] == dataclasses.asdict(training)
     assert written["rows"] == {"train": 24, "validation": 24}
-    assert fit(network(5), objective, examples, examples, training, tmp_path, described={"model": {"id": "a"}}) == first
+    assert fit(network(5), rows, rows, objective, training, tmp_path, {"model": {"id": "a"}}) == first
     other = dataclasses.replace(training, learning_rate=0.1)
     with pytest.raises(ValueError, match=r"training\.learning_rate is 0\.001 there and 0\.1 here"):
-        fit(network(5), objective, examples, examples, other, tmp_path, described={"model": {"id": "a"}})
+        fit(network(5), rows, rows, objective, other, tmp_path, {"model": {"id": "a"}})
     with pytest.raises(ValueError, match=r"network.pos_emb has shape \(40, 1\) in the file, \(50, 1\) in the model"):
-        load_trained(Supervised(network(5, 50), objective), tmp_path)
+        load_trained(network(5, 50), tmp_path)
+
+
+def test_former_names_of_hyperparameters(caplog):
+    old = {
+        "epochs": 2,
+        "batch_size": 24,
+        "accumulate": 4,
+        "learning_rate": "1e-3",
+        "precision": "bf16",
+        "shuffle": False,
+    }
+    found = changed(SupervisedTraining(), old)
+    assert found == SupervisedTraining(
+        num_train_epochs=2,
+        batch_size=96,
+        per_device_train_batch_size=24,
+        learning_rate=1e-3,
+        bf16=True,
+        train_sampling_strategy="sequential",
+    )
+    assert "hyper-parameter epochs is now num_train_epochs" in caplog.text
+    assert changed(found, {"filter_learning_rate": None}) == found
+    with pytest.raises(ValueError, match=r"hyper-parameter max_steps: 1\.5 is no int"):
+        changed(found, {"max_steps": 1.5})
 
 
 def test_paper_and_fixed_choices():
-    paper = choices("lora", "chromatin_activity", "nucleotide_transformer", "paper")
-    assert (paper.batch_size, paper.accumulate, paper.epochs, paper.learning_rate) == (24, 4, 10, 1e-4)
-    assert (paper.rank, paper.alpha, paper.dropout, paper.weight_decay) == (8, 16, 0.05, 0.01)
-    assert (paper.shuffle, paper.nonpeaks) == (True, "stride")
-    assert not choices("lora", "cell_type_elements", "hyenadna", "paper").shuffle
-    probing = choices("probing", "chromatin_activity", "caduceus", "paper")
-    assert (probing.shuffle, probing.nonpeaks, probing.kernel, probing.epochs) == (False, "first_block", 3, 150)
-    assert choices("probing", "cell_type_elements", "nucleotide_transformer", "paper").learning_rate == 1e-3
-    assert choices("probing", "regulatory_elements", "caduceus", "fixed").kernel == 8
+    paper = choices("lora", "counts", "nucleotide_transformer", "paper")
+    assert (paper.per_device_train_batch_size, paper.batch_size, paper.num_train_epochs) == (24, 4 * 24, 10)
+    assert (paper.learning_rate, paper.filter_learning_rate) == (1e-4, None)
+    assert (paper.lora_rank, paper.lora_alpha, paper.lora_dropout, paper.weight_decay) == (8, 16, 0.05, 0.01)
+    assert (paper.lr_scheduler_type, paper.max_grad_norm) == ("constant", 0)
+    assert (paper.train_sampling_strategy, paper.nonpeaks) == ("random", "stride")
+    assert choices("lora", "classes", "hyenadna", "paper").train_sampling_strategy == "sequential"
+    probing = choices("probing", "counts", "caduceus", "paper")
+    assert (probing.train_sampling_strategy, probing.nonpeaks) == ("sequential", "first_block")
+    assert (probing.kernel, probing.num_train_epochs) == (3, 150)
+    assert choices("probing", "classes", "nucleotide_transformer", "paper").learning_rate == 1e-3
+    assert choices("probing", "pairs", "caduceus", "fixed").kernel == 8
     names = {
         ("AIRI-Institute/gena-lm-bert-large-t2t", "bert"): "gena_lm",
         ("zhihan1996/DNABERT-2-117M", "bert"): "dnabert2",
         ("folder", "esm"): "nucleotide_transformer",
         ("folder", "hyenadna"): "hyenadna",
     }
-    assert {key: family_of(*key) for key in names} == names
+    assert {key: family_of(*key).key for key in names} == names
 
 
 def golden_classes(case):
@@ -353,7 +434,7 @@ def run(scorer, dataset, task, setting, folder, recipe=None):
 
 def test_predictions_of_every_task(tmp_path):
     rows = cell_types()
-    predictor = Predictor(network(5).eval(), objective_of(rows, "cell_type_elements"))
+    predictor = Predictor(network(5).eval(), TASKS["cell_type_elements"].objective(rows))
     predictions, record = run(predictor, rows, "cell_type_elements", "probed", tmp_path)
     logits = np.stack([predictions[f"logit_{name}"].to_numpy() for name in CLASSES], axis=1)
     np.testing.assert_allclose(logits, predictor.predict(rows["sequence"][:]))
@@ -361,14 +442,14 @@ def test_predictions_of_every_task(tmp_path):
     assert record["metrics"]["accuracy"]["value"] == right.mean()
 
     elements = pairs()
-    predictor = Predictor(network(), objective_of(elements, "regulatory_elements"))
+    predictor = Predictor(network(), TASKS["regulatory_elements"].objective(elements))
     predictions, record = run(predictor, elements, "regulatory_elements", "finetuned", tmp_path)
     outputs = predictor.predict(elements["control"][:])
     np.testing.assert_allclose(predictions["control_score"].to_numpy(), outputs[:, 1] - outputs[:, 0])
     assert {"accuracy", "accuracy_paired", "auroc", "auprc", "mcc"} <= record["metrics"].keys()
 
     bins = activity()
-    counts = Predictor(network(1), objective_of(bins, "chromatin_activity"))
+    counts = Predictor(network(1), TASKS["chromatin_activity"].objective(bins))
     _, record = run(counts, bins, "chromatin_activity", "probed", tmp_path)
     assert {"pearson_peaks", "spearman_all"} <= record["metrics"].keys()
 
@@ -420,11 +501,11 @@ def test_composition():
 
 def test_linear_models_tell_elements_by_gc_content(tmp_path):
     dataset = pairs(60, 100)
-    objective = objective_of(dataset, "regulatory_elements")
-    examples = Examples(dataset, objective, "train")
-    texts = [text for row in dataset for text in (row["sequence"], row["control"])]
+    objective = TASKS["regulatory_elements"].objective(dataset)
+    rows = examples_of(dataset, "regulatory_elements")
+    texts = rows.sequences(range(60))
     features = {"noise": np.random.default_rng(0).normal(size=(120, 1)), "gc": gc_content(texts)}
-    labels = labels_of(examples, objective)
+    labels = rows.labels.T.flatten()
     chosen = choose_linear(features, labels, features, labels, objective)
     assert chosen.features == "gc"
     assert chosen.validation_loss < 0.1
@@ -471,14 +552,18 @@ def test_two_processes_train_as_one_does(tmp_path):
         "from datasets import Dataset\n"
         "PartialState(cpu=True)\n"
         "from evaluation_dart.models.networks import build\n"
-        "from evaluation_dart.training.supervised import Examples, Training, fit, objective_of\n"
+        "from evaluation_dart.training.loop import fit\n"
+        "from evaluation_dart.training.objective import objective_of\n"
+        "from evaluation_dart.training.recipe import SupervisedTraining\n"
+        "from evaluation_dart.training.rows import labelled_rows\n"
         "folder = Path(sys.argv[1])\n"
         f"dataset = Dataset.from_parquet({str(tmp_path / 'rows.parquet')!r}, cache_dir=str(folder))\n"
         "objective = objective_of(dataset, 'regulatory_elements')\n"
-        "examples = Examples(dataset, objective, 'train')\n"
+        "rows = labelled_rows(dataset, ('sequence', 'control'), objective, 'train')\n"
         "torch.manual_seed(0)\n"
-        "training = Training('probing-head-like', epochs=2, batch_size=8, learning_rate=1e-3, weight_decay=0.0)\n"
-        "fit(build('probing-head-like', 40, 2), objective, examples, examples, training, folder)\n"
+        "training = SupervisedTraining(num_train_epochs=2, batch_size=9, learning_rate=1e-3, weight_decay=0.0,\n"
+        "                              per_device_train_batch_size=2)\n"
+        "fit(build('probing-head-like', 40, 2), rows, rows, objective, training, folder, {})\n"
     )
     pq.write_table(pa.table(pairs().to_dict()), tmp_path / "rows.parquet")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
@@ -486,9 +571,10 @@ def test_two_processes_train_as_one_does(tmp_path):
     for name, how in (("one", []), ("two", launch)):
         command = [sys.executable, *how, str(script), str(tmp_path / name)]
         subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
-    one, two = (json.loads((tmp_path / name / "log.json").read_text())["fitted"] for name in ("one", "two"))
-    assert one["steps"] == two["steps"] == 6
-    assert one["validation_loss"] == pytest.approx(two["validation_loss"], rel=1e-5)
+    one, two = (json.loads((tmp_path / name / "log.json").read_text()) for name in ("one", "two"))
+    assert one["step"] == two["step"] == 6
+    losses = [[entry["validation_loss"] for entry in log["history"]] for log in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     weights = [load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two")]
     for name, tensor in weights[0].items():
         torch.testing.assert_close(weights[1][name], tensor, atol=1e-5, rtol=1e-4)

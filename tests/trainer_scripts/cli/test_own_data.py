@@ -126,7 +126,8 @@ def test_labels_of_a_bed_and_a_trained_model(tmp_path, files, capsys, monkeypatc
     bed = ["--regions", files / "r.bed", "--genome", files / "g.fa", "--window", 40]
     splits = ["--validation", "chr6", "--test", "chr5"]
     assert run(capsys, monkeypatch, "dataset", *bed, *splits, "--output", data)[0] == 0
-    arguments = ["train", "--data", data, "--model", HYENA, "--pooling", "max", "--epochs", 4, "--output", model]
+    arguments = ["train", "--data", data, "--model", HYENA, "--pooling", "max", "--output", model]
+    arguments += ["--num-train-epochs", 4]
     status, out, _ = run(capsys, monkeypatch, *arguments, "--learning-rate", 2e-3)
     assert status == 0
     assert "auroc_on: " in out
@@ -160,7 +161,7 @@ def test_signal_with_lora_of_a_masked_model(tmp_path, files, capsys, monkeypatch
     assert (len(table), table["label"].dtype) == (300, np.float64)
     peaks = table["sequence"].str.count("GGGGGGGGGGGG")
     assert table["label"][peaks == 0].median() == pytest.approx(np.log1p(100))
-    arguments = ["train", "--data", data, "--model", BERT, "--method", "lora", "--epochs", 1, "--no-logo"]
+    arguments = ["train", "--data", data, "--model", BERT, "--method", "lora", "--num-train-epochs", 1, "--no-logo"]
     assert run(capsys, monkeypatch, *arguments, "--output", model)[0] == 0
     record = json.loads((model / "results.json").read_text())
     assert set(record["metrics"]) == {"pearson", "spearman"}

@@ -19,7 +19,8 @@ import torch
 
 from datasets_dart import BUILDERS, load_dart
 from datasets_dart.alphabet import reverse_complement
-from evaluation_dart.models.language_model import PAPER_FAMILIES, load_language_model
+from evaluation_dart.models.families import FAMILIES
+from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.records import read_record, validate_record, write_record
 from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNATokenizer
 from trainer_scripts.cli.dart_eval import main
@@ -306,7 +307,7 @@ def test_list():
     assert "regulatory_elements: zero_shot_likelihood" in out
     for task in BUILDERS:
         assert f"{task}: " in out
-    for family in PAPER_FAMILIES:
+    for family in FAMILIES.values():
         assert f"{family.name}, {family.kind}, {family.model}: {family.status}\n" in out
 
 

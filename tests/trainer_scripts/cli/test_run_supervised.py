@@ -18,7 +18,7 @@ from trainer_scripts.cli.dart_eval import main
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 MODEL = FIXTURES / "model" / "small_d32_l2_s130"
 LENGTH, WINDOW, BLOCK = 240_000, 100, 80_000
-QUICK = ("--set", "epochs=1", "--set", "batch_size=8", "--set", "learning_rate=1e-3", "--window", WINDOW)
+QUICK = ("--set", "num_train_epochs=1", "--set", "batch_size=8", "--set", "learning_rate=1e-3", "--window", WINDOW)
 
 
 def dart_eval(*arguments):
@@ -93,7 +93,12 @@ def record_of(done):
 def test_probed_with_cache_equals_on_the_fly_but_for_half_precision(data, tmp_path):
     folder, record = record_of(run(data, tmp_path, "cell_type_elements", MODEL, "probed", *QUICK))
     recipe = record["recipe"]
-    assert (recipe["method"], recipe["epochs"], recipe["batch_size"], recipe["window"]) == ("probing", 1, 8, WINDOW)
+    assert (recipe["method"], recipe["num_train_epochs"], recipe["batch_size"], recipe["window"]) == (
+        "probing",
+        1,
+        8,
+        WINDOW,
+    )
     assert recipe["budget"] == "full"
     assert recipe["train_rows"] == 16
     written = [*(tmp_path / "training").rglob("training.yaml")]
@@ -114,13 +119,13 @@ def test_finetuned_on_pairs_and_the_same_architecture_from_random_weights(data, 
     tuned = record_of(run(data, tmp_path, "regulatory_elements", MODEL, "finetuned", *QUICK))[1]
     assert tuned["recipe"]["method"] == "lora"
     assert tuned["metrics"]["accuracy"]["n"] == 2 * tuned["dataset"]["rows"]
-    random = record_of(run(data, tmp_path, "regulatory_elements", MODEL, "ab_initio", *QUICK))[1]
+    random = record_of(run(data, tmp_path, "regulatory_elements", f"random:{MODEL}", "ab_initio", *QUICK))[1]
     assert random["model"]["id"] == tuned["model"]["id"] + "-random-weights"
     assert random["model"]["trained_parameters"] == random["model"]["parameters"] > tuned["model"]["trained_parameters"]
 
 
 def test_full_finetuning_and_linear_probe_lie_beside_the_others(data, tmp_path):
-    more = ("--method", "full", *QUICK, "--set", "precision=bf16", "--set", "reverse_complement=true")
+    more = ("--method", "full", *QUICK, "--set", "bf16=true", "--set", "reverse_complement=true")
     record = record_of(run(data, tmp_path, "cell_type_elements", MODEL, "finetuned", *more))[1]
     assert record["recipe"]["reverse_complement"] is True
     more = ("--method", "linear", "--window", WINDOW)
@@ -131,19 +136,20 @@ def test_full_finetuning_and_linear_probe_lie_beside_the_others(data, tmp_path):
     assert names == ["finetuned-full", "probed-linear"]
 
 
-@pytest.mark.parametrize("model", ["probing-head-like", "kmers-3", "gc-content"])
+@pytest.mark.parametrize("model", ["network:probing-head-like", "kmers:3", "gc-content"])
 def test_small_models_from_scratch_learn_gc(data, tmp_path, model):
-    more = ("--set", "epochs=30", "--set", "batch_size=8", "--window", 300) if model.startswith("probing") else ()
+    """Also by former names of a model and a hyper-parameter."""
+    more = ("--set", "epochs=30", "--set", "batch_size=8", "--window", 300) if model.startswith("network") else ()
     record = record_of(run(data, tmp_path, "cell_type_elements", model, "ab_initio", *more))[1]
-    assert record["model"]["id"] == f"ab-initio/{model}"
+    assert record["model"]["id"] == f"ab-initio/{model.removeprefix('network:').replace(':', '-')}"
     assert record["metrics"]["auroc_K562"]["value"] > 0.9
 
 
 @pytest.mark.parametrize(
-    ("model", "setting"), [(MODEL, "probed"), ("probing-head-like", "ab_initio"), ("gc-content", "ab_initio")]
+    ("model", "setting"), [(MODEL, "probed"), ("network:probing-head-like", "ab_initio"), ("gc", "ab_initio")]
 )
 def test_variants_by_the_model_of_task_4(data, tmp_path, model, setting):
-    more = QUICK if model != "gc-content" else ("--window", WINDOW)
+    more = QUICK if model != "gc" else ("--window", WINDOW)
     early = run(data, tmp_path, "variant_effects", model, setting, "--window", WINDOW)
     assert early[0] == 1
     assert "no such file; train the model first" in early[2]
@@ -156,10 +162,10 @@ def test_variants_by_the_model_of_task_4(data, tmp_path, model, setting):
 
 
 def test_budget_small_draws_rows(data, tmp_path, monkeypatch):
-    from trainer_scripts import supervised
+    from evaluation_dart.training import supervised
 
     monkeypatch.setattr(supervised, "SMALL_ROWS", {"train": 8, "validation": 6, "test": 5})
-    monkeypatch.setattr(supervised, "SMALL", {"epochs": 2, "batch_size": 4, "accumulate": 1})
+    monkeypatch.setattr(supervised, "SMALL", {"num_train_epochs": 2, "batch_size": 4})
     more = ("--budget", "small", "--window", WINDOW)
     record = record_of(run(data, tmp_path, "cell_type_elements", MODEL, "finetuned", *more))[1]
     assert (record["recipe"]["train_rows"], record["recipe"]["validation_rows"], record["recipe"]["steps"]) == (8, 6, 4)
@@ -168,10 +174,12 @@ def test_budget_small_draws_rows(data, tmp_path, monkeypatch):
 
 
 def test_a_table_of_predictions(data, tmp_path):
-    folder, record = record_of(run(data, tmp_path, "cell_type_elements", "gc-content", "ab_initio"))
+    folder, record = record_of(run(data, tmp_path, "cell_type_elements", "gc", "ab_initio"))
     table = pq.read_table(folder / "predictions.parquet")
     pq.write_table(table, tmp_path / "elsewhere.parquet")
-    given = record_of(run(data, tmp_path, "cell_type_elements", tmp_path / "elsewhere.parquet", "ab_initio"))[1]
+    given = record_of(
+        run(data, tmp_path, "cell_type_elements", f"table:{tmp_path / 'elsewhere.parquet'}", "ab_initio")
+    )[1]
     assert given["model"]["id"] == "table/elsewhere"
     assert given["metrics"] == record["metrics"]
 
@@ -182,16 +190,17 @@ def test_bad_wishes_are_one_line(data, tmp_path):
         assert status == 1, arguments
         assert message in err.splitlines()[-1]
 
-    refused("--method cnn: of --setting finetuned there are lora, full", MODEL, "finetuned", "--method", "cnn")
+    refused("method cnn: setting finetuned has lora, full", MODEL, "finetuned", "--method", "cnn")
     refused("there is no hyper-parameter 'depth'", MODEL, "probed", "--window", WINDOW, "--set", "depth=3")
-    refused("hyper-parameter epochs is a int, not 'many'", MODEL, "probed", "--window", WINDOW, "--set", "epochs=many")
-    refused("--model gc-content is trained from scratch: --setting ab_initio", "gc-content", "finetuned")
-    refused("kmers-1 to kmers-8", "kmers-12", "ab_initio")
+    many = ("--set", "num_train_epochs=many")
+    refused("hyper-parameter num_train_epochs: 'many' is no int", MODEL, "probed", "--window", WINDOW, *many)
+    refused("setting finetuned trains a Hub id or folder, not gc", "gc", "finetuned")
+    refused("kmers:1 to kmers:8", "kmers:12", "ab_initio")
     refused("no such file", tmp_path / "none.tsv", "ab_initio")
     blocks = (data / "splits.bed").read_text().splitlines()
     (tmp_path / "no_validation.bed").write_text("\n".join([blocks[0], blocks[2]]) + "\n")
     splits = f"--splits={tmp_path / 'no_validation.bed'}"
-    refused("no element is in split 'validation'", "gc-content", "ab_initio", splits)
+    refused("no element is in split 'validation'", "gc", "ab_initio", splits)
 
 
 def test_hyperparameters_of_a_training_can_be_taken_again(data, tmp_path):
@@ -212,4 +221,4 @@ def test_profile(tmp_path):
     assert found["parameters"] == found["trained_parameters"]
     assert found["batches"] == 2
     status, _, err = dart_eval("profile", "--model", MODEL, "--setting", "clustering")
-    assert (status, "--setting clustering" in err) == (1, True)
+    assert (status, "setting clustering" in err) == (1, True)

@@ -1,0 +1,309 @@
+"""Fine-tune a model on a folder of own data, and write it with its metrics, its predictions and its card."""
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from accelerate.utils import set_seed
+from datasets import Dataset
+from huggingface_hub import EvalResult, ModelCardData
+
+from datasets_dart.alphabet import reverse_complement
+from datasets_dart.errors import InputError
+from datasets_dart.files import input_file
+from evaluation_dart.models.kmers import kmer_frequencies
+from evaluation_dart.models.language_model import LanguageModel
+from evaluation_dart.models.linear import choose_linear
+from evaluation_dart.records import PREDICTIONS, RESULTS
+from evaluation_dart.models.language_model import model_id
+from evaluation_dart.report.logo import check_logo, draw_logos
+from evaluation_dart.statistics.metric import Metric
+from evaluation_dart.statistics.metrics import activity_metrics, class_metrics
+from evaluation_dart.tools.mutagenesis import changes, head_scorer, importance
+from evaluation_dart.training.accelerators import process_state
+from evaluation_dart.training.finetuning import FineTuned, load_classifier
+from evaluation_dart.training.loop import fit
+from evaluation_dart.training.lora import merge_lora
+from evaluation_dart.training.objective import Objective
+from evaluation_dart.training.recipe import SupervisedTraining
+from evaluation_dart.training.rows import LabelledRows
+from evaluation_dart.training.supervised import METHODS, Predictor
+
+ABOUT = "dataset.json"
+SPLITS = ("train", "validation", "test")
+KMER = 5  # of the linear model beside every model in its card
+SHOWN = 3  # sequences in the card's logo
+LOGO = "logo.png"
+logger = logging.getLogger(__name__)
+
+
+def train_own_model(
+    data: Path,
+    model: str,
+    output: Path,
+    training: SupervisedTraining,
+    *,
+    pooling: str | None = None,
+    logo: bool = True,
+    licence: str = "unknown",
+    revision: str | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+) -> dict[str, Metric]:
+    """Fine-tune a model, measure it on the test rows beside a linear model of k-mers, and write its folder.
+
+    A training that was killed resumes when it is called again with the same arguments.
+
+    Args:
+        data: folder of `hyenadna dataset`. model: Hub id or folder, of a registered type. output: new or empty folder.
+        pooling: of HyenaDNA's hidden states; None: the model's own.
+        logo: draw what the model reads in three test rows. licence: of the card.
+
+    Returns:
+        The metrics that the card shows; in processes other than the first, none.
+
+    Raises:
+        InputError, FileNotFoundError, MissingExtra: for data, a model or choices that do not fit.
+    """
+    if training.method not in METHODS["finetuned"]:
+        raise InputError(f"method {training.method}: there are {', '.join(METHODS['finetuned'])}")
+    if logo:
+        check_logo(Path(LOGO))
+    about, splits, objective = read_rows(data)
+    state = process_state(device)
+    set_seed(training.seed)
+    started = load_classifier(
+        model,
+        objective.outputs,
+        revision=revision,
+        device=device or state.device,
+        trust_remote_code=trust_remote_code,
+        changes=None if pooling is None else {"pooling": pooling},
+    )
+    if pooling is not None and getattr(started.model.config, "pooling", None) != pooling:
+        raise InputError(f"pooling {pooling}: {model} has no such choice")
+    lora = (training.lora_rank, training.lora_alpha, training.lora_dropout) if training.method == "lora" else None
+    network = FineTuned(started, lora)
+    started.encode([max((row for own in splits.values() for row in own["sequence"][:]), key=len)])  # too long?
+    scratch = output.absolute().with_name(f"{output.name}.training")
+    origin = {"id": model_id(model), "revision": started.revision}
+    rows = {split: LabelledRows(splits[split], _labels(splits[split], objective)) for split in ("train", "validation")}
+    progress = fit(
+        network,
+        rows["train"],
+        rows["validation"],
+        objective.weighted(rows["train"].labels) if training.class_weights else objective,
+        training,
+        scratch,
+        described={"model": origin, "data": about["inputs"]},
+    )
+    if not state.is_main_process:
+        return {}
+    scores = _predicted(Predictor(network, objective), splits["test"])
+    record: dict[str, Any] = {
+        "model": origin | {"parameters": started.num_parameters},
+        "training": {
+            "validation_loss": progress.validation_loss,
+            "best_epoch": progress.best_epoch,
+            "steps": progress.step,
+        },
+        "choices": asdict(training),
+        "data": about,
+        "metrics": metrics_of(scores, splits["test"], objective),
+        f"metrics of {KMER}-mers": metrics_of(_kmer_predictions(splits, objective), splits["test"], objective),
+    }
+    logger.info("best epoch %d", progress.best_epoch)
+    if lora is not None:
+        merge_lora(getattr(started.model, started.model.base_model_prefix))
+    _name_outputs(started.model.config, objective)
+    _write_model(output, started, splits["test"], scores, record, logo, licence)
+    shutil.rmtree(scratch)
+    return shown(record["metrics"], objective)
+
+
+def read_rows(folder: Path) -> tuple[dict[str, Any], dict[str, Dataset], Objective]:
+    """What dataset.json says, the rows of each split, and what is to be learned.
+
+    Raises:
+        FileNotFoundError, InputError: naming the file that is not there, or was not made by `hyenadna dataset`.
+    """
+    path = input_file(folder / ABOUT)
+    try:
+        about = json.loads(path.read_text())
+        objective_of(about)
+        splits = {split: Dataset(pq.read_table(input_file(folder / f"{split}.parquet"))) for split in SPLITS}
+    except (json.JSONDecodeError, KeyError, TypeError, pa.ArrowInvalid) as error:
+        raise InputError(f"{folder}: no folder of hyenadna dataset: {error}") from None
+    return about, splits, objective_of(about)
+
+
+def objective_of(about: Mapping[str, Any]) -> Objective:
+    """What is to be learned from a folder of own data, by its dataset.json."""
+    classes = about["classes"]
+    return Objective("counts", 1) if classes is None else Objective("classes", len(classes), tuple(classes))
+
+
+def _labels(rows: Dataset, objective: Objective) -> np.ndarray:
+    return np.array(rows["label"][:], dtype=np.float32 if objective.kind == "counts" else np.int64)
+
+
+def _predicted(predictor: Predictor, rows: Dataset) -> np.ndarray:
+    """Outputs for each row, the mean of both strands: (n, outputs) float64."""
+    sequences: list[str] = rows["sequence"][:]
+    strands = [sequences, [*map(reverse_complement, sequences)]]
+    return np.asarray(np.mean([predictor.predict(strand) for strand in strands], axis=0))
+
+
+def _kmer_predictions(splits: Mapping[str, Dataset], objective: Objective) -> np.ndarray:
+    """Outputs of a linear model of k-mer frequencies for the test rows, its penalty chosen on validation."""
+    features = {split: kmer_frequencies(rows["sequence"][:], KMER) for split, rows in splits.items()}
+    labels = {split: np.array(rows["label"][:]) for split, rows in splits.items()}
+    chosen = choose_linear(
+        {"kmers": features["train"]},
+        labels["train"],
+        {"kmers": features["validation"]},
+        labels["validation"],
+        objective,
+    )
+    return chosen.model(features["test"])
+
+
+def metrics_of(scores: np.ndarray, rows: Dataset, objective: Objective) -> dict[str, Metric]:
+    """Metrics with intervals, by blocks of the genome where it is known where the rows lie."""
+    chrom, start = np.array(rows["chrom"][:]), np.array(rows["start"][:])
+    where = (chrom, start) if (start >= 0).all() else (None, None)
+    labels = np.array(rows["label"][:])
+    if objective.kind == "classes":
+        return class_metrics(scores, labels, objective.classes, *where)
+    found = activity_metrics(scores[:, 0], labels, np.full(len(labels), "peaks"), *where)
+    return {name.removesuffix("_peaks"): metric for name, metric in found.items()}
+
+
+def shown(metrics: Mapping[str, Metric], objective: Objective) -> dict[str, Metric]:
+    """The metrics that a card shows: of two classes, those of the second."""
+    if objective.kind == "counts":
+        return dict(metrics)
+    classes = objective.classes[-1:] if objective.outputs == 2 else objective.classes
+    names = ["accuracy", *(f"{kind}_{name}" for name in classes for kind in ("auroc", "auprc"))]
+    return {name: metrics[name] for name in names if name in metrics}
+
+
+def _name_outputs(config: Any, objective: Objective) -> None:
+    if objective.kind == "counts":
+        config.problem_type = "regression"
+        return
+    config.problem_type = "single_label_classification"
+    config.id2label = dict(enumerate(objective.classes))
+    config.label2id = {name: number for number, name in enumerate(objective.classes)}
+
+
+def _write_model(
+    folder: Path,
+    classifier: LanguageModel,
+    rows: Dataset,
+    scores: np.ndarray,
+    record: Mapping[str, Any],
+    logo: bool,
+    licence: str,
+) -> None:
+    """Write the model's folder as a whole: under another name, then renamed."""
+    temporary = folder.absolute().with_name(f".{folder.name}.writing")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    classifier.model.save_pretrained(temporary)
+    classifier.tokenizer.save_pretrained(temporary)
+    table = {name: rows[name][:] for name in ("chrom", "start", "end", "label")}
+    table |= {f"output_{number}": own for number, own in enumerate(scores.T)}
+    pq.write_table(pa.table(table), temporary / PREDICTIONS)
+    (temporary / RESULTS).write_text(json.dumps(record, indent=1) + "\n")
+    if logo:
+        _draw(temporary / LOGO, classifier, rows, scores)
+    (temporary / "README.md").write_text(card(folder.name, record, logo, licence))
+    if folder.exists():
+        folder.rmdir()
+    temporary.replace(folder)
+
+
+def _draw(path: Path, classifier: LanguageModel, rows: Dataset, scores: np.ndarray) -> None:
+    """Mutagenesis of the test rows with the highest score, both strands averaged."""
+    target = scores.shape[1] - 1
+    score = head_scorer(classifier, target, "mean")
+    others = scores[:, :target].max(axis=1) if target else 0.0
+    panels = []
+    for row in np.argsort(-(scores[:, target] - others))[:SHOWN].tolist():
+        own = rows[row]
+        place = f"{own['chrom']}:{own['start']}-{own['end']}" if own["start"] >= 0 else f"test row {row}"
+        table = changes(score, own["sequence"], 0, len(own["sequence"]))
+        panels.append((place, importance(table, own["sequence"])))
+    draw_logos(path, panels, "score")
+
+
+def with_interval(metric: Mapping[str, Any]) -> str:
+    """A metric in a line of text."""
+    interval = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
+    return f"{metric['value']:.3f}{interval} (n = {metric['n']:,})"
+
+
+def card(name: str, record: Mapping[str, Any], logo: bool, licence: str) -> str:
+    """The model's card: metadata that the Hub reads, what it was trained on, and what came of it."""
+    about, choices = record["data"], record["choices"]
+    classes = about["classes"]
+    rows = {split: sum(n.values()) if isinstance(n, dict) else n for split, n in about["rows"].items()}
+    ours, beside = shown(record["metrics"], objective_of(about)), record[f"metrics of {KMER}-mers"]
+    origin = record["model"]["id"]
+    data = ModelCardData(
+        license=licence,
+        library_name="transformers",
+        pipeline_tag="text-classification",
+        tags=["biology", "genomics", "dna"],
+        base_model=None if origin.startswith("local/") else origin,
+        model_name=name,
+        eval_results=[
+            EvalResult(
+                task_type="text-classification",
+                dataset_type="own",
+                dataset_name=f"{about['kind']}, test rows",
+                metric_type=key,
+                metric_value=round(metric["value"], 4),
+            )
+            for key, metric in ours.items()
+        ],
+    )
+    labels = "one number, " + about["target"] if classes is None else f"{len(classes)} classes: {', '.join(classes)}"
+    methods: Sequence[str] = list(dict.fromkeys(metric["method"] for metric in ours.values()))
+    table = [
+        f"| {key} | {with_interval(metric)} | {with_interval(beside[key]) if key in beside else ''} |"
+        for key, metric in ours.items()
+    ]
+    lines = ["---", data.to_yaml(), "---", "", f"# {name}", ""]
+    lines += [
+        f"`{origin}` (revision {record['model']['revision']}), fine-tuned ({choices['method']}) by `hyenadna train`."
+    ]
+    lines += [f"It predicts {labels}.", ""]
+    lines += [f"| test rows | this model | linear model of {KMER}-mers |", "|---|---|---|", *table, ""]
+    lines += ["Intervals: " + "; of others, ".join(methods) + ". Outputs are the mean of both strands."]
+    lines += ["", "## Data", ""]
+    lines += [
+        f"{rows['train']:,} rows to train on, {rows['validation']:,} for validation, {rows['test']:,} for the test"
+        + (f", of {about['window']} bases each" if about["window"] else "")
+        + (f"; negatives: {about['negatives'].replace('_', ' ')}" if about["negatives"] else "")
+        + f"; splits: {json.dumps(about['splits'])}."
+    ]
+    lines += ["", *(f"* {kind}: {value}" for kind, value in about["inputs"].items()), "", "## Training", ""]
+    epochs = f"Epoch {record['training']['best_epoch']} of {choices['num_train_epochs']}"
+    lines += [f"{epochs}, which has the smallest validation loss; batches of {choices['batch_size']},"]
+    lines += [f"learning rate {choices['learning_rate']:g}, seed {choices['seed']}."]
+    if logo:
+        lines += ["", "## What it reads", "", f"![importance of each base in three test rows]({LOGO})", ""]
+        lines += ["Score of the observed base minus the mean over all four (in-silico mutagenesis), in the test"]
+        lines += ["rows with the highest scores. An example, not a motif analysis."]
+    lines += ["", "## Limits", ""]
+    lines += ["The metrics are of the test rows above and of nothing else. Not for clinical use.", ""]
+    return "\n".join(lines)

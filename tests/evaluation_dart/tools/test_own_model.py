@@ -1,0 +1,106 @@
+"""A model trained on own data: killed and resumed, and on two processes."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+import modeling_hyenadna  # noqa: F401
+from evaluation_dart.tools.own_model import train_own_model
+from evaluation_dart.training.recipe import SupervisedTraining
+from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
+
+ROOT = Path(__file__).parents[3]
+CHOICES = SupervisedTraining(
+    num_train_epochs=2, batch_size=7, learning_rate=2e-3, reverse_complement=True, class_weights=True, save_steps=2
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Rows of two classes, rich and poor in G and C."""
+    folder, rng = tmp_path_factory.mktemp("rows"), np.random.default_rng(0)
+    sizes = {"train": 30, "validation": 10, "test": 12}
+    for split, n in sizes.items():
+        weights = [np.array([4, 1, 1, 4]) / 10, np.array([1, 4, 4, 1]) / 10]
+        sequences = ["".join(rng.choice(list("ACGT"), 30, p=weights[row % 2])) for row in range(n)]
+        table = {"chrom": ["chr1"] * n, "start": [1000 * row for row in range(n)]}
+        table |= {"end": [1000 * row + 30 for row in range(n)], "sequence": sequences}
+        pq.write_table(pa.table(table | {"label": [row % 2 for row in range(n)]}), folder / f"{split}.parquet")
+    about = {"kind": "bed", "classes": ["off", "on"], "rows": sizes, "window": 30, "negatives": None, "splits": "paper"}
+    (folder / "dataset.json").write_text(json.dumps(about | {"inputs": {"bed": "r.bed"}, "target": "class"}))
+    return folder
+
+
+def checkpoint(folder, dropout):
+    torch.manual_seed(0)
+    config = HyenaDNAConfig(d_model=16, n_layer=1, max_seq_len=66, emb_dim=5, filter_order=16, embed_dropout=dropout)
+    HyenaDNAForCausalLM(config).save_pretrained(folder)
+    HyenaDNATokenizer(model_max_length=66).save_pretrained(folder)
+    return str(folder)
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_training_goes_on_to_the_same_model(tmp_path, data, monkeypatch):
+    """Dropout on; killed while writing the second state, within the first epoch."""
+    model = checkpoint(tmp_path / "model", 0.1)
+    whole = train_own_model(data, model, tmp_path / "whole", CHOICES, logo=False)
+    save, calls = Accelerator.save_state, []
+
+    def killed_while_writing(self, folder, *arguments, **options):
+        save(self, folder, *arguments, **options)
+        calls.append(folder)
+        if len(calls) == 2:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Accelerator, "save_state", killed_while_writing)
+        with pytest.raises(Killed):
+            train_own_model(data, model, tmp_path / "killed", CHOICES, logo=False)
+    assert not (tmp_path / "killed").exists()
+    other = replace(CHOICES, learning_rate=1.0)
+    with pytest.raises(ValueError, match=r"of another run: training\.learning_rate is 0\.002 there and 1\.0 here"):
+        train_own_model(data, model, tmp_path / "killed", other, logo=False)
+    assert train_own_model(data, model, tmp_path / "killed", CHOICES, logo=False) == whole
+    models = [(tmp_path / folder / "model.safetensors").read_bytes() for folder in ("whole", "killed")]
+    assert models[0] == models[1]
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import modeling_hyenadna
+from evaluation_dart.tools.own_model import train_own_model
+from evaluation_dart.training.recipe import SupervisedTraining
+data, model, output, *choices = sys.argv[1:]
+training = eval(choices[0])
+train_own_model(Path(data), model, Path(output), training, logo=False, device="cpu")
+"""
+
+
+def test_two_processes_are_one(tmp_path, data):
+    """Over gloo, dropout off; 30 rows in batches of 7 in passes of 2, so that no share is even."""
+    model = checkpoint(tmp_path / "model", 0.0)
+    choices = replace(CHOICES, per_device_train_batch_size=2)
+    train_own_model(data, model, tmp_path / "one", choices, logo=False)
+    (tmp_path / "train.py").write_text(SCRIPT)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words = [str(tmp_path / "train.py"), str(data), model, str(tmp_path / "two"), repr(choices)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    subprocess.run([*launch, *words], check=True, env=environment, capture_output=True)
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=1e-5, rtol=1e-4)
