@@ -14,7 +14,7 @@ from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData, HfApi
 
-from datasets_dart.cell_type_elements import CITATION
+from datasets_dart.base import CITATION
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 
