@@ -1,7 +1,7 @@
 """What the builders of all tasks have in common: inputs and options, the cache's name, splits, shards and the report.
 
-A task is two classes in a file of its own: a `TaskConfig` whose fields are its inputs (`file_input`) and options
-(`option`), and a `TaskBuilder` that says how rows come from them.
+A task of DART-Eval is two classes in a file of its own: a `DartConfig` whose fields are its inputs (`file_input`) and
+options (`option`), and a `DartBuilder` that says how rows come from them.
 """
 
 import os
@@ -53,20 +53,50 @@ def option(default: Any, help: str) -> Any:
 
 @dataclass
 class TaskConfig(datasets.BuilderConfig):  # type: ignore[misc]
-    """Inputs and options of a task. Fields with help are its inputs, and name the cache."""
-
-    ONE_OF: ClassVar[tuple[str, ...]] = ()  # inputs of which exactly one is given
-    LEAST_WINDOW: ClassVar[int] = 1  # bp
+    """Inputs and options of a task: the fields with help, which name the cache."""
 
     protocol: str = option("fixed", "the sound one, or the original with its defects")
-    splits: str = option("paper", '"paper", or BED of blocks named train, validation, test')
-    processed: str = file_input("the original's own data.h5 or table")
     index_dir: str | None = None  # where what is made of the inputs on the way goes, if it cannot lie beside them
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.protocol not in PROTOCOLS:
             raise InputError(f"protocol={self.protocol!r} is not one of {', '.join(PROTOCOLS)}")
+
+    @classmethod
+    def inputs(cls) -> dict[str, Field[Any]]:
+        """The fields that are inputs or options, by name."""
+        return {field.name: field for field in fields(cls) if field.metadata}
+
+    def files(self) -> dict[str, dict[str, str]]:
+        """Paths of the files that are given, by input and name."""
+        names = [name for name, field in self.inputs().items() if field.metadata["file"]]
+        return {name: paths_by_name(getattr(self, name)) for name in names}
+
+    def options(self) -> dict[str, Any]:
+        """What else rows depend on, by name."""
+        files = self.files()
+        return {name: getattr(self, name) for name in self.inputs() if name not in files}
+
+    def create_config_id(self, config_kwargs: Any, custom_features: datasets.Features | None = None) -> str:
+        """Name of the cache: the inputs' contents and the options, whatever the files are called."""
+        names = {name: list(paths) for name, paths in self.files().items()}
+        every = [path for paths in self.files().values() for path in paths.values()]
+        return f"{self.protocol}-{contents_key(every, names, self.options(), custom_features)}"
+
+
+@dataclass
+class DartConfig(TaskConfig):
+    """Inputs and options of one of DART-Eval's tasks; see `datasets_dart.load_dart`."""
+
+    ONE_OF: ClassVar[tuple[str, ...]] = ()  # inputs of which exactly one is given
+    LEAST_WINDOW: ClassVar[int] = 1  # bp
+
+    splits: str = option("paper", '"paper", or BED of blocks named train, validation, test')
+    processed: str = file_input("the original's own data.h5 or table")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if "window" in self.inputs():
             window, published = self.window, self.inputs()["window"].default
             if window < self.LEAST_WINDOW or (self.protocol == "paper" and window != published):
@@ -77,42 +107,23 @@ class TaskConfig(datasets.BuilderConfig):  # type: ignore[misc]
             names = [f"{name}=" for name in self.ONE_OF]
             raise InputError(f"this task takes one of {', '.join(names[:-1])} and {names[-1]}")
 
-    @classmethod
-    def inputs(cls) -> dict[str, Field[Any]]:
-        """The fields that are inputs or options, by name."""
-        return {field.name: field for field in fields(cls) if field.metadata}
-
     def refuse_splits(self, path: str) -> None:
         """Raise ValueError where splits are asked for of a file that has no coordinates."""
         if path and self.splits != "paper":
             raise InputError(f"splits={self.splits}: {path} has no coordinates")
 
     def files(self) -> dict[str, dict[str, str]]:
-        """Paths of the files that are given, by input and name."""
-        names = [name for name, field in self.inputs().items() if field.metadata["file"]]
-        names += ["splits"] if self.splits != "paper" else []
-        return {name: paths_by_name(getattr(self, name)) for name in names}
+        return super().files() | ({} if self.splits == "paper" else {"splits": {"": self.splits}})
 
     def sources(self) -> list[str]:
         """Paths of the files that rows come from: all but the genome and the blocks."""
-        return [
-            path for name, paths in self.files().items() if name not in ("genome", "splits") for path in paths.values()
-        ]
+        roles = [paths for name, paths in self.files().items() if name not in ("genome", "splits")]
+        return [path for paths in roles for path in paths.values()]
 
     @property
     def source(self) -> str:
         """The names of `sources`, for people to read."""
         return ", ".join(map(os.path.basename, self.sources()))
-
-    def create_config_id(self, config_kwargs: Any, custom_features: datasets.Features | None = None) -> str:
-        """Name of the cache: the inputs' contents and the options, whatever the files are called."""
-        files = self.files()
-        options = {name: getattr(self, name) for name in self.inputs() if name not in files}
-        names = {name: list(paths) for name, paths in files.items()}
-        key = contents_key(
-            [path for paths in files.values() for path in paths.values()], names, options, custom_features
-        )
-        return f"{self.protocol}-{key}"
 
 
 def paths_by_name(value: Paths) -> dict[str, str]:
@@ -123,28 +134,67 @@ def paths_by_name(value: Paths) -> dict[str, str]:
 
 
 class TaskBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
-    """Rows of a task, split by contig or by blocks.
-
-    Files are read once to check them and to cut them into shards, each of which is then read again on its own, so that
-    memory does not grow with them. VERSION is raised whenever the same inputs give other rows.
-    """
+    """Rows of a task. VERSION is raised whenever the same inputs give other rows."""
 
     VERSION = datasets.Version("1.0.0")
-    NEEDS: ClassVar[tuple[tuple[str, ...], ...]]  # sets of inputs, one of which must be given
     DESCRIPTION: ClassVar[str]  # of the rows, with {task}, {config} and {report}, for people to read
-    SEQUENCES: ClassVar[int] = 1  # of a row
-    H5_COLUMNS: ClassVar[tuple[str, ...]] = ()  # beside the sequences of a data.h5, those that a task reads
 
     def columns(self) -> dict[str, Any]:
         """Name of each column and its type: a name of Arrow's, or a feature."""
         raise NotImplementedError
 
-    def shards(self, report: Counter[str]) -> tuple[Shards, dict[str, Any]]:
-        """Shards of each split, and what is passed on to `tables`; what is left out is counted in the report."""
+    def split_sources(self, report: Counter[str]) -> Mapping[str, dict[str, Any]]:
+        """What `tables` is called with for each split that has rows; what is left out is counted in the report."""
         raise NotImplementedError
 
-    def tables(self, shards: list[Any], **given: Any) -> Iterator[dict[str, Any]]:
-        """Columns of the rows of each shard; those that are left out are null."""
+    def tables(self, **source: Any) -> Iterator[dict[str, Any] | pa.Table]:
+        """Chunks of rows, as tables or as their columns; a column that is left out is null."""
+        raise NotImplementedError
+
+    def features(self) -> datasets.Features:
+        return datasets.Features(
+            {name: datasets.Value(kind) if isinstance(kind, str) else kind for name, kind in self.columns().items()}
+        )
+
+    def table(self, columns: Mapping[str, Any]) -> pa.Table:
+        """Rows of the features' types, null where there is no column."""
+        schema = self.info.features.arrow_schema
+        nothing = pa.nulls(len(next(iter(columns.values()))))
+        return pa.table({name: columns.get(name, nothing) for name in schema.names}, schema=schema)
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(description=__doc__, citation=CITATION, features=self.features())
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        report: Counter[str] = Counter()
+        sources = self.split_sources(report)
+        counted = "; ".join(f"{count} {what}" for what, count in report.items() if count or what.startswith("of "))
+        self.info.features = self.features()
+        self.info.description = self.DESCRIPTION.format(task=self, config=self.config, report=counted or "nothing")
+        return [datasets.SplitGenerator(name=split, gen_kwargs=sources[split]) for split in SPLITS if split in sources]
+
+    def _generate_tables(self, **source: Any) -> Iterator[tuple[Key, pa.Table]]:
+        for number, rows in enumerate(self.tables(**source)):
+            yield Key(number, 0), rows if isinstance(rows, pa.Table) else self.table(rows)
+
+
+class DartBuilder(TaskBuilder):
+    """Rows of one of DART-Eval's tasks, split by contig or by blocks.
+
+    Files are read once to check them and to cut them into shards, each of which is then read again on its own, so that
+    memory does not grow with them.
+    """
+
+    NEEDS: ClassVar[tuple[tuple[str, ...], ...]]  # sets of inputs, one of which must be given
+    SEQUENCES: ClassVar[int] = 1  # of a row
+    H5_COLUMNS: ClassVar[tuple[str, ...]] = ()  # beside the sequences of a data.h5, those that a task reads
+
+    def shards(self, report: Counter[str]) -> tuple[Shards, dict[str, Any]]:
+        """Shards of each split, and what else is passed to `rows_of`."""
+        raise NotImplementedError
+
+    def rows_of(self, shards: list[Any], split: str, **given: Any) -> Iterator[dict[str, Any]]:
+        """Columns of the rows of each shard."""
         raise NotImplementedError
 
     @cached_property
@@ -156,43 +206,22 @@ class TaskBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         return read_splits(self.config.splits, self.genome.contigs)
 
     @property
-    def rows(self) -> int:
+    def chunk_rows(self) -> int:
         """Rows of a shard."""
         return max(1, min(CHUNK_ROWS, TABLE_BYTES // (self.SEQUENCES * self.config.window)))
 
-    def features(self) -> datasets.Features:
-        return datasets.Features(
-            {name: datasets.Value(kind) if isinstance(kind, str) else kind for name, kind in self.columns().items()}
-        )
-
-    def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(description=__doc__, citation=CITATION, features=self.features())
-
-    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        report: Counter[str] = Counter()
+    def split_sources(self, report: Counter[str]) -> Mapping[str, dict[str, Any]]:
         shards, given = (self.processed_shards if self.config.processed else self.shards)(report)
-        if not any(shards.values()):
+        found = {split: pieces for split, pieces in shards.items() if pieces}
+        if not found:
             total = report.total()
             why = f"none of its {total} rows lies in a split ({self.config.splits})" if total else "has no rows"
             raise InputError(f"{', '.join(self.config.sources())}: {why}")
-        counted = "; ".join(f"{count} {what}" for what, count in report.items() if count or what.startswith("of "))
-        self.info.features = self.features()
-        self.info.description = self.DESCRIPTION.format(task=self, config=self.config, report=counted)
-        return [
-            datasets.SplitGenerator(name=split, gen_kwargs={"shards": shards[split], "split": split} | given)
-            for split in SPLITS
-            if shards.get(split)
-        ]
+        return {split: {"shards": pieces, "split": split} | given for split, pieces in found.items()}
 
-    def _generate_tables(self, shards: list[Any], **given: Any) -> Iterator[tuple[Key, pa.Table]]:
-        schema = self.info.features.arrow_schema
-        tables = self.processed_tables if isinstance(shards[0], Slice) else self.tables
-        for number, columns in enumerate(tables(shards, **given)):
-            nothing = pa.nulls(len(columns["id"]))
-            yield (
-                Key(number, 0),
-                pa.table({name: columns.get(name, nothing) for name in schema.names}, schema=schema),
-            )
+    def tables(self, **source: Any) -> Iterator[dict[str, Any] | pa.Table]:
+        read = self.processed_rows if isinstance(source["shards"][0], Slice) else self.rows_of
+        return read(**source)
 
     def h5_groups(self, file: "h5py.File", split: str) -> list[str]:
         """The groups of the original's data.h5 that hold a split's rows, of those that are there."""
@@ -209,12 +238,12 @@ class TaskBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         with open_hdf5(path) as file:
             for split in SPLITS:
                 for group in self.h5_groups(file, split):
-                    pieces = slices(file, group, self.H5_COLUMNS, self.config.window, self.rows)
+                    pieces = slices(file, group, self.H5_COLUMNS, self.config.window, self.chunk_rows)
                     report[f"in {split}"] += pieces[-1].last if pieces else 0
                     shards.setdefault(split, []).extend(pieces)
         return shards, {}
 
-    def processed_tables(self, shards: list[Slice], split: str) -> Iterator[dict[str, Any]]:
+    def processed_rows(self, shards: list[Slice], split: str) -> Iterator[dict[str, Any]]:
         """Columns of each piece of the original's data.h5."""
         with open_hdf5(self.config.processed) as file:
             for piece in shards:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import datasets
 import numpy as np
 
-from datasets_dart.base import Paths, Shards, TaskBuilder, TaskConfig, chunks_at, deal, file_input, option
+from datasets_dart.base import DartBuilder, DartConfig, Paths, Shards, chunks_at, deal, file_input, option
 from datasets_dart.counts import read_counts
 from datasets_dart.differential import differential_accessibility, sole_gain
 from datasets_dart.errors import InputError
@@ -40,7 +40,7 @@ MAX_CLASSES = 256
 
 
 @dataclass
-class CellTypeElementsConfig(TaskConfig):
+class CellTypeElementsConfig(DartConfig):
     """Inputs and options of task 3; see `datasets_dart.load_dart`."""
 
     ONE_OF: ClassVar[tuple[str, ...]] = ("elements", "peaks", "processed")
@@ -118,7 +118,7 @@ def write_elements(
     return len(rows)
 
 
-class CellTypeElements(TaskBuilder):
+class CellTypeElements(DartBuilder):
     """Labelled windows from a genome and an element table, or peaks; the classes are collected from the table."""
 
     BUILDER_CONFIG_CLASS = CellTypeElementsConfig
@@ -147,7 +147,7 @@ is to distinguish the cell lines, by clustering embeddings or by classification.
             report.update(comments(path))
         shards: Shards = {}
         seen: list[Rows] = []
-        for position, chunk in read_rows(path, layout, config.window, self.rows, None, genome.contigs):
+        for position, chunk in read_rows(path, layout, config.window, self.chunk_rows, None, genome.contigs):
             code = split_codes(chunk, config.window, self.blocks, genome)
             used = chunk.take(np.flatnonzero(code >= 0))
             check_rows(path, used, layout, genome, config.protocol)
@@ -163,10 +163,10 @@ is to distinguish the cell lines, by clustering embeddings or by classification.
                 report[f"of {name}"] = int((named == name).sum())
         return shards, {"path": path}
 
-    def tables(self, shards: list[Any], split: str, path: Path) -> Iterator[dict[str, Any]]:
+    def rows_of(self, shards: list[Any], split: str, path: Path) -> Iterator[dict[str, Any]]:
         window, genome = self.config.window, self.genome
         codes = {name: code for code, name in enumerate(self.names)}
-        reader = partial(read_rows, path, table_layout(path), window, self.rows, contigs=genome.contigs)
+        reader = partial(read_rows, path, table_layout(path), window, self.chunk_rows, contigs=genome.contigs)
         for chunk in chunks_at(shards, reader):
             here = chunk.take(np.flatnonzero(split_codes(chunk, window, self.blocks, genome) == SPLITS.index(split)))
             yield {

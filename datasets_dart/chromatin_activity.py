@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from datasets_dart.base import Paths, Shards, TaskBuilder, TaskConfig, chunks_at, deal, file_input, option
+from datasets_dart.base import DartBuilder, DartConfig, Paths, Shards, chunks_at, deal, file_input, option
 from datasets_dart.contigs import check_same_build, contig_ends, join_contigs
 from datasets_dart.errors import InputError
 from datasets_dart.files import Position, input_file
@@ -50,7 +50,7 @@ class Piece(NamedTuple):
 
 
 @dataclass
-class ChromatinActivityConfig(TaskConfig):
+class ChromatinActivityConfig(DartConfig):
     """Inputs and options of task 4; see `datasets_dart.load_dart`."""
 
     LEAST_WINDOW = COUNTED
@@ -81,7 +81,7 @@ class ChromatinActivityConfig(TaskConfig):
         return {name: str(paths)} if paths else {}
 
 
-class ChromatinActivity(TaskBuilder):
+class ChromatinActivity(DartBuilder):
     """Windows with their log counts from a genome, files of windows and bigWig tracks.
 
     Files of windows: narrowPeak (centred on the summit), BED (on the interval) or the original's tables.
@@ -131,7 +131,7 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
         window, protocol, genome = self.config.window, self.config.protocol, self.genome
         what = f"{source.cell_type} {source.category} "
         used_rows = []
-        for position, chunk in read_rows(source.path, source.layout, window, self.rows, None, genome.contigs):
+        for position, chunk in read_rows(source.path, source.layout, window, self.chunk_rows, None, genome.contigs):
             code = split_codes(chunk, window, self.blocks, genome)
             check_rows(source.path, chunk.take(np.flatnonzero(code >= 0)), source.layout, genome, protocol)
             whole = counted_on_contig(chunk, window, genome, protocol)
@@ -151,11 +151,11 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
             raise InputError(f"{path}: has no contig {', '.join(sorted(joined.only_there))}, as {source.path} has")
         return Windows(chrom, start, start + COUNTED)
 
-    def tables(self, shards: list[Piece], split: str) -> Iterator[dict[str, Any]]:
+    def rows_of(self, shards: list[Piece], split: str) -> Iterator[dict[str, Any]]:
         window, protocol, genome = self.config.window, self.config.protocol, self.genome
         for number, source in enumerate(self.sources):
             positions = [piece.position for piece in shards if piece.source == number]
-            reader = partial(read_rows, source.path, source.layout, window, self.rows, contigs=genome.contigs)
+            reader = partial(read_rows, source.path, source.layout, window, self.chunk_rows, contigs=genome.contigs)
             for chunk in chunks_at(positions, reader):
                 code = split_codes(chunk, window, self.blocks, genome)
                 used = (code == SPLITS.index(split)) & counted_on_contig(chunk, window, genome, protocol)

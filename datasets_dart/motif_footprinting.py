@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from datasets_dart.alphabet import one_hot_letters, reverse_complement, reverse_complement_letters
-from datasets_dart.base import Shards, TaskBuilder, TaskConfig, file_input
+from datasets_dart.base import DartBuilder, DartConfig, Shards, file_input
 from datasets_dart.errors import InputError
 from datasets_dart.files import START, Position, input_file, numbered_lines, row_chunks
 from datasets_dart.formats.bed import CHUNK_ROWS
@@ -52,7 +52,7 @@ class Trial(NamedTuple):
 
 
 @dataclass
-class MotifFootprintingConfig(TaskConfig):
+class MotifFootprintingConfig(DartConfig):
     """Inputs and options of task 2; see `datasets_dart.load_dart`."""
 
     ONE_OF: ClassVar[tuple[str, ...]] = ("backgrounds", "elements", "processed")
@@ -229,7 +229,7 @@ def parse_key(path: Path, line: int, key: str) -> Trial:
     return Trial(int(background), motif or None, strand, kind)
 
 
-class MotifFootprinting(TaskBuilder):
+class MotifFootprinting(DartBuilder):
     """Motifs and their shuffles in backgrounds; a shard is one background with all motifs."""
 
     BUILDER_CONFIG_CLASS = MotifFootprintingConfig
@@ -292,7 +292,7 @@ order, and `background` the row of the background. Made of: {config.source}. Pro
         report["backgrounds"] = shape[1] // 2
         return {"test": list(range(shape[1] // 2))}, {"names": tuple(names)}
 
-    def tables(self, shards: list[Any], split: str, **source: Any) -> Iterator[dict[str, Any]]:
+    def rows_of(self, shards: list[Any], split: str, **source: Any) -> Iterator[dict[str, Any]]:
         if isinstance(shards[0], Background):
             yield from self._trials(shards, source["motifs"])
         elif isinstance(shards[0], Position):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from datasets_dart.alphabet import LETTERS, UNKNOWN, A, one_hot_letters, reverse_complement_codes
-from datasets_dart.base import Shards, TaskBuilder, TaskConfig, chunks_at, deal, file_input, option
+from datasets_dart.base import DartBuilder, DartConfig, Shards, chunks_at, deal, file_input, option
 from datasets_dart.contigs import contig_ends, renamed
 from datasets_dart.errors import InputError
 from datasets_dart.files import START, Position, input_file, numbered_lines
@@ -146,7 +146,7 @@ def check_elements(
 
 
 @dataclass
-class RegulatoryElementsConfig(TaskConfig):
+class RegulatoryElementsConfig(DartConfig):
     """Inputs and options of task 1; see `datasets_dart.load_dart`."""
 
     ONE_OF: ClassVar[tuple[str, ...]] = ("elements", "processed")
@@ -160,7 +160,7 @@ class RegulatoryElementsConfig(TaskConfig):
         self.refuse_splits(self.processed)
 
 
-class RegulatoryElements(TaskBuilder):
+class RegulatoryElements(DartBuilder):
     """Element/control pairs from a genome and an element file."""
 
     BUILDER_CONFIG_CLASS = RegulatoryElementsConfig
@@ -181,7 +181,9 @@ of the element file. Elements: {config.source}. Protocol: {config.protocol}. Row
         path = input_file(config.elements)
         shards: Shards = {}
         total = 0
-        for position, (elements, lines) in read_elements(path, self.rows, None, config.window, None, genome.contigs):
+        for position, (elements, lines) in read_elements(
+            path, self.chunk_rows, None, config.window, None, genome.contigs
+        ):
             total += len(lines)
             code = assign_splits(self.blocks, elements.chrom, elements.start, elements.end)
             used = np.flatnonzero(code >= 0)
@@ -190,12 +192,12 @@ of the element file. Elements: {config.source}. Protocol: {config.protocol}. Row
             deal(code, position, shards, report)
         return shards, {"total": total}
 
-    def tables(self, shards: list[Position], split: str, total: int) -> Iterator[dict[str, Any]]:
+    def rows_of(self, shards: list[Position], split: str, total: int) -> Iterator[dict[str, Any]]:
         config, genome = self.config, self.genome
         reader = partial(
             read_elements,
             input_file(config.elements),
-            self.rows,
+            self.chunk_rows,
             window=config.window,
             total=total,
             contigs=genome.contigs,

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from datasets_dart.alphabet import LETTERS, UNKNOWN, one_hot_letters
-from datasets_dart.base import Shards, TaskBuilder, TaskConfig, chunks_at, deal, file_input, option
+from datasets_dart.base import DartBuilder, DartConfig, Shards, chunks_at, deal, file_input, option
 from datasets_dart.contigs import check_same_build, contig_ends, genome_build
 from datasets_dart.errors import InputError
 from datasets_dart.files import Position, input_file, replacing
@@ -44,7 +44,7 @@ HDF5_ALLELES = ("allele_1_seqs", "allele_2_seqs")
 
 
 @dataclass
-class VariantEffectsConfig(TaskConfig):
+class VariantEffectsConfig(DartConfig):
     """Inputs and options of task 5; see `datasets_dart.load_dart`."""
 
     ONE_OF: ClassVar[tuple[str, ...]] = ("genome", "processed")
@@ -151,7 +151,7 @@ def list_mismatches(variants: str, genome: str, output: str | os.PathLike[str]) 
     return total, found
 
 
-class VariantEffects(TaskBuilder):
+class VariantEffects(DartBuilder):
     """Windows with either allele of each variant; some 30 bytes of each are kept to find duplicates."""
 
     BUILDER_CONFIG_CLASS = VariantEffectsConfig
@@ -216,7 +216,7 @@ differently where the variant changes chromatin accessibility (`label`), and in 
         seen: list[tuple[np.ndarray, ...]] = []
         examples: list[str] = []
         mismatches = 0
-        for position, chunk in read_variants(path, self.layout, self.rows):
+        for position, chunk in read_variants(path, self.layout, self.chunk_rows):
             here = check_alleles(path, chunk, self.reference, config.protocol)
             report["in the file"] += len(chunk.id)
             report["not a change of one base, left out"] += len(chunk.id) - len(here.variants.id)
@@ -267,10 +267,10 @@ differently where the variant changes chromatin accessibility (`label`), and in 
         skipped = (here.reference_allele == 0) & (self.config.mismatch == "skip")
         return here.take(np.flatnonzero(~skipped & ~np.isin(here.variants.id, repeated)))
 
-    def tables(self, shards: list[Position], split: str, repeated: np.ndarray) -> Iterator[dict[str, Any]]:
+    def rows_of(self, shards: list[Position], split: str, repeated: np.ndarray) -> Iterator[dict[str, Any]]:
         config, path, layout = self.config, input_file(self.config.variants), self.layout
         sign = 1 if self.effect_allele == layout.effect_allele else -1
-        for chunk in chunks_at(shards, partial(read_variants, path, layout, self.rows)):
+        for chunk in chunks_at(shards, partial(read_variants, path, layout, self.chunk_rows)):
             here = self._kept(check_alleles(path, chunk, self.reference, config.protocol), repeated)
             code = window_splits(here.variants, self.split_blocks, self.reference, config.window)
             here = here.take(np.flatnonzero(code == SPLITS.index(split)))

@@ -49,6 +49,6 @@ def load_task(
     cache_dir = os.fspath(cache_dir or config.HF_DATASETS_CACHE)
     given = {key: plain(value) for key, value in inputs.items() if value is not None}
     builder = DownstreamTask(
-        cache_dir=cache_dir, family=family, task=name, protocol=protocol, inputs=given, index_dir=cache_dir
+        cache_dir=cache_dir, family=family, task=name, protocol=protocol, given=given, index_dir=cache_dir
     )
     return rows_of(builder, split, streaming)

@@ -1,12 +1,17 @@
 """Tables of text with a header, separated by tabs or commas, with or without quotes."""
 
 import csv
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
 from datasets_dart.errors import InputError
-from datasets_dart.files import Position, numbered_lines, shown
+from datasets_dart.files import Position, numbered_lines, open_bytes, shown
 
 
 class Header(NamedTuple):
@@ -58,3 +63,30 @@ def row_of(path: Path, line: int, text: bytes, header: Header) -> dict[str, str]
     if len(fields) != len(header.names):
         raise InputError(f"{path}:{line}: {len(fields)} columns, but {len(header.names)} in the header")
     return dict(zip(header.names, map(str.strip, fields), strict=True))
+
+
+def read_batches(
+    path: Path, rows: int, columns: Mapping[str, pa.DataType | None] | None = None
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """(rows before it, batch) of at most `rows` rows of a CSV, compressed or not, or a parquet file.
+
+    columns: those to read of a CSV and their types, None for the type that a column seems to have; by default all.
+
+    Raises ValueError naming the file: a column that is missing, a value that is not of its column's type.
+    """
+    row = 0
+    try:
+        if path.suffix == ".parquet":
+            batches: Iterator[pa.RecordBatch] = pq.ParquetFile(path).iter_batches(rows)
+        else:
+            if missing := [name for name in columns or () if name not in read_header(path).names]:
+                raise InputError(f"{path}:1: has no column {', '.join(missing)}")
+            types = {name: kind for name, kind in (columns or {}).items() if kind is not None}
+            options = pa.csv.ConvertOptions(column_types=types, include_columns=list(columns or ()))
+            batches = pa.csv.open_csv(open_bytes(path), convert_options=options)
+        for batch in batches:
+            for first in range(0, len(batch), rows):
+                yield row, (part := batch.slice(first, rows))
+                row += len(part)
+    except (pa.ArrowInvalid, OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluation_dart.models.markov import UNKNOWN, context_numbers, encode_bases
+from datasets_dart.alphabet import UNKNOWN, encode_bases
+from evaluation_dart.models.markov import context_numbers
 
 
 def strand_classes(k: int) -> np.ndarray:

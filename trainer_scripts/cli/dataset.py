@@ -17,8 +17,8 @@ import typer
 from datasets_dart.errors import InputError
 
 if TYPE_CHECKING:
+    from datasets_dart.formats.bed import Windows
     from datasets_dart.formats.fasta import Genome
-    from datasets_dart.peaks import Windows
 
 ABOUT = "dataset.json"
 WINDOW = 512
@@ -149,8 +149,7 @@ def new_folder(path: Path) -> None:
 
 def read_windows(path: Path) -> "Windows":
     from datasets_dart.files import input_file
-    from datasets_dart.formats.bed import read_intervals
-    from datasets_dart.peaks import Windows
+    from datasets_dart.formats.bed import Windows, read_intervals
 
     chunks = [chunk for _, chunk in read_intervals(input_file(path))]
     if not chunks:
@@ -167,8 +166,7 @@ def from_bed(
         ValueError: naming file, line and value, for a label that is missing or, of a regression, no number.
     """
     from datasets_dart.files import input_file
-    from datasets_dart.formats.bed import centred_start, read_intervals
-    from datasets_dart.peaks import Windows
+    from datasets_dart.formats.bed import Windows, centred_start, read_intervals
 
     chunks = [chunk for _, chunk in read_intervals(input_file(path), extra=(column - 1,))]
     if not chunks:
@@ -213,7 +211,7 @@ def usable(genome: "Genome", windows: "Windows", avoid: list["Windows"]) -> tupl
 
 
 def rows_of(genome: "Genome", windows: "Windows", kept: np.ndarray, label: np.ndarray) -> Rows:
-    from datasets_dart.alphabet import window_strings
+    from datasets_dart.windows import window_strings
 
     chrom, start, end = windows.take(kept)
     length = int(end[0] - start[0]) if len(kept) else 1
@@ -235,8 +233,9 @@ def from_peaks(
     GC-matched ones overlap no peak of the file, whole as it stands there.
     """
     from datasets_dart.files import input_file
+    from datasets_dart.formats.bed import Windows, read_narrowpeak
     from datasets_dart.gc_matching import gc_matched_negatives
-    from datasets_dart.peaks import Windows, consensus_windows, read_narrowpeak
+    from datasets_dart.peaks import consensus_windows
 
     read = read_narrowpeak(input_file(path), genome.contigs)
     windows, overlapping = consensus_windows([read], "fixed", window, genome.contigs)
@@ -268,16 +267,16 @@ def joined(one: Rows, two: Rows) -> Rows:
 
 def with_shuffles(found: Rows, ratio: int, seed: int) -> Rows:
     """Sequences of class 1 and `ratio` dinucleotide shuffles of each, of class 0, at the same place."""
-    from datasets_dart.alphabet import CODES, LETTERS
+    from datasets_dart.alphabet import decode_bases, encode_bases
     from datasets_dart.shuffling import item_seed, shuffle_known
 
     sequences = list(found.sequence)
     for copy in range(ratio):
         for row, sequence in enumerate(found.sequence):
-            codes = CODES[np.frombuffer(sequence.encode(), dtype=np.uint8)]
+            codes = encode_bases(sequence)
             place = str(found.chrom[row]) or sequence, int(found.start[row]), int(found.end[row])
             rng = np.random.default_rng(item_seed(*place, seed * 1000 + copy))
-            sequences.append(LETTERS["fixed"][shuffle_known(codes, rng)].tobytes().decode())
+            sequences.append(decode_bases(shuffle_known(codes, rng)))
     n = len(found.sequence)
     chrom, start, end, group = (
         np.tile(column, ratio + 1) for column in (found.chrom, found.start, found.end, found.group)
@@ -302,13 +301,12 @@ def from_sequences(path: Path, ratio: int, seed: int) -> Source:
 
 def from_signal(genome: "Genome", path: Path, bed: Path | None, window: int, avoid: list["Windows"]) -> Source:
     """Windows centred on regions, or side by side over the track's contigs without N; log(1 + sum) of the signal."""
-    from datasets_dart.formats.bed import centred_start
+    from datasets_dart.contigs import check_same_build
+    from datasets_dart.formats.bed import Windows, centred_start
     from datasets_dart.formats.bigwig import Signal, log_counts
-    from datasets_dart.formats.fasta import check_same_build
-    from datasets_dart.peaks import Windows
 
     track = Signal(path)
-    check_same_build(track.path, track.contigs, genome)
+    check_same_build(track.path, track.contigs, genome.contigs, genome.path)
     if bed is not None:
         regions = read_windows(bed)
         start = centred_start(regions.start, regions.end, window)

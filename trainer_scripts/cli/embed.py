@@ -171,15 +171,15 @@ def regions(bed: Path, genome: "Genome", named: bool) -> Iterator[Region]:
         ValueError: naming file, line and region, if it is not within a contig of the genome ("20" is "chr20"), or as
             `intervals.read_intervals`.
     """
+    from datasets_dart.contigs import find_contig
     from datasets_dart.files import input_file
     from datasets_dart.formats.bed import read_intervals
-    from datasets_dart.formats.vcf import genome_contig
 
     path = input_file(bed)
     for _, chunk in read_intervals(path, extra=(3,) if named else ()):
         names = [extra[0] for extra in chunk.extra] if named else [""] * len(chunk.line)
         for chrom, start, end, line, name in zip(*chunk[:4], names, strict=True):
-            contig = genome_contig(chrom, genome)
+            contig = find_contig(chrom, genome.contigs)
             if contig is None:
                 genome_path = genome.path
                 raise InputError(
@@ -228,7 +228,8 @@ def region_embedder(
     import numpy as np
     import pyarrow as pa
 
-    from datasets_dart.alphabet import LETTERS, window_codes
+    from datasets_dart.alphabet import decode_bases
+    from datasets_dart.windows import window_codes
     from evaluation_dart.tools.regions import embed_regions
 
     stream = regions(bed, genome, named=False)
@@ -238,7 +239,7 @@ def region_embedder(
         codes = window_codes(
             genome, np.array([region.chrom], object), np.array([region.start]), region.end - region.start
         )
-        return LETTERS["fixed"][codes[0]].tobytes().decode()
+        return decode_bases(codes[0])
 
     def embed_range(rows: range) -> dict[str, Any]:
         nonlocal position

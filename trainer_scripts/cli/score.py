@@ -133,9 +133,10 @@ def opened(vcf: Path, fasta: Path, name: str) -> tuple["Header", "Genome"]:
         FileNotFoundError, ValueError: for files that are not what they should be, of several builds, or INFO keys that
             are taken.
     """
+    from datasets_dart.contigs import check_same_build
     from datasets_dart.files import input_file
-    from datasets_dart.formats.fasta import check_same_build, open_genome
-    from datasets_dart.formats.vcf import genome_contig, read_header
+    from datasets_dart.formats.fasta import open_genome
+    from datasets_dart.formats.vcf import read_header
 
     header = read_header(input_file(vcf))
     if not name.isidentifier() or not name.isascii():
@@ -143,8 +144,7 @@ def opened(vcf: Path, fasta: Path, name: str) -> tuple["Header", "Genome"]:
     if taken := sorted(key for key in header.info if key == name or key.startswith(f"{name}_")):
         raise InputError(f"{vcf}: INFO key {taken[0]} is there already; call the new ones otherwise (--name)")
     genome = open_genome(fasta)
-    renamed = {genome_contig(contig, genome) or contig: length for contig, length in header.contigs.items()}
-    check_same_build(vcf, renamed, genome)
+    check_same_build(vcf, header.contigs, genome.contigs, genome.path)
     return header, genome
 
 
