@@ -15,10 +15,12 @@ import typer
 from datasets_dart.errors import InputError
 from trainer_scripts import supervised
 from trainer_scripts.cli import prepare, prepare_peaks, report
-from trainer_scripts.cli.prepare import Files
+from trainer_scripts.cli.inputs import by_name
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+Files = Annotated[list[str] | None, typer.Option(help="file, or NAME=FILE for each cell line or type")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(prepare_peaks.app, name="prepare-peaks")
@@ -149,8 +151,8 @@ def run(
         scorer, described = load_scorer(model, setting, load, trust_remote_code)
     given: dict[str, Any] = {
         **{"genome": genome, "elements": elements, "motifs": motifs, "backgrounds": backgrounds, "variants": variants},
-        **{name: by_name(paths) for name, paths in (("peaks", peaks), ("idr", idr), ("nonpeaks", nonpeaks))},
-        **{"signal": by_name(signal), "counts": counts, "processed": processed},
+        **{name: by_name(paths or []) for name, paths in (("peaks", peaks), ("idr", idr), ("nonpeaks", nonpeaks))},
+        **{"signal": by_name(signal or []), "counts": counts, "processed": processed},
     }
     files = {name: value for name, value in given.items() if value is not None}
     named = {"cell_type": cell_type, "effect": effect, "label": label}
@@ -270,23 +272,6 @@ def load_scorer(
     scorer = load_language_model(model, trust_remote_code=trust_remote_code, head=head, **options)
     described = {"id": model_id(model), "revision": scorer.revision, "parameters": scorer.num_parameters}
     return scorer, described | {"dtype": options["dtype"]}
-
-
-def by_name(paths: list[str] | None) -> str | list[str] | dict[str, str] | None:
-    """A single file, several, or NAME=FILE of each as a dict.
-
-    Raises:
-        ValueError: if only some have a name.
-    """
-    if not paths:
-        return None
-    parts = [path.partition("=") for path in paths]
-    named = [bool(equals) for _, equals, _ in parts]
-    if any(named):
-        if not all(named):
-            raise InputError(f"{' '.join(paths)}: NAME=FILE for all of them, or for none")
-        return {name: path for name, _, path in parts}
-    return paths[0] if len(paths) == 1 else paths
 
 
 def load_rows(
