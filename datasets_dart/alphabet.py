@@ -30,7 +30,8 @@ def encode_bases(sequence: str) -> np.ndarray:
 
 def decode_bases(codes: np.ndarray, protocol: str = "fixed") -> str:
     """The letters of (length,) codes; an unknown base is N or, in protocol="paper", A."""
-    return LETTERS[protocol][codes].tobytes().decode()
+    letters: np.ndarray = LETTERS[protocol][codes]
+    return letters.tobytes().decode()
 
 
 def known_bases(sequence: str) -> str:
@@ -45,17 +46,17 @@ def reverse_complement(sequence: str) -> str:
 
 def reverse_complement_letters(letters: np.ndarray) -> np.ndarray:
     """(..., length) uint8 ASCII codes of the other strand; letters that are no bases stay as they are."""
-    return np.frombuffer(COMPLEMENT, dtype=np.uint8)[letters[..., ::-1]]
+    return np.take(np.frombuffer(COMPLEMENT, dtype=np.uint8), letters[..., ::-1])
 
 
 def reverse_complement_codes(codes: np.ndarray) -> np.ndarray:
     """(..., length) uint8 codes of the other strand."""
-    return COMPLEMENT_CODES[codes[..., ::-1]]
+    return np.take(COMPLEMENT_CODES, codes[..., ::-1])
 
 
 def one_hot(codes: np.ndarray) -> np.ndarray:
     """(..., 4) float32 in the order A, C, G, T; all zero where a base is unknown."""
-    return ONE_HOT[codes]
+    return np.take(ONE_HOT, codes, axis=0)
 
 
 def one_hot_letters(rows: np.ndarray, protocol: str) -> np.ndarray:

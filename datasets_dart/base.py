@@ -147,7 +147,7 @@ class TaskBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         """What `tables` is called with for each split that has rows; what is left out is counted in the report."""
         raise NotImplementedError
 
-    def tables(self, **source: Any) -> Iterator[dict[str, Any] | pa.Table]:
+    def tables(self, *args: Any, **source: Any) -> Iterator[dict[str, Any] | pa.Table]:
         """Chunks of rows, as tables or as their columns; a column that is left out is null."""
         raise NotImplementedError
 
@@ -193,8 +193,8 @@ class DartBuilder(TaskBuilder):
         """Shards of each split, and what else is passed to `rows_of`."""
         raise NotImplementedError
 
-    def rows_of(self, shards: list[Any], split: str, **given: Any) -> Iterator[dict[str, Any]]:
-        """Columns of the rows of each shard."""
+    def rows_of(self, *args: Any, **given: Any) -> Iterator[dict[str, Any]]:
+        """Columns of the rows of each shard; called with `shards`, `split` and what else `shards` gave."""
         raise NotImplementedError
 
     @cached_property
@@ -208,7 +208,8 @@ class DartBuilder(TaskBuilder):
     @property
     def chunk_rows(self) -> int:
         """Rows of a shard."""
-        return max(1, min(CHUNK_ROWS, TABLE_BYTES // (self.SEQUENCES * self.config.window)))
+        window: int = self.config.window
+        return max(1, min(CHUNK_ROWS, TABLE_BYTES // (self.SEQUENCES * window)))
 
     def split_sources(self, report: Counter[str]) -> Mapping[str, dict[str, Any]]:
         shards, given = (self.processed_shards if self.config.processed else self.shards)(report)
@@ -219,7 +220,7 @@ class DartBuilder(TaskBuilder):
             raise InputError(f"{', '.join(self.config.sources())}: {why}")
         return {split: {"shards": pieces, "split": split} | given for split, pieces in found.items()}
 
-    def tables(self, **source: Any) -> Iterator[dict[str, Any] | pa.Table]:
+    def tables(self, *args: Any, **source: Any) -> Iterator[dict[str, Any] | pa.Table]:
         read = self.processed_rows if isinstance(source["shards"][0], Slice) else self.rows_of
         return read(**source)
 

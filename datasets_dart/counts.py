@@ -1,5 +1,6 @@
 """Reads or fragments in each window: one column of the count matrix a sample (spec section 4, steps 2 and 3)."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ class CountMatrix(NamedTuple):
 
 
 def count_reads(
-    path: str | Path, windows: Windows, protocol: str, contigs: Mapping[str, int] | None = None
+    path: str | os.PathLike[str], windows: Windows, protocol: str, contigs: Mapping[str, int] | None = None
 ) -> np.ndarray:
     """(n,) int64: how many alignments of a BAM, SAM or CRAM file overlap each window. Needs no index, no order.
 
@@ -55,7 +56,7 @@ def count_reads(
         raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
-def count_fragments(path: str | Path, windows: Windows) -> np.ndarray:
+def count_fragments(path: str | os.PathLike[str], windows: Windows) -> np.ndarray:
     """(n,) int64: how many fragments of a BED-like file (contig, start, end, ...) overlap each window.
 
     Every row counts once, whatever is in further columns. Raises ValueError naming file, line and value; naming the
@@ -120,7 +121,7 @@ def _spans(alignments: pysam.AlignmentFile, protocol: str, names: Mapping[str, s
         yield batch()
 
 
-def read_counts(paths: Sequence[str | Path]) -> CountMatrix:
+def read_counts(paths: Sequence[str | os.PathLike[str]]) -> CountMatrix:
     """Count matrix from one or more tables: `peak` (chrom:start-end), then a column a sample; commas or tabs.
 
     Columns are joined by the peak's name, whatever the files' order and names, and samples belong to cell lines by
@@ -186,7 +187,7 @@ def parse_windows(path: Path, names: list[str]) -> Windows:
     return Windows(np.array(chrom, dtype=object), np.array(start, dtype=np.int64), np.array(end, dtype=np.int64))
 
 
-def write_counts(path: str | Path, matrix: CountMatrix) -> None:
+def write_counts(path: str | os.PathLike[str], matrix: CountMatrix) -> None:
     """The table that `read_counts` reads, comma-separated, as the original's."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(",".join(["peak", *matrix.samples]) + "\n")

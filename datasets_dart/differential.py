@@ -5,8 +5,8 @@ and the Wald test are the same method as the original's R package; numbers agree
 """
 
 import csv
+import os
 import warnings
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -95,7 +95,7 @@ def top_elements(results: dict[str, Differential], protocol: str, top: int = TOP
     return chosen
 
 
-def write_differential(path: str | Path, windows: Windows, result: Differential) -> None:
+def write_differential(path: str | os.PathLike[str], windows: Windows, result: Differential) -> None:
     """The original's table of one cell line: peak, baseMean, ..., padj, significant; nan as NA."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -104,7 +104,7 @@ def write_differential(path: str | Path, windows: Windows, result: Differential)
             table.writerow([peak, *("NA" if np.isnan(x) else repr(float(x)) for x in values), str(bool(gained))])
 
 
-def read_differential(path: str | Path) -> tuple[list[str], Differential]:
+def read_differential(path: str | os.PathLike[str]) -> tuple[list[str], Differential]:
     """Names of the elements and their results from a table of the original's columns, in any order of the columns.
 
     Its column `significant`, which in the original counts elements lost as well as gained, is not read.

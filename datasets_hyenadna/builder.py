@@ -76,7 +76,8 @@ class DownstreamTask(TaskBuilder):
 Rows of {config.family} {config.task}, a task of the HyenaDNA paper. Protocol: {config.protocol}. Left out: {report}."""
 
     def columns(self) -> dict[str, Any]:
-        return self.config.source.columns()
+        source: Family = self.config.source
+        return source.columns()
 
     def split_sources(self, report: Counter[str]) -> Mapping[str, dict[str, Any]]:
         source = self.config.source

@@ -41,7 +41,7 @@ class GenomicBenchmarks(Family):
             raise InputError(f"genomic_benchmarks has no task {task!r}: {', '.join(TASKS)}")
         self.folder, self.index_dir = task_folder(data, task), index_dir
         shards = split_files(self.folder, (".parquet",))
-        classes = REGULATORY if task == "human_ensembl_regulatory" else ("0", "1")
+        classes: tuple[str, ...] = REGULATORY if task == "human_ensembl_regulatory" else ("0", "1")
         if not shards:
             folders = {split: self.folder / split for split in ("train", "test") if (self.folder / split).is_dir()}
             names = {entry.name.partition(".")[0] for folder in folders.values() for entry in folder.iterdir()}

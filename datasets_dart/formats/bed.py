@@ -148,7 +148,7 @@ def centred_start(start: np.ndarray, end: np.ndarray, length: int) -> np.ndarray
     Where the odd base goes is the original's choice (DART-Eval spec section 2): floor division of `length - (end -
     start)`, which here also holds for windows shorter than the interval.
     """
-    return start - (length - (end - start)) // 2
+    return np.asarray(start - (length - (end - start)) // 2)
 
 
 def count_overlaps(start: np.ndarray, end: np.ndarray, other_start: np.ndarray, other_end: np.ndarray) -> np.ndarray:

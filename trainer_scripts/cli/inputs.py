@@ -3,37 +3,46 @@
 import inspect
 import os
 from collections import defaultdict
+from dataclasses import Field
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand
 
 from datasets_dart.errors import InputError
 
-PANEL = "Inputs of several tasks"
+SHARED = "Inputs of several tasks"
+
+
+class Inputs(NamedTuple):
+    """Inputs and options of all tasks."""
+
+    options: tuple[Any, ...]  # parameters of a command
+    files: frozenset[str]  # names of those that may be several files
 
 
 @lru_cache(maxsize=1)
-def input_options() -> tuple[Any, ...]:
-    """Parameters of a command, one for each input or option of any task, in panels by task."""
+def inputs_of(tasks: tuple[str, ...]) -> Inputs:
+    """A parameter for each input or option of any of the tasks, in panels by task."""
     from datasets_dart import BUILDERS
 
-    tasks: dict[str, list[str]] = defaultdict(list)
-    helps: dict[str, list[str]] = defaultdict(list)
-    kinds: dict[str, Any] = {}
-    for task, builder in BUILDERS.items():
-        for name, field in builder.BUILDER_CONFIG_CLASS.inputs().items():
-            tasks[name].append(task)
-            helps[name].append(field.metadata["help"])
-            kinds.setdefault(name, list[str] if field.metadata["several"] else int if field.type is int else str)
-    parameters = []
-    for name in sorted(tasks, key=lambda name: (len(tasks[name]) == 1, tasks[name])):
-        panel = PANEL if len(tasks[name]) > 1 else f"Inputs of {tasks[name][0]}"
-        text = "; or ".join(dict.fromkeys(helps[name])) + (": NAME=FILE of each" if kinds[name] == list[str] else "")
-        annotation = Annotated[kinds[name] | None, typer.Option(help=text, rich_help_panel=panel, show_default=False)]
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters.append(inspect.Parameter(name, kind, default=None, annotation=annotation))
+    fields: dict[str, dict[str, Field[Any]]] = defaultdict(dict)
+    for task in tasks:
+        for name, field in BUILDERS[task].BUILDER_CONFIG_CLASS.inputs().items():
+            fields[name][task] = field
+    parameters, files = [], set()
+    for name, owners in sorted(fields.items(), key=lambda item: (len(item[1]) == 1, list(item[1]))):
+        field = next(iter(owners.values()))
+        kind: Any = list[str] if field.metadata["several"] else int if field.type is int else str
+        text = "; or ".join(dict.fromkeys(owner.metadata["help"] for owner in owners.values()))
+        if field.metadata["several"] and field.metadata["file"]:
+            files.add(name)
+            text += ": a file, or NAME=FILE of each"
+        panel = SHARED if len(owners) > 1 else f"Inputs of {next(iter(owners))}"
+        annotation = Annotated[kind | None, typer.Option(help=text, rich_help_panel=panel)]
+        place = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters.append(inspect.Parameter(name, place, default=None, annotation=annotation))
 
     def command(**inputs: Any) -> None:
         """What typer makes parameters from."""
@@ -42,7 +51,7 @@ def input_options() -> tuple[Any, ...]:
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     app = typer.Typer(add_completion=False)
     app.command()(command)
-    return tuple(typer.main.get_command(app).params)
+    return Inputs(tuple(typer.main.get_command(app).params), frozenset(files))
 
 
 class InputsCommand(TyperCommand):
@@ -50,13 +59,17 @@ class InputsCommand(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         own = super().get_params(ctx)
-        return [*own[:-1], *input_options(), *own[-1:]]  # the last is --help
+        return [*own[:-1], *self.inputs().options, *own[-1:]]  # the last is --help
+
+    def inputs(self) -> Inputs:
+        from datasets_dart import BUILDERS
+
+        return inputs_of(tuple(BUILDERS))
 
     def invoke(self, ctx: Any) -> Any:
-        given = {option.name: ctx.params.pop(option.name) for option in input_options()}
-        ctx.obj = {
-            name: by_name(value) if isinstance(value, list | tuple) else value for name, value in given.items() if value
-        }
+        options, files = self.inputs()
+        given = {option.name: ctx.params.pop(option.name) for option in options}
+        ctx.obj = {name: by_name(value) if name in files else value for name, value in given.items() if value}
         return super().invoke(ctx)
 
 
