@@ -56,6 +56,7 @@ logger = logging.getLogger(__name__)
 # Rows in a shard: what a kill can cost. A masked model needs hundreds of passes for a likelihood. The environment
 # variable DART_EVAL_SHARD_ROWS sets another number.
 SHARD_ROWS, MASKED_SHARD_ROWS = 512, 16
+SMALL_TEST_ROWS = 1024  # of budget "small"
 Loaded = dict[tuple[Any, ...], Any]  # datasets and models by what they are, shared by the runs of a suite
 
 
@@ -134,7 +135,7 @@ def run(spec: RunSpec, scorer: Any = None, loaded: Loaded | None = None) -> Reco
         scorer = scorer or load_model(spec, setting, device, loaded)
         recipe = recipe_of(spec, task, setting, scorer)
     small = trains and spec.budget == "small" and spec.limit is None
-    limit, sample_seed = (SMALL_ROWS["test"], 0) if small else (spec.limit, spec.sample_seed)
+    limit, sample_seed = (SMALL_TEST_ROWS, 0) if small else (spec.limit, spec.sample_seed)
     dataset, subset = drawn(rows_of(spec.split), limit, sample_seed)
     inputs = described_inputs(**spec.inputs, splits=spec.splits)
     described = None

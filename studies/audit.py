@@ -60,7 +60,7 @@ def order_of_clusters(data: Path, work: Path, scorer: Any) -> list[dict[str, Any
     for name, embedder in (("motif counts", counts), (Path(DEMO).name, scorer)):
         points = principal_components(embedder.embed(dataset["sequence"][:]), COMPONENTS)
         value = [
-            clustering_metrics(labels, cluster(points[order], CLUSTERS, range(20)))["adjusted_mutual_information"]["value"]
+            clustering_metrics(labels, cluster(points[order], CLUSTERS, range(20)))["adjusted_mutual_information"].value
             for order in (name_order(len(labels)), np.arange(len(labels)))
         ]
         what = f"task 3, {len(CELL_LINES)} cell lines of FANTOM5, {name}: adjusted mutual information"

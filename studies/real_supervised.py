@@ -17,10 +17,10 @@ import numpy as np
 import typer
 
 from evaluation_dart import TASKS, evaluate
-from evaluation_dart.run import described_inputs
+from evaluation_dart.run import SMALL_TEST_ROWS, described_inputs
 from evaluation_dart.statistics.classification import classification_metrics
 from evaluation_dart.training.rows import limited
-from evaluation_dart.training.supervised import SMALL_ROWS, train_predictor
+from evaluation_dart.training.supervised import train_predictor
 from studies.pages import read_json, write_json
 from studies.program import run_program
 from studies.real_inputs import (
@@ -135,7 +135,7 @@ def judge_on_gue(
         budget=budget.value,
         hyperparameters=options.get("hyperparameters"),
     )
-    test = limited(rows["test"], SMALL_ROWS["test"] if budget == Budget.small else None)
+    test = limited(rows["test"], SMALL_TEST_ROWS if budget == Budget.small else None)
     called = trained.predictor.predict(test["sequence"][:]).argmax(axis=1)
     metrics = classification_metrics(called, np.array(test["label"][:]), ("no", "yes"))
     recipe = trained.recipe.described(False)

@@ -116,9 +116,8 @@ def compare_models(model: Path, markov: Path, output: Path, limit: int | None = 
     outcomes = []
     for label, scorer in contestants(model, markov):
         log.info("scoring the sample's elements and their shuffles: %s", label)
-        record = evaluate(
-            scorer, "regulatory_elements", output=output, limit=limit, overwrite=True, **cpg_islands_chrx()
-        )
+        inputs: Any = cpg_islands_chrx()
+        record = evaluate(scorer, "regulatory_elements", output=output, limit=limit, overwrite=True, **inputs)
         predictions = record.predictions()
         differences = predictions["score"].to_numpy() - predictions["control_score"].to_numpy()
         outcomes.append(Outcome(label, record.folder, record.metrics, differences))

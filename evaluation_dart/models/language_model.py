@@ -46,7 +46,7 @@ BESIDE_THE_HEAD = ("pooler.", "contact_head.")
 
 # An encoder has no language-model head, and gives embeddings alone.
 Kind = Literal["causal", "masked", "encoder"]
-BatchSize = int | Literal["auto"]
+BatchSize = int | str  # rows, or "auto"
 Result = TypeVar("Result")
 # Where batch size "auto" begins: rows of a batch, and its tokens in all on a CPU, whose memory does not run out at once
 LARGEST, LARGEST_ON_CPU, CPU_TOKENS = 1024, 64, 1 << 17
@@ -246,7 +246,8 @@ class Encoder:
         Raises:
             OutOfMemory: if the batch does not fit, with "auto" if not even one row does.
         """
-        size = batch_size if batch_size != "auto" else self.fitting.get(tokens, largest_batch(self.device, tokens))
+        auto = not isinstance(batch_size, int)
+        size = self.fitting.get(tokens, largest_batch(self.device, tokens)) if auto else int(batch_size)
         results: list[Result] = []
         start = 0
         while start < rows:
@@ -254,11 +255,11 @@ class Encoder:
                 results.append(run(slice(start, start + size), size))
                 start += size
             except OutOfMemory:
-                if batch_size != "auto" or size == 1:
+                if not auto or size == 1:
                     raise
                 size //= 2
                 clear_device_cache(garbage_collection=True)
-        if batch_size == "auto":
+        if auto:
             self.fitting[tokens] = size
         return results
 

@@ -90,14 +90,14 @@ class VariantScorer:
         self.scorer, self.recipe, self.auto = scorer, recipe, batch_size == "auto"
         # On a CPU, so few that their activations stay in its cache
         usual = AUTO_ON_CPU if scorer.device_name == "cpu" else LARGEST
-        self.batch_size = usual if batch_size == "auto" else batch_size
+        self.batch_size = usual if batch_size == "auto" else int(batch_size)
         if recipe.likelihood is not None:
             recipe.likelihood.check(scorer, alleles=True)
         elif not isinstance(scorer, Encoder):
             raise InputError(f"recipe {recipe.name}: {scorer.name} is no network with hidden states")
         if recipe.name == HEAD:
             label_index(scorer.model.config, recipe.label)
-        self.shares = share and recipe.name != HEAD and isinstance(scorer, Encoder) and shares_prefix(scorer)
+        self.shares = share and recipe.name != HEAD and isinstance(scorer, LanguageModel) and shares_prefix(scorer)
 
     def __call__(self, sequences: Sequence[str], record: np.ndarray) -> Scores:
         """Scores of all but the first sequence of each record, in their order.

@@ -7,7 +7,7 @@ proportions of X and hands them to the model as `inputs_embeds`, so that gradien
 
 import inspect
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -69,7 +69,7 @@ class Scored(nn.Module):
 
     def embeddings(self, one_hot: torch.Tensor) -> torch.Tensor:
         """(B, 4, L) -> (B, before + L + after, D), special tokens included."""
-        table = cast(nn.Module, self.model.get_input_embeddings())
+        table = self.model.get_input_embeddings()
         bases, unknown, around = table(self.bases), table(self.unknown), table(self.around)
         rows = one_hot.to(bases.dtype).transpose(1, 2)
         own = rows @ bases + (1 - rows.sum(dim=2, keepdim=True)) * unknown
@@ -96,7 +96,7 @@ class Scored(nn.Module):
     def masked(self, one_hot: torch.Tensor) -> torch.Tensor:
         """log p of the four bases at each base, with only that base masked: (B, 4, L)."""
         embeddings = self.embeddings(one_hot)
-        table = cast(nn.Module, self.model.get_input_embeddings())
+        table = self.model.get_input_embeddings()
         mask = table(torch.tensor(self.mask_token, device=embeddings.device))
         columns = []
         for position in range(self.before, self.before + one_hot.shape[2]):

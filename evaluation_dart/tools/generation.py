@@ -227,7 +227,8 @@ def continuations(
         done = (lengths[found[:, prompt.shape[1] :]].sum(dim=1) >= need).all()
         return done.expand(len(found))
 
-    generated: Any = model.model.generate(
+    network: Any = model.model
+    generated: Any = network.generate(
         prompt,
         attention_mask=torch.ones_like(prompt),
         max_new_tokens=room,

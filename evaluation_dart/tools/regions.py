@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets_dart.alphabet import LETTERS, window_codes
+from datasets_dart.alphabet import LETTERS
+from datasets_dart.contigs import find_contig
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import input_file, replacing
 from datasets_dart.formats.bed import read_intervals
 from datasets_dart.formats.fasta import Genome, open_genome
-from datasets_dart.formats.vcf import genome_contig
+from datasets_dart.windows import window_codes
 from evaluation_dart.models.language_model import BatchSize
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.regions import RegionRecipe, chunk_length, embed_sequences
@@ -189,7 +190,7 @@ def read_regions(bed: Path, genome: Genome) -> Regions:
     chrom, start, end, line = (
         np.concatenate(columns) for columns in zip(*(chunk[:4] for chunk in chunks), strict=True)
     )
-    contigs = {name: genome_contig(name, genome) for name in set(chrom.tolist())}
+    contigs = {name: find_contig(name, genome.contigs) for name in set(chrom.tolist())}
     limits = {name: -1 if contig is None else genome.length(contig) for name, contig in contigs.items()}
     beyond = end > np.array([limits[name] for name in chrom])
     if beyond.any():

@@ -4,11 +4,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from datasets_dart.errors import InputError
-
 if TYPE_CHECKING:
     import torch
-    from datasets import Dataset
 
 
 class Objective(NamedTuple):

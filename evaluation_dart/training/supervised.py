@@ -27,13 +27,13 @@ from evaluation_dart.models.language_model import (
     RANDOM_WEIGHTS,
     LanguageModel,
     load_language_model,
+    model_id,
     register_models,
     usable_device,
 )
-from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.models.linear import Linear, LinearPredictor, choose_linear, load_linear, save_linear
+from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.models.networks import build
-from evaluation_dart.models.language_model import model_id
 from evaluation_dart.training.embedding_cache import write_cache
 from evaluation_dart.training.finetuning import FineTuned, load_classifier
 from evaluation_dart.training.loop import CHOICES, WEIGHTS, fit, load_trained, trained_parameters
@@ -47,7 +47,7 @@ from evaluation_dart.training.states import write_choices
 METHODS = {"probed": ("cnn", "linear"), "finetuned": ("lora", "full"), "ab_initio": ("full",)}
 # The small budget: rows of each split, drawn by a seed, and a training of 4 x 1024 / 16 = 256 steps
 SPLITS = ("train", "validation")
-SMALL_ROWS = {"train": 1024, "validation": 256, "test": 1024}
+SMALL_ROWS = {"train": 1024, "validation": 256}
 SMALL = {"num_train_epochs": 4, "batch_size": 16, "per_device_train_batch_size": 16}
 COUNTS = Objective("counts", 1)
 

@@ -33,9 +33,8 @@ def fit_markov(context: typer.Context) -> None:
     from evaluation_dart.models.markov import MarkovModel
     from trainer_scripts.pretraining_data import DataArguments, read_genome, training_and_validation_regions
 
-    parser = HfArgumentParser(
-        (DataArguments, MarkovArguments), prog="hyenadna fit-markov", description=fit_markov.__doc__
-    )
+    kinds: Any = (DataArguments, MarkovArguments)
+    parser = HfArgumentParser(kinds, prog="hyenadna fit-markov", description=fit_markov.__doc__)
     data, arguments = parser.parse_args_into_dataclasses(context.args)
     genome = read_genome(data)
     regions, _ = training_and_validation_regions(genome, data, arguments.seed)

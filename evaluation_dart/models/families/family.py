@@ -10,8 +10,8 @@ class Family(NamedTuple):
     Attributes:
         key: its name in records of trainings; name: the paper's; model: the paper's model on the Hub.
         kind: "causal" or "masked".
-        finetuning: kind of objective -> batch size, passes in a step, epochs; probing: kind -> batch size, learning rate
-            (spec 1.7). The kinds are those of tasks 1, 3 and 4: pairs, classes and counts.
+        finetuning: kind of objective -> batch size, passes in a step, epochs; probing: kind -> batch size, rate (spec
+            1.7). The kinds are those of tasks 1, 3 and 4: pairs, classes and counts.
         words: parts of a model's name that tell the family; model_types: architectures that do.
         paper_kernel: of the probing head under protocol "paper".
         reads_two_tokens: the original's probing head reads the first token and the one after the last base only.

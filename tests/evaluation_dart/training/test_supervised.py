@@ -20,6 +20,7 @@ from scipy.special import logsumexp
 from sklearn import metrics as sklearn_metrics
 
 import modeling_hyenadna  # noqa: F401
+from evaluation_dart.models.families import family_of
 from evaluation_dart.models.kmers import gc_content, kmer_frequencies
 from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.models.linear import (
@@ -34,14 +35,13 @@ from evaluation_dart.models.table import PredictionTable
 from evaluation_dart.records import read_record, validate_record
 from evaluation_dart.run import evaluate
 from evaluation_dart.statistics.metrics import class_metrics, matthews, original_log_odds, pair_classification_metrics
+from evaluation_dart.tasks import TASKS
 from evaluation_dart.tools.profile import resource_profile
 from evaluation_dart.training.embedding_cache import write_cache
 from evaluation_dart.training.finetuning import FineTuned, load_classifier
 from evaluation_dart.training.loop import fit, load_trained
-from evaluation_dart.tasks import TASKS
 from evaluation_dart.training.objective import Objective
 from evaluation_dart.training.order import epoch_batches, epoch_rows, reversed_rows, steps_of, thinned
-from evaluation_dart.models.families import family_of
 from evaluation_dart.training.paper_choices import choices
 from evaluation_dart.training.probing import Embedder, Probed
 from evaluation_dart.training.recipe import SupervisedTraining, changed
