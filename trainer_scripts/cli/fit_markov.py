@@ -1,6 +1,7 @@
 """The command `hyenadna fit-markov`: a Markov model of the same bases that `pretrain` draws its windows from."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import typer
 
