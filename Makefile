@@ -4,7 +4,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-SOURCES := modeling_hyenadna datasets_dart datasets_hyenadna evaluation_dart trainer_scripts studies benchmarks leaderboard model_cards tests
+SOURCES := modeling_hyenadna datasets_dart datasets_hyenadna evaluation_dart trainer_scripts hyenadna_dart studies \
+    benchmarks hub_kernels leaderboard model_cards docs tests
 
 # Two test processes with one thread each: on two cores quicker than one process with two threads.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
@@ -12,10 +13,11 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 # Of make records
 RUNS := results/runs
 
-.PHONY: demo pretrain-demo docs docs-links test test-transformers tables records check lint types contract clean
+.PHONY: demo pretrain-demo docs docs-links test test-transformers tables data records check lint types contract clean
 
 demo: $(INSTALLED)
-	$(BIN)/python -m trainer_scripts.demo
+	$(BIN)/hyenadna demo --model model_cards/hyenadna-tiny-1k-demo \
+	    --markov model_cards/markov-chrX/markov.safetensors
 
 # The demo checkpoint's recipe at small scale, on the bundled sample or on GENOME=genome.fa; STEPS, OUTPUT to change.
 pretrain-demo: $(INSTALLED)
@@ -36,12 +38,16 @@ tables: $(INSTALLED)
 	$(BIN)/python -m studies.pretraining_memory
 	$(BIN)/python leaderboard/build.py
 
-# Those records anew, for instance with another demo checkpoint, by runs on DATA, the folder of real data: two to three
-# hours on two cores. Goes on where it was killed.
+# The inputs of the studies, fetched and checked.
+data: $(INSTALLED)
+	$(BIN)/python -m studies.fetch $(or $(DATA),real-data)
+
+# Those records anew, for instance with another demo checkpoint, by runs on DATA, the folder of real data (make data
+# DATA=folder fetches it): two to three hours on two cores. Goes on where it was killed.
 records: $(INSTALLED)
-	@test -d "$(DATA)" || { echo "make records DATA=folder: the folder of real data (docs/real_data.md)" >&2; exit 2; }
+	@test -d "$(DATA)" || { echo "make records DATA=folder: the folder of real data (studies/README.md)" >&2; exit 2; }
 	set -e; for runs in real_data real_supervised real_downstream real_variants; do \
-	    $(BIN)/python -m trainer_scripts.$$runs --data $(DATA) --output $(RUNS)/$$runs; done
+	    $(BIN)/python -m studies.$$runs --data $(DATA) --output $(RUNS)/$$runs; done
 	$(BIN)/python -m studies.real_attribution --data $(DATA) --output $(RUNS)/attribution --record docs/records/attribution
 	$(BIN)/python -m studies.audit --data $(DATA)
 	$(BIN)/python -m studies.tables --take $(RUNS)/real_data --take-supervised $(RUNS)/real_supervised \
@@ -61,6 +67,7 @@ check: lint types contract
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
 
 types: $(INSTALLED)
 	$(BIN)/mypy

@@ -11,24 +11,21 @@ memory bandwidth given, over the time taken. FlashFFTConv's figures are those it
 --device cpu --quick goes through all of it on the CPU's backend, for trying the script out.
 """
 
-import argparse
-import json
 import shutil
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
-from long_conv import stock
-from record import Row, write
+from long_conv import operands, ours, stock
+from record import Row, Work, medians, milliseconds, parsed, parser, row, write
 from table import table
 from torch import nn
 from torch.nn import functional as F
 
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAModel
-from modeling_hyenadna.long_conv import long_conv, prepare_kernel
+from modeling_hyenadna.long_conv import prepare_kernel
 from modeling_hyenadna.long_conv.operator import chosen_backend
 from modeling_hyenadna.long_conv.torch_backend import long_conv_torch
 
@@ -37,95 +34,73 @@ LENGTHS = [1_024, 8_192, 32_768, 160_000, 450_000, 1_000_000]
 CHECKED = [1, 2, 3, 97, 1_024, 1_026, 8_194, 16_384, 16_386, 24_577, 32_770, 160_002, 1_000_002]
 MODEL_LENGTHS = [1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576]
 BANDWIDTH = 4.3e12  # bytes a second, of an H200, as measured by copying
+Times = dict[str, float]
 FLASHFFTCONV = {8_192: (16_384, 12.2), 1_000_000: (2_097_152, 4623.5)}  # L: its circular length, ms
 
 
-def operands(batch: int, channels: int, length: int, device: torch.device, dtype: torch.dtype) -> list[torch.Tensor]:
-    """v, k, skip and gates as the model has them: channel-last, k and skip in float32."""
-    generator = torch.Generator(device).manual_seed(length)
-
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=generator, device=device)
-
-    v, gate_in, gate_out = (normal(batch, length, channels).to(dtype).transpose(1, 2) for _ in range(3))
-    decay = torch.exp(-5 * torch.arange(length, device=device) / length)
-    return [v, (normal(length, channels) * decay[:, None]).T, normal(channels), gate_in, gate_out]
-
-
-def relative_error(ours: torch.Tensor, exact: torch.Tensor) -> float:
-    return ((ours.double() - exact).norm() / exact.norm()).item()
+def relative_error(found: torch.Tensor | None, exact: torch.Tensor | None) -> float:
+    """Norm of the difference over that of the exact tensor, in float64."""
+    assert found is not None
+    assert exact is not None
+    return float((found.double() - exact).norm() / exact.norm())
 
 
 def check(lengths: list[int], device: torch.device) -> list[Row]:
     """The largest relative error, values and gradients, of each length. Exits if one is too large."""
     rows = []
     for length in lengths:
-        tensors = [t.requires_grad_() for t in operands(2, 16, length, device, torch.float32)]
+        tensors = [t.requires_grad_() for t in operands(16, length, 2, device)]
         exact = [t.detach().double().requires_grad_() for t in tensors]
-        value, expected = long_conv(*tensors), long_conv_torch(*exact)
+        value, expected = ours(*tensors), long_conv_torch(*exact)
         gradient = torch.randn_like(value)
         value.backward(gradient)
         expected.backward(gradient.double())
         errors = [relative_error(value, expected)]
         errors += [relative_error(a.grad, b.grad) for a, b in zip(tensors, exact, strict=True)]
-        again = long_conv(*tensors)
+        again = ours(*tensors)
         if max(errors) > 2e-6 or not torch.equal(again, value):
             sys.exit(f"wrong at {length:,} positions: relative errors {errors}, repeated: {torch.equal(again, value)}")
         half = [t.detach() if t.ndim < 3 else t.detach().bfloat16() for t in tensors]
-        rounded = long_conv(*[t.float() for t in half])
-        if not torch.equal(long_conv(*half), rounded.bfloat16()):
+        rounded = ours(*[t.float() for t in half])
+        if not torch.equal(ours(*half), rounded.bfloat16()):
             sys.exit(f"wrong at {length:,} positions in bfloat16")
         rows.append(row(f"largest relative error, L={length:,}", max(errors), "allowed", 2e-6, "relative"))
     return rows
 
 
-def medians(peers: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, float]:
-    """Milliseconds of each, the peers taking turns, after two runs of each; NaN for one that runs out of memory."""
-    times: dict[str, list[float]] = {name: [] for name in peers}
-    for turn in range(rounds + 2):
-        for name, work in peers.items():
-            try:
-                elapsed = milliseconds(work, device)
-            except torch.OutOfMemoryError:
-                elapsed = float("nan")
-                torch.cuda.empty_cache()
-            if turn > 1:
-                times[name].append(elapsed)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def milliseconds(work: Callable[[], object], device: torch.device) -> float:
+def clock(device: torch.device, work: Work) -> float:
+    """Milliseconds of one call, by CUDA events where there is a GPU; NaN for one that runs out of memory."""
     if device.type != "cuda":
-        start = time.perf_counter()
-        work()
-        return 1000 * (time.perf_counter() - start)
+        return milliseconds(work)
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    begin.record()
-    work()
-    end.record()
-    end.synchronize()
-    return begin.elapsed_time(end)
+    try:
+        begin.record()
+        work()
+        end.record()
+        end.synchronize()
+        return float(begin.elapsed_time(end))
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        return float("nan")
 
 
-def row(what: str, value: float, against: str, against_value: float, unit: str, higher: bool = False) -> Row:
-    return Row(what=what, value=value, against=against, against_value=against_value, unit=unit, higher_is_better=higher)
-
-
-Times = dict[str, float]
+def in_turns(peers: dict[str, Work], rounds: int, device: torch.device) -> Times:
+    """Milliseconds of each after two runs of each."""
+    return medians(peers, rounds, partial(clock, device), warm_up=2)
 
 
 def operator_times(
     positions: int, batch: int, dtype: torch.dtype, rounds: int, device: torch.device
 ) -> tuple[Times, Times]:
     """Forward, and forward with backward."""
-    tensors = operands(batch, CHANNELS, positions, device, dtype)
+    tensors = operands(CHANNELS, positions, batch, device, dtype)
     v, k, *others = tensors
     prepared = prepare_kernel(k, positions)
     with torch.inference_mode():
-        forward = medians(
+        forward = in_turns(
             {
-                "ours": lambda: long_conv(*tensors),
-                "prepared": lambda: long_conv(v, prepared, *others),
+                "ours": lambda: ours(*tensors),
+                "prepared": lambda: ours(v, prepared, *others),
                 "stock": lambda: stock_operator(*tensors),
             },
             rounds,
@@ -133,9 +108,9 @@ def operator_times(
         )
     leaves = [tensor.requires_grad_() for tensor in tensors]
     gradient = torch.randn_like(v)
-    training = medians(
+    training = in_turns(
         {
-            "ours": lambda: torch.autograd.grad(long_conv(*leaves), leaves, gradient),
+            "ours": lambda: torch.autograd.grad(ours(*leaves), leaves, gradient),
             "stock": lambda: torch.autograd.grad(stock_operator(*leaves), leaves, gradient),
         },
         rounds,
@@ -196,8 +171,10 @@ class Transformer(nn.Module):
         )
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        hidden = self.embedding(ids)
+        """(B, L) to (B, L, channels)."""
+        hidden: torch.Tensor = self.embedding(ids)
         for layer in self.layers:
+            assert isinstance(layer, nn.ModuleDict)
             q, k, v = layer["qkv"](layer["norm1"](hidden)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
             hidden = hidden + layer["out"](mixed)
@@ -208,7 +185,7 @@ class Transformer(nn.Module):
 def model_row(length: int, rounds: int, device: torch.device) -> Row:
     """The paper's headline figure: forward and backward of two layers of 128 channels, one sequence, bfloat16."""
     config = HyenaDNAConfig(d_model=128, n_layer=2, d_inner=512, max_seq_len=length, embed_dropout=0.0)
-    hyena = HyenaDNAModel(config).to(device)
+    hyena = HyenaDNAModel(config).to(device)  # type: ignore[arg-type]
     transformer = Transformer(config.vocab_size, 128, 2).to(device)
     ids = torch.randint(7, 11, (1, length), device=device)
 
@@ -218,7 +195,7 @@ def model_row(length: int, rounds: int, device: torch.device) -> Row:
         loss.backward()
         model.zero_grad()
 
-    times = medians(
+    times = in_turns(
         {
             "hyena": lambda: step(hyena, lambda: hyena(ids).last_hidden_state),
             "transformer": lambda: step(transformer, lambda: transformer(ids)),
@@ -231,6 +208,7 @@ def model_row(length: int, rounds: int, device: torch.device) -> Row:
 
 
 def sanitize(device: torch.device) -> None:
+    """A small check under compute-sanitizer, where there is one."""
     program = shutil.which("compute-sanitizer")
     if program is None or device.type != "cuda":
         print("no compute-sanitizer here")
@@ -242,14 +220,14 @@ def sanitize(device: torch.device) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--quick", action="store_true", help="short lengths and one round; writes no result")
-    parser.add_argument("--sanitize", action="store_true", help="run a small check under compute-sanitizer first")
-    parser.add_argument("--check-only", action="store_true", help="only check a few short lengths")
-    arguments = parser.parse_args()
+    """Check, then measure the operator and the model."""
+    options = parser(__doc__)
+    options.add_argument("--device", default="cuda")
+    options.add_argument("--quick", action="store_true", help="short lengths and one round; writes no result")
+    options.add_argument("--sanitize", action="store_true", help="run a small check under compute-sanitizer first")
+    options.add_argument("--check-only", action="store_true", help="only check a few short lengths")
+    arguments = parsed(options)
     device = torch.device(arguments.device)
-    torch.manual_seed(0)
     print(f"backend: {chosen_backend('auto', device)}")
     if arguments.check_only:
         check([3, 97, 1_026, 24_577], device)
@@ -268,10 +246,8 @@ def main() -> None:
     if arguments.quick:
         machine = {"cores": 0, "gpu": arguments.device}
         print(table([{"benchmark": "gpu", "machine": machine, "rows": rows}]))
-        return
-    path = write("gpu", rows, gpu=torch.cuda.get_device_name(device))
-    print(table([json.loads(path.read_text(encoding="utf-8"))]))
-    print(f"\nwritten to {path}")
+    else:
+        write("gpu", rows, gpu=torch.cuda.get_device_name(device))
 
 
 if __name__ == "__main__":

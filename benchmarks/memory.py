@@ -6,26 +6,22 @@ Each case runs in a process of its own, and is what the kernel counts as the mos
 held before the work. The unit is one tensor (B, D, L) of float32.
 """
 
-import argparse
-import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from long_conv import operands, stock
-from record import Row, write
-from table import table
+from long_conv import operands, ours, stock
+from record import Row, Work, parsed, parser, row, write
 
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM
-from modeling_hyenadna.long_conv import long_conv
 
 CHANNELS, LENGTH = 256, 160_002
-LARGE_1M = {"d_model": 256, "n_layer": 8, "max_seq_len": 1_000_002}
+LARGE_1M: dict[str, Any] = {"d_model": 256, "n_layer": 8, "max_seq_len": 1_000_002}
 
 
-def peak_bytes(work: Callable[[], object]) -> int:
+def peak_bytes(work: Work) -> int:
     """Linux: how far `work` raises the most memory that this process ever held."""
 
     def most_held() -> int:
@@ -38,7 +34,8 @@ def peak_bytes(work: Callable[[], object]) -> int:
 
 
 def operator_peak(name: str, backward: bool) -> int:
-    operator = {"ours": long_conv, "stock": stock}[name]
+    """Bytes of the operator "ours" or "stock", forward or with its backward."""
+    operator = {"ours": ours, "stock": stock}[name]
     operator(*operands(CHANNELS, 64))  # loads what it needs
     leaves, gradient = operands(CHANNELS, LENGTH), torch.randn(1, LENGTH, CHANNELS).transpose(1, 2)
     if not backward:
@@ -50,7 +47,7 @@ def operator_peak(name: str, backward: bool) -> int:
 
 def model_peak() -> int:
     """Of scoring 1,000,002 tokens with the configuration of large-1m and random weights, all logits computed."""
-    model = HyenaDNAForCausalLM(HyenaDNAConfig(**LARGE_1M, emb_dim=5, activation_freq=10)).eval()
+    model = HyenaDNAForCausalLM(HyenaDNAConfig(**LARGE_1M, emb_dim=5, activation_freq=10)).eval()  # type: ignore[no-untyped-call]
     ids = torch.randint(7, 11, (1, LARGE_1M["max_seq_len"]))
     with torch.inference_mode():
         model(ids[:, :64])
@@ -58,51 +55,40 @@ def model_peak() -> int:
 
 
 def measured(case: str, threads: int) -> int:
+    """Bytes of a case in a process of its own."""
     command = [sys.executable, __file__, "--case", case, "--threads", str(threads)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def rows(threads: int) -> list[Row]:
+    """Every case beside its peer."""
     tensor = 4 * CHANNELS * LENGTH
     operator = [
-        Row(
-            what=f"peak over inputs, {what}, D={CHANNELS}, L={LENGTH:,}",
-            value=measured(f"ours-{case}", threads) / tensor,
-            against="rfft of 2 L",
-            against_value=measured(f"stock-{case}", threads) / tensor,
-            unit="tensors",
-            higher_is_better=False,
+        row(
+            f"peak over inputs, {what}, D={CHANNELS}, L={LENGTH:,}",
+            measured(f"ours-{case}", threads) / tensor,
+            "rfft of 2 L",
+            measured(f"stock-{case}", threads) / tensor,
+            "tensors",
         )
         for what, case in (("forward", "forward"), ("forward and backward", "backward"))
     ]
-    tokens = LARGE_1M["max_seq_len"]
-    model = Row(
-        what=f"peak of large-1m, forward of {tokens:,} tokens",
-        value=measured("model", threads) / 2**30,
-        against="the limit set",
-        against_value=12.0,
-        unit="GiB",
-        higher_is_better=False,
-    )
-    return [*operator, model]
+    what = f"peak of large-1m, forward of {LARGE_1M['max_seq_len']:,} tokens"
+    return [*operator, row(what, measured("model", threads) / 2**30, "the limit set", 12.0, "GiB")]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--case", help="measure one case here and print its bytes, for example ours-forward or model")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
+    """Measure all cases, or one of them here."""
+    options = parser(__doc__)
+    options.add_argument("--case", help="measure one case here and print its bytes, for example ours-forward or model")
+    arguments = parsed(options)
     if arguments.case == "model":
         print(model_peak())
     elif arguments.case:
         name, _, direction = arguments.case.partition("-")
         print(operator_peak(name, direction == "backward"))
     else:
-        path = write("memory", rows(arguments.threads))
-        print(table([json.loads(path.read_text(encoding="utf-8"))]))
-        print(f"\nwritten to {path}")
+        write("memory", rows(arguments.threads))
 
 
 if __name__ == "__main__":

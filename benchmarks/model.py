@@ -6,49 +6,46 @@ Without a cache every new token costs a forward of all tokens so far; a thousand
 as a thousand times the forward of the middle one.
 """
 
-import argparse
-import json
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from long_conv import medians
-from record import Row, write
+from record import Row, medians, parsed, parser, row, write
 from stock_model import StockHyenaDNA
-from table import table
 from torch.nn import functional as F
 
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM
 
-TINY_1K = {"d_model": 128, "n_layer": 2, "max_seq_len": 1026}
-SMALL_32K = {"d_model": 256, "n_layer": 4, "max_seq_len": 32_770}
+TINY_1K: dict[str, Any] = {"d_model": 128, "n_layer": 2, "max_seq_len": 1026}
+SMALL_32K: dict[str, Any] = {"d_model": 256, "n_layer": 4, "max_seq_len": 32_770}
 PROMPT, NEW_TOKENS = 31_000, 1_000
 
 
-def pair(settings: dict[str, int]) -> tuple[HyenaDNAForCausalLM, StockHyenaDNA]:
+def pair(settings: dict[str, Any]) -> tuple[HyenaDNAForCausalLM, StockHyenaDNA]:
     """Ours and the stock model with the same random weights; their logits are equal."""
     config = HyenaDNAConfig(**settings, emb_dim=5, activation_freq=10, embed_dropout=0.0)
     ours, stock = HyenaDNAForCausalLM(config), StockHyenaDNA(config)
     stock.load_weights(ours.state_dict())
     ids = torch.randint(7, 11, (1, 200))
     with torch.inference_mode():
-        torch.testing.assert_close(ours.eval()(ids).logits, stock(ids), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(ours.eval()(ids).logits, stock(ids), atol=1e-4, rtol=1e-4)  # type: ignore[no-untyped-call]
     return ours, stock
 
 
 def training_step(model: torch.nn.Module, logits: Callable[[torch.Tensor], torch.Tensor], ids: torch.Tensor) -> None:
+    """Forward, loss and backward; no optimiser."""
     loss = F.cross_entropy(logits(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
     loss.backward()
     model.zero_grad()
 
 
-def rows_of(name: str, settings: dict[str, int], batch: int, rounds: int, scoring: bool) -> list[Row]:
+def rows_of(name: str, settings: dict[str, Any], batch: int, rounds: int) -> list[Row]:
+    """Scoring and a training step of a batch at the model's context."""
     ours, stock = pair(settings)
     ids = torch.randint(7, 11, (batch, settings["max_seq_len"]))
     what = f"{name}, {batch} x {settings['max_seq_len']:,} tokens"
-    measured = {}
-    if scoring:
-        with torch.inference_mode():
-            measured["scoring"] = medians({"ours": lambda: ours(ids).logits, "stock": lambda: stock(ids)}, rounds)
+    with torch.inference_mode():
+        measured = {"scoring": medians({"ours": lambda: ours(ids).logits, "stock": lambda: stock(ids)}, rounds)}
     ours.train()
     measured["training step"] = medians(
         {
@@ -58,19 +55,12 @@ def rows_of(name: str, settings: dict[str, int], batch: int, rounds: int, scorin
         rounds,
     )
     return [
-        Row(
-            what=f"{what}, {kind}",
-            value=times["ours"],
-            against="stock model",
-            against_value=times["stock"],
-            unit="ms",
-            higher_is_better=False,
-        )
-        for kind, times in measured.items()
+        row(f"{what}, {kind}", times["ours"], "stock model", times["stock"], "ms") for kind, times in measured.items()
     ]
 
 
 def generation_rows() -> list[Row]:
+    """New tokens after a long prompt, beside models without a cache."""
     ours, stock = pair(SMALL_32K)
     ours.generation_config.eos_token_id = None
     prompt = torch.randint(7, 11, (1, PROMPT))
@@ -87,29 +77,22 @@ def generation_rows() -> list[Row]:
             rounds=3,
         )
     return [
-        Row(
-            what=f"small-32k, {NEW_TOKENS:,} tokens after {PROMPT:,}, prefill included",
-            value=times["cached"] / 1000,
-            against=f"{peer} (extrapolated)",
-            against_value=times[peer] * NEW_TOKENS / 1000,
-            unit="s",
-            higher_is_better=False,
+        row(
+            f"small-32k, {NEW_TOKENS:,} tokens after {PROMPT:,}, prefill included",
+            times["cached"] / 1000,
+            f"{peer} (extrapolated)",
+            times[peer] * NEW_TOKENS / 1000,
+            "s",
         )
         for peer in ("stock model, uncached", "ours, uncached")
     ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    torch.set_num_threads(parser.parse_args().threads)
-    torch.manual_seed(0)
-    rows = rows_of("tiny-1k", TINY_1K, batch=8, rounds=7, scoring=True)
-    rows += rows_of("small-32k", SMALL_32K, batch=1, rounds=3, scoring=True)
-    rows += generation_rows()
-    path = write("model", rows)
-    print(table([json.loads(path.read_text(encoding="utf-8"))]))
-    print(f"\nwritten to {path}")
+    """Measure every case."""
+    parsed(parser(__doc__))
+    rows = rows_of("tiny-1k", TINY_1K, batch=8, rounds=7) + rows_of("small-32k", SMALL_32K, batch=1, rounds=3)
+    write("model", rows + generation_rows())
 
 
 if __name__ == "__main__":

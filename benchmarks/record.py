@@ -1,14 +1,22 @@
-"""The file that a benchmark leaves behind: its rows, and the machine and versions they were measured with."""
+"""What every benchmark does: read its options, time peers in turns, and write a file with its rows, the machine and the
+versions they were measured with."""
 
+import argparse
 import json
 import os
 import platform
 import shlex
+import statistics
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
+
+import torch
+from table import table
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "numpy")
@@ -25,9 +33,52 @@ class Row(TypedDict):
     higher_is_better: bool
 
 
-def write(benchmark: str, rows: list[Row], gpu: str | None = None) -> Path:
-    """Write benchmarks/results/{benchmark}.json and return its path. `gpu` names the device where one was used."""
-    record = {
+Work = Callable[[], object]
+
+
+def row(what: str, value: float, against: str, against_value: float, unit: str, higher: bool = False) -> Row:
+    """A row; `higher`: whether a higher value is better."""
+    return Row(what=what, value=value, against=against, against_value=against_value, unit=unit, higher_is_better=higher)
+
+
+def parser(about: str | None) -> argparse.ArgumentParser:
+    """The options of a benchmark: `--threads`; a script adds its own."""
+    made = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--threads", type=int, default=2, help="threads of torch")
+    return made
+
+
+def parsed(made: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options as given, after setting torch's threads and seed."""
+    options = made.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    return options
+
+
+def milliseconds(work: Work) -> float:
+    """Time of one call."""
+    start = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - start)
+
+
+def medians(
+    peers: dict[str, Work], rounds: int, clock: Callable[[Work], float] = milliseconds, warm_up: int = 1
+) -> dict[str, float]:
+    """Milliseconds of each, the peers taking turns, after some rounds that are not counted."""
+    times: dict[str, list[float]] = {name: [] for name in peers}
+    for turn in range(rounds + warm_up):
+        for name, work in peers.items():
+            elapsed = clock(work)
+            if turn >= warm_up:
+                times[name].append(elapsed)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def write(benchmark: str, rows: list[Row], gpu: str | None = None) -> None:
+    """Write benchmarks/results/{benchmark}.json and print its table. `gpu` names the device where one was used."""
+    record: dict[str, Any] = {
         "benchmark": benchmark,
         "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
         "date": datetime.now(UTC).date().isoformat(),
@@ -40,11 +91,12 @@ def write(benchmark: str, rows: list[Row], gpu: str | None = None) -> Path:
     unfinished = path.with_suffix(".json.unfinished")
     unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     os.replace(unfinished, path)
-    return path
+    print(table([record]))
+    print(f"\nwritten to {path}")
 
 
 def processor() -> str:
-    """The processor's name as Linux tells it, else what `platform` knows."""
+    """The processor's name from Linux, or else from `platform`."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():

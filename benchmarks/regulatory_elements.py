@@ -4,20 +4,16 @@ python benchmarks/regulatory_elements.py
 python benchmarks/regulatory_elements.py --genome hg38.fa --elements ENCFF420VPZ.bed
 """
 
-import argparse
-import json
+import itertools
 import random
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pyfaidx
-from record import Row, write
-from table import table
+import pysam
+from record import medians, parsed, parser, row, write
 
 from datasets_dart import load_dart
 from datasets_dart.formats.bed import centred_start
@@ -30,11 +26,14 @@ REPEATS = 3
 ALPHABET = np.array([["A"], ["C"], ["G"], ["T"]])
 
 
-def simulated(folder: Path) -> tuple[Path, Path]:
-    """An indexed FASTA of one random contig, and a BED of elements of 150-350 bp in order of position."""
+def simulated(folder: Path, others: int = 0) -> tuple[Path, Path]:
+    """An indexed FASTA of one random contig and `others` short ones; a BED of elements of 150-350 bp, by position."""
     bases = np.random.default_rng(0).choice(np.frombuffer(b"ACGT", dtype=np.uint8), size=CONTIG_LENGTH)
     genome = folder / "genome.fa"
-    genome.write_bytes(f">{CONTIG}\n".encode() + b"\n".join(line.tobytes() for line in bases.reshape(-1, 60)) + b"\n")
+    short = "".join(f">chrUn_{number}\n{'ACGT' * 15}\n" for number in range(others))
+    lines = b"\n".join(line.tobytes() for line in bases.reshape(-1, 60))
+    genome.write_bytes(f">{CONTIG}\n".encode() + lines + b"\n" + short.encode())
+    pysam.faidx(str(genome))
     rng = random.Random(0)
     starts = sorted(rng.randrange(1000, CONTIG_LENGTH - 1000) for _ in range(ELEMENTS))
     elements = folder / "elements.bed"
@@ -71,59 +70,47 @@ def pair(genome: Path, chrom: str, start: int, end: int, reverse: bool) -> tuple
     return "".join(letters[strands[0].argmax(axis=1)]), "".join(letters[strands[1].argmax(axis=1)])
 
 
-def seconds(work: Callable[[int], object]) -> float:
-    """Median of REPEATS runs after one to warm up; `work` gets the number of the run."""
-    times = []
-    for run in range(REPEATS + 1):
-        start = time.perf_counter()
-        work(run)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--genome", type=Path, help="FASTA; simulated where not given")
-    parser.add_argument("--elements", type=Path, help="BED")
-    arguments = parser.parse_args()
+    """Measure the builder and the loop."""
+    options = parser(__doc__)
+    options.add_argument("--genome", type=Path, help="FASTA; simulated where not given")
+    options.add_argument("--elements", type=Path, help="BED")
+    arguments = parsed(options)
     datasets.disable_progress_bars()
+    runs = itertools.count()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         genome, elements = arguments.genome, arguments.elements
         if genome is None or elements is None:
             genome, elements = simulated(folder)
 
-        def build(processes: int, run: int) -> datasets.DatasetDict:
-            cache = folder / f"{processes}-{run}"
+        def build(processes: int) -> datasets.DatasetDict:
+            cache = folder / str(next(runs))
             return load_dart(
                 "regulatory_elements", "paper", genome=genome, elements=elements, num_proc=processes, cache_dir=cache
             )
 
-        data = build(1, run=-1)
+        data = build(1)
         total = sum(data.num_rows.values())
         rows = next(iter(data.values())).select(range(LOOP_ELEMENTS))
         strands = strand_draws(rows["id"][-1] + 1)
 
-        def loop(run: int) -> list[tuple[str, str]]:
+        def loop() -> list[tuple[str, str]]:
             columns = (rows[name] for name in ("id", "chrom", "element_start", "element_end"))
-            return [pair(genome, *element, strands[row]) for row, *element in zip(*columns, strict=True)]
+            places = zip(*columns, strict=True)
+            return [pair(genome, chrom, start, end, strands[row]) for row, chrom, start, end in places]
 
-        assert loop(0) == list(zip(rows["sequence"], rows["control"], strict=True))
-        theirs = LOOP_ELEMENTS / seconds(loop)
-        results = [
-            Row(
-                what=f"pairs of 350 bp, {processes} process{'es' if processes > 1 else ''}",
-                value=total / seconds(lambda run, processes=processes: build(processes, run)),
-                against="the original's loop, 1 process",
-                against_value=theirs,
-                unit="a second",
-                higher_is_better=True,
-            )
-            for processes in (1, 2)
-        ]
-    path = write("regulatory_elements", results)
-    print(table([json.loads(path.read_text(encoding="utf-8"))]))
-    print(f"\nwritten to {path}")
+        assert loop() == list(zip(rows["sequence"], rows["control"], strict=True))
+        theirs = medians({"loop": loop}, REPEATS)["loop"]
+        ours = [medians({"ours": lambda n=n: build(n)}, REPEATS)["ours"] for n in (1, 2)]  # type: ignore[misc]
+    peer, unit = "the original's loop, 1 process", "a second"
+    write(
+        "regulatory_elements",
+        [
+            row(f"pairs of 350 bp, {what}", 1000 * total / taken, peer, 1000 * LOOP_ELEMENTS / theirs, unit, True)
+            for what, taken in zip(("1 process", "2 processes"), ours, strict=True)
+        ],
+    )
 
 
 if __name__ == "__main__":

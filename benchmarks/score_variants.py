@@ -4,19 +4,15 @@
 
 The same windows in the same run, from sequences to scores: `VariantScorer` with and without sharing, and of recipes
 that mask, beside `LanguageModel.allele_log_likelihoods`, which reads the window of each alternative allele to its end.
-Models have the shapes of released ones and random weights; variants stand in the middle of random windows.
+Models have the shapes of released ones and random weights; variants are in the middle of random windows.
 """
 
-import argparse
-import json
-import time
 from collections.abc import Callable
-from statistics import median
+from functools import partial
 
 import numpy as np
 import torch
-from record import Row, write
-from table import table
+from record import Row, medians, parsed, parser, row, write
 
 import modeling_hyenadna  # noqa: F401
 from evaluation_dart.models.language_model import LanguageModel
@@ -35,10 +31,11 @@ ALTERNATIVES = {
 
 
 def model(name: str, device: str) -> LanguageModel:
+    """A model of a released shape, with random weights."""
     width, layers, tokens, _ = SHAPES[name]
     torch.manual_seed(0)
     config = HyenaDNAConfig(d_model=width, n_layer=layers, max_seq_len=tokens, emb_dim=5, activation_freq=10)
-    network = HyenaDNAForCausalLM(config).to(device)
+    network = HyenaDNAForCausalLM(config).to(device)  # type: ignore[arg-type]
     return LanguageModel(network, HyenaDNATokenizer(), "causal", name, "random")
 
 
@@ -54,62 +51,60 @@ def windows(records: int, length: int, alternatives: list[str]) -> tuple[list[st
     return sequences, np.repeat(np.arange(records), 1 + len(alternatives))
 
 
-def seconds(*works: Callable[[], np.ndarray]) -> list[float]:
-    """Median seconds of each, taken in turns, after one round to warm up that compares what they compute."""
-    first, *others = (work() for work in works)
-    assert all(np.abs(first - other).max() < 1e-2 for other in others)
-    times: list[list[float]] = [[] for _ in works]
-    for _ in range(REPEATS):
-        for work, taken in zip(works, times, strict=True):
-            start = time.perf_counter()
-            work()
-            taken.append(time.perf_counter() - start)
-    return [median(taken) for taken in times]
+def whole_scores(scorer: VariantScorer, sequences: list[str], record: np.ndarray) -> np.ndarray:
+    """Scores of every alternative allele."""
+    return scorer(sequences, record).score
+
+
+def scores_to_the_end(scorer: LanguageModel, pairs: list[list[str]], batch_size: int) -> np.ndarray:
+    """The same scores, each window read to its end."""
+    one, two = scorer.allele_log_likelihoods(pairs[0], pairs[1], batch_size=batch_size)
+    return np.asarray(two - one)
+
+
+def rows_of(scorer: LanguageModel, name: str, what: str, records: int) -> list[Row]:
+    """One kind of variants by one model: whole alleles, and for substitutions also the recipe that masks."""
+    alternatives, batch, length = ALTERNATIVES[what], BATCH[name], SHAPES[name][-1]
+    sequences, record = windows(records, length, alternatives)
+    reference = np.searchsorted(record, record)
+    kept = reference != np.arange(len(record))
+    recipe = variant_recipe("biofoundation")
+    shared, apart = (VariantScorer(scorer, recipe, batch, share) for share in (True, False))
+    works: dict[str, tuple[Callable[[], np.ndarray], Callable[[], np.ndarray]]] = {
+        "biofoundation": (
+            partial(whole_scores, shared, sequences, record),
+            partial(whole_scores, apart, sequences, record),
+        )
+    }
+    if "deletion" not in alternatives:
+        masked = VariantScorer(scorer, variant_recipe("dart-eval"), batch)
+        pairs = [[sequences[row] for row in where] for where in (reference[kept], np.flatnonzero(kept))]
+        works["dart-eval"] = (
+            partial(whole_scores, masked, sequences, record),
+            partial(scores_to_the_end, scorer, pairs, batch),
+        )
+    rows = []
+    for recipe_name, (ours, theirs) in works.items():
+        assert np.abs(ours() - theirs()).max() < 1e-2
+        times = medians({"ours": ours, "theirs": theirs}, REPEATS, warm_up=0)
+        fast, slow = (1000 * kept.sum() / times[peer] for peer in ("ours", "theirs"))
+        measured = f"alleles, {what}, {name}, {length:,} bp, recipe {recipe_name}"
+        rows.append(row(measured, fast, "every window read whole", slow, "a second", higher=True))
+    return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    gpu = torch.cuda.get_device_name() if arguments.device.startswith("cuda") else None
+    """Measure every kind of variants by every model."""
+    options = parser(__doc__)
+    options.add_argument("--device", default="cpu")
+    device = parsed(options).device
+    gpu = torch.cuda.get_device_name() if device.startswith("cuda") else None
     rows: list[Row] = []
-    for name, (*_, length) in SHAPES.items():
-        scorer = model(name, arguments.device)
-        for what, alternatives in ALTERNATIVES.items():
-            records = RECORDS[name] * (16 if gpu else 1)
-            sequences, record = windows(records, length, alternatives)
-            reference = np.searchsorted(record, record)
-            kept = reference != np.arange(len(record))
-            whole_alleles = [
-                VariantScorer(scorer, variant_recipe("biofoundation"), BATCH[name], share) for share in (True, False)
-            ]
-            works = {"biofoundation": [lambda s=s: s(sequences, record).score for s in whole_alleles]}  # noqa: B023
-            if "deletion" not in alternatives:
-                masked = VariantScorer(scorer, variant_recipe("dart-eval"), BATCH[name])
-                pairs = [[sequences[row] for row in where] for where in (reference[kept], np.flatnonzero(kept))]
-
-                def to_the_end(scorer=scorer, pairs=pairs, name=name) -> np.ndarray:
-                    one, two = scorer.allele_log_likelihoods(*pairs, batch_size=BATCH[name])
-                    return two - one
-
-                works["dart-eval"] = [lambda: masked(sequences, record).score, to_the_end]  # noqa: B023
-            for recipe, (ours, theirs) in works.items():
-                fast, slow = seconds(ours, theirs)
-                rows.append(
-                    Row(
-                        what=f"alleles, {what}, {name}, {length:,} bp, recipe {recipe}",
-                        value=kept.sum() / fast,
-                        against="every window read whole",
-                        against_value=kept.sum() / slow,
-                        unit="a second",
-                        higher_is_better=True,
-                    )
-                )
-    path = write("score_variants_gpu" if gpu else "score_variants", rows, gpu)
-    print(table([json.loads(path.read_text(encoding="utf-8"))]))
-    print(f"\nwritten to {path}")
+    for name in SHAPES:
+        scorer = model(name, device)
+        for what in ALTERNATIVES:
+            rows += rows_of(scorer, name, what, RECORDS[name] * (16 if gpu else 1))
+    write("score_variants_gpu" if gpu else "score_variants", rows, gpu)
 
 
 if __name__ == "__main__":

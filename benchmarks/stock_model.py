@@ -3,6 +3,8 @@
 Sections are those of `modeling_hyenadna`. Takes the same state dict.
 """
 
+from typing import cast
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -12,15 +14,20 @@ from modeling_hyenadna.modeling_hyenadna import decay_rates, positional_features
 
 
 class Sine(nn.Module):
+    """sin(freq * x)."""
+
     def __init__(self, config: HyenaDNAConfig) -> None:
         super().__init__()
         self.freq = nn.Parameter(torch.full((1, config.filter_order), float(config.activation_freq)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Any shape."""
         return torch.sin(self.freq * x)
 
 
 class Filter(nn.Module):
+    """The implicit filter (section 1.5)."""
+
     def __init__(self, config: HyenaDNAConfig) -> None:
         super().__init__()
         self.shift = config.shift
@@ -37,17 +44,19 @@ class Filter(nn.Module):
         """(D, length)."""
         z = self.get_buffer("z")[:length]
         window = torch.exp(z[:, :1] * self.get_buffer("rates"))
-        return (self.implicit_filter(z) * (window + self.shift)).transpose(0, 1)
+        return cast(torch.Tensor, (self.implicit_filter(z) * (window + self.shift)).transpose(0, 1))
 
 
 def convolve(u: torch.Tensor, k: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
     """(B, D, L): real FFTs of 2 L points."""
     length = u.shape[-1]
     spectrum = torch.fft.rfft(u.float(), n=2 * length) * torch.fft.rfft(k.float(), n=2 * length)
-    return torch.fft.irfft(spectrum, n=2 * length)[..., :length] + u * skip[:, None]
+    return cast(torch.Tensor, torch.fft.irfft(spectrum, n=2 * length)[..., :length] + u * skip[:, None])
 
 
 class Mixer(nn.Module):
+    """The operator of order 2 with its projections."""
+
     def __init__(self, config: HyenaDNAConfig) -> None:
         super().__init__()
         width = 3 * config.d_model
@@ -56,13 +65,16 @@ class Mixer(nn.Module):
         self.filter_fn = Filter(config)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(B, L, D) to (B, L, D)."""
         length = hidden.shape[1]
         x0, x1, v = self.short_filter(self.in_proj(hidden).transpose(1, 2))[..., :length].chunk(3, dim=1)
         y = convolve(v * x1, self.filter_fn(length), self.filter_fn.bias) * x0
-        return self.out_proj(y.transpose(1, 2))
+        return cast(torch.Tensor, self.out_proj(y.transpose(1, 2)))
 
 
 class Block(nn.Module):
+    """Mixer and MLP, each after a norm."""
+
     def __init__(self, config: HyenaDNAConfig) -> None:
         super().__init__()
         assert config.d_inner is not None
@@ -71,8 +83,9 @@ class Block(nn.Module):
         self.fc1, self.fc2 = nn.Linear(config.d_model, config.d_inner), nn.Linear(config.d_inner, config.d_model)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(B, L, D) to (B, L, D)."""
         hidden = hidden + self.mixer(self.norm1(hidden))
-        return hidden + self.fc2(F.gelu(self.fc1(self.norm2(hidden)), approximate="tanh"))
+        return hidden + cast(torch.Tensor, self.fc2(F.gelu(self.fc1(self.norm2(hidden)), approximate="tanh")))
 
 
 class StockHyenaDNA(nn.Module):
@@ -86,10 +99,11 @@ class StockHyenaDNA(nn.Module):
         self.lm_head = nn.Linear(config.d_model, config.padded_vocab_size, bias=False)
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """(B, L) to (B, L, padded vocabulary)."""
         hidden = self.embeddings(input_ids)
         for layer in self.layers:
             hidden = layer(hidden)
-        return self.lm_head(self.ln_f(hidden))
+        return cast(torch.Tensor, self.lm_head(self.ln_f(hidden)))
 
     def load_weights(self, state: dict[str, torch.Tensor]) -> None:
         """Take the weights of a `HyenaDNAForCausalLM`."""

@@ -9,7 +9,7 @@ from typing import Any
 def table(records: list[dict[str, Any]]) -> str:
     """Markdown table of every row of every record, in the order given.
 
-    The ratio says how many times better the measurement is than what stands beside it: below 1 it is worse.
+    The ratio says how many times better the measurement is than its peer: below 1 it is worse.
     """
     lines = [
         "| benchmark | measured | | beside it | | ratio | on |",
@@ -19,18 +19,10 @@ def table(records: list[dict[str, Any]]) -> str:
         machine = record["machine"]
         where = machine["gpu"] or f"{machine['cores']} cores"
         for row in record["rows"]:
-            better, worse = row["value"], row["against_value"]
-            ratio = better / worse if row["higher_is_better"] else worse / better
-            cells = [
-                record["benchmark"],
-                row["what"],
-                f"{figure(row['value'])} {row['unit']}",
-                row["against"],
-                f"{figure(row['against_value'])} {row['unit']}",
-                f"{figure(ratio)}×",
-                where,
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
+            better, worse, unit = row["value"], row["against_value"], row["unit"]
+            ratio = figure(better / worse if row["higher_is_better"] else worse / better)
+            figures = f"{row['what']} | {figure(better)} {unit} | {row['against']} | {figure(worse)} {unit} | {ratio}×"
+            lines.append(f"| {record['benchmark']} | {figures} | {where} |")
     return "\n".join(lines)
 
 

@@ -3,14 +3,12 @@
 python benchmarks/tokenizer.py
 """
 
-import json
 import random
-import statistics
-import time
-from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from record import Row, write
-from table import table
+from record import Row, medians, parsed, parser, row, write
+from transformers import BatchEncoding
 
 from modeling_hyenadna import HyenaDNATokenizer
 from modeling_hyenadna.tokenization_hyenadna import SEP, UNK, VOCABULARY
@@ -21,7 +19,7 @@ REPEATS = 7
 class RustPath(HyenaDNATokenizer):
     """The same tokenizer, kept off its byte table."""
 
-    def _encode_by_table(self, *args, **options):
+    def _encode_by_table(self, *args: Any, **options: Any) -> BatchEncoding | None:
         return None
 
 
@@ -32,40 +30,32 @@ def one_by_one(sequence: str) -> dict[str, list[int]]:
     return {"input_ids": ids, "attention_mask": [1] * len(ids)}
 
 
-def milliseconds(work: Callable[[], object]) -> float:
-    """Median of REPEATS runs after one to warm up."""
-    times = []
-    for _ in range(REPEATS + 1):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return 1000 * statistics.median(times[1:])
-
-
 def main() -> None:
+    """Measure every path on a long sequence and on a batch."""
+    parsed(parser(__doc__))
     rng = random.Random(0)
     long = "".join(rng.choices("ACGT", k=1_000_000))
     batch = ["".join(rng.choices("ACGT", k=350)) for _ in range(1000)]
-    tokenizer, rust = HyenaDNATokenizer(), RustPath()
+    tokenizer: Any = HyenaDNATokenizer()
+    rust: Any = RustPath()
     assert tokenizer(long)["input_ids"] == rust(long)["input_ids"] == one_by_one(long)["input_ids"]
 
     rows: list[Row] = []
-    for what, text, options in (
+    cases: list[tuple[str, Any, dict[str, Any]]] = [
         ("1,000,000 bases to lists", long, {}),
         ("1,000,000 bases to tensors", long, {"return_tensors": "pt"}),
         ("1,000 x 350 bases to tensors", batch, {"padding": True, "return_tensors": "pt"}),
-    ):
-        ours = milliseconds(lambda text=text, options=options: tokenizer(text, **options))
-        peers = {"Rust path": milliseconds(lambda text=text, options=options: rust(text, **options))}
+    ]
+    for what, text, options in cases:
+        peers: dict[str, Any] = {
+            "ours": partial(tokenizer, text, **options),
+            "Rust path": partial(rust, text, **options),
+        }
         if not options:
-            peers["per-character Python"] = milliseconds(lambda text=text: one_by_one(text))
-        rows += [
-            Row(what=what, value=ours, against=peer, against_value=theirs, unit="ms", higher_is_better=False)
-            for peer, theirs in peers.items()
-        ]
-    path = write("tokenizer", rows)
-    print(table([json.loads(path.read_text(encoding="utf-8"))]))
-    print(f"\nwritten to {path}")
+            peers["per-character Python"] = partial(one_by_one, text)
+        times = medians(peers, REPEATS)
+        rows += [row(what, times["ours"], peer, times[peer], "ms") for peer in [*peers][1:]]
+    write("tokenizer", rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The metrics as modules of the `evaluate` library: a thin coat over `evaluation_dart.statistics.metrics`.
+"""The tasks' metrics as modules of the `evaluate` library.
 
 from evaluation_dart.evaluate_modules import dart_eval_metric
 
@@ -13,68 +13,42 @@ import datasets
 import numpy as np
 
 from datasets_dart.errors import InputError, MissingExtra
-from evaluation_dart.statistics.metrics import (
-    Metric,
-    activity_metrics,
-    clustering_metrics,
-    motif_metrics,
-    motif_summary,
-    paired_likelihood_metrics,
-    variant_metrics,
-)
+from evaluation_dart.statistics.metric import Metric
+from evaluation_dart.tasks import TASKS
 
 try:
     import evaluate
 except ImportError as error:
     raise MissingExtra("the evaluate modules", "evaluate") from error
 
-TEXT, NUMBER, COUNT = datasets.Value("string"), datasets.Value("float64"), datasets.Value("int64")
-FEATURES: dict[str, dict[str, Any]] = {
-    "regulatory_elements": {"score": NUMBER, "control_score": NUMBER, "chrom": TEXT, "start": COUNT},
-    "motif_footprinting": {"background": COUNT, "motif": TEXT, "strand": TEXT, "kind": TEXT, "score": NUMBER},
-    "cell_type_elements": {"label": TEXT, "cluster": COUNT, "chrom": TEXT, "start": COUNT},
-    "chromatin_activity": {
-        **{"prediction": NUMBER, "log_counts": NUMBER, "category": TEXT},
-        **{"chrom": TEXT, "start": COUNT},
-    },
-    "variant_effects": {
-        **{"change": NUMBER, "label": datasets.Value("bool"), "effect": NUMBER},
-        **{"chrom": TEXT, "position": COUNT},
-    },
-}
-
 
 class DartEvalMetric(evaluate.Metric):
     """Metrics of one task, named by config_name; each as value, low, high, n, method and higher_is_better."""
 
     def _info(self) -> evaluate.MetricInfo:
+        arrays = TASKS[self.config_name].arrays
         return evaluate.MetricInfo(
             description=f"Metrics of DART-Eval's task {self.config_name}, with intervals.",
             citation="Patel et al., DART-Eval, NeurIPS 2024, Datasets and Benchmarks",
-            inputs_description=f"Columns: {', '.join(FEATURES[self.config_name])}; protocol='fixed' or 'paper'.",
-            features=datasets.Features(FEATURES[self.config_name]),
+            inputs_description=f"Columns: {', '.join(arrays)}; protocol='fixed' or 'paper'.",
+            features=datasets.Features({name: datasets.Value(dtype) for name, dtype in arrays.items()}),
         )
 
     def _compute(self, protocol: str = "fixed", **columns: Any) -> dict[str, Metric]:
-        arrays: dict[str, Any] = {name: np.asarray(values) for name, values in columns.items()}
-        if self.config_name == "regulatory_elements":
-            return paired_likelihood_metrics(**arrays, protocol=protocol)
-        if self.config_name == "motif_footprinting":
-            return motif_summary(motif_metrics(**arrays, protocol=protocol), protocol)
-        if self.config_name == "cell_type_elements":
-            clusters = arrays.pop("cluster")[:, None]
-            return clustering_metrics(clusters=clusters, **arrays, protocol=protocol)
-        if self.config_name == "chromatin_activity":
-            return activity_metrics(**arrays, protocol=protocol)
-        return variant_metrics(**arrays, protocol=protocol)
+        measure: Any = TASKS[self.config_name].measure
+        found: dict[str, Metric] = measure(
+            **{name: np.asarray(values) for name, values in columns.items()}, protocol=protocol
+        )
+        return found
 
 
 def dart_eval_metric(task: str) -> DartEvalMetric:
     """The module of a task.
 
     Raises:
-        ValueError: for an unknown task.
+        InputError: for an unknown task, or one without metrics of arrays.
     """
-    if task not in FEATURES:
-        raise InputError(f"task {task!r}: there are {', '.join(FEATURES)}")
+    known = [name for name, own in TASKS.items() if own.measure is not None]
+    if task not in known:
+        raise InputError(f"task {task!r}: there are {', '.join(known)}")
     return DartEvalMetric(config_name=task)

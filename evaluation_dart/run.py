@@ -1,33 +1,43 @@
-"""One run of a task: rows of a dataset through a scorer into predictions, metrics and a record.
+"""One run: a model on a task, from its arguments to predictions, metrics and a record.
 
-Scores are kept in shards as they come, so that a run that was killed goes on where it stopped, on any number of
-processes.
+`evaluate` is what the commands and the studies call. Scores are kept in shards as they come, so that a run that was
+killed goes on where it stopped, on any number of processes.
 """
 
+import logging
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from accelerate import PartialState
 from accelerate.utils import gather_object
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from tqdm.auto import tqdm
+from transformers.utils import logging as transformers_logging
 
+from datasets_dart import load_dart
 from datasets_dart.errors import InputError
-from datasets_dart.files import replacing
+from datasets_dart.files import replacing, sha256
+from evaluation_dart.models.kinds import is_trained_kind
+from evaluation_dart.models.language_model import Encoder, LanguageModel, largest_batch
+from evaluation_dart.models.loading import load_scorer
+from evaluation_dart.models.protocols import NEEDS, abilities
+from evaluation_dart.recipes import Recipe, recipe_named
 from evaluation_dart.records import (
     RESULTS,
     SCHEMA_VERSION,
-    SUPERVISED,
+    Record,
     digest,
     fingerprint,
+    load_record,
     package_versions,
     predictions_of,
     read_record,
@@ -35,148 +45,193 @@ from evaluation_dart.records import (
     task_metrics,
     write_record,
 )
-from evaluation_dart.scoring.clustering import CLUSTERS, COMPONENTS, SEEDS
-from evaluation_dart.scoring.embeddings import EmbeddingRecipe
-from evaluation_dart.scoring.likelihoods import Recipe
-from evaluation_dart.scoring.rows import (
-    Job,
-    Score,
-    clustered,
-    embed_elements,
-    predict_activity,
-    predict_classes,
-    predict_pairs,
-    predict_variants,
-    score_activity,
-    score_pairs,
-    score_trials,
-    score_variants,
-    trial_distances,
-    variant_distances,
-)
-from evaluation_dart.training.recipe import TrainedRecipe
+from evaluation_dart.scoring.rows import embedding_recipe
+from evaluation_dart.spec import RunSpec
+from evaluation_dart.tasks import SUPERVISED, Job, Setting, Task, task_named
+from evaluation_dart.tasks.base import Score
+from evaluation_dart.training.accelerators import process_state
 
-# Rows in a shard: what a kill can cost, and the step of the progress bar. A masked model needs hundreds of passes
-# for a likelihood. The environment variable DART_EVAL_SHARD_ROWS sets another number.
-SHARD_ROWS = 512
-MASKED_SHARD_ROWS = 16
+logger = logging.getLogger(__name__)
 
-SCORES: dict[str, dict[str, Callable[[Any, Dataset, Job], Score]]] = {
-    "regulatory_elements": {"zero_shot_likelihood": score_pairs, **dict.fromkeys(SUPERVISED, predict_pairs)},
-    "motif_footprinting": {"zero_shot_likelihood": score_trials, "zero_shot_embedding": trial_distances},
-    "cell_type_elements": {"clustering": embed_elements, **dict.fromkeys(SUPERVISED, predict_classes)},
-    "chromatin_activity": {
-        "zero_shot_likelihood": score_activity,
-        **dict.fromkeys(SUPERVISED, predict_activity),
-    },
-    "variant_effects": {
-        "zero_shot_likelihood": score_variants,
-        "zero_shot_embedding": variant_distances,
-        **dict.fromkeys(SUPERVISED, predict_variants),
-    },
-}
-SEQUENCES = {"regulatory_elements": ("sequence", "control"), "variant_effects": ("sequence1", "sequence2")}
-
-
-def sequence_columns(task: str) -> tuple[str, ...]:
-    """The columns of a task's dataset that a model reads."""
-    return SEQUENCES.get(task, ("sequence",))
+# Rows in a shard: what a kill can cost. A masked model needs hundreds of passes for a likelihood. The environment
+# variable DART_EVAL_SHARD_ROWS sets another number.
+SHARD_ROWS, MASKED_SHARD_ROWS = 512, 16
+SMALL_TEST_ROWS = 1024  # of budget "small"
+Loaded = dict[tuple[Any, ...], Any]  # datasets and models by what they are, shared by the runs of a suite
 
 
 def evaluate(
-    scorer: Any,
-    dataset: Dataset,
-    task: str,
-    setting: str,
-    recipe: Recipe | EmbeddingRecipe | TrainedRecipe | None,
-    output: str | os.PathLike[str],
+    model: Any,
+    task: str = "regulatory_elements",
+    setting: str | None = None,
     *,
-    model: dict[str, Any],
-    inputs: dict[str, str],
-    split: str,
-    protocol: str,
+    protocol: str = "fixed",
+    recipe: str | None = None,
+    layer: int = -1,
+    split: str = "test",
+    splits: str | os.PathLike[str] = "paper",
     window: int | None = None,
-    subset: str = "all",
+    limit: int | None = None,
+    sample_seed: int | None = None,
+    batch_size: int | str = "auto",
+    seed: int = 0,
+    output: str | os.PathLike[str] = "results",
     overwrite: bool = False,
-    **options: Any,
-) -> Path:
-    """Score every row of a task's dataset and write the record of it; returns the record's folder.
+    method: str | None = None,
+    budget: str = "full",
+    training: str | os.PathLike[str] = "training",
+    trained: str | os.PathLike[str] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
+    revision: str | None = None,
+    device: str | None = None,
+    dtype: str = "float32",
+    trust_remote_code: bool = False,
+    cache_dir: str | os.PathLike[str] | None = None,
+    num_proc: int | None = None,
+    **inputs: Any,
+) -> Record:
+    """Score a model on a task; returns the record, which lies below `output` with its predictions.
+
+        evaluate("org/model", "regulatory_elements", genome="hg38.fa", elements="ccres.bed")
+        evaluate(load_scorer(model=model, tokenizer=tokenizer), "variant_effects", genome=..., variants=...)
+
+    The same call goes on with a run that was killed, and reads the record of one that is done.
 
     Args:
-        scorer: a language model, or a baseline with what the setting needs: `log_likelihood(sequences, **options)
-            -> (n,)`, `allele_log_likelihoods(...)`, `embed(sequences, ...) -> (n, C)`.
-        dataset: rows of `load_dart(task, ...)`, one split. subset: which of them, for the record.
-        recipe: of [`likelihood.RECIPES`]; for embeddings, of [`scoring.embedding_recipe`]; how it was
-            trained; None for a column or table.
-        model: `id` and `revision`, and what else the record should say of it.
-        inputs: the files behind the dataset by name, with their digests.
-        window: bases of the centred crop of all sequences; None for all.
+        model: a name (see `load_scorer`), or a scorer. inputs: of the task. The others: see [`RunSpec`].
 
     Raises:
-        ValueError: for a window that is longer than the sequences, or if another record is in the way.
-        FileNotFoundError: if the record of this run is there without its predictions.
+        InputError, OSError: naming the input, argument or model at fault.
     """
-    length = len(dataset[0][sequence_columns(task)[0]])
-    if window is not None and not 1 <= window <= length:
-        raise InputError(f"--window {window} is not within the {length} bp of this task's sequences")
-    described: dict[str, Any] = {"name": "column"} if recipe is None else recipe.described(task)
-    described["window"] = window or length
-    if setting == "clustering":
-        described |= {"components": COMPONENTS, "clusters": CLUSTERS, "seeds": len(SEEDS)}
-    what: dict[str, Any] = {
-        "task": task,
-        "split": split,
-        "setting": setting,
-        "protocol": protocol,
-        "recipe": described,
-        "model": model,
-        "dataset": {"rows": len(dataset), "subset": subset, "fingerprint": digest(inputs), "inputs": inputs},
+    arguments = {name: value for name, value in locals().items() if name not in ("model", "inputs")}
+    scorer = None if isinstance(model, str | os.PathLike) else model
+    spec = RunSpec.of({**arguments, **inputs, "model": os.fspath(model) if scorer is None else scorer.name})
+    return run(spec, scorer)
+
+
+def run(spec: RunSpec, scorer: Any = None, loaded: Loaded | None = None) -> Record:
+    """[`evaluate`] by a [`RunSpec`].
+
+    Args:
+        scorer: the model, where it is in memory already. loaded: keeps datasets and models for runs that share them.
+    """
+    loaded = {} if loaded is None else loaded
+    task = task_named(spec.task)
+    setting = task.settings[spec.chosen_setting]
+    transformers_logging.disable_progress_bar()  # of every process, for a second's work
+    state = process_state(spec.device)
+    device = spec.device or str(state.device)
+
+    def rows_of(split: str) -> Dataset:
+        key = ("rows", spec.task, str(spec.inputs), spec.protocol, spec.splits, split)
+        with state.main_process_first():
+            return once(loaded, key, partial(load_rows, spec, split))
+
+    # The model first: what is wrong with it shows before a whole genome is read.
+    trains = scorer is None and is_trained(spec)
+    recipe: Any = None
+    if not trains:
+        scorer = scorer or load_model(spec, setting, device, loaded)
+        recipe = recipe_of(spec, task, setting, scorer)
+    small = trains and spec.budget == "small" and spec.limit is None
+    limit, sample_seed = (SMALL_TEST_ROWS, 0) if small else (spec.limit, spec.sample_seed)
+    dataset, subset = drawn(rows_of(spec.split), limit, sample_seed)
+    inputs = described_inputs(**spec.inputs, splits=spec.splits)
+    described = None
+    if trains:
+        scorer, described, recipe = train(spec, task, rows_of, inputs, device)
+    else:
+        note_passes(scorer, task, recipe, dataset[0], spec.window, len(dataset))
+    return evaluate_rows(scorer, dataset, spec, recipe, inputs=inputs, subset=subset, described=described)
+
+
+def evaluate_rows(
+    scorer: Any,
+    dataset: Dataset,
+    spec: RunSpec,
+    recipe: Any = None,
+    *,
+    inputs: Mapping[str, str],
+    subset: str = "all",
+    described: Mapping[str, Any] | None = None,
+) -> Record:
+    """Score every row of a dataset and write the record, unless this very run is recorded already.
+
+    Args:
+        recipe: of likelihoods, of embeddings, or of the training; None for a table, a column or a track. inputs: the
+            files behind the dataset, with their digests. subset: which rows it has. described: what the record says of
+            the model; by default what the scorer says.
+
+    Raises:
+        InputError: for a window longer than the sequences, or if another record is in the way.
+        FileNotFoundError: if the record of this run has lost its predictions.
+    """
+    task = task_named(spec.task)
+    setting, job = task.settings[spec.chosen_setting], Job(recipe, spec.window, spec.batch_size)
+    length = len(dataset[0][next(iter(task.columns))])
+    if spec.window is not None and not 1 <= spec.window <= length:
+        raise InputError(f"window {spec.window} is not within the {length} bp of this task's sequences")
+    what = {
+        "kind": "task",
+        "task": spec.task,
+        "split": spec.split,
+        "setting": spec.chosen_setting,
+        "protocol": spec.protocol,
+        "recipe": ({"name": "column"} if recipe is None else recipe.described(task.alleles))
+        | {"window": spec.window or length}
+        | dict(setting.described),
+        "model": dict(described or scorer.describe()),
+        "dataset": {"rows": len(dataset), "subset": subset, "fingerprint": digest(inputs), "inputs": dict(inputs)},
+        "spec": spec.recorded(),
     }
     identity = fingerprint(what)
-    folder = record_folder(output, model["id"], model["revision"], task, setting)
+    folder = record_folder(spec.output, what)
     state = PartialState()
-    if _finished(folder, identity, overwrite):
-        return folder
-
-    passes = setting == "zero_shot_likelihood" and getattr(scorer, "kind", None) == "masked"
-    usual = MASKED_SHARD_ROWS if passes else SHARD_ROWS
-    shard_rows = int(os.environ.get("DART_EVAL_SHARD_ROWS", usual))
+    if not spec.overwrite and is_finished(folder, identity):
+        return load_record(folder)
+    masked = setting.needs == "likelihoods" and isinstance(scorer, LanguageModel) and scorer.kind == "masked"
+    shard_rows = int(os.environ.get("DART_EVAL_SHARD_ROWS", MASKED_SHARD_ROWS if masked else SHARD_ROWS))
     shards = folder / f".shards-{identity[:16]}-{shard_rows}"
-    if overwrite and state.is_main_process:
+    if spec.overwrite and state.is_main_process:
         shutil.rmtree(shards, ignore_errors=True)
     state.wait_for_everyone()
     started = time.perf_counter()
-    prepare = partial(SCORES[task][setting], scorer, dataset, Job(recipe, window, options))
+    prepare = partial(setting.score, scorer, dataset, job)
+    step = shard_rows
+    if isinstance(scorer, Encoder):
+        step = largest_batch(scorer.device, spec.window or length) if job.batch_size == "auto" else int(job.batch_size)
     # gather_object: waits for all, too
-    scored = sum(gather_object([score_in_shards(prepare, len(dataset), shards, shard_rows)]))
+    scored = sum(gather_object([score_in_shards(prepare, len(dataset), shards, shard_rows, step)]))
     seconds = time.perf_counter() - started
     if state.is_main_process:
         predictions = pa.concat_tables(pq.read_table(path) for path in sorted(shards.glob("*.parquet")))
-        if setting == "clustering":
-            predictions = clustered(predictions)
+        predictions = setting.finish(predictions) if setting.finish else predictions
         record = {
             "schema_version": SCHEMA_VERSION,
             **what,
             "metrics": task_metrics(predictions, what),
             "versions": package_versions(),
-            "device": getattr(scorer, "device_name", "cpu"),
+            "device": scorer.device_name,
             "processes": state.num_processes,
             "seconds": round(seconds, 3),
-            "sequences_per_second": round(len(sequence_columns(task)) * scored / seconds, 1),
+            "sequences_per_second": round(len(task.columns) * scored / seconds, 1),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "fingerprint": identity,
         }
         write_record(folder, record, predictions)
         shutil.rmtree(shards)
     state.wait_for_everyone()
-    return folder
+    return load_record(folder)
 
 
-def score_in_shards(prepare: Callable[[], Score], rows: int, shards: Path, shard_rows: int) -> int:
-    """Score this process's shards of `rows` rows that are not there yet; returns the number of rows scored now.
+def score_in_shards(
+    prepare: Callable[[], Score], rows: int, shards: Path, shard_rows: int, step: int | None = None, quiet: bool = False
+) -> int:
+    """Score this process's shards of `rows` rows that are missing; returns the number of rows scored now.
 
     A shard is `shard_rows` rows of predictions. It appears under its name when it is whole. `prepare` is called only
-    if there is something to score.
+    if there is something to score; `step` rows at once, after each of which the progress bar moves.
     """
     state = PartialState()
     shards.mkdir(parents=True, exist_ok=True)
@@ -190,22 +245,26 @@ def score_in_shards(prepare: Callable[[], Score], rows: int, shards: Path, shard
         return 0
     score = prepare()
     total = sum(map(len, mine))
-    with tqdm(desc="scoring", unit=" rows", total=total, disable=not state.is_main_process) as progress:
+    with tqdm(desc="scoring", unit=" rows", total=total, disable=quiet or not state.is_main_process) as progress:
         for shard in mine:
+            parts = []
+            for start in range(shard.start, shard.stop, step or shard_rows):
+                part = range(start, min(start + (step or shard_rows), shard.stop))
+                parts.append(pa.table(score(part)))
+                progress.update(len(part))
             with replacing(shards / f"{shard.start:010d}.parquet") as unfinished:
-                pq.write_table(pa.table(score(shard)), unfinished)
-            progress.update(len(shard))
+                pq.write_table(pa.concat_tables(parts), unfinished)
     return total
 
 
-def _finished(folder: Path, identity: str, overwrite: bool) -> bool:
-    """Whether this very run is already recorded.
+def is_finished(folder: Path, identity: str) -> bool:
+    """Whether this very run is recorded already.
 
     Raises:
-        ValueError: if the folder holds the record of another run, which would be lost, or other predictions.
+        InputError: if the folder holds the record of another run, which would be lost, or other predictions.
         FileNotFoundError: if it holds no predictions.
     """
-    if overwrite or not (folder / RESULTS).exists():
+    if not (folder / RESULTS).exists():
         return False
     existing = read_record(folder)
     if existing["fingerprint"] == identity:
@@ -214,5 +273,147 @@ def _finished(folder: Path, identity: str, overwrite: bool) -> bool:
     raise InputError(
         f"{folder / RESULTS} is the record of another run (protocol {existing['protocol']}, recipe "
         f"{existing['recipe'].get('name')}, split {existing['split']}, {existing['dataset']['rows']} rows): "
-        "give another --output, or --overwrite"
+        "choose another output, or overwrite it"
     )
+
+
+def is_trained(spec: RunSpec) -> bool:
+    """Whether a run trains its model, rather than taking what a table, a column or a track says."""
+    return spec.chosen_setting in SUPERVISED and is_trained_kind(spec.model)
+
+
+def load_model(spec: RunSpec, setting: Setting, device: str, loaded: Loaded) -> Any:
+    """The scorer that a specification names, once for all runs that share it."""
+    head = setting.needs == "likelihoods"
+    make = partial(
+        load_scorer,
+        spec.model,
+        revision=spec.revision,
+        device=device,
+        dtype=spec.dtype,
+        trust_remote_code=spec.trust_remote_code,
+        head=head,
+        seed=spec.seed,
+    )
+    return once(loaded, ("model", spec.model, spec.revision, device, spec.dtype, head, spec.seed), make)
+
+
+def once(loaded: Loaded, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    """What `make` gives, from `loaded` where it is there."""
+    if key not in loaded:
+        loaded[key] = make()
+    return loaded[key]
+
+
+def recipe_of(spec: RunSpec, task: Task, setting: Setting, scorer: Any) -> Any:
+    """The recipe of a setting for a scorer that is not trained.
+
+    Raises:
+        InputError: if the scorer cannot do what the setting asks for, naming the settings that it can do.
+    """
+    if not isinstance(scorer, NEEDS[setting.needs]):
+        able = [name for name, own in task.settings.items() if own.needs in abilities(scorer)]
+        others = f"; of this task it can do {', '.join(able)}" if able else ""
+        raise InputError(
+            f"{scorer.name} has no {setting.needs}, which {task.name} asks for in {spec.chosen_setting}{others}"
+        )
+    if setting.needs == "likelihoods":
+        recipe = recipe_named(spec.recipe)
+        recipe.check(scorer, task.alleles)
+        return recipe
+    return embedding_recipe(task, scorer, spec.protocol, spec.layer) if setting.needs == "embeddings" else None
+
+
+def note_passes(scorer: Any, task: Task, recipe: Any, row: Mapping[str, Any], window: int | None, rows: int) -> None:
+    """Refuse sequences too long for a model before anything is scored; say how many passes a masked model needs.
+
+    Raises:
+        InputError: naming the model and the lengths.
+    """
+    if not isinstance(scorer, Encoder):
+        return
+    special = isinstance(recipe, Recipe) and recipe.special_tokens == "scored"
+    _, own = scorer.encode(Job(None, window).crop([row[next(iter(task.columns))]]), special)
+    if scorer.kind != "masked":
+        return
+    likelihoods = isinstance(recipe, Recipe)
+    one_pass = not likelihoods or (task.alleles and recipe.alleles == "masked")
+    sequences = rows * (1 if likelihoods and one_pass else len(task.columns))
+    passes = sequences * (2 if likelihoods and recipe.strand == "mean" else 1) * (1 if one_pass else int(own.sum()))
+    why = "one for each sequence" if one_pass else "one for each token"
+    logger.info("masked model: about %s rows through the model, %s", f"{passes:,}", why)
+
+
+def train(
+    spec: RunSpec, task: Task, rows_of: Callable[[str], Dataset], inputs: Mapping[str, str], device: str
+) -> tuple[Any, dict[str, Any], Any]:
+    """Train the model, or load a finished training: a predictor, what a record says of it, and its recipe."""
+    from evaluation_dart.training.supervised import train_predictor
+
+    trained = train_predictor(
+        spec.model,
+        task,
+        spec.chosen_setting,
+        rows_of,
+        protocol=spec.protocol,
+        method=spec.method,
+        budget=spec.budget,
+        folder=Path(spec.training),
+        trained_on=None if spec.trained is None else Path(spec.trained),
+        cache=None if spec.cache is None else Path(spec.cache),
+        hyperparameters=spec.hyperparameters,
+        window=spec.window,
+        batch_size=64 if spec.batch_size == "auto" else int(spec.batch_size),
+        revision=spec.revision,
+        device=device,
+        trust_remote_code=spec.trust_remote_code,
+        overwrite=spec.overwrite,
+        seed=spec.seed,
+        inputs=inputs,
+    )
+    return trained.predictor, trained.description, trained.recipe
+
+
+def load_rows(spec: RunSpec, split: str) -> Dataset:
+    """One split of a task as a Dataset.
+
+    Raises:
+        InputError: naming the split, if it has no rows.
+    """
+    disable_progress_bars()
+    rows: Any = load_dart(
+        spec.task,
+        protocol=spec.protocol,
+        splits=spec.splits,
+        cache_dir=spec.cache_dir,
+        num_proc=spec.num_proc,
+        **spec.inputs,
+    )
+    if split not in rows:
+        files = ", ".join(str(path) for name, path in spec.inputs.items() if name != "genome")
+        raise InputError(f"{files}: no element is in split {split!r}; there are {', '.join(rows)}")
+    return rows[split]
+
+
+def drawn(dataset: Dataset, limit: int | None, seed: int | None) -> tuple[Dataset, str]:
+    """At most `limit` rows: the first or, with a seed, rows at random in their order; and what that is called."""
+    if limit is None or limit >= len(dataset):
+        return dataset, "all"
+    if seed is None:
+        return dataset.select(range(limit)), f"the first {limit}"
+    rows = np.random.default_rng(seed).choice(len(dataset), limit, replace=False)
+    return dataset.select(np.sort(rows).tolist()), f"{limit} at random, seed {seed}"
+
+
+def described_inputs(**inputs: Any) -> dict[str, str]:
+    """`name: file name, SHA-256` of each input file, of several files all of them; other inputs as they are."""
+
+    def describe(value: Any) -> str:
+        if isinstance(value, Mapping):
+            return ", ".join(f"{name}={describe(path)}" for name, path in sorted(value.items()))
+        if isinstance(value, list):
+            return ", ".join(map(describe, value))
+        path = Path(value)
+        return f"{path.name} sha256:{sha256(path.resolve())}" if path.is_file() else str(value)
+
+    return {name: describe(value) for name, value in inputs.items()}

@@ -1,13 +1,7 @@
-// The boards: window.ROWS (data.js) by task and setting, then by data, never averaged. Text goes in as text nodes only.
+// The boards: window.ROWS (data.js; window.TITLES are what its tasks are called) by task and setting, then by data, never averaged. Text goes in as text nodes only.
 "use strict";
 
-const NAMES = {
-  regulatory_elements: "1: regulatory elements against shuffles",
-  motif_footprinting: "2: transcription-factor motifs",
-  cell_type_elements: "3: elements of cell types",
-  chromatin_activity: "4: chromatin activity",
-  variant_effects: "5: effects of variants",
-};
+const NAMES = window.TITLES ?? {};
 const COLUMNS = [
   { id: "model", label: "Model", of: (row) => row.model.toLowerCase() },
   { id: "value", label: "Value", of: (row) => metricOf(row)?.value },

@@ -47,7 +47,7 @@ def make_card(name: str, released: dict[str, Any], config: HyenaDNAConfig, refer
     per_layer = sum(buffer.numel() for buffer in official_buffers(config).values())
     results = [row for group in facts.get("results", ()) for row in group["rows"]]
     context = config.max_seq_len - 2
-    return ModelCard.from_template(
+    card: ModelCard = ModelCard.from_template(
         card_data=ModelCardData(
             model_name=name,
             license="bsd-3-clause",
@@ -78,6 +78,7 @@ def make_card(name: str, released: dict[str, Any], config: HyenaDNAConfig, refer
         speed=[timing(row) for row in released["speed"].get(name, ())],
         checked=checked(reference),
     )
+    return card
 
 
 def eval_results(group: dict[str, Any]) -> list[EvalResult]:
@@ -111,6 +112,7 @@ def timing(row: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def size(count: int) -> str:
+    """Bytes as a card says them."""
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 

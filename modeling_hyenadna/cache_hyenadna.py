@@ -27,10 +27,16 @@ class HyenaDNACacheLayer(CacheLayerMixin):
     convolution: OnlineConvolution
 
     def __init__(self, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(**kwargs)  # type: ignore[no-untyped-call]
         self.record_past = False
 
+    @classmethod
+    def is_kind_of(cls, layer: object) -> bool:
+        """Whether `layer` is one of these by name: Hub code loaded from two places has two such classes."""
+        return getattr(layer, "_layer_type", None) == cls._layer_type
+
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Not how this layer begins: transformers calls it with keys and values, which there are none of."""
         raise NotImplementedError("the state of a HyenaDNA block begins with `start`")
 
     def start(self, projected: torch.Tensor, taps: int, backend: str) -> None:
@@ -54,18 +60,23 @@ class HyenaDNACacheLayer(CacheLayerMixin):
         return context
 
     def update(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Not how this layer is filled: a HyenaDNA block has neither keys nor values."""
         raise NotImplementedError("a HyenaDNA block updates its `convolution`, and `update_short`")
 
     def get_seq_length(self) -> int:
+        """Positions taken so far."""
         return self.convolution.length if self.is_initialized else 0
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Length and offset of the mask for `query_length` further positions: all positions, from the first."""
         return self.get_seq_length() + query_length, 0
 
     def get_max_length(self) -> int:
+        """-1: there is no limit here."""
         return -1
 
     def reset(self) -> None:
+        """Forget all positions."""
         if self.is_initialized:
             del self.values, self.convolution
         self.is_initialized = False
@@ -96,27 +107,34 @@ class HyenaDNACacheLayer(CacheLayerMixin):
         self.values = self.values[:, kept - self.context_length : kept].clone()
 
     def change(self, how: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Replace each tensor of the state (B, ...) by what `how` makes of it."""
         if self.is_initialized:
             self.values = how(self.values)
             self.convolution.change(how)
 
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
+        """Row i becomes the former row `beam_idx[i]`, as beam search asks."""
         self.change(lambda tensor: tensor.index_select(0, beam_idx.to(tensor.device)))
 
     def batch_repeat_interleave(self, repeats: int) -> None:
+        """Each row `repeats` times."""
         self.change(lambda tensor: tensor.repeat_interleave(repeats, dim=0))
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Only the rows `indices`."""
         self.change(lambda tensor: tensor[indices])
 
     def offload(self) -> None:
+        """Move the state to the CPU."""
         self.move("cpu")
 
     def prefetch(self) -> None:
+        """Move the state back to the model's device."""
         if self.is_initialized:
             self.move(self.device)
 
     def move(self, device: torch.device | str) -> None:
+        """Move the state to `device`, where it is not there yet."""
         if self.is_initialized and self.values.device != torch.device(device):
             self.values = self.values.to(device, non_blocking=True)
             self.convolution.to(device)

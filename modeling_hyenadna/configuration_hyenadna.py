@@ -30,7 +30,7 @@ class HyenaDNAConfig(PreTrainedConfig):
         shift: constant added to the decay window, exp(-t |delta|) + shift. 0.05 in the official port and its released
             weights' loader, 0.0 in the original training code.
         short_filter_order: taps of the short causal convolution.
-        hyena_order: order of the Hyena recurrence; 2 alone is defined for DNA and accepted.
+        hyena_order: order of the Hyena recurrence; only 2 is defined for DNA and accepted.
         embed_dropout: dropout after the embedding. The official port has the field and never applies it.
         resid_dropout: dropout on what a mixer or MLP adds to the residual stream.
         hyena_dropout: dropout on the gated input of the long convolution.
@@ -97,7 +97,7 @@ class HyenaDNAConfig(PreTrainedConfig):
         # is itself remote code (export_hub_code.py), the Auto classes find the models by it.
         if not type(self).__module__.startswith("transformers_modules."):
             kwargs.pop("auto_map", None)
-        super().__post_init__(**kwargs)
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         # After super(), which applies the aliases: HyenaDNAConfig(hidden_size=64) must give d_inner 256.
         if self.d_inner is None:
             self.d_inner = 4 * self.d_model
@@ -117,20 +117,22 @@ class HyenaDNAConfig(PreTrainedConfig):
 
     def validate_architecture(self) -> None:
         """Refuse what the mathematics does not cover."""
-        if self.hyena_order != 2:
-            raise ValueError(f"hyena_order must be 2 (the only order HyenaDNA defines), got {self.hyena_order}")
-        if self.short_filter_order < 1:
-            raise ValueError(f"short_filter_order must be at least 1, got {self.short_filter_order}")
-        if self.emb_dim < 3 or self.emb_dim % 2 == 0:
-            raise ValueError(f"emb_dim must be odd and at least 3 (time and pairs of cos and sin), got {self.emb_dim}")
-        if self.max_seq_len < 2:
-            raise ValueError(f"max_seq_len must be at least 2, got {self.max_seq_len}")
         if not self.use_bias:
             raise ValueError("use_bias=False is not supported: no HyenaDNA was built without biases")
-        if self.long_conv_backend not in BACKENDS:
-            raise ValueError(f"long_conv_backend must be one of {', '.join(BACKENDS)}, got {self.long_conv_backend!r}")
-        if self.pooling not in POOLING_MODES:
-            raise ValueError(f"pooling must be one of {', '.join(POOLING_MODES)}, got {self.pooling!r}")
+        demands = {
+            "hyena_order": (self.hyena_order == 2, "2 (the only order HyenaDNA defines)"),
+            "short_filter_order": (self.short_filter_order >= 1, "at least 1"),
+            "emb_dim": (
+                self.emb_dim >= 3 and self.emb_dim % 2 == 1,
+                "odd and at least 3 (time and pairs of cos and sin)",
+            ),
+            "max_seq_len": (self.max_seq_len >= 2, "at least 2"),
+            "long_conv_backend": (self.long_conv_backend in BACKENDS, f"one of {', '.join(BACKENDS)}"),
+            "pooling": (self.pooling in POOLING_MODES, f"one of {', '.join(POOLING_MODES)}"),
+        }
+        for name, (met, wanted) in demands.items():
+            if not met:
+                raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)!r}")
 
 
 __all__ = ["HyenaDNAConfig"]

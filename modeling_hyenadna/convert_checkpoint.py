@@ -1,6 +1,6 @@
 """Checkpoints between this package's folders and those of others.
 
-`convert_lightning_checkpoint` makes a folder of an original `weights.ckpt` (LongSafari/hyenadna-* without -hf);
+`convert_lightning_checkpoint` makes a folder from an original `weights.ckpt` (LongSafari/hyenadna-* without -hf);
 `write_official_folder` gives a model the file layout of the official Hub port (LongSafari/hyenadna-*-hf).
 """
 
@@ -110,7 +110,7 @@ OFFICIAL_CONSTANTS = {"shift": 0.05, "short_filter_order": 3, "layer_norm_epsilo
 
 
 class Skipped:
-    """Stands for any object of a checkpoint that is not a tensor; takes and forgets whatever it was made of."""
+    """Replaces any object of a checkpoint that is not a tensor, and discards its contents."""
 
     def __init__(self, *args: Any):
         pass
@@ -120,12 +120,12 @@ class Skipped:
 
 
 def convert_lightning_checkpoint(
-    checkpoint: str | os.PathLike, config: str | os.PathLike, output: str | os.PathLike
+    checkpoint: str | os.PathLike[str], config: str | os.PathLike[str], output: str | os.PathLike[str]
 ) -> None:
     """Write the model of an original Lightning `checkpoint` and its config.json to the new folder `output`.
 
-    Nothing in the pickle is executed: tensors are rebuilt, the known rest is skipped, anything else is refused. Naming
-    with and without gradient checkpointing is told from the keys. The head is stored untied, as on the Hub. The
+    Nothing in the pickle is executed: tensors are rebuilt, the known rest is skipped, anything else is refused. Keys
+    are recognised with and without gradient checkpointing. The head is stored untied, as on the Hub. The
     decoder of a fine-tuned model has a bias, for which the official layout has no place: it is left out with a warning.
 
     Raises:
@@ -143,8 +143,8 @@ def convert_lightning_checkpoint(
         HyenaDNATokenizer(model_max_length=settings.max_seq_len).save_pretrained(unfinished)
 
 
-def read_lightning_checkpoint(path: str | os.PathLike) -> dict[str, torch.Tensor]:
-    """The `state_dict` of an original checkpoint, on the CPU. ValueError names a global that has no business there."""
+def read_lightning_checkpoint(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """The `state_dict` of an original checkpoint, on the CPU. ValueError names a global that is not allowed."""
     allowed: list[Any] = [*((kind, name) for name, kind in CONTAINERS.items()), *((Skipped, name) for name in SKIPPED)]
     try:
         with torch.serialization.safe_globals(allowed):
@@ -163,7 +163,7 @@ def read_lightning_checkpoint(path: str | os.PathLike) -> dict[str, torch.Tensor
     return state
 
 
-def config_of_original(path: str | os.PathLike) -> HyenaDNAConfig:
+def config_of_original(path: str | os.PathLike[str]) -> HyenaDNAConfig:
     """The configuration that an original config.json (hyenadna.md, section 3.3) describes."""
     try:
         original = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -194,7 +194,7 @@ def config_of_original(path: str | os.PathLike) -> HyenaDNAConfig:
 
 
 def hub_state_dict(
-    state: dict[str, torch.Tensor], config: HyenaDNAConfig, path: str | os.PathLike
+    state: dict[str, torch.Tensor], config: HyenaDNAConfig, path: str | os.PathLike[str]
 ) -> dict[str, torch.Tensor]:
     """An original state dict under the official Hub keys, its buffers and repeated frequencies checked and left out."""
     buffers = official_buffers(config)
@@ -234,7 +234,9 @@ def official_buffers(config: HyenaDNAConfig) -> dict[str, torch.Tensor]:
     }
 
 
-def check_state_dict(state: dict[str, torch.Tensor], model: HyenaDNAPreTrainedModel, path: str | os.PathLike) -> None:
+def check_state_dict(
+    state: dict[str, torch.Tensor], model: HyenaDNAPreTrainedModel, path: str | os.PathLike[str]
+) -> None:
     """ValueError naming the first keys that are missing, unknown, or of another shape than in `model`."""
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
@@ -246,16 +248,19 @@ def check_state_dict(state: dict[str, torch.Tensor], model: HyenaDNAPreTrainedMo
             raise ValueError(f"{path}: {name} has shape {found[name]}, but the config asks for {shape}")
 
 
-def _require_equal(tensor: torch.Tensor, expected: torch.Tensor, name: str, what: str, path: str | os.PathLike) -> None:
+def _require_equal(
+    tensor: torch.Tensor, expected: torch.Tensor, name: str, what: str, path: str | os.PathLike[str]
+) -> None:
     if tensor.shape != expected.shape or not torch.allclose(tensor.float(), expected.float(), rtol=0, atol=1e-4):
         raise ValueError(f"{path}: {name} {tuple(tensor.shape)} differs from {what} {tuple(expected.shape)}")
 
 
 def last_line(error: Exception) -> str:
+    """The last line of an error's message, or the name of its type."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
 
 
-def write_official_folder(folder: str | os.PathLike, output: str | os.PathLike) -> None:
+def write_official_folder(folder: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
     """Write the model in `folder` to the new folder `output` as the official Hub port keeps its files.
 
     `model.safetensors` holds float32 weights under the official keys, the buffers that the port reads
@@ -293,7 +298,7 @@ def write_official_folder(folder: str | os.PathLike, output: str | os.PathLike) 
             )
 
 
-def official_architecture(config: Any, folder: str | os.PathLike) -> str:
+def official_architecture(config: Any, folder: str | os.PathLike[str]) -> str:
     """The official class that computes what a model of `config` does; ValueError where there is none."""
     if not isinstance(config, HyenaDNAConfig):
         raise ValueError(f"{folder}: model_type is {config.model_type!r}, not 'hyenadna'")
@@ -374,6 +379,7 @@ def official_special_tokens_map() -> dict[str, dict[str, Any]]:
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write `content` to `path`, sorted by key."""
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -28,25 +28,32 @@ HEADER = """\
 
 """
 # Names that torch and transformers keep for a whole process, where this code may meet the package and other versions of
-# itself: operators, and the type of a block's cache.
+# itself: operators, and the type of a block's cache. By file, what the package has and what the Hub code has instead.
 GLOBAL_NAMES = {
-    '"hyenadna::': '"hyenadna_{version}::',
-    '_layer_type = "hyena"': '_layer_type = "hyena_{version}"',
-    'return ["hyena"] *': 'return ["hyena_{version}"] *',
+    "operator.py": {
+        '"hyenadna::long_conv"': '"hyenadna_{version}::long_conv"',
+        '"hyenadna::long_conv_backward"': '"hyenadna_{version}::long_conv_backward"',
+    },
+    "mixer.py": {
+        '"hyenadna::mixer"': '"hyenadna_{version}::mixer"',
+        '"hyenadna::mixer_backward"': '"hyenadna_{version}::mixer_backward"',
+    },
+    "cache_hyenadna.py": {'_layer_type = "hyena"': '_layer_type = "hyena_{version}"'},
+    "configuration_hyenadna.py": {'return ["hyena"] *': 'return ["hyena_{version}"] *'},
 }
-# What stands in for a compiled backend: the names that are looked up in it, and nothing to be had.
+# Takes the place of a compiled backend: the names that are looked up in it, and no library.
 STUB = '''"""A compiled backend of the long convolution, which is not part of the Hub code."""
 
 MOST_TAPS = 0
 
 
 def library() -> None:
-    """None: it is not there."""
+    """None: there is no compiled library."""
 '''
 COMPILED = ("cpu_backend", "cuda_backend")
 
 
-def export_hub_code(folder: str | os.PathLike) -> list[str]:
+def export_hub_code(folder: str | os.PathLike[str]) -> list[str]:
     """Add to the model in `folder` the code to load it with where this package is not installed.
 
     Writes the Python files beside config.json and names them in its `auto_map`. The folder's tokenizer.json needs no
@@ -76,7 +83,11 @@ def export_hub_code(folder: str | os.PathLike) -> list[str]:
 
 
 def hub_code() -> dict[str, str]:
-    """Source of each file of the Hub code by its name: the model's module and all it imports from this package."""
+    """Source of each file of the Hub code by its name: the model's module and all it imports from this package.
+
+    Raises:
+        RuntimeError: if a name in [`GLOBAL_NAMES`] does not occur exactly once in its file.
+    """
     files: dict[str, str] = {}
     todo = [ENTRY]
     while todo:
@@ -91,11 +102,17 @@ def hub_code() -> dict[str, str]:
             todo += needed
         files[f"{name}.py"] = HEADER + source
     version = hashlib.sha256("".join(files[name] for name in sorted(files)).encode()).hexdigest()[:8]
-    for name, source in files.items():
-        for native, own in GLOBAL_NAMES.items():
-            source = source.replace(native, own.format(version=version))
-        files[name] = source
+    for name, renamed in GLOBAL_NAMES.items():
+        for native, own in renamed.items():
+            files[name] = replaced_once(files.get(name, ""), native, own.format(version=version), name)
     return files
+
+
+def replaced_once(source: str, old: str, new: str, name: str) -> str:
+    """`source`, the text of file `name`, with `new` for `old`; RuntimeError unless `old` occurs exactly once."""
+    if (count := source.count(old)) != 1:
+        raise RuntimeError(f"{name}: {old} occurs {count} times, not once, so the Hub code cannot be made")
+    return source.replace(old, new)
 
 
 def flat_name(path: Path) -> str:

@@ -45,6 +45,7 @@ class KernelCache:
         return KernelCache, (self.limit,)
 
     def clear(self) -> None:
+        """Forget all kernels."""
         # Weights and kernels are replaced together, so that threads never see those of one with those of another.
         self.state: tuple[torch.Tensor, dict[int, PreparedKernel]] | None = None
 

@@ -126,7 +126,7 @@ class HyenaDNAFilter(nn.Module):
             return tensor.to(moved.device, torch.float32) if moved.dtype in (torch.float16, torch.bfloat16) else moved
 
         self.kernels.clear()
-        return super()._apply(keep_float32, recurse)
+        return cast(Self, super()._apply(keep_float32, recurse))  # type: ignore[no-untyped-call]
 
     def for_inputs(self, length: int, backend: str) -> torch.Tensor | PreparedKernel:
         """The kernel for inputs of `length` positions: in evaluation without gradients, one kept from last time.
@@ -137,11 +137,11 @@ class HyenaDNAFilter(nn.Module):
         in_use = torch.is_grad_enabled() or any(module.training for module in self.modules())
         in_use = in_use or (self.bias.is_cuda and torch.cuda.is_current_stream_capturing())  # comparing would wait
         if in_use or backend == "reference" or torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return self(length)
+            return cast(torch.Tensor, self(length))
         with torch.autocast(self.bias.device.type, enabled=False):
             weights = effective_weights(self.implicit_filter, self.config.emb_dim)
         if weights is None:
-            return self(length)
+            return cast(torch.Tensor, self(length))
         context, shift = (torch.full_like(weights[:1], x) for x in (self.config.max_seq_len, self.config.shift))
         weights = torch.cat([weights, context, shift])
         return self.kernels.get(weights, length, self.config.d_model, self, backend)
@@ -159,7 +159,7 @@ class HyenaDNAFilter(nn.Module):
         for name, layer in self.implicit_filter.items():
             if name not in ("1", self.last):
                 hidden = sine(layer(hidden))
-        kernel = self.implicit_filter[self.last](hidden)
+        kernel: torch.Tensor = self.implicit_filter[self.last](hidden)
         decay = decay_rates(self.config.d_model, features.device, features.dtype).abs()
         return kernel * (-features[:, :1] * decay).exp_().add_(self.config.shift)
 
@@ -195,7 +195,7 @@ class HyenaDNAMixer(nn.Module):
         """(B, L, D) -> (B, L, D). `mask` (B, L) is 1 at real tokens and 0 at padding.
 
         Both convolutions see zeros at padding: the short one through its input, the long one through its gated
-        input (the short one's bias would leak in otherwise). Filters depend on the lag alone, so a padded run equals
+        input (the short one's bias would leak in otherwise). Filters depend only on the lag, so a padded run equals
         the unpadded one.
         """
         projected = self.in_proj(hidden_states)
@@ -213,7 +213,7 @@ class HyenaDNAMixer(nn.Module):
             y = hyena_mixer(projected, weight, bias, kernel, skip, mask, backend=self.backend)
             if cache_layer is not None:
                 self.remember(projected, mask, cache_layer)
-        return self.out_proj(y.to(hidden_states.dtype))
+        return cast(torch.Tensor, self.out_proj(y.to(hidden_states.dtype)))
 
     def short_weights(self) -> tuple[torch.Tensor, torch.Tensor]:
         """(3 D, taps) and (3 D,)."""
@@ -233,7 +233,7 @@ class HyenaDNAMixer(nn.Module):
             convolution = cache_layer.convolution
             u = x1.to(convolution.dtype) * v.to(convolution.dtype)
             y = convolution.outputs(u, self.filter_fn) + self.filter_fn.bias * u
-            return x0 * y.to(x0.dtype)
+            return cast(torch.Tensor, x0 * y.to(x0.dtype))
         x0, x1, v = x0.transpose(1, 2), x1.transpose(1, 2), v.transpose(1, 2)
         kernel, skip = self.filter_fn(v.shape[-1]), self.filter_fn.bias
         return long_conv(v, kernel, skip, gate_in=x1, gate_out=x0, backend=self.backend).transpose(1, 2)
@@ -262,7 +262,7 @@ class HyenaDNAMLP(nn.Module):
         self.fc2 = residual_projection(d_inner, config.d_model)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return self.fc2(F.gelu(self.fc1(hidden_states), approximate="tanh"))
+        return cast(torch.Tensor, self.fc2(F.gelu(self.fc1(hidden_states), approximate="tanh")))
 
 
 class HyenaDNABlock(GradientCheckpointingLayer):
@@ -289,7 +289,7 @@ class HyenaDNABlock(GradientCheckpointingLayer):
         return in_pieces(self.feed_forward, residual + self.dropout(mixed))
 
     def feed_forward(self, residual: torch.Tensor) -> torch.Tensor:
-        return residual + self.dropout(self.mlp(self.norm2(residual.to(self.norm2.weight.dtype))))
+        return residual + cast(torch.Tensor, self.dropout(self.mlp(self.norm2(residual.to(self.norm2.weight.dtype)))))
 
 
 class HyenaDNAEmbeddings(nn.Module):
@@ -299,7 +299,7 @@ class HyenaDNAEmbeddings(nn.Module):
         self.word_embeddings = nn.Embedding(config.padded_vocab_size, config.d_model)
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        return self.word_embeddings(input_ids)
+        return cast(torch.Tensor, self.word_embeddings(input_ids))
 
 
 class HyenaDNABackbone(nn.Module):
@@ -322,10 +322,12 @@ class HyenaDNABackbone(nn.Module):
         hidden_states = self.dropout(inputs_embeds)
         for layer in self.layers:
             hidden_states = layer(hidden_states, mask, past_key_values, **kwargs)
-        return self.ln_f(hidden_states.to(self.ln_f.weight.dtype))
+        return cast(torch.Tensor, self.ln_f(hidden_states.to(self.ln_f.weight.dtype)))
 
 
 class HyenaDNAPreTrainedModel(PreTrainedModel):
+    """What all HyenaDNA models share: initial weights, and what transformers reads of a class."""
+
     config: HyenaDNAConfig
     base_model_prefix = "hyena"
     supports_gradient_checkpointing = True
@@ -379,27 +381,28 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
     def __init__(self, config: HyenaDNAConfig):
         super().__init__(config)
         self.backbone = HyenaDNABackbone(config)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def get_input_embeddings(self) -> nn.Embedding:
+        """The embedding of tokens."""
         return self.backbone.embeddings.word_embeddings
 
     def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the embedding of tokens."""
         self.backbone.embeddings.word_embeddings = cast(nn.Embedding, value)
 
     def cached_length(self, past_key_values: Cache | None) -> int:
+        """Positions that a cache holds, 0 for None; ValueError for a cache of another kind of model."""
         if past_key_values is None:
             return 0
         layers = past_key_values.layers
-        # By name: the same Hub code loaded from two places has two such classes, of which transformers knows one.
-        wanted = HyenaDNACacheLayer._layer_type
-        if not layers or any(getattr(layer, "_layer_type", None) != wanted for layer in layers):
+        if not layers or not all(map(HyenaDNACacheLayer.is_kind_of, layers)):
             raise ValueError(
                 f"past_key_values must be made for HyenaDNA: DynamicCache(config=model.config), got {past_key_values!r}"
             )
         return past_key_values.get_seq_length()
 
-    @capture_outputs
+    @capture_outputs  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -428,7 +431,7 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
         if inputs_embeds is None:
-            self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
+            self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)  # type: ignore[no-untyped-call]
             inputs_embeds = self.backbone.embeddings(input_ids)
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
@@ -451,7 +454,7 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
                 )
             mask = attention_mask[:, -length:]
             if mask.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing():
-                mask = None if bool(mask.all()) else mask  # elsewhere, looking would cost more than obeying
+                mask = None if bool(mask.all()) else mask  # on a GPU, reading the mask would make the CPU wait
 
         last_hidden_state = self.backbone(inputs_embeds, mask, past_key_values, **kwargs)
         return BaseModelOutputWithPast(
@@ -469,9 +472,9 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.hyena = HyenaDNAModel(config)
         self.lm_head = nn.Linear(config.d_model, config.padded_vocab_size, bias=False)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
-    @can_return_tuple
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -514,7 +517,7 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
         """The model's loss; without gradients in pieces of positions, which make no full-length temporaries."""
         kwargs["vocab_size"] = logits.shape[-1]
         if torch.is_grad_enabled() or torch.compiler.is_compiling() or logits.shape[1] <= PIECE:
-            return self.loss_function(logits=logits, labels=labels, **kwargs)
+            return cast(torch.Tensor, self.loss_function(logits=logits, labels=labels, **kwargs))
         following = kwargs.pop("shift_labels", None)
         if following is None:
             following = F.pad(labels[:, 1:], (0, 1), value=-100)
@@ -537,9 +540,9 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
     ) -> GenerateOutput | torch.LongTensor:
         """As `GenerationMixin.generate`, with two provisions for DNA.
 
-        The [SEP] with which the tokenizer ends every prompt is not continued: such rows are moved one place to the
-        right, behind a masked [PAD], so that `output[:, prompt_length:]` is still what was generated. And the rows
-        that pad the vocabulary, which have no token to decode to, are never generated.
+        The [SEP] with which the tokenizer ends every prompt is not continued: such rows lose it and get a masked [PAD]
+        in front, so that `output[:, prompt_length:]` is still what was generated. And the ids that only pad the
+        vocabulary, for which there is no token, are never generated.
         """
         prompt = kwargs.pop("input_ids", None) if inputs is None else inputs
         if prompt is not None and kwargs.get("past_key_values") is None and kwargs.get("inputs_embeds") is None:
@@ -556,9 +559,9 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
     def mask_final_separator(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Move rows of (B, L) ids that end with [SEP] (config.eos_token_id) right by one, behind a masked [PAD].
+        """Replace a final [SEP] (config.eos_token_id) in rows of (B, L) ids by a masked [PAD] in front.
 
-        A prompt of [SEP] alone stays: there is nothing else to continue.
+        A prompt that is only [SEP] stays as it is: there is nothing else to continue.
         """
         separator = self.config.eos_token_id
         if separator is None or self.config.pad_token_id is None:
@@ -599,9 +602,9 @@ class HyenaDNAForSequenceClassification(HyenaDNAPreTrainedModel):
         self.num_labels = cast(int, config.num_labels)
         self.hyena = HyenaDNAModel(config)
         self.score = nn.Linear(config.d_model, self.num_labels, bias=False)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
-    @can_return_tuple
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -635,6 +638,7 @@ class HyenaDNAForSequenceClassification(HyenaDNAPreTrainedModel):
         return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
 
     def classification_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Loss of logits (B, num_labels) by `config.problem_type`, or by the labels' type where it is None."""
         problem = self.config.problem_type
         if problem is None:
             if self.num_labels == 1:
@@ -650,16 +654,16 @@ class HyenaDNAForSequenceClassification(HyenaDNAPreTrainedModel):
 
 
 class HyenaDNAForTokenClassification(HyenaDNAPreTrainedModel):
-    """HyenaDNA with a linear head on every token. A token's logits know what is to its left alone."""
+    """HyenaDNA with a linear head on every token. A token's logits depend only on the tokens up to it."""
 
     def __init__(self, config: HyenaDNAConfig):
         super().__init__(config)
         self.num_labels = cast(int, config.num_labels)
         self.hyena = HyenaDNAModel(config)
         self.score = nn.Linear(config.d_model, self.num_labels)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
-    @can_return_tuple
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,

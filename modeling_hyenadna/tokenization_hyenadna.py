@@ -97,7 +97,7 @@ class HyenaDNATokenizer(TokenizersBackend):
                 [normalizers.Replace(base.lower(), base) for base in BASES]
             )
         self._warned_of_unknown = False
-        super().__init__(
+        super().__init__(  # type: ignore[no-untyped-call]
             do_upper_case=do_upper_case,
             model_max_length=model_max_length,
             padding_side=padding_side,
@@ -164,7 +164,7 @@ class HyenaDNATokenizer(TokenizersBackend):
         split_special_tokens: bool | None = None,
         **unsupported: Any,
     ) -> BatchEncoding | None:
-        """What the Rust path returns for `text` (one sequence or a batch), or None where only Rust can tell.
+        """What the Rust path returns for `text` (one sequence or a batch), or None where the Rust path is needed.
 
         Ids stay `bytes` until the end. `split_special_tokens` has no effect on text without special tokens.
         """
@@ -251,6 +251,7 @@ class HyenaDNATokenizer(TokenizersBackend):
         return super()._decode(token_ids, *args, **kwargs)
 
     def convert_ids_to_tokens(self, ids: int | list[int], skip_special_tokens: bool = False) -> str | list[str]:
+        """As the base class, but KeyError for an id that has no token."""
         self._require_tokens([ids] if isinstance(ids, int) else ids)
         return super().convert_ids_to_tokens(ids, skip_special_tokens)
 

@@ -1,4 +1,4 @@
-"""Whether a checkpoint is one of the released ones and computes what the official port was recorded to compute.
+"""Whether a checkpoint is a released one, and computes what was recorded of the official port.
 
 The recorded values are in reference_values.json, their source beside them.
 """
@@ -7,7 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub import hf_hub_download
@@ -42,18 +42,18 @@ class Check:
 def verify_checkpoint(
     model: str, revision: str | None = None, name: str | None = None, remote_code: str | None = None
 ) -> list[Check]:
-    """Compare a checkpoint with what is recorded of the released one of its shape.
+    """Compare a checkpoint with what is recorded of the released checkpoint that has its shape.
 
     Args:
         model: Hub id, or folder of a converted or downloaded checkpoint.
         revision: commit, branch or tag on the Hub.
-        name: which released checkpoint it should be; by default, the one of its shape.
+        name: which released checkpoint it should be; by default, the one with its shape.
         remote_code: a Hub id or folder whose own Python code (the official port's) is run on the same weights, and
             its hidden states compared; only for code you trust.
 
     Raises:
-        ValueError: if it is no HyenaDNA checkpoint, or none of the released ones and nothing else to compare with.
-        OSError: if it cannot be had.
+        ValueError: if it is not a HyenaDNA checkpoint, or not a released one and there is nothing to compare it with.
+        OSError: if it cannot be loaded.
     """
     config = AutoConfig.from_pretrained(model, revision=revision)
     if not isinstance(config, HyenaDNAConfig):
@@ -62,9 +62,9 @@ def verify_checkpoint(
     if name is None:
         name = next((name for name, facts in released.items() if not differences(config, facts["config"])), None)
     elif name not in released:
-        raise ValueError(f"{name!r} is no released checkpoint; there are {', '.join(released)}")
+        raise ValueError(f"{name!r} is not a released checkpoint; there are {', '.join(released)}")
     if name is None and remote_code is None:
-        raise ValueError(f"{model}: of the shape of no released checkpoint; there are {', '.join(released)}")
+        raise ValueError(f"{model}: no released checkpoint has its shape; there are {', '.join(released)}")
     checks = [tokenizer_check(model, revision)]
     facts = {} if name is None else released[name]
     if name is not None:
@@ -75,7 +75,7 @@ def verify_checkpoint(
         checks.append(file_check(model, revision, facts.get("sha256", {}).get(WEIGHTS)))
     network = AutoModel.from_pretrained(model, revision=revision, dtype=torch.float32).eval()
     recorded = [vector_check(network, vector) for vector in facts.get("pooled_hidden_states", ())]
-    checks += recorded or [Check("hidden states", "none are recorded of this checkpoint", None)]
+    checks += recorded or [Check("hidden states", "none are recorded for this checkpoint", None)]
     if remote_code is not None:
         checks.append(remote_code_check(network, model, revision, remote_code))
     return checks
@@ -88,7 +88,7 @@ def differences(config: HyenaDNAConfig, expected: dict[str, Any]) -> list[str]:
 
 
 def tokenizer_check(model: str, revision: str | None) -> Check:
-    """Ids of all bases and of the [SEP] behind them."""
+    """Ids of all bases and of the [SEP] after them."""
     ids = AutoTokenizer.from_pretrained(model, revision=revision)("ACGTN")["input_ids"]
     expected = [VOCABULARY[token] for token in ("A", "C", "G", "T", "N", "[SEP]")]
     return Check("tokenizer", f"ACGTN is {ids}", list(ids) == expected)
@@ -97,7 +97,7 @@ def tokenizer_check(model: str, revision: str | None) -> Check:
 def file_check(model: str, revision: str | None, sha256: str | None) -> Check:
     """The weights' file against the recorded digest. Another file is no failure: a converted one has other bytes."""
     if sha256 is None:
-        return Check(WEIGHTS, "no SHA-256 is recorded of this checkpoint", None)
+        return Check(WEIGHTS, "no SHA-256 is recorded for this checkpoint", None)
     path = Path(model) / WEIGHTS if Path(model).is_dir() else Path(hf_hub_download(model, WEIGHTS, revision=revision))
     if not path.is_file():
         return Check(WEIGHTS, "not there", None)
@@ -110,9 +110,9 @@ def file_check(model: str, revision: str | None, sha256: str | None) -> Check:
 
 @torch.no_grad()
 def hidden_states(model: Any, sequence: str) -> torch.Tensor:
-    """(L, D) after the final norm, of the bases alone: no [SEP]."""
+    """(L, D) after the final norm, of the bases, without [SEP]."""
     ids = torch.tensor([[VOCABULARY[base] for base in sequence]])
-    return model(input_ids=ids).last_hidden_state[0].float()
+    return cast(torch.Tensor, model(input_ids=ids).last_hidden_state[0].float())
 
 
 def vector_check(model: Any, vector: dict[str, Any]) -> Check:

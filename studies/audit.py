@@ -4,15 +4,42 @@ python -m studies.audit --data real-data
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from studies.real_data import CELL_LINES, DEMO, cell_type_inputs, dsqtl_inputs, element_inputs, motif_inputs
+from datasets_dart import load_dart
+from datasets_dart.files import write_text
+from evaluation_dart.models.language_model import load_language_model
+from evaluation_dart.models.motif_counts import MotifCounts
+from evaluation_dart.scoring.clustering import cluster, principal_components
+from evaluation_dart.scoring.embeddings import cosine_distance, hidden_states, name_order
+from evaluation_dart.statistics.metrics import (
+    clustering_metrics,
+    motif_metrics,
+    paired_likelihood_metrics,
+    variant_metrics,
+)
+from evaluation_dart.tasks.cell_type_elements import CLUSTERS, COMPONENTS
+from studies.program import run_program
+from studies.real_inputs import (
+    CELL_LINES,
+    CONTIGS,
+    DEMO,
+    cell_type_inputs,
+    dsqtl_inputs,
+    element_inputs,
+    motif_inputs,
+    promoters,
+    write_places,
+)
 
 MOTIFS = 100  # of H12CORE, drawn at random
 
@@ -25,21 +52,15 @@ def figure(page: str, what: str, values: Sequence[float], n: int) -> dict[str, A
 
 def order_of_clusters(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
     """Task 3: adjusted mutual information with embeddings in the order of names, and in that of the rows."""
-    from evaluation_dart.models.motif_counts import MotifCounts
-    from evaluation_dart.scoring.clustering import cluster, principal_components
-    from evaluation_dart.scoring.embeddings import name_order
-    from evaluation_dart.statistics.metrics import clustering_metrics
-    from trainer_scripts.cli.dart_eval import load_rows
-
     inputs = cell_type_inputs(data, work)
-    dataset = load_rows("cell_type_elements", "fixed", "paper", "test", **inputs)
+    dataset = load_dart("cell_type_elements", split="test", **inputs)
     labels = np.array(dataset["label"][:])
     rows = []
     counts = MotifCounts(data / "motifs/H12CORE_meme_format.meme.gz")
-    for name, embedder in (("motif counts", counts), (DEMO.name, scorer)):
-        points = principal_components(embedder.embed(dataset["sequence"][:]))
+    for name, embedder in (("motif counts", counts), (Path(DEMO).name, scorer)):
+        points = principal_components(embedder.embed(dataset["sequence"][:]), COMPONENTS)
         value = [
-            clustering_metrics(labels, cluster(points[order], seeds=range(20)))["adjusted_mutual_information"]["value"]
+            clustering_metrics(labels, cluster(points[order], CLUSTERS, range(20)))["adjusted_mutual_information"].value
             for order in (name_order(len(labels)), np.arange(len(labels)))
         ]
         what = f"task 3, {len(CELL_LINES)} cell lines of FANTOM5, {name}: adjusted mutual information"
@@ -49,11 +70,7 @@ def order_of_clusters(data: Path, work: Path, scorer: Any) -> list[dict[str, Any
 
 def order_of_motifs(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
     """Task 2: accuracy by embedding distance in both orders."""
-    from evaluation_dart.scoring.embeddings import cosine_distance, name_order
-    from evaluation_dart.statistics.metrics import motif_metrics
-    from trainer_scripts.cli.dart_eval import load_rows
-
-    dataset = load_rows("motif_footprinting", "fixed", "paper", "test", **motif_inputs(data, work))
+    dataset = load_dart("motif_footprinting", split="test", **motif_inputs(data, work))
     motif = np.array([name or "" for name in dataset["motif"]])
     chosen = np.random.default_rng(0).choice(np.unique(motif)[1:], MOTIFS, replace=False)
     part = dataset.select(np.flatnonzero(np.isin(motif, [*chosen, ""])).tolist())
@@ -65,21 +82,13 @@ def order_of_motifs(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]
         raw = {(background[i], strand[i]): ordered[i] for i in np.flatnonzero(kind == "raw")}
         distance = cosine_distance(ordered, np.array([raw[key] for key in zip(background, strand, strict=True)]))
         accuracy.append(motif_metrics(background, motif, strand, kind, distance, distances=True).accuracy.mean())
-    what = f"task 2, {MOTIFS} motifs of H12CORE, {DEMO.name}: mean accuracy by embedding"
+    what = f"task 2, {MOTIFS} motifs of H12CORE, {Path(DEMO).name}: mean accuracy by embedding"
     return [figure("embedding_order", what, accuracy, MOTIFS)]
 
 
 def two_tokens(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
     """Task 1, probed: a logistic regression on tokens 0 and L, and one on the mean of all; even against odd Mb."""
-    import torch
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    from evaluation_dart.scoring.embeddings import hidden_states
-    from trainer_scripts.cli.dart_eval import load_rows
-
-    dataset = load_rows("regulatory_elements", "fixed", "paper", "test", **element_inputs(data, work))
+    dataset = load_dart("regulatory_elements", split="test", **element_inputs(data, work))
     sequences = [*dataset["sequence"], *dataset["control"]]
     ends = []
     with torch.inference_mode():
@@ -93,16 +102,13 @@ def two_tokens(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
     for points in (np.concatenate(ends), scorer.embed(sequences)):
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(points[~odd], label[~odd])
         accuracy.append(probe.score(points[odd], label[odd]))
-    what = f"task 1, promoter-like cCREs, {DEMO.name}: accuracy of a linear probe"
+    what = f"task 1, promoter-like cCREs, {Path(DEMO).name}: accuracy of a linear probe"
     return [figure("two_token_probe", what, accuracy, int(odd.sum()))]
 
 
 def sign_of_dsqtls(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
     """Task 5: correlation with the effect, with the alleles in the 2024 notebook's order, and rightly."""
-    from evaluation_dart.statistics.metrics import variant_metrics
-    from trainer_scripts.cli.dart_eval import load_rows
-
-    dataset = load_rows("variant_effects", "fixed", "paper", "test", **dsqtl_inputs(data, work))
+    dataset = load_dart("variant_effects", split="test", **dsqtl_inputs(data, work))
     crop = [[s[545:1569] for s in dataset[name]] for name in ("sequence1", "sequence2")]
     one, two = scorer.allele_log_likelihoods(*crop)
     effect, chrom, position = (np.array(dataset[name][:]) for name in ("effect", "chrom", "position"))
@@ -112,10 +118,7 @@ def sign_of_dsqtls(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
 
 def width_of_intervals(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
     """Task 1: width of the 95 % interval of the accuracy."""
-    from evaluation_dart.statistics.metrics import paired_likelihood_metrics
-    from trainer_scripts.cli.dart_eval import load_rows
-
-    dataset = load_rows("regulatory_elements", "fixed", "paper", "test", **element_inputs(data, work))
+    dataset = load_dart("regulatory_elements", split="test", **element_inputs(data, work))
     scores = np.split(scorer.log_likelihood([*dataset["sequence"], *dataset["control"]]), 2)
     place = np.array(dataset["chrom"][:]), np.array(dataset["start"][:])
     width = []
@@ -129,17 +132,13 @@ def width_of_intervals(data: Path, work: Path, scorer: Any) -> list[dict[str, An
 
 def letters_in_place_of_n(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
     """Task 1: windows with an N, and how many of them the original shows a model as A."""
-    from studies.real_data import rows_of, write_lines
-    from trainer_scripts.cli.dart_eval import load_rows
-
-    table = rows_of(data / "intervals/encode_cCRE_PLS_K562_GM12878.chr20_chr22.hg38_hg19.tsv.gz")
-    places = sorted({(int(row["hg19_start"]), int(row["hg19_end"])) for row in table if row["chrom"] == "chr22"})
-    bed = write_lines(work / "ccre_chr22.bed", [f"chr22\t{start}\t{end}" for start, end in places])
-    genome = data / "genomes/hg19.chr22.partial.fa.gz"
+    places = promoters(data, "chr22")
+    inputs: dict[str, Any] = {
+        "genome": data / CONTIGS["chr22"],
+        "elements": write_places(work / "ccre_chr22.bed", places),
+    }
     windows = {
-        protocol: load_rows("regulatory_elements", protocol, "paper", "test", genome=genome, elements=bed)["sequence"][
-            :
-        ]
+        protocol: load_dart("regulatory_elements", protocol, split="test", **inputs)["sequence"][:]
         for protocol in ("paper", "fixed")
     }
     shown = [sum("N" in window for window in windows[protocol]) for protocol in ("paper", "fixed")]
@@ -156,10 +155,6 @@ def audit(
 
     python -m studies.audit --data real-data
     """
-    import modeling_hyenadna  # noqa: F401
-    from datasets_dart.files import write_text
-    from evaluation_dart.models.language_model import load_language_model
-
     work.mkdir(parents=True, exist_ok=True)
     scorer = load_language_model(DEMO)
     parts = (order_of_clusters, order_of_motifs, two_tokens, letters_in_place_of_n, width_of_intervals, sign_of_dsqtls)
@@ -171,8 +166,4 @@ def audit(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(audit)
-    except (ValueError, OSError) as error:
-        print("audit:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1)
+    run_program(audit)

@@ -1,6 +1,5 @@
 """Tables of docs/downstream.md from records of runs (docs/records/downstream), a table a task."""
 
-import json
 import math
 import shutil
 from collections.abc import Sequence
@@ -9,9 +8,12 @@ from typing import Any
 
 from scipy import stats
 
+from studies.pages import markdown, read_json, results_below, write_json
+
 METRICS = ("accuracy", "mcc", "f1_macro")
 KEPT = ("task", "protocol", "budget", "model", "seed", "rows", "steps", "epoch", "reading", "metrics", "published")
 ORDER = ("fine-tuned", "from-scratch", "cnn", "kmers-6", "length", "pads-read", "pads-read-last-token")
+HEADER = ("model", "trained parameters", "rows", "steps", "seeds", "test n", *METRICS)
 
 
 def take_downstream(results: Path, records: Path) -> None:
@@ -20,17 +22,13 @@ def take_downstream(results: Path, records: Path) -> None:
     Raises:
         FileNotFoundError: if there is none.
     """
-    found = sorted(results.rglob("results.json"))
-    if not found:
-        raise FileNotFoundError(f"{results}: no results.json below it")
+    found = results_below(results)
     shutil.rmtree(records, ignore_errors=True)
     for path in found:
-        family, name, model, seed = path.parent.parts[-4:]
-        record = json.loads(path.read_text())
-        target = records / family / name / model / f"{seed}.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
+        record = read_json(path)
         kept = {key: record[key] for key in KEPT} | {"learning_rate": record["recipe"].get("learning_rate")}
-        target.write_text(json.dumps(kept, indent=1) + "\n")
+        place = records.joinpath(*path.parent.parts[-4:])
+        write_json(place.with_name(f"{place.name}.json"), kept)
 
 
 def over_seeds(values: Sequence[float]) -> str:
@@ -50,25 +48,22 @@ def cell(records: Sequence[dict[str, Any]], metric: str) -> str:
     return f"{over_seeds([each['value'] for each in own])} [{own[0]['low']:.3f}, {own[0]['high']:.3f}]"
 
 
+def cells(model: Path) -> list[str]:
+    """The row of a model from its records, one of each seed."""
+    own = [read_json(path) for path in sorted(model.glob("seed-*.json"))]
+    first, drawn = own[0], own[0]["steps"] is not None
+    counts = [f"{first['model']['parameters']:,}", f"{first['rows']['train']:,}"]
+    counts += [f"{first['steps']:,}", str(len(own))] if drawn else ["–", "–"]
+    return [model.name, *counts, f"{first['rows']['test']:,}", *(cell(own, metric) for metric in METRICS)]
+
+
 def downstream_tables(records: Path) -> str:
     """One table a task: model, trained parameters, training rows, steps, seeds, n of the test split, metrics."""
     lines: list[str] = []
-    header = ["model", "trained parameters", "rows", "steps", "seeds", "test n", *METRICS]
     for task in sorted({path.parents[1] for path in records.rglob("seed-*.json")}):
-        lines += [f"### {task.parent.name}/{task.name}", ""]
-        lines += ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
-        for model in sorted(task.iterdir(), key=lambda path: ORDER.index(path.name)):
-            own = [json.loads(path.read_text()) for path in sorted(model.glob("seed-*.json"))]
-            first = own[0]
-            steps = "–" if first["steps"] is None else f"{first['steps']:,}"
-            cells = [
-                model.name,
-                f"{first['model']['parameters']:,}",
-                f"{first['rows']['train']:,}",
-            ]
-            cells += [steps, "–" if first["steps"] is None else str(len(own)), f"{first['rows']['test']:,}"]
-            lines.append("| " + " | ".join([*cells, *(cell(own, metric) for metric in METRICS)]) + " |")
-        published = first["published"]
+        models = sorted(task.iterdir(), key=lambda path: ORDER.index(path.name))
+        lines += [f"### {task.parent.name}/{task.name}", "", *markdown(HEADER, map(cells, models), "---:")]
+        published = read_json(next(models[-1].glob("seed-*.json")))["published"]
         if published:
             said = ", ".join(f"{name} {value}" for name, value in published.items())
             lines += ["", f"Published, of the whole task, in per cent: {said}."]

@@ -18,10 +18,11 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
+from datasets_dart.alphabet import UNKNOWN
 from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
 from datasets_dart.samples import cpg_islands_chrx
-from evaluation_dart.models.markov import UNKNOWN, MarkovModel
+from evaluation_dart.models.markov import MarkovModel
 from modeling_hyenadna import HyenaDNATokenizer
 from trainer_scripts.genome_windows import GenomeCodes, as_regions, tile_windows
 from trainer_scripts.perplexity import markov_window_losses
@@ -41,6 +42,8 @@ LARGEST_BLOCK = 1_000_000
 
 @dataclass
 class DemoArguments:
+    """The command's options."""
+
     output_dir: str = field(metadata={"help": "folder of the run"})
     genome: str | None = field(default=None, metadata={"help": "FASTA to train on; default: the bundled sample"})
     steps: int = field(default=600, metadata={"help": "optimiser steps; the demo checkpoint had 20,000"})
@@ -118,6 +121,7 @@ def demo(arguments: DemoArguments) -> dict[str, float]:
 
 
 def main() -> None:
+    """The command: train, compare, print."""
     parser = argument_parser(DemoArguments, "pretraining_demo", __doc__)
     logging.disable_progress_bar()
     (arguments,) = parser.parse_args_into_dataclasses()

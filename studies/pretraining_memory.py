@@ -7,7 +7,6 @@ Counted, not measured: what autograd keeps for the backward, block by block (a t
 keeps), and the working memory of the backward of the long convolution, which benchmarks/memory.py has measured.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -20,7 +19,8 @@ import typer
 
 from datasets_dart.errors import InputError
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM
-from studies.tables import ROOT, put, row
+from studies.pages import DOCS, ROOT, markdown, put, read_json
+from studies.program import run_program
 
 CARDS, MEASURED, PAGE = ROOT / "model_cards", ROOT / "benchmarks" / "results" / "memory.json", "pretraining_configs.md"
 OPERATOR = "peak over inputs, forward and backward"
@@ -57,7 +57,7 @@ def operator_tensors(path: Path) -> float:
     Raises:
         FileNotFoundError, ValueError: without such a measurement.
     """
-    for measured in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+    for measured in read_json(path)["rows"]:
         if measured["what"].startswith(OPERATOR):
             return float(measured["value"])
     raise InputError(f"{path}: has no row {OPERATOR!r}")
@@ -89,6 +89,7 @@ def head_bytes(config: HyenaDNAConfig, tokens: int, half: int) -> int:
 
 
 def parameter_count(config: HyenaDNAConfig) -> int:
+    """Parameters of the language model of `config`."""
     with torch.device("meta"):
         return HyenaDNAForCausalLM(config).num_parameters()
 
@@ -106,7 +107,7 @@ def training_footprint(
     The peak is in the backward of the last block's mixer: its MLP is done with, and beside what is kept there are the
     operator's working tensors, the branches of the short convolution and their gradients (12 channels a token, in the
     precision of autocast), and two gradients of the residual stream. With activation checkpointing the other blocks
-    keep their inputs alone.
+    keep only their inputs.
 
     Raises:
         ValueError: for a length that the model cannot take.
@@ -130,7 +131,7 @@ def training_footprint(
 
 def released_configs(folder: Path = CARDS) -> dict[str, HyenaDNAConfig]:
     """Configurations of the released models, by short name, from the smallest to the longest."""
-    names = json.loads((folder / "released.json").read_text(encoding="utf-8"))["checkpoints"]
+    names = read_json(folder / "released.json")["checkpoints"]
     configs = {name: HyenaDNAConfig.from_pretrained(folder / name) for name in names}
     ordered = sorted(configs.items(), key=lambda item: (item[1].max_seq_len, item[1].n_layer, item[1].d_model))
     return {name.removeprefix("hyenadna-").replace("-seqlen", ""): config for name, config in ordered}
@@ -140,38 +141,38 @@ def of_each_model(operator: float) -> str:
     """A row a model at its own context: what there is, and what each of 1, 8 and 64 GPUs holds."""
     header = ["model", "context", "parameters", "gradients", "AdamW", "kept", "kept, checkpointing", "working", "head"]
     header += [f"a GPU of {gpus}" for gpus in GPUS] + [f"of {gpus}, checkpointing" for gpus in GPUS]
-    lines = [row(header), row(["---"] * len(header))]
+    rows = []
     for name, config in released_configs().items():
         whole = training_footprint(config, config.max_seq_len, operator)
         spared = training_footprint(config, config.max_seq_len, operator, checkpointing=True)
         states = [f"{part / MIB:.1f} MiB" for part in (whole.parameters, whole.gradients, whole.optimizer)]
         parts = (whole.activations, spared.activations, whole.working, whole.head)
         totals = [kept.on_each_of(gpus) for kept in (whole, spared) for gpus in GPUS]
-        lines.append(row([name, f"{config.max_seq_len:,}", *states, *(gib(part) for part in (*parts, *totals))]))
-    return "\n".join(lines)
+        rows.append([name, f"{config.max_seq_len:,}", *states, *(gib(part) for part in (*parts, *totals))])
+    return "\n".join(markdown(header, rows))
 
 
 def of_each_length(operator: float) -> str:
     """A row a model, a column a length: all of one GPU, without and with activation checkpointing."""
-    lines = [row(["model", *(f"{length:,}" for length in LENGTHS)]), row(["---"] * (1 + len(LENGTHS)))]
-    for name, config in released_configs().items():
-        cells = []
-        for length in LENGTHS:
-            if length > config.max_seq_len:
-                cells.append("")
-                continue
-            both = (training_footprint(config, length, operator, checkpointing=wanted) for wanted in (False, True))
-            cells.append(" / ".join(gib(footprint.on_each_of(1)) for footprint in both))
-        lines.append(row([name, *cells]))
-    return "\n".join(lines)
+
+    def both(config: HyenaDNAConfig, length: int) -> str:
+        footprints = (training_footprint(config, length, operator, checkpointing=wanted) for wanted in (False, True))
+        return " / ".join(gib(footprint.on_each_of(1)) for footprint in footprints)
+
+    rows = [
+        [name, *(both(config, length) if length <= config.max_seq_len else "" for length in LENGTHS)]
+        for name, config in released_configs().items()
+    ]
+    return "\n".join(markdown(["model", *(f"{length:,}" for length in LENGTHS)], rows))
 
 
 def gib(size: int) -> str:
+    """Bytes in GiB, to two decimals."""
     return f"{size / GIB:.2f}"
 
 
 def tables(measured: Path = MEASURED) -> str:
-    """What stands between the two comments of docs/pretraining_configs.md."""
+    """The part of docs/pretraining_configs.md that this program writes."""
     operator = operator_tensors(measured)
     return (
         "### One sequence on each GPU, at each model's own context\n\n"
@@ -224,7 +225,7 @@ def compare(name: str, length: int | None) -> None:
         )
 
 
-def memory(
+def pretraining_memory(
     measure: Annotated[str | None, typer.Option(help="released model, by short name, to measure here instead")] = None,
     length: Annotated[int | None, typer.Option(help="tokens to measure; default: the model's context")] = None,
 ) -> None:
@@ -232,12 +233,8 @@ def memory(
     if measure is not None:
         compare(measure, length)
     else:
-        put(ROOT / "docs" / PAGE, tables())
+        put(DOCS / PAGE, tables())
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(memory)
-    except (ValueError, OSError) as error:
-        print("pretraining_memory:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1)
+    run_program(pretraining_memory)

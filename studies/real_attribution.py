@@ -8,28 +8,40 @@ shuffles of some; mutagenesis of the fine-tuned head, which takes longest, of th
 """
 
 import gzip
-import json
-import sys
+import random
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
+import pyarrow.parquet as pq
+import torch
 import typer
 
-from studies.real_data import DEMO
-
-if TYPE_CHECKING:
-    from evaluation_dart.models.language_model import LanguageModel
-    from evaluation_dart.statistics.metric import Metric
+from datasets_dart.files import replacing
+from evaluation_dart.models.language_model import LanguageModel, load_language_model
+from evaluation_dart.recipes import RECIPES
+from evaluation_dart.scoring.heads import head_scorer
+from evaluation_dart.statistics.intervals import block_bootstrap_interval, exact_interval, genome_blocks
+from evaluation_dart.statistics.metric import Metric
+from evaluation_dart.statistics.metrics import auroc
+from evaluation_dart.tools.mutagenesis import changes, importance, likelihood_changes
+from evaluation_dart.tools.own_data import ABOUT, make_dataset
+from evaluation_dart.tools.own_model import train_own_model
+from evaluation_dart.training.finetuning import load_classifier
+from evaluation_dart.training.recipe import SupervisedTraining
+from studies.pages import read_json, write_json
+from studies.program import run_program
+from studies.real_inputs import DEMO
 
 PEAKS, MOTIFS = "benchmarks/gm12878_ctcf_top500.200bp.fa.gz", "motifs/JASPAR2022_vertebrates.pfm.gz"
 MOTIF = "MA0139.1"
 HIT_P, SEQLET_P = 1e-4, 0.01
 RATIO, EPOCHS, LEARNING_RATE = 2, 10, 6e-4
-CONTROLS, MUTATED = 40, 24  # shuffles that are attributed, too; peaks whose head is mutated
+CONTROLS, MUTATED = 40, 24  # shuffles that are also attributed; peaks on which the head is mutated
 SHUFFLES, STEPS = 2, 16  # of path attributions: references of a sequence, nodes of a path
+METHOD = "bootstrap of 1-Mb blocks, percentiles of 1000 replicates"
 RECORD, FIGURE = "ctcf.json", "ctcf.png"
 PATH, MUTAGENESIS = "path attributions of the fine-tuned head", "mutagenesis of the fine-tuned head"
 LIKELIHOOD = "likelihoods of the model before fine-tuning"
@@ -41,24 +53,23 @@ def real_attribution(
     record: Annotated[Path | None, typer.Option(help="folder to copy record and figure to")] = None,
     only: Annotated[str, typer.Option(help="attribute by the methods with this in their name, and stop")] = "",
 ) -> None:
-    """Fine-tune, attribute and compare; what is there already (rows, model, attributions) is taken.
+    """Fine-tune, attribute and compare; rows, model and attributions that are already there are kept.
 
     python -m studies.real_attribution --data real-data --record docs/records/attribution
     """
-    import pyarrow.parquet as pq
-
-    import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
-    from datasets_dart.files import write_text
-    from evaluation_dart.models.language_model import load_language_model
-    from evaluation_dart.training.finetuning import load_classifier
-    from trainer_scripts.cli.dataset import ABOUT, dataset
-    from trainer_scripts.cli.train import train
-
     rows, model = output / "rows", output / "hyenadna-tiny-1k-ctcf"
     if not (rows / ABOUT).exists():
-        dataset(positives=data / PEAKS, ratio=RATIO, output=rows)
+        make_dataset(rows, positives=data / PEAKS, ratio=RATIO)
     if not (model / "results.json").exists():
-        train(data=rows, model=str(DEMO), output=model, num_train_epochs=EPOCHS, learning_rate=LEARNING_RATE)
+        training = SupervisedTraining(
+            method="full",
+            num_train_epochs=EPOCHS,
+            batch_size=32,
+            per_device_train_batch_size=32,
+            learning_rate=LEARNING_RATE,
+            reverse_complement=True,
+        )
+        train_own_model(rows, DEMO, model, training)
     test = pq.read_table(rows / "test.parquet").to_pydict()
     label, sequences = np.array(test["label"]), np.array(test["sequence"], dtype=object)
     of_peaks = np.flatnonzero(label == 1)
@@ -91,31 +102,32 @@ def real_attribution(
         means[name] = aligned_mean(own[0], here, motif.shape[1])
     pairs = zip(attributions[PATH][0], attributions[MUTAGENESIS][0], strict=False)
     agreement = np.array([np.corrcoef(one.sum(axis=0), two.sum(axis=0))[0, 1] for one, two in pairs])
-    trained = json.loads((model / "results.json").read_text())
+    trained = read_json(model / "results.json")
     result = {
         "data": {"peaks": len(peaks), "with a motif hit": len(hits), "motif": motif_name(motifs), "hit p below": HIT_P},
         "model": trained["model"],
         "training": trained["choices"] | trained["training"],
-        **{
-            kind: {name: value for name, value in trained[kind].items() if not name.endswith("_negative")}
-            for kind in ("metrics", "metrics of 5-mers")
-        },
+        "metrics": of_peaks_only(trained["metrics"]),
+        "metrics of 5-mers": of_peaks_only(trained["metrics of 5-mers"]),
         "marginal effect": marginal_effect(classifier, shuffles, consensus(motif), where),
         "attributions": found,
         "correlation of path attributions and mutagenesis": mean_metric(
-            agreement, *(column[: len(agreement)] for column in where)
+            agreement, where[0][: len(agreement)], where[1][: len(agreement)]
         ),
     }
     for folder in filter(None, (output, record)):
-        write_text(folder / RECORD, json.dumps(result, indent=1) + "\n")
+        write_json(folder / RECORD, result)
         figure(folder / FIGURE, means, motif)
     typer.echo(f"{output / RECORD}")
 
 
+def of_peaks_only(metrics: dict[str, Any]) -> dict[str, Any]:
+    """A record's metrics without those of the negative class."""
+    return {name: value for name, value in metrics.items() if not name.endswith("_negative")}
+
+
 def kept(path: Path, method: Callable[[list[str]], np.ndarray], *groups: list[str]) -> list[np.ndarray]:
     """Attributions (n, 4, L) of each group of sequences that is not empty, from a file if it is there."""
-    from datasets_dart.files import replacing
-
     if not path.exists():
         found = [method(sequences) for sequences in groups if sequences]
         with replacing(path) as temporary, temporary.open("wb") as file:
@@ -137,17 +149,19 @@ def read_pfm(path: Path) -> dict[str, np.ndarray]:
 
 
 def motif_name(motifs: dict[str, np.ndarray]) -> str:
+    """The name of the one version of MOTIF that there is."""
     return next(name for name in motifs if name.startswith(MOTIF))
 
 
 def consensus(motif: np.ndarray) -> str:
+    """The likeliest base at each position of a (4, width) motif."""
     return "".join("ACGT"[base] for base in motif.argmax(axis=0))
 
 
 def one_hot(sequences: list[str]) -> np.ndarray:
     """(n, 4, L) float64."""
     codes = np.array([["ACGT".index(base) for base in sequence] for sequence in sequences])
-    return np.eye(4)[codes].transpose(0, 2, 1)
+    return cast(np.ndarray, np.eye(4)[codes].transpose(0, 2, 1))
 
 
 def best_hits(sequences: list[str], motifs: dict[str, np.ndarray]) -> dict[int, tuple[int, int, str]]:
@@ -161,35 +175,32 @@ def best_hits(sequences: list[str], motifs: dict[str, np.ndarray]) -> dict[int, 
     return {int(row): (int(start), int(end), strand) for row, start, end, strand in zip(*columns, strict=True)}
 
 
-def head_importance(model: "LanguageModel", sequences: list[str]) -> np.ndarray:
-    """(n, 4, L), zero but for the base that is there."""
-    from evaluation_dart.tools.mutagenesis import changes, head_scorer, importance
-
-    score = head_scorer(model, None)
+def head_importance(model: LanguageModel, sequences: list[str]) -> np.ndarray:
+    """(n, 4, L) by mutagenesis of a classifier's head: zero except at the base of the sequence."""
+    score = head_scorer(model)
     return np.stack([importance(changes(score, own, 0, len(own)), own).T for own in sequences])
 
 
-def path_importance(model: "LanguageModel", sequences: list[str]) -> np.ndarray:
-    import torch
+def path_importance(model: LanguageModel, sequences: list[str]) -> np.ndarray:
+    """(n, 4, L) by path attributions of a classifier's head."""
     from tangermeme.deep_lift_shap import deep_lift_shap
 
     from evaluation_dart.tools.attribution import OneHotModel, path_rule
 
     attributions = deep_lift_shap(
-        *(OneHotModel(model), torch.from_numpy(one_hot(sequences)).float()),
+        OneHotModel(model),
+        torch.from_numpy(one_hot(sequences)).float(),
         additional_nonlinear_ops=path_rule(STEPS),
         n_shuffles=SHUFFLES,
         batch_size=SHUFFLES,
         random_state=0,
         warning_threshold=1.0,
     )
-    return attributions.double().numpy()
+    return cast(np.ndarray, attributions.double().numpy())
 
 
-def likelihood_importance(model: "LanguageModel", sequences: list[str]) -> np.ndarray:
-    from evaluation_dart.scoring.likelihoods import RECIPES
-    from evaluation_dart.tools.mutagenesis import importance, likelihood_changes
-
+def likelihood_importance(model: LanguageModel, sequences: list[str]) -> np.ndarray:
+    """(n, 4, L) by mutagenesis of the sequence's likelihood."""
     recipe = RECIPES["dart-eval-both-strands"]
     return np.stack([importance(likelihood_changes(model, own, 0, len(own), recipe), own).T for own in sequences])
 
@@ -201,8 +212,6 @@ def beside_hits(
     where: tuple[np.ndarray, np.ndarray],
 ) -> dict[str, Any]:
     """Attributions (n, 4, L) inside and outside the motif's best hits, and position by position of the motif."""
-    from evaluation_dart.statistics.metrics import auroc
-
     rows = np.array(sorted(hits))
     scores = []
     for row in rows.tolist():
@@ -212,7 +221,7 @@ def beside_hits(
         scores.append(auroc(attributions[row].sum(axis=0), inside))
     profile = aligned_mean(attributions, hits, motif.shape[1]).sum(axis=0)
     return {
-        "auroc of importance inside the hit": mean_metric(np.array(scores), *(column[rows] for column in where)),
+        "auroc of importance inside the hit": mean_metric(np.array(scores), where[0][rows], where[1][rows]),
         "correlation of mean importance and information content over the motif": float(
             np.corrcoef(profile, information(motif))[0, 1]
         ),
@@ -221,7 +230,7 @@ def beside_hits(
 
 def information(motif: np.ndarray) -> np.ndarray:
     """Bits of each position of a (4, width) motif, against equal frequencies."""
-    return 2 + (motif * np.log2(motif + 1e-9)).sum(axis=0)
+    return cast(np.ndarray, 2 + (motif * np.log2(motif + 1e-9)).sum(axis=0))
 
 
 def aligned_mean(attributions: np.ndarray, hits: dict[int, tuple[int, int, str]], width: int) -> np.ndarray:
@@ -230,28 +239,20 @@ def aligned_mean(attributions: np.ndarray, hits: dict[int, tuple[int, int, str]]
     for row, (start, _, strand) in hits.items():
         piece = attributions[row, :, start : start + width]
         pieces.append(piece if strand == "+" else piece[::-1, ::-1])
-    return np.mean(pieces, axis=0)
+    return cast(np.ndarray, np.mean(pieces, axis=0))
 
 
-def mean_metric(values: np.ndarray, chrom: np.ndarray, start: np.ndarray) -> "Metric":
+def mean_metric(values: np.ndarray, chrom: np.ndarray, start: np.ndarray) -> Metric:
     """Mean with an interval by blocks of the genome."""
-    from evaluation_dart.statistics.intervals import block_bootstrap_interval, genome_blocks
-    from evaluation_dart.statistics.metric import Metric
-
     found = block_bootstrap_interval(lambda drawn: drawn.mean(keepdims=True), values, genome_blocks(chrom, start))
     low, high = (None, None) if found is None else (float(end[0]) for end in found)
-    method = "bootstrap of 1-Mb blocks, percentiles of 1000 replicates"
-    value = float(values.mean())
-    return Metric(value, low, high, len(values), method)
+    return Metric(float(values.mean()), low, high, len(values), METHOD)
 
 
 def seqlet_matches(attributions: np.ndarray, rows: np.ndarray, motifs: dict[str, np.ndarray]) -> dict[str, Any]:
     """How many seqlets there are, and of how many the nearest motif of all is CTCF's. rows: (n, 4, L) one-hot."""
-    import torch
     from tangermeme.annotate import annotate_seqlets
     from tangermeme.seqlet import recursive_seqlets
-
-    from evaluation_dart.statistics.intervals import exact_interval
 
     seqlets = recursive_seqlets(torch.from_numpy(attributions.sum(axis=1)), threshold=SEQLET_P, additional_flanks=3)
     seqlets["start"] = seqlets["start"].clip(lower=0)
@@ -266,10 +267,9 @@ def seqlet_matches(attributions: np.ndarray, rows: np.ndarray, motifs: dict[str,
     low, high = exact_interval(int(ctcf.sum()), len(ctcf))
     counts = sorted(((families.count(family), family) for family in set(families)), reverse=True)
     return found | {
-        "nearest motif is CTCF's": {
-            **{"value": float(ctcf.mean()), "low": low, "high": high, "n": len(ctcf)},
-            **{"method": "exact binomial (Clopper-Pearson)", "higher_is_better": True},
-        },
+        "nearest motif is CTCF's": Metric(
+            float(ctcf.mean()), low, high, len(ctcf), "exact binomial (Clopper-Pearson)", True
+        ),
         "median p of TOMTOM": float(np.median(p_values[:, 0].numpy())),
         "most frequent": {family: count for count, family in counts[:8]},
         "sequences with one of CTCF's": len(set(seqlets["example_idx"][ctcf].tolist())),
@@ -277,12 +277,9 @@ def seqlet_matches(attributions: np.ndarray, rows: np.ndarray, motifs: dict[str,
 
 
 def marginal_effect(
-    model: "LanguageModel", backgrounds: list[str], motif: str, where: tuple[np.ndarray, np.ndarray]
+    model: LanguageModel, backgrounds: list[str], motif: str, where: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, Any]:
     """Change of the head's log-odds when the consensus, or its shuffle, replaces the middle of a shuffled peak."""
-    import random
-
-    import torch
     from tangermeme.marginalize import marginalize
 
     from evaluation_dart.tools.attribution import OneHotModel
@@ -305,13 +302,5 @@ def figure(path: Path, means: dict[str, np.ndarray], motif: np.ndarray) -> None:
     draw_logos(path, panels, "")
 
 
-def main() -> None:
-    try:
-        typer.run(real_attribution)
-    except (ValueError, OSError, ImportError) as error:
-        print("real_attribution:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    main()
+    run_program(real_attribution)

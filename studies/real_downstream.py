@@ -8,19 +8,22 @@ What is done already is not done again; what was killed goes on. --budget full t
 """
 
 import os
+import shlex
 import shutil
-import sys
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
-from studies.real_data import DEMO, contig, rows_of
+from datasets_dart.files import write_text
+from studies.program import run_program
+from studies.real_inputs import DEMO, GUE, genome, rows_of
+from trainer_scripts.finetune import finetune, parse, summary
 
-GUE = ("prom_core_tata", "prom_300_tata", "tf_0", "tf_1", "tf_2")
 GENOMIC_BENCHMARKS = (
     "human_enhancers_cohn",
     "human_enhancers_ensembl",
@@ -38,9 +41,7 @@ MODELS: dict[str, list[str]] = {
     # As the paper: pads on the left, up to the longest sequence, are read as tokens and averaged over
     "pads-read": ["--model", str(DEMO), "--masked", "false"],
     # As Trainer on the official port (hyena-dna issue 60): they are read, and the last token, [SEP], is pooled
-    "pads-read-last-token": [
-        *("--model", str(DEMO), "--masked", "false", "--pooling", "last", "--special_tokens", "true")
-    ],
+    "pads-read-last-token": shlex.split(f"--model {DEMO} --masked false --pooling last --special_tokens true"),
 }
 OF_LENGTH = ("length", "pads-read", "pads-read-last-token")
 OF_LENGTHS = [
@@ -69,22 +70,8 @@ def genomic_benchmarks_folder(data: Path, work: Path) -> Path:
         own.append(",".join((str(len(own)), *place)))
     for (name, split, label), own in lines.items():
         target = work / "genomic_benchmarks" / name / split / f"{label}.csv"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text("id,region,start,end,strand\n" + "\n".join(own) + "\n")
+        write_text(target, "id,region,start,end,strand\n" + "\n".join(own) + "\n")
     return work / "genomic_benchmarks"
-
-
-def genome(data: Path, work: Path) -> Path:
-    """chr20 and chr22 of hg19 in one FASTA."""
-    from datasets_dart.files import replacing
-
-    path = work / "hg19.chr20_chr22.fa"
-    if not path.exists():
-        with replacing(path) as unfinished, unfinished.open("w") as file:
-            for name, source in (("chr20", "hg19.chr20"), ("chr22", "hg19.chr22.partial")):
-                sequence = contig(data / f"genomes/{source}.fa.gz")
-                file.write(f">{name}\n" + "\n".join(sequence[i : i + 60] for i in range(0, len(sequence), 60)) + "\n")
-    return path
 
 
 def commands(data: Path, output: Path, budget: str, seeds: Iterable[int]) -> dict[str, list[str]]:
@@ -104,19 +91,14 @@ def commands(data: Path, output: Path, budget: str, seeds: Iterable[int]) -> dic
                 if model == "kmers-6" and seed:  # nothing in it is drawn
                     continue
                 name = f"{task}/{model}/seed-{seed}"
-                made[name] = [
-                    *("--task", task, *given, *words, "--budget", budget, "--seed", str(seed)),
-                    *("--output", str(output / "runs" / budget / name)),
-                ]
+                place = str(output / "runs" / budget / name)
+                made[name] = ["--task", task, *given, *words, "--budget", budget, "--seed", str(seed)]
+                made[name] += ["--output", place]
     return made
 
 
 def train(words: list[str], threads: int | None = None) -> str:
     """One run of finetune, and what it says in the end."""
-    import torch
-
-    from trainer_scripts.finetune import finetune, parse, summary
-
     if threads is not None:
         torch.set_num_threads(threads)
     task, model, training, about = parse(words)
@@ -155,13 +137,5 @@ def real_downstream(
             raise
 
 
-def main() -> None:
-    try:
-        typer.run(real_downstream)
-    except (ValueError, OSError) as error:
-        print("real_downstream:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    main()
+    run_program(real_downstream)

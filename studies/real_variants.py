@@ -7,8 +7,6 @@ Each run is the command `hyenadna score` on a VCF made of the published table; i
 effect of ALT. Variants of one promoter say nothing of other promoters: their interval is over stretches of it.
 """
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,10 +15,16 @@ import pyarrow.parquet as pq
 import typer
 
 from datasets_dart.errors import InputError
-from studies.real_data import DEMO, MARKOV, contig, dsqtl_inputs, rows_of
-from studies.tables import ROOT, put, with_interval
+from datasets_dart.files import write_text
+from evaluation_dart.statistics.intervals import block_bootstrap_interval
+from evaluation_dart.statistics.metrics import averaged_spearman, pearson, variant_metrics
+from evaluation_dart.tools.variants import score_variants
+from studies.pages import DOCS, markdown, model_name, put, read_json, with_interval, write_json
+from studies.pages import RECORDS as ALL_RECORDS
+from studies.program import run_program
+from studies.real_inputs import CONTIGS, DEMO, DSQTLS, MARKOV, contig, genome, rows_of
 
-RECORDS, PAGE = ROOT / "docs" / "records" / "variants", ROOT / "docs" / "variants.md"
+RECORDS, PAGE = ALL_RECORDS / "variants", DOCS / "variants.md"
 HEADER = '##fileformat=VCFv4.2\n##INFO=<ID=EFFECT,Number=A,Type=Float,Description="Measured effect of ALT">\n'
 COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 FEWEST_BARCODES = 10  # of a variant of the mutagenesis, as its authors filter
@@ -38,17 +42,17 @@ RUNS = (
 
 def write_vcf(path: Path, alleles: dict[tuple[str, int, str], dict[str, float]]) -> Path:
     """A VCF of (contig, position, REF) -> ALT -> effect, in order, records of several alleles where there are."""
-    with path.open("w") as file:
-        file.write(HEADER + COLUMNS)
-        for (chrom, position, reference), effects in sorted(alleles.items()):
-            values = ",".join(f"{effect:.6g}" for effect in effects.values())
-            file.write(f"{chrom}\t{position}\t.\t{reference}\t{','.join(effects)}\t.\t.\tEFFECT={values}\n")
+    lines = []
+    for (chrom, position, reference), effects in sorted(alleles.items()):
+        values = ",".join(f"{effect:.6g}" for effect in effects.values())
+        lines.append(f"{chrom}\t{position}\t.\t{reference}\t{','.join(effects)}\t.\t.\tEFFECT={values}\n")
+    write_text(path, HEADER + COLUMNS + "".join(lines))
     return path
 
 
 def mutagenesis_vcf(data: Path, work: Path) -> Path:
     """All variants of the HNF4A promoter with enough barcodes; deletions of a base with the base before it."""
-    chr20 = contig(data / "genomes/hg19.chr20.fa.gz").upper()
+    chr20 = contig(data / CONTIGS["chr20"]).upper()
     alleles: dict[tuple[str, int, str], dict[str, float]] = {}
     for row in rows_of(data / "variants/mpra_satmut_HNF4A.chr20.hg19.tsv.gz"):
         position, reference, alternative = int(row["Pos"]), row["Ref"], row["Alt"]
@@ -64,13 +68,14 @@ def mutagenesis_vcf(data: Path, work: Path) -> Path:
 def dsqtl_vcf(data: Path, work: Path) -> Path:
     """All dsQTLs; the effect is that of ALT on accessibility."""
     alleles: dict[tuple[str, int, str], dict[str, float]] = {}
-    for row in rows_of(data / "variants/dsqtl_degner2012.chr20_chr22.hg19.tsv.gz"):
+    for row in rows_of(data / DSQTLS):
         place = row["chrom"], int(row["pos_hg19"]), row["ref_hg19"]
         alleles.setdefault(place, {})[row["alt"]] = float(row["beta"])
     return write_vcf(work / "dsqtl.vcf", alleles)
 
 
 def effects_of(vcf: Path) -> dict[tuple[str, int, str, str], float]:
+    """The effect of each allele of a VCF that [`write_vcf`] wrote, by (contig, position, REF, ALT)."""
     effects = {}
     for line in vcf.read_text().splitlines():
         if not line.startswith("#"):
@@ -82,20 +87,17 @@ def effects_of(vcf: Path) -> dict[tuple[str, int, str, str], float]:
 
 def compare(vcf: Path, scores: Path, distances: bool, one_locus: bool) -> dict[str, Any]:
     """Pearson and Spearman correlation of scores and effects, and of signed scores how often the signs agree."""
-    from evaluation_dart.statistics.intervals import block_bootstrap_interval
-    from evaluation_dart.statistics.metrics import averaged_spearman, pearson, variant_metrics
-
     effects = effects_of(vcf)
     table = pq.read_table(scores).to_pylist()
     rows = [row for row in table if row["score"] is not None]
-    score = np.array([row["score"] for row in rows])
+    given = np.array([row["score"] for row in rows])
     effect = np.array([effects[row["chrom"], row["position"], row["ref"], row["alt"]] for row in rows])
     position = np.array([row["position"] for row in rows])
     chrom = np.array([row["chrom"] for row in rows])
-    metrics: dict[str, Any] = dict(variant_metrics(score, None, effect, chrom, position, directed=not distances))
+    metrics: dict[str, Any] = dict(variant_metrics(given, None, effect, chrom, position, directed=not distances))
     if one_locus:
         known = np.abs(effect) if distances else effect
-        values = np.stack([score, known], axis=1)
+        values = np.stack([given, known], axis=1)
         for name, correlation in (("pearson", pearson), ("spearman", averaged_spearman)):
             statistic = lambda v, correlation=correlation: np.array(correlation(*v.T))  # noqa: E731
             interval = block_bootstrap_interval(statistic, values, position // STRETCH, REPLICATES)
@@ -107,31 +109,23 @@ def compare(vcf: Path, scores: Path, distances: bool, one_locus: bool) -> dict[s
 
 
 def table(records: list[dict[str, Any]]) -> str:
-    lines = [
-        "| variants | model | recipe | strand | Pearson | Spearman | signs that agree |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    """A row a run, then how the intervals were made."""
+    rows, methods = [], set()
     for record in records:
         recipe, metrics = record["recipe"], record["metrics"]
         shown = [with_interval(metrics.get(name)) for name in ("pearson", "spearman", "direction_accuracy")]
-        model = record["model"]["id"].removeprefix("local/")
-        lines.append("| " + " | ".join([record["variants"], model, recipe["name"], recipe["strand"], *shown]) + " |")
-    methods = {
-        (name, record["variants"], metric["method"]) for record in records for name, metric in record["metrics"].items()
-    }
-    lines += [""] + [f"- {name}, {variants}: {method}" for name, variants, method in sorted(methods)]
-    return "\n".join(lines)
+        rows.append([record["variants"], model_name(record), recipe["name"], recipe["strand"], *shown])
+        methods |= {(name, record["variants"], metric["method"]) for name, metric in metrics.items()}
+    header = ["variants", "model", "recipe", "strand", "Pearson", "Spearman", "signs that agree"]
+    said = [f"- {name}, {variants}: {method}" for name, variants, method in sorted(methods)]
+    return "\n".join([*markdown(header, rows), "", *said])
 
 
 def read_records() -> list[dict[str, Any]]:
-    records = [json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))]
+    """The records of all runs, in the order of the table."""
+    records = [read_json(path) for path in sorted(RECORDS.glob("*.json"))]
     recipes = list(dict.fromkeys(recipe for recipe, _ in RUNS))
     return sorted(records, key=lambda r: (r["variants"], recipes.index(r["recipe"]["name"]), r["model"]["id"]))
-
-
-def write_page() -> None:
-    """The table of docs/variants.md, from the records."""
-    put(PAGE, table(read_records()) + "\n")
 
 
 def real_variants(
@@ -145,36 +139,26 @@ def real_variants(
     """
     if not table_only:
         if data is None:
-            raise InputError("--data: name the folder with genomes/ and variants/")
+            raise InputError("data: name the folder with genomes/ and variants/")
         run_all(data, output)
-    write_page()
-    print(table(read_records()))
+    page = table(read_records())
+    put(PAGE, page + "\n")
+    print(page)
 
 
 def run_all(data: Path, output: Path) -> None:
-    from trainer_scripts.cli.score import score
-
-    output.mkdir(parents=True, exist_ok=True)
-    RECORDS.mkdir(parents=True, exist_ok=True)
-    genome = dsqtl_inputs(data, output)["genome"]
+    """Score both sets of variants by every recipe, and write the records."""
     for variants, make, one_locus in (("HNF4A", mutagenesis_vcf, True), ("dsQTL", dsqtl_vcf, False)):
         vcf = make(data, output)
         for recipe, model in RUNS:
-            name = f"{variants}-{recipe}-{model.name.removesuffix('.safetensors')}"
+            name = f"{variants}-{recipe}-{Path(model).stem}"
             scores = output / f"{name}.parquet"
             print(name, flush=True)
-            score(vcf, genome, str(model), scores, recipe=recipe)
-            record = json.loads(scores.with_name(f"{scores.name}.json").read_text())
-            record |= {
-                "variants": variants,
-                "metrics": compare(vcf, scores, recipe.startswith("embedding"), one_locus),
-            }
-            (RECORDS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+            score_variants(vcf, genome(data, output), model, output=scores, recipe=recipe)
+            record = read_json(scores.with_name(f"{scores.name}.json"))
+            metrics = compare(vcf, scores, recipe.startswith("embedding"), one_locus)
+            write_json(RECORDS / f"{name}.json", record | {"variants": variants, "metrics": metrics})
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(real_variants)
-    except (ValueError, OSError) as error:
-        print("real_variants:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1)
+    run_program(real_variants)

@@ -1,27 +1,22 @@
 """Tables of docs/ and README from records of runs, the audit's figures and benchmark results (`make tables`).
 
-    python -m studies.tables
-    python -m studies.tables --take results/real_data     first takes over the records of new runs
-
-A page's tables stand between two comments, <!-- tables --> and <!-- end of tables -->; nothing else on it changes.
+python -m studies.tables
+python -m studies.tables --take results/real_data     first takes over the records of new runs
 """
 
-import json
 import runpy
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from datasets_dart.errors import InputError
 from studies.downstream_tables import downstream_tables, take_downstream
+from studies.fetch import inputs_table
+from studies.pages import DOCS, RECORDS, ROOT, markdown, model_name, put, read_json, take, with_interval
+from studies.program import run_program
 
-ROOT = Path(__file__).resolve().parents[1]
-RECORDS = ROOT / "docs" / "records"
-START, END = "<!-- tables -->", "<!-- end of tables -->"
 # Metrics that a table shows, by task; the records hold all.
 SHOWN = {
     "regulatory_elements": ("accuracy", "median_diff"),
@@ -30,65 +25,40 @@ SHOWN = {
     "chromatin_activity": ("spearman_all", "pearson_peaks", "auroc"),
     "variant_effects": ("direction_accuracy", "pearson", "spearman", "auroc", "auprc"),
 }
-# Of supervised settings, several of which could not be told from chance by one number
+# Of supervised settings, several of which one number could not distinguish from chance
 SUPERVISED = {
     "regulatory_elements": ("accuracy", "accuracy_paired", "auroc"),
     "cell_type_elements": ("accuracy", "auroc_GM12878", "auroc_HEPG2", "auroc_K562"),
     "chromatin_activity": ("spearman_all", "spearman_peaks", "pearson_peaks"),
     "variant_effects": ("pearson", "spearman"),
 }
+INPUTS_HEADER = ("file", "source", "licence", "SHA-256 of the content")
 NUMBER = {task: f"Task {number}" for number, task in enumerate(SHOWN, start=1)}
-
-
-def take(results: Path, records: Path) -> None:
-    """Copy results.json of every run below `results`, without predictions, to the same place below `records`."""
-    found = sorted(results.rglob("results.json"))
-    if not found:
-        raise FileNotFoundError(f"{results}: no results.json below it")
-    shutil.rmtree(records, ignore_errors=True)
-    for path in found:
-        target = records / path.relative_to(results)
-        target.parent.mkdir(parents=True)
-        shutil.copyfile(path, target)
-
-
-def with_interval(metric: dict[str, Any] | None) -> str:
-    """A value to three decimals with its interval, and n."""
-    if metric is None:
-        return ""
-    interval = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
-    return f"{metric['value']:.3f}{interval}, n {metric['n']:,}"
-
-
-def row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def runs_of(records: Path) -> dict[str, list[tuple[str, dict[str, Any]]]]:
     """Names and records of all runs, by task."""
     runs: dict[str, list[tuple[str, dict[str, Any]]]] = {task: [] for task in SHOWN}
     for path in sorted(records.rglob("results.json")):
-        record = json.loads(path.read_text())
+        record = read_json(path)
         runs[record["task"]].append((path.relative_to(records).parts[0], record))
     return runs
 
 
 def record_tables(records: Path) -> str:
     """One table a task: data, model, setting and recipe of each run, and its metrics; then how intervals were made."""
-    runs = runs_of(records)
     lines: list[str] = []
-    for task, of_task in runs.items():
+    for task, of_task in runs_of(records).items():
         if not of_task:
             continue
         shown = [name for name in SHOWN[task] if any(name in record["metrics"] for _, record in of_task)]
-        lines += [f"### {NUMBER[task]}: {task}", ""]
-        lines += [row(["run", "model", "setting", "recipe", "window", *shown]), row(["---"] * (5 + len(shown)))]
+        rows = []
         for name, record in of_task:
-            metrics, recipe = record["metrics"], record["recipe"]
-            cells = [name, record["model"]["id"].removeprefix("local/"), record["setting"], recipe["name"]]
-            cells += [f"{recipe['window']:,} bp", *(with_interval(metrics.get(metric)) for metric in shown)]
-            lines.append(row(cells))
-        lines += methods_of(of_task, shown)
+            recipe = record["recipe"]
+            cells = [name, model_name(record), record["setting"], recipe["name"], f"{recipe['window']:,} bp"]
+            rows.append([*cells, *(with_interval(record["metrics"].get(metric)) for metric in shown)])
+        header = ["run", "model", "setting", "recipe", "window", *shown]
+        lines += [f"### {NUMBER[task]}: {task}", "", *markdown(header, rows), *methods_of(of_task, shown)]
     return "\n".join(lines)
 
 
@@ -105,23 +75,19 @@ def supervised_tables(records: Path) -> str:
     """One table a task: what was trained, on how many rows and steps, and its metrics on the test split."""
     lines: list[str] = []
     for task, runs in runs_of(records).items():
-        shown = SUPERVISED.get(task, ())
         if not runs:
             continue
-        lines += [f"### {NUMBER[task]}: {task}", ""]
-        header = ["model", "setting", "trained parameters", "rows", "steps", *shown]
-        lines += [row(header), row(["---"] * len(header))]
+        shown, rows = SUPERVISED.get(task, ()), []
         for record in sorted((record for _, record in runs), key=of_baselines_first):
-            recipe, model = record["recipe"], record["model"]
+            recipe, trained = record["recipe"], record["model"].get("trained_parameters")
             best, epochs = recipe.get("best_epoch"), recipe.get("num_train_epochs", recipe.get("epochs"))
             mark = " †" if best is not None and best == epochs else ""
-            cells = [model["id"].removeprefix("local/").removeprefix("ab-initio/"), recipe["name"]]
-            trained = model.get("trained_parameters")
-            cells += ["" if trained is None else f"{trained:,}", f"{recipe.get('train_rows', 0):,}"]
             steps = f"{recipe['steps']:,}{mark}" if "steps" in recipe else "to the optimum"
-            cells.append("of task 4" if task == "variant_effects" else steps)
-            lines.append(row([*cells, *(with_interval(record["metrics"].get(metric)) for metric in shown)]))
-        lines += methods_of(runs, shown)
+            cells = [model_name(record), recipe["name"], "" if trained is None else f"{trained:,}"]
+            cells += [f"{recipe.get('train_rows', 0):,}", "of task 4" if task == "variant_effects" else steps]
+            rows.append([*cells, *(with_interval(record["metrics"].get(metric)) for metric in shown)])
+        header = ["model", "setting", "trained parameters", "rows", "steps", *shown]
+        lines += [f"### {NUMBER[task]}: {task}", "", *markdown(header, rows), *methods_of(runs, shown)]
     return "\n".join(lines)
 
 
@@ -129,78 +95,61 @@ def gue_table(path: Path) -> str:
     """Matthews' correlation on the test files of GUE: a row a model and setting, a column a set."""
     if not path.is_file():
         return ""
-    found = json.loads(path.read_text())
+    found = read_json(path)
     sets = list(dict.fromkeys(entry["set"] for entry in found))
-    rows: dict[tuple[str, str], dict[str, str]] = {}
+    cells: dict[tuple[str, str], dict[str, str]] = {}
     for entry in sorted(found, key=of_baselines_first):
-        model = entry["model"]["id"].removeprefix("local/").removeprefix("ab-initio/")
-        own = rows.setdefault((model, entry["recipe"]["name"]), {})
+        own = cells.setdefault((model_name(entry), entry["recipe"]["name"]), {})
         own[entry["set"]] = with_interval(entry["metrics"]["mcc"])
-    lines = ["### A fifth check: promoters and transcription factors of GUE, Matthews' correlation", ""]
-    lines += [row(["model", "setting", *sets]), row(["---"] * (2 + len(sets)))]
-    lines += [row([*names, *(own.get(name, "") for name in sets)]) for names, own in rows.items()]
-    return "\n".join([*lines, "", f"- mcc: {found[0]['metrics']['mcc']['method']}", ""])
+    rows = [[*names, *(own.get(name, "") for name in sets)] for names, own in cells.items()]
+    title = "### A fifth check: promoters and transcription factors of GUE, Matthews' correlation"
+    method = f"- mcc: {found[0]['metrics']['mcc']['method']}"
+    return "\n".join([title, "", *markdown(["model", "setting", *sets], rows), "", method, ""])
 
 
 def of_baselines_first(record: dict[str, Any]) -> tuple[int, str, str]:
+    """A key to sort records by: networks from scratch and baselines, then probing, then fine-tuning."""
     order = ("ab_initio", "probed", "finetuned")
     return order.index(record["setting"]), record["model"]["id"], record["recipe"]["name"]
 
 
 def audit_table(path: Path) -> str:
     """What each defect changes, from the audit's figures."""
-    lines = [row(["page", "on real data", "as the original", "as it should be", "n"]), row(["---"] * 5)]
-    for figure in json.loads(path.read_text()):
+    rows = []
+    for figure in read_json(path):
         page = f"[{figure['page']}]({figure['page']}.md)"
         numbers = [f"{figure['original']:.4g}", f"{figure['sound']:.4g}", f"{figure['n']:,}"]
-        lines.append(row([page, figure["what"], *numbers]))
-    return "\n".join(lines) + "\n"
+        rows.append([page, figure["what"], *numbers])
+    header = ["page", "on real data", "as the original", "as it should be", "n"]
+    return "\n".join(markdown(header, rows)) + "\n"
 
 
 def attribution_table(path: Path) -> str:
     """What a fine-tuned model reads in CTCF peaks: its metrics, then each method of attribution against the motif."""
-    found = json.loads(path.read_text())
+    found = read_json(path)
     metrics, beside = found["metrics"], found["metrics of 5-mers"]
-    lines = [row(["on the test rows", "fine-tuned HyenaDNA", "linear model of 5-mers"]), row(["---"] * 3)]
     names = ("accuracy", "auroc_positive", "auprc_positive")
-    lines += [row([name, with_interval(metrics[name]), with_interval(beside[name])]) for name in names]
+    compared = [[name, with_interval(metrics[name]), with_interval(beside[name])] for name in names]
+    lines = [*markdown(["on the test rows", "fine-tuned HyenaDNA", "linear model of 5-mers"], compared), ""]
     heads = ["attributions", "peaks", "importance inside the motif's hit: AUROC", "correlation with the motif's bits"]
     heads += ["seqlets of peaks whose nearest motif is CTCF's", "of shuffles"]
-    lines += ["", row(heads), row(["---"] * len(heads))]
+    rows = []
     for name, own in found["attributions"].items():
-        seqlets = [own.get(f"seqlets of {kind}", {}) for kind in ("peaks", "shuffles")]
         cells = [name, str(own["peaks"]), with_interval(own["auroc of importance inside the hit"])]
         cells.append(f"{own['correlation of mean importance and information content over the motif']:.2f}")
-        for kind in seqlets:
+        for kind in (own.get("seqlets of peaks", {}), own.get("seqlets of shuffles", {})):
             cells.append(with_interval(kind.get("nearest motif is CTCF's")) or str(kind.get("seqlets", "")))
-        lines.append(row(cells))
-    lines += ["", row(["in place of the middle of shuffled peaks", "change of the head's log-odds"]), row(["---"] * 2)]
-    lines += [row([f"{name} {own['word']}", with_interval(own)]) for name, own in found["marginal effect"].items()]
+        rows.append(cells)
+    lines += [*markdown(heads, rows), ""]
+    effects = [[f"{name} {own['word']}", with_interval(own)] for name, own in found["marginal effect"].items()]
+    lines += markdown(["in place of the middle of shuffled peaks", "change of the head's log-odds"], effects)
     return "\n".join(lines) + "\n"
 
 
 def benchmark_table(folder: Path) -> str:
+    """The results of every benchmark in `folder`, by its own table.py."""
     benchmarks = runpy.run_path(str(folder / "table.py"))
-    files = sorted((folder / "results").glob("*.json"))
-    return str(benchmarks["table"]([json.loads(path.read_text(encoding="utf-8")) for path in files])) + "\n"
-
-
-def put(page: Path, tables: str) -> None:
-    """Replace what stands between the two comments of a page.
-
-    Raises:
-        FileNotFoundError, ValueError: if there is no such page, or it has not both comments.
-    """
-    from datasets_dart.files import write_text
-
-    if not page.is_file():
-        raise FileNotFoundError(f"{page}: no such file")
-    text = page.read_text()
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        raise InputError(f"{page}: has not both {START} and {END}")
-    write_text(page, f"{before}{START}\n\n{tables}\n{END}{after}")
+    return str(benchmarks["table"]([read_json(path) for path in sorted((folder / "results").glob("*.json"))])) + "\n"
 
 
 def tables(
@@ -223,19 +172,20 @@ def tables(
         shutil.copyfile(supervised / "gue.json", RECORDS / "real_supervised" / "gue.json")
     if downstream is not None:
         take_downstream(downstream, RECORDS / "downstream")
-    put(ROOT / "docs" / "downstream.md", downstream_tables(RECORDS / "downstream"))
-    put(ROOT / "docs" / "real_data.md", record_tables(RECORDS / "real_data"))
     trained = RECORDS / "real_supervised"
-    put(ROOT / "docs" / "real_supervised.md", supervised_tables(trained) + "\n" + gue_table(trained / "gue.json"))
-    put(ROOT / "docs" / "audit" / "README.md", audit_table(RECORDS / "audit.json"))
-    put(ROOT / "docs" / "mutagenesis.md", attribution_table(RECORDS / "attribution" / "ctcf.json"))
-    for page in ("README.md", "docs/benchmarks.md"):
-        put(ROOT / page, benchmark_table(ROOT / "benchmarks"))
+    pages = {
+        "downstream.md": downstream_tables(RECORDS / "downstream"),
+        "real_data.md": record_tables(RECORDS / "real_data"),
+        "real_supervised.md": supervised_tables(trained) + "\n" + gue_table(trained / "gue.json"),
+        "audit/README.md": audit_table(RECORDS / "audit.json"),
+        "mutagenesis.md": attribution_table(RECORDS / "attribution" / "ctcf.json"),
+        "benchmarks.md": benchmark_table(ROOT / "benchmarks"),
+        "../README.md": benchmark_table(ROOT / "benchmarks"),
+        "../studies/README.md": "\n".join(markdown(INPUTS_HEADER, inputs_table())) + "\n",
+    }
+    for page, content in pages.items():
+        put(DOCS / page, content)
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(tables)
-    except (ValueError, OSError) as error:
-        print("tables:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1)
+    run_program(tables)

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,40 @@ print([round(y, 3) for y in long_conv(v, k, skip).flatten().tolist()])
 
 def test_data_import_without_torch():
     assert run_without(["torch", "transformers", "accelerate"], "import datasets_dart; print(datasets_dart.load_dart)")
+
+
+def test_the_wheel_holds_the_packages_and_no_studies():
+    include = SETUP["options.packages.find"]["include"].split()
+    there = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert "studies" in there
+    assert {name for name in there if any(fnmatch(name, pattern) for pattern in include)} == {
+        *PACKAGES,
+        "hyenadna_dart",
+    }
+
+
+def test_no_private_name_is_imported():
+    """`from module import _name`, in code that is not a test; ruff's SLF001 sees `module._name`."""
+    importing = set()
+    for folder in (*PACKAGES, "hyenadna_dart", "studies", "benchmarks", "model_cards", "leaderboard"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names = node.names if isinstance(node, ast.ImportFrom) else []
+                importing |= {(path.name, n.name) for n in names if re.match("_(?!_)", n.name)}
+    assert importing == set()
+
+
+def test_modules_of_the_wheel_name_no_path_of_a_checkout():
+    """Neither a folder above their own package, nor one beside it; docstrings and examples may."""
+    beside = {entry.name for entry in ROOT.iterdir() if entry.is_dir()} - set(PACKAGES)
+    naming = set()
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                above = isinstance(node, ast.Attribute) and node.attr == "parents" and "__file__" in ast.dump(node)
+                if above or (isinstance(node, ast.Constant) and node.value in beside):
+                    naming.add(path.relative_to(ROOT).as_posix())
+    assert naming <= {"trainer_scripts/demo.py"}  # it becomes a command that takes a model
 
 
 def test_one_version():

@@ -129,8 +129,8 @@ def biotype_embeddings(
     import modeling_hyenadna  # noqa: F401
     from datasets_dart.files import replacing, write_text
     from datasets_hyenadna import load_task
-    from evaluation_dart.models.language_model import load_language_model
-    from evaluation_dart.records import RESULTS, model_id
+    from evaluation_dart.models.language_model import load_language_model, model_id
+    from evaluation_dart.records import RESULTS
 
     rows: Any = load_task("biotypes", protocol="paper", annotation=annotation, genome=genome, classes=classes)
     loaded = load_language_model(

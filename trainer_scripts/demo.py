@@ -1,48 +1,28 @@
-"""Task 1 of DART-Eval on real human DNA, in a minute or two: `make demo`, or `python -m trainer_scripts.demo`.
+"""Task 1 of DART-Eval on real human DNA, in a minute or two.
 
-Is a regulatory element likelier than its dinucleotide shuffle? Asked of the checkpoint trained here, of the same model
-with random weights, and of Markov models, on the CpG islands of chrX that come with the package and that none of them
-saw. A Markov model of order 0 or 1 cannot tell an element from a shuffle that keeps its dinucleotides.
+Is a regulatory element likelier than its dinucleotide shuffle? Asked of a checkpoint, of the same architecture with
+random weights, and of Markov models, on the CpG islands of chrX that come with the package. A Markov model of order 0
+or 1 cannot distinguish an element from a shuffle that keeps its dinucleotides.
 """
 
-import sys
+import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
-import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, set_seed
-from transformers.utils import logging
 
-import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
-from datasets_dart.files import replacing, sha256
+from datasets_dart.files import replacing
 from datasets_dart.samples import cpg_islands_chrx
-from evaluation_dart.models.language_model import LanguageModel, load_language_model
-from evaluation_dart.models.markov import MarkovModel
-from evaluation_dart.records import PREDICTIONS, read_record
-from evaluation_dart.run import evaluate
-from evaluation_dart.scoring.likelihoods import RECIPES
+from evaluation_dart import evaluate, load_scorer
+from evaluation_dart.models.markov import MarkovScorer
 from evaluation_dart.statistics.metric import Metric
-from trainer_scripts.cli.dart_eval import described_inputs, load_split
 
-CARDS = Path(__file__).parents[1] / "model_cards"
-CHECKPOINT = CARDS / "hyenadna-tiny-1k-demo"
-MARKOV = CARDS / "markov-chrX" / "markov.safetensors"
 ORDERS = (3, 5, 7)
 SEED = 0
+PICTURE = "demo.png"
 
-
-class Contestant(NamedTuple):
-    """A scorer with its name, and what its record says of it."""
-
-    label: str
-    scorer: Any
-    model: dict[str, Any]
+log = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
@@ -54,90 +34,26 @@ class Outcome(NamedTuple):
     differences: np.ndarray
 
 
-def contestants() -> Iterator[Contestant]:
-    """The models to compare, made one at a time.
+def contestants(model: Path, markov: Path) -> Iterator[tuple[str, Any]]:
+    """The models to compare, each with its name, made one at a time.
+
+    Args:
+        model: folder of a causal language model. markov: file of a Markov model of order 7 or more.
 
     Raises:
-        FileNotFoundError: if model_cards is not beside this package; it is part of a checkout, not of the wheel.
+        OSError: if they are not there.
     """
-    for path in (CHECKPOINT / "model.safetensors", MARKOV):
-        if not path.is_file():
-            raise FileNotFoundError(f"no {path}: the demo runs in a checkout of the repository")
-    trained = load_language_model(CHECKPOINT)
-    description = {"parameters": trained.num_parameters, "dtype": "float32"}
-    yield Contestant(
-        "HyenaDNA, trained here",
-        trained,
-        {"id": f"local/{CHECKPOINT.name}", "revision": trained.revision, **description},
-    )
-    set_seed(SEED)
-    untrained = LanguageModel(
-        AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(CHECKPOINT)),
-        AutoTokenizer.from_pretrained(CHECKPOINT),
-        "causal",
-        "local/hyenadna-tiny-1k-random",
-        f"seed-{SEED}",
-    )
-    yield Contestant(
-        "HyenaDNA, untrained",
-        untrained,
-        {"id": untrained.name, "revision": untrained.revision, **description},
-    )
-    markov = MarkovModel.load(MARKOV)
+    counts = MarkovScorer(markov)
+    whole = counts.model
+    yield "HyenaDNA, trained here", load_scorer(model)
+    yield "HyenaDNA, untrained", load_scorer(f"random:{model}", seed=SEED)
     for order in ORDERS:
-        revision = sha256(MARKOV)[:12]
-        yield Contestant(
-            f"Markov, order {order}",
-            markov.at_order(order),
-            {"id": f"local/markov-chrX-order-{order}", "revision": revision},
-        )
-
-
-def score(contestant: Contestant, dataset: Any, inputs: dict[str, str], output: Path) -> Outcome:
-    """Score one model on the sample and write its record below `output`."""
-    folder = evaluate(
-        contestant.scorer,
-        dataset,
-        "regulatory_elements",
-        "zero_shot_likelihood",
-        RECIPES["dart-eval"],
-        output,
-        model=contestant.model,
-        inputs=inputs,
-        split="test",
-        protocol="fixed",
-        overwrite=True,
-    )
-    predictions = pq.read_table(folder / PREDICTIONS)
-    differences = predictions["score"].to_numpy() - predictions["control_score"].to_numpy()
-    return Outcome(contestant.label, folder, read_record(folder)["metrics"], differences)
-
-
-def with_interval(metric: Metric, digits: int) -> str:
-    value = f"{metric['value']:.{digits}f}"
-    return value if metric["low"] is None else f"{value} [{metric['low']:.{digits}f}, {metric['high']:.{digits}f}]"
-
-
-def table_of(outcomes: list[Outcome]) -> Table:
-    n = len(outcomes[0].differences)
-    table = Table(
-        title=f"CpG islands of chrX against their dinucleotide shuffles, n = {n}",
-        caption="in brackets: 95 % intervals; p: one-sided Wilcoxon signed-rank test",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    table.add_column("model", no_wrap=True)
-    for heading in ("accuracy", "median, nats", "p"):
-        table.add_column(heading, justify="right")
-    for outcome in outcomes:
-        accuracy, median, p = (outcome.metrics[name] for name in ("accuracy", "median_diff", "wilcoxon_p"))
-        table.add_row(outcome.label, with_interval(accuracy, 3), with_interval(median, 2), f"{p['value']:.2g}")
-    return table
+        counts.model = whole.at_order(order)
+        yield f"Markov, order {order}", counts
 
 
 def draw(outcomes: list[Outcome], path: Path) -> None:
-    """Beside each other, a row for each model: how much likelier elements are than shuffles, and how often.
+    """Two panels with a row for each model: how much likelier elements are than shuffles, and how often.
 
     Left, the density of score - control_score, solid where the element wins; right, the accuracy with its interval.
     """
@@ -191,41 +107,19 @@ def draw(outcomes: list[Outcome], path: Path) -> None:
         figure.savefig(unfinished, dpi=150, format="png")
 
 
-def demo(
-    output: Annotated[Path, typer.Option(help="folder for the records and the picture")] = Path("results/demo"),
-    limit: Annotated[int | None, typer.Option(help="score the first so many pairs only", min=1)] = None,
-) -> None:
-    """Score the bundled checkpoint, an untrained one and Markov models on the bundled sample of task 1.
+def compare_models(model: Path, markov: Path, output: Path, limit: int | None = None) -> list[Outcome]:
+    """Score a checkpoint, its architecture untrained, and Markov models on the bundled sample of task 1.
 
-    python -m trainer_scripts.demo --output results/demo
+    Args:
+        model, markov: see [`contestants`]. output: folder for the records and demo.png. limit: so many pairs only.
     """
-    logging.disable_progress_bar()
-    console = Console()
-    files = cpg_islands_chrx()
-    dataset = load_split(files["genome"], files["elements"], "fixed", files["splits"], "test")
-    if limit is not None:
-        dataset = dataset.select(range(min(limit, len(dataset))))
-    inputs = described_inputs(**files)
     outcomes = []
-    for contestant in contestants():
-        console.print(f"scoring {len(dataset)} elements and their shuffles: {contestant.label}")
-        outcomes.append(score(contestant, dataset, inputs, output))
-    picture = output / "demo.png"
-    draw(outcomes, picture)
-    console.print(table_of(outcomes))
-    console.print("records")
-    for outcome in outcomes:
-        console.print(f"  {outcome.folder}", soft_wrap=True)
-    console.print(f"picture\n  {picture}", soft_wrap=True)
-
-
-def main() -> None:
-    try:
-        typer.run(demo)
-    except (ValueError, OSError) as error:
-        print("demo:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
+    for label, scorer in contestants(model, markov):
+        log.info("scoring the sample's elements and their shuffles: %s", label)
+        inputs: Any = cpg_islands_chrx()
+        record = evaluate(scorer, "regulatory_elements", output=output, limit=limit, overwrite=True, **inputs)
+        predictions = record.predictions()
+        differences = predictions["score"].to_numpy() - predictions["control_score"].to_numpy()
+        outcomes.append(Outcome(label, record.folder, record.metrics, differences))
+    draw(outcomes, output / PICTURE)
+    return outcomes

@@ -45,8 +45,9 @@ from datasets_hyenadna import load_task
 from datasets_hyenadna.builder import FAMILIES, open_source
 from datasets_hyenadna.chromatin_profile import label_groups
 from evaluation_dart.models.kmers import kmer_frequencies
+from evaluation_dart.models.language_model import model_id
 from evaluation_dart.models.linear import choose_linear, save_linear
-from evaluation_dart.records import PREDICTIONS, RESULTS, model_id
+from evaluation_dart.records import PREDICTIONS, RESULTS
 from evaluation_dart.statistics.classification import (
     accuracy,
     auroc_by_label,

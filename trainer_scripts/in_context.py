@@ -28,8 +28,8 @@ from transformers.utils import logging
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
-from evaluation_dart.models.language_model import LanguageModel, load_language_model
-from evaluation_dart.records import PREDICTIONS, RESULTS, model_id
+from evaluation_dart.models.language_model import LanguageModel, load_language_model, model_id
+from evaluation_dart.records import PREDICTIONS, RESULTS
 from evaluation_dart.statistics.classification import accuracy, classification_metrics, confusion
 from evaluation_dart.training.accelerators import process_state
 from evaluation_dart.training.downstream import in_context_record, write_predictions

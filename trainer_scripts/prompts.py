@@ -1,13 +1,13 @@
 """Classes as next tokens: soft prompts ahead of a frozen model, and shots ahead of a sequence (paper section 4.4.1)."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import nn
 
-from datasets_dart.alphabet import CODES
+from datasets_dart.alphabet import encode_bases
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import LanguageModel
 from evaluation_dart.training.rows import LabelledRows
@@ -61,7 +61,7 @@ class SoftPromptClassifier(nn.Module):
                 f"{language_model.name} reads at most {limit} tokens: {virtual_tokens} vectors, {length} bases and "
                 f"[SEP] are {virtual_tokens + length + 1}"
             )
-        width = self.model.get_input_embeddings().embedding_dim
+        width = cast(nn.Embedding, self.model.get_input_embeddings()).embedding_dim
         self.prompt = nn.Parameter(PROMPT_STD * torch.randn(virtual_tokens, width))
         self.dropout = nn.Dropout(PROMPT_DROPOUT)
 
@@ -118,7 +118,7 @@ class PromptWriter:
         step = self.length + SHOT_TOKENS
         for place, (sequence, label) in enumerate([*shots, (query, None)]):
             end = place * step + self.length
-            codes = CODES[np.frombuffer(sequence[: self.length].encode(), dtype=np.uint8)]
+            codes = encode_bases(sequence[: self.length])
             ids[end - len(codes) : end] = self.bases[codes]
             ids[end] = self.separator
             if label is not None:

@@ -1,10 +1,15 @@
 """Composition of a sequence as features of a linear model: k-mer frequencies and GC content."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from evaluation_dart.models.markov import UNKNOWN, context_numbers, encode_bases
+from datasets_dart.alphabet import UNKNOWN, encode_bases
+from datasets_dart.errors import InputError
+from evaluation_dart.models.markov import context_numbers
+
+LONGEST = 8  # k-mers
 
 
 def strand_classes(k: int) -> np.ndarray:
@@ -40,3 +45,41 @@ def gc_content(sequences: Sequence[str]) -> np.ndarray:
         known = codes[codes < UNKNOWN]
         share.append(((known == 1) | (known == 2)).mean() if len(known) else 0.0)
     return np.array(share).reshape(-1, 1)
+
+
+class Kmers:
+    """Frequencies of k-mers as a scorer: embeddings without a model.
+
+    Raises:
+        InputError: for a length that is not from 1 to 8.
+    """
+
+    device_name = "cpu"
+
+    def __init__(self, k: str):
+        if not k.isdecimal() or not 1 <= int(k) <= LONGEST:
+            raise InputError(f"model kmers:{k}: there are kmers:1 to kmers:{LONGEST}")
+        self.name, self.k = f"kmers:{k}", int(k)
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says of the features."""
+        return {"id": f"ab-initio/kmers-{self.k}", "revision": "from-scratch"}
+
+    def embed(self, sequences: Sequence[str]) -> np.ndarray:
+        """(n, classes of k-mers) float64."""
+        return kmer_frequencies(sequences, self.k)
+
+
+class GCContent:
+    """GC content as a scorer: embeddings of one number without a model."""
+
+    device_name = "cpu"
+    name = "gc"
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says of the feature."""
+        return {"id": "ab-initio/gc-content", "revision": "from-scratch"}
+
+    def embed(self, sequences: Sequence[str]) -> np.ndarray:
+        """(n, 1) float64."""
+        return gc_content(sequences)

@@ -4,16 +4,20 @@ What a model needs is read from its config, its tokenizer and its `forward`, not
 was saved with, which tokens the tokenizer adds around a sequence, whether an attention mask is taken.
 """
 
+import copy
+import functools
 import hashlib
 import inspect
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
@@ -25,6 +29,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    set_seed,
 )
 from transformers.utils import logging
 
@@ -41,29 +46,37 @@ BESIDE_THE_HEAD = ("pooler.", "contact_head.")
 
 # An encoder has no language-model head, and gives embeddings alone.
 Kind = Literal["causal", "masked", "encoder"]
+BatchSize = int | str  # rows, or "auto"
+Result = TypeVar("Result")
+# Where batch size "auto" begins: rows of a batch, and its tokens in all on a CPU, whose memory does not run out at once
+LARGEST, LARGEST_ON_CPU, CPU_TOKENS = 1024, 64, 1 << 17
+
+RANDOM_WEIGHTS = "-random-weights"  # what the id of a model ends with whose weights are drawn anew
 
 
-class Family(NamedTuple):
-    """A model family of the DART-Eval paper (spec section 1.1), and whether it was run through this package."""
-
-    name: str
-    model: str
-    kind: Literal["causal", "masked"]
-    status: str = "untested"
+class OutOfMemory(InputError):
+    """A batch that does not fit into the device's memory."""
 
 
-PAPER_FAMILIES = (
-    Family("HyenaDNA", "LongSafari/hyenadna-large-1m-seqlen-hf", "causal"),
-    Family("Caduceus", "kuleshov-group/caduceus-ps_seqlen-131k_d_model-256_n_layer-16", "masked"),
-    Family("DNABERT-2", "zhihan1996/DNABERT-2-117M", "masked"),
-    Family("GENA-LM", "AIRI-Institute/gena-lm-bert-large-t2t", "masked"),
-    Family("Mistral-DNA", "RaphaelMourad/Mistral-DNA-v1-1.6B-hg38", "causal"),
-    Family("Nucleotide Transformer", "InstaDeepAI/nucleotide-transformer-v2-500m-multi-species", "masked"),
-)
+def largest_batch(device: torch.device, tokens: int) -> int:
+    """Rows of `tokens` tokens that batch size "auto" tries first."""
+    if device.type == "cpu":
+        return max(1, min(LARGEST_ON_CPU, CPU_TOKENS // max(tokens, 1)))
+    return LARGEST
 
 
-class LanguageModel:
-    """A model with its tokenizer, scoring DNA strings.
+def longest(sequences: Sequence[str]) -> int:
+    """Bases of the longest sequence; 0 of none."""
+    return max(map(len, sequences), default=0)
+
+
+def model_id(name: str) -> str:
+    """What a record calls a model: its id on the Hub, or "local/{folder}", wherever that folder lies."""
+    return f"local/{Path(name).resolve().name}" if Path(name).is_dir() else name
+
+
+class Encoder:
+    """A model with its tokenizer, as a scorer of DNA strings: embeddings. The model and tokenizer are left as they are.
 
     Attributes:
         name: Hub id or folder; revision: commit, or digest of a local folder's files.
@@ -72,7 +85,7 @@ class LanguageModel:
         before, after: how many special tokens the tokenizer adds at either end of a sequence.
 
     Raises:
-        ValueError: for a masked model without a mask token.
+        InputError: for a masked model without a mask token.
     """
 
     def __init__(
@@ -83,11 +96,12 @@ class LanguageModel:
         name: str,
         revision: str,
     ):
-        self.model, self.tokenizer, self.kind, self.name, self.revision = model.eval(), tokenizer, kind, name, revision
-        # Right padding never reaches a causal model's real tokens, whether or not it takes a mask.
-        tokenizer.padding_side = "right"
+        self.model, self.kind, self.name, self.revision = model, kind, name, revision
+        self.random_weights = False
         if tokenizer.pad_token is None:
+            tokenizer = copy.deepcopy(tokenizer)
             tokenizer.pad_token = tokenizer.eos_token
+        self.tokenizer = tokenizer
         if kind == "masked" and tokenizer.mask_token_id is None:
             raise InputError(f"{name}: a masked language model whose tokenizer has no mask token cannot be scored")
         # Caduceus has no mask to take; a tokenizer that makes none says that the model was trained without.
@@ -99,7 +113,14 @@ class LanguageModel:
         limits = [getattr(model.config, key, None) for key in ("max_position_embeddings", "n_positions")]
         if tokenizer.model_max_length < NO_LIMIT:
             limits.append(tokenizer.model_max_length)
+        self.fitting: dict[int, int] = {}  # length -> batch size that fits, of batch size "auto"
         self.max_tokens: int | None = min((limit for limit in limits if limit), default=None)
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says of the model."""
+        own = model_id(self.name) + (RANDOM_WEIGHTS if self.random_weights else "")
+        described = {"id": own, "revision": self.revision, "parameters": self.num_parameters}
+        return described | {"dtype": str(self.model.dtype).removeprefix("torch.")}
 
     @property
     def num_parameters(self) -> int:
@@ -123,14 +144,17 @@ class LanguageModel:
         Raises:
             ValueError: if a sequence has more tokens than the model can read.
         """
-        encoded = self.tokenizer(list(sequences), padding=True, return_tensors="pt", return_attention_mask=True)
+        # Right padding never reaches a causal model's real tokens, whether or not it takes a mask.
+        encoded = self.tokenizer(
+            list(sequences), padding=True, padding_side="right", return_tensors="pt", return_attention_mask=True
+        )
         mask = encoded["attention_mask"]
         tokens = mask.shape[1]
         if self.max_tokens is not None and tokens > self.max_tokens:
             longest = max(map(len, sequences))
             raise InputError(
                 f"{self.name} reads at most {self.max_tokens} tokens, but {longest} bases are {tokens} tokens: "
-                f"score a shorter window (--window)"
+                "take a shorter window"
             )
         # Not the tokenizer's special_tokens_mask: ESM's, of the Nucleotide Transformer, counts an [EOS] it never adds.
         before, after = (0, 0) if special_tokens else (self.before, self.after)
@@ -141,69 +165,6 @@ class LanguageModel:
             inputs["attention_mask"] = mask.to(self.device)
         return inputs, own.to(self.device)
 
-    def log_likelihood(
-        self, sequences: Sequence[str], reduction: str = "sum", special_tokens: bool = False, batch_size: int = 64
-    ) -> np.ndarray:
-        """Log-likelihood (causal) or pseudo-log-likelihood (masked) of each sequence in nats, (n,) float64.
-
-        Special tokens are not scored, unless asked for, nor is the first token of a causal model without a start token
-        (DART-Eval spec section 1.4). reduction "mean" divides by the number of scored tokens.
-        `batch_size` rows go through the model at once.
-
-        Raises:
-            ValueError: as [`encode`], if `batch_size` rows do not fit into the device's memory, or of an encoder.
-        """
-        self._with_head()
-        scores = []
-        for start in range(0, len(sequences), batch_size):
-            inputs, own = self.encode(sequences[start : start + batch_size], special_tokens)
-            with self._enough_memory(batch_size, own.shape[1]):
-                if self.kind == "causal":
-                    total, count = causal_log_likelihood(self.model, inputs, own)
-                else:
-                    mask_token = self.tokenizer.mask_token_id
-                    total, count = masked_log_likelihood(self.model, inputs, own, mask_token, batch_size)
-            scores.append((total / count.clamp(min=1) if reduction == "mean" else total).cpu().numpy())
-        return np.concatenate(scores) if scores else np.empty(0)
-
-    def allele_log_likelihoods(
-        self,
-        sequences1: Sequence[str],
-        sequences2: Sequence[str],
-        reduction: str = "sum",
-        special_tokens: bool = False,
-        batch_size: int = 64,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Log-likelihoods of two alleles of each variant, from one pass with their different tokens masked.
-
-        Returns:
-            (n,), (n,) float64; see [`likelihood.allele_log_likelihoods`] for what they are.
-
-        Raises:
-            ValueError: as [`log_likelihood`], or if the two alleles of a variant are not as many tokens.
-        """
-        self._with_head()
-        scores = []
-        for start in range(0, len(sequences1), batch_size):
-            batch = slice(start, start + batch_size)
-            inputs, own = self.encode(sequences1[batch], special_tokens)
-            others, own2 = self.encode(sequences2[batch], special_tokens)
-            if own.shape != own2.shape or not torch.equal(own, own2):
-                raise InputError(
-                    f"{self.name}: the alleles of a variant are not as many tokens, so that none can be masked for the "
-                    "other: score whole alleles (--recipe biofoundation)"
-                )
-            with self._enough_memory(batch_size, own.shape[1]):
-                both = allele_log_likelihoods(
-                    *(self.model, inputs, others["input_ids"], own),
-                    causal=self.kind == "causal",
-                    mask_token=self.tokenizer.mask_token_id,
-                )
-            total = torch.stack(both)
-            scores.append((total / own.sum(dim=1).clamp(min=1) if reduction == "mean" else total).cpu().numpy())
-        both_alleles = np.concatenate(scores, axis=1) if scores else np.empty((2, 0))
-        return both_alleles[0], both_alleles[1]
-
     @torch.inference_mode()
     def embed(
         self,
@@ -211,7 +172,7 @@ class LanguageModel:
         layer: int = -1,
         pooling: str = "mean",
         attention_mask: bool = True,
-        batch_size: int = 64,
+        batch_size: BatchSize = 64,
     ) -> np.ndarray:
         """One vector a sequence: hidden states of a layer, pooled over tokens. (n, C) float32.
 
@@ -227,14 +188,16 @@ class LanguageModel:
         """
         if pooling not in POOLINGS:
             raise InputError(f"pooling {pooling!r}: there are {', '.join(POOLINGS)}")
-        vectors = []
-        for start in range(0, len(sequences), batch_size):
-            inputs, own = self.encode(sequences[start : start + batch_size])
+
+        def run(rows: slice, size: int) -> np.ndarray:
+            inputs, own = self.encode(sequences[rows])
             if not attention_mask:
                 inputs.pop("attention_mask", None)
-            with self._enough_memory(batch_size, own.shape[1]):
+            with self.passing(size, own.shape[1]):
                 hidden = hidden_states(self.model(**inputs, output_hidden_states=True), layer, self.name)
-                vectors.append(pool(hidden, own, pooling).float().cpu().numpy())
+                return pool(hidden, own, pooling).float().cpu().numpy()
+
+        vectors = self.in_batches(len(sequences), longest(sequences), batch_size, run)
         return np.concatenate(vectors) if vectors else np.empty((0, 0), np.float32)
 
     def base_tokens(self, sequences: Sequence[str]) -> list[np.ndarray]:
@@ -272,6 +235,127 @@ class LanguageModel:
         ends = np.cumsum(lengths).tolist()
         return [(number, end - length, end) for number, (end, length) in enumerate(zip(ends, lengths, strict=True))]
 
+    def in_batches(
+        self, rows: int, tokens: int, batch_size: BatchSize, run: Callable[[slice, int], Result]
+    ) -> list[Result]:
+        """run(rows, batch size) of consecutive batches of `rows` rows of up to `tokens` tokens or bases.
+
+        Batch size "auto" starts at `LARGEST` rows, halves where memory runs out, and stays there for sequences of this
+        length.
+
+        Raises:
+            OutOfMemory: if the batch does not fit, with "auto" if not even one row does.
+        """
+        auto = not isinstance(batch_size, int)
+        size = self.fitting.get(tokens, largest_batch(self.device, tokens)) if auto else int(batch_size)
+        results: list[Result] = []
+        start = 0
+        while start < rows:
+            try:
+                results.append(run(slice(start, start + size), size))
+                start += size
+            except OutOfMemory:
+                if not auto or size == 1:
+                    raise
+                size //= 2
+                clear_device_cache(garbage_collection=True)
+        if auto:
+            self.fitting[tokens] = size
+        return results
+
+    @contextmanager
+    def passing(self, rows: int, tokens: int) -> Iterator[None]:
+        """Around forward passes of `rows` rows of `tokens` tokens: the model evaluates, and is then as it was.
+
+        Raises:
+            OutOfMemory: naming the batch, if it does not fit into the device's memory.
+        """
+        trained = [module for module in self.model.modules() if module.training]
+        self.model.eval()
+        try:
+            yield
+        except RuntimeError as error:
+            if not (isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)):
+                raise
+            raise OutOfMemory(
+                f"{self.name}: {rows} rows of {tokens} tokens do not fit into memory on {self.device}: "
+                "take a smaller batch size"
+            ) from error
+        finally:
+            for module in trained:
+                module.training = True
+
+
+class LanguageModel(Encoder):
+    """A causal or masked language model: an [`Encoder`] that gives likelihoods as well."""
+
+    def log_likelihood(
+        self, sequences: Sequence[str], reduction: str = "sum", special_tokens: bool = False, batch_size: BatchSize = 64
+    ) -> np.ndarray:
+        """Log-likelihood (causal) or pseudo-log-likelihood (masked) of each sequence in nats, (n,) float64.
+
+        Special tokens are not scored, unless asked for, nor is the first token of a causal model without a start token
+        (DART-Eval spec section 1.4). reduction "mean" divides by the number of scored tokens.
+        `batch_size` rows go through the model at once.
+
+        Raises:
+            ValueError: as [`encode`], if `batch_size` rows do not fit into the device's memory,
+        """
+
+        def run(rows: slice, size: int) -> np.ndarray:
+            inputs, own = self.encode(sequences[rows], special_tokens)
+            with self.passing(size, own.shape[1]):
+                if self.kind == "causal":
+                    total, count = causal_log_likelihood(self.model, inputs, own)
+                else:
+                    mask_token = self.tokenizer.mask_token_id
+                    total, count = masked_log_likelihood(self.model, inputs, own, mask_token, size)
+            return (total / count.clamp(min=1) if reduction == "mean" else total).cpu().numpy()
+
+        scores = self.in_batches(len(sequences), longest(sequences), batch_size, run)
+        return np.concatenate(scores) if scores else np.empty(0)
+
+    def allele_log_likelihoods(
+        self,
+        sequences1: Sequence[str],
+        sequences2: Sequence[str],
+        reduction: str = "sum",
+        special_tokens: bool = False,
+        batch_size: BatchSize = 64,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Log-likelihoods of two alleles of each variant, from one pass with their different tokens masked.
+
+        Returns:
+            (n,), (n,) float64; see [`likelihood.allele_log_likelihoods`] for what they are.
+
+        Raises:
+            ValueError: as [`log_likelihood`], or if the two alleles of a variant are not as many tokens.
+        """
+
+        def run(rows: slice, size: int) -> np.ndarray:
+            inputs, own = self.encode(sequences1[rows], special_tokens)
+            others, own2 = self.encode(sequences2[rows], special_tokens)
+            if own.shape != own2.shape or not torch.equal(own, own2):
+                raise InputError(
+                    f"{self.name}: the alleles of a variant are not as many tokens, so that none can be masked for the "
+                    "other: take a recipe of whole alleles (biofoundation)"
+                )
+            with self.passing(size, own.shape[1]):
+                both = allele_log_likelihoods(
+                    self.model,
+                    inputs,
+                    others["input_ids"],
+                    own,
+                    causal=self.kind == "causal",
+                    mask_token=self.tokenizer.mask_token_id,
+                )
+            total = torch.stack(both)
+            return (total / own.sum(dim=1).clamp(min=1) if reduction == "mean" else total).cpu().numpy()
+
+        scores = self.in_batches(len(sequences1), longest(sequences1), batch_size, run)
+        both_alleles = np.concatenate(scores, axis=1) if scores else np.empty((2, 0))
+        return both_alleles[0], both_alleles[1]
+
     def forward_passes(self, sequences: Sequence[str], special_tokens: bool = False) -> int:
         """Rows that go through the model to score these: one a sequence (causal), or one a token (masked).
 
@@ -280,20 +364,6 @@ class LanguageModel:
         """
         _, own = self.encode(sequences, special_tokens)
         return int(own.sum()) if self.kind == "masked" else len(sequences)
-
-    def _with_head(self) -> None:
-        if self.kind == "encoder":
-            raise InputError(f"{self.name}: without a language-model head there are embeddings only, no likelihoods")
-
-    @contextmanager
-    def _enough_memory(self, rows: int, tokens: int) -> Iterator[None]:
-        try:
-            yield
-        except torch.OutOfMemoryError as error:
-            raise InputError(
-                f"{self.name}: {rows} rows of {tokens} tokens do not fit into memory on {self.device}: "
-                "take fewer at once (--batch-size)"
-            ) from error
 
 
 def _between(tokens: Sequence[Any], before: int, after: int) -> Sequence[Any]:
@@ -322,13 +392,16 @@ def load_language_model(
     dtype: str | torch.dtype | None = None,
     trust_remote_code: bool = False,
     head: bool = True,
+    random_weights: bool = False,
+    seed: int = 0,
 ) -> LanguageModel:
-    """Load a language model from the Hub or a folder through the Auto classes.
+    """Load a language model from the Hub or a folder through the Auto classes; without a head, an [`Encoder`].
 
     Args:
         device: where to; by default CUDA where there is one. dtype: "float32" (default), "bfloat16", ...
         trust_remote_code: execute the repository's own code. Never needed for models of this package.
-        head: False where embeddings are all that is asked for: a checkpoint without a language-model head will do.
+        head: False where only embeddings are asked for: a checkpoint without a language-model head will do.
+        random_weights: the architecture with weights drawn by `seed`, as an untrained twin of the model.
 
     Raises:
         ValueError: if the checkpoint has no language-model head though one is needed, its files are damaged or its
@@ -341,6 +414,7 @@ def load_language_model(
         raise FileNotFoundError(f"{name}: no such folder")
     if folder and revision:
         raise InputError(f"{name}: a folder has no revision {revision!r}; revisions are of models on the Hub")
+    register_models()
     device = usable_device(device)
     remote = {"trust_remote_code": trust_remote_code}
     verbosity = logging.get_verbosity()
@@ -352,22 +426,26 @@ def load_language_model(
         pinned = {"revision": None if folder else commit, **remote}
         kind = head_of(config, name, head)
         auto_class = auto_class_of(config, kind, name, trust_remote_code)
-        loaded: Any = auto_class.from_pretrained(
-            name,
-            config=config,
-            dtype=dtype or torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            **pinned,
-        )
+        if random_weights:
+            set_seed(seed)
+            model: Any = auto_class.from_config(config, dtype=dtype or torch.float32, **remote).eval()
+            loading: dict[str, Any] = {"missing_keys": (), "mismatched_keys": ()}
+        else:
+            model, loading = auto_class.from_pretrained(
+                name,
+                config=config,
+                dtype=dtype or torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **pinned,
+            )
         tokenizer = AutoTokenizer.from_pretrained(name, **pinned)
     except (ImportError, OSError, RuntimeError, ValueError, *DAMAGED_FILES) as error:
         kind_of_error = OSError if isinstance(error, OSError) else InputError
         raise kind_of_error(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
     finally:
         logging.set_verbosity(verbosity)
-    model, loading = loaded
-    code = "; its repository has code of its own (--trust-remote-code)"
+    code = "; its repository has code of its own, which runs only where it is trusted (trust_remote_code)"
     hint = code if remote_classes(config) and not trust_remote_code else ""
     if missing := sorted(key for key in loading["missing_keys"] if not any(part in key for part in BESIDE_THE_HEAD)):
         raise InputError(f"{name}: the checkpoint lacks {', '.join(missing[:5])}{hint}")
@@ -375,7 +453,16 @@ def load_language_model(
         weight, found, expected = min(loading["mismatched_keys"], key=lambda mismatch: mismatch[0])
         shapes = f"{tuple(found)} in the checkpoint, {tuple(expected)} by the config"
         raise InputError(f"{name}: weights of another shape than config.json says: {weight}, {shapes}{hint}")
-    return LanguageModel(model.to(device), tokenizer, kind, name, commit)
+    scorer = (Encoder if kind == "encoder" else LanguageModel)(model.to(device), tokenizer, kind, name, commit)
+    scorer.random_weights = random_weights
+    return cast(LanguageModel, scorer)
+
+
+@functools.cache
+def register_models() -> None:
+    """Import the packages that register model types with the Auto classes: entry points "hyenadna_dart.models"."""
+    for point in entry_points(group="hyenadna_dart.models"):
+        point.load()
 
 
 def usable_device(device: str | torch.device | None) -> torch.device:
@@ -430,8 +517,8 @@ def auto_class_of(config: Any, kind: Kind, name: str, trust_remote_code: bool) -
         return auto_class
     if not trust_remote_code:
         raise InputError(
-            f"{name}: the model is code of its repository ({remote['AutoModel']}), which runs only with "
-            "--trust-remote-code"
+            f"{name}: the model is code of its repository ({remote['AutoModel']}), which runs only where it "
+            "is trusted (trust_remote_code)"
         )
     return AutoModel
 

@@ -4,31 +4,18 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from datasets_dart.alphabet import BASES, UNKNOWN, encode_bases, reverse_complement_codes
 from datasets_dart.errors import InputError
-
-ALPHABET = "ACGT"
-UNKNOWN = 4
-CODE_OF_BYTE = np.full(256, UNKNOWN, dtype=np.uint8)
-for code, base in enumerate(ALPHABET):
-    CODE_OF_BYTE[[ord(base), ord(base.lower())]] = code
+from datasets_dart.files import replacing, sha256
 
 # A chunk of ten million positions keeps the work arrays of counting near 200 MB.
 CHUNK = 10_000_000
-
-
-def encode_bases(sequence: str) -> np.ndarray:
-    """Base codes of a sequence, A 0, C 1, G 2, T 3 in either case, anything else 4: (L,) uint8."""
-    return CODE_OF_BYTE[np.frombuffer(sequence.encode("ascii", errors="replace"), dtype=np.uint8)]
-
-
-def reverse_complement_codes(codes: np.ndarray) -> np.ndarray:
-    """Codes of the other strand, read in its own direction."""
-    return np.where(codes == UNKNOWN, UNKNOWN, 3 - codes)[::-1].astype(np.uint8)
 
 
 def context_numbers(codes: np.ndarray, order: int) -> Iterator[np.ndarray]:
@@ -143,19 +130,17 @@ class MarkovModel:
         scores = (self.base_log_likelihoods(encode_bases(sequence))[1:] for sequence in sequences)
         return np.array([math.fsum(score[~np.isnan(score)]) for score in scores], dtype=np.float64)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the counts as safetensors, smallest unsigned type that holds them."""
-        from datasets_dart.files import replacing
-
         tensors = {}
         for order, table in enumerate(self.counts):
             dtype = np.uint32 if table.max(initial=0) < 2**32 else np.uint64
             tensors[f"order_{order}"] = np.ascontiguousarray(table, dtype=dtype)
         with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata={"strength": repr(self.strength), "alphabet": ALPHABET})
+            save_file(tensors, temporary, metadata={"strength": repr(self.strength), "alphabet": BASES})
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "MarkovModel":
+    def load(cls, path: str | os.PathLike[str]) -> "MarkovModel":
         """Read what [`save`] wrote.
 
         Raises:
@@ -171,3 +156,26 @@ class MarkovModel:
             return cls(counts, strength)
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} holds no Markov model: {error}") from error
+
+
+class MarkovScorer:
+    """A Markov model from its file, as a scorer: likelihoods of whole sequences.
+
+    Raises:
+        FileNotFoundError, InputError: naming the file, if there is no Markov model in it.
+    """
+
+    device_name = "cpu"
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path, self.name = Path(path), f"markov:{path}"
+        self.model = MarkovModel.load(path)
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says of the model."""
+        name = self.path.name.partition(".")[0]
+        return {"id": f"local/{name}-order-{self.model.order}", "revision": sha256(self.path.resolve())[:12]}
+
+    def log_likelihood(self, sequences: Iterable[str], batch_size: int | str = "auto") -> np.ndarray:
+        """(n,) float64 in nats, see [`MarkovModel.log_likelihood`]; one sequence is read at a time."""
+        return self.model.log_likelihood(sequences)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from datasets_dart.alphabet import UNKNOWN, encode_bases
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import input_file, sha256
 from datasets_dart.formats.meme import read_meme
-from evaluation_dart.models.markov import UNKNOWN, encode_bases
 
 P_VALUE = 1e-5  # of an occurrence, as in the original's exploration
 
@@ -38,13 +38,18 @@ class MotifCounts:
             raise MissingExtra("counting motifs", "motifs") from error
         file = input_file(os.fspath(path))
         self.motifs = {motif.name: np.asarray(motif.probabilities, np.float64).T for motif in read_meme(file)}
-        self.revision = sha256(file)[:12]
+        self.path, self.name, self.revision = file, f"motifs:{path}", sha256(file)[:12]
 
-    def embed(self, sequences: Sequence[str], **_: Any) -> np.ndarray:
-        """(n, motifs) float32. Options of language models are taken and have no effect.
+    def describe(self) -> dict[str, Any]:
+        """What a record says of the motifs."""
+        name = self.path.name.partition(".")[0]
+        return {"id": f"local/motif-counts-{name}", "revision": self.revision, "motifs": len(self.motifs)}
+
+    def embed(self, sequences: Sequence[str]) -> np.ndarray:
+        """(n, motifs) float32.
 
         Raises:
-            ValueError: for sequences of different lengths.
+            InputError: for sequences of different lengths.
         """
         from memelite import fimo
 

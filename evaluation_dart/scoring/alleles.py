@@ -2,7 +2,7 @@
 
 The alleles of a record share their window up to the first of them that differs. A causal model that carries a cache
 reads that part once for all of them, and goes on from there with each; what it computes is the same. Of recipes that
-mask, it reads nothing behind the variant, as nothing there could tell two alleles apart.
+mask, it reads nothing after the variant, as nothing there could distinguish two alleles.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from accelerate.utils.memory import clear_device_cache
 
 from datasets_dart.alphabet import reverse_complement
 from datasets_dart.errors import InputError
-from evaluation_dart.models.language_model import LanguageModel
-from evaluation_dart.scoring.embeddings import cosine_distance, hidden_states
-from evaluation_dart.scoring.likelihoods import RECIPES, Recipe, token_log_probabilities
+from evaluation_dart.models.language_model import LARGEST, BatchSize, Encoder, LanguageModel, OutOfMemory
+from evaluation_dart.recipes import RECIPES, Recipe
+from evaluation_dart.scoring.embeddings import cosine_distance, hidden_states, pool
+from evaluation_dart.scoring.heads import Label, head_scores, label_index
+from evaluation_dart.scoring.likelihoods import score_sequences, token_log_probabilities
 from evaluation_dart.training.finetuning import load_classifier
 
 STRANDS = ("forward", "reverse", "mean")
@@ -26,6 +29,7 @@ WORTH_SHARING = 0.125
 # Differences of log-probabilities between a pass with a cache and one without that are rounding.
 ROUNDING = {torch.float32: 1e-3, torch.float64: 1e-3}
 HALF_PRECISION_ROUNDING = 0.25
+AUTO_ON_CPU = 16
 
 
 class VariantRecipe(NamedTuple):
@@ -35,7 +39,7 @@ class VariantRecipe(NamedTuple):
     strand: str  # "forward", "reverse" complement, or the "mean" of both scores
     likelihood: Recipe | None = None  # of likelihoods
     layer: int = -1  # of embeddings
-    label: int | None = None  # of a head: which output; None for its only one, or of two the second minus the first
+    label: Label = None  # of a head: see [`heads.label_index`]
 
     def described(self) -> dict[str, Any]:
         """What a file of scores says of its recipe."""
@@ -49,16 +53,16 @@ class VariantRecipe(NamedTuple):
         return described | {"orientation": orientation}
 
 
-def variant_recipe(name: str, strand: str | None = None, layer: int = -1, label: int | None = None) -> VariantRecipe:
+def variant_recipe(name: str, strand: str | None = None, layer: int = -1, label: Label = None) -> VariantRecipe:
     """The recipe of that name; `strand` in place of its own.
 
     Raises:
         ValueError: for an unknown name or strand.
     """
     if name not in (*RECIPES, *DISTANCES, HEAD):
-        raise InputError(f"--recipe {name}: there are {', '.join((*RECIPES, *DISTANCES, HEAD))}")
+        raise InputError(f"recipe {name}: there are {', '.join((*RECIPES, *DISTANCES, HEAD))}")
     if strand is not None and strand not in STRANDS:
-        raise InputError(f"--strand {strand}: there are {', '.join(STRANDS)}")
+        raise InputError(f"strand {strand}: there are {', '.join(STRANDS)}")
     if name in RECIPES:
         return VariantRecipe(name, strand or RECIPES[name].strand, RECIPES[name])
     return VariantRecipe(name, strand or "forward", None, layer, label)
@@ -82,22 +86,18 @@ class VariantScorer:
         ValueError: if the recipe asks for what the model cannot do.
     """
 
-    def __init__(self, scorer: Any, recipe: VariantRecipe, batch_size: int = 64, share: bool = True):
-        self.scorer, self.recipe, self.batch_size = scorer, recipe, batch_size
-        likelihood = recipe.likelihood
-        if not hasattr(scorer, "encode"):  # a Markov model
-            usual = ("sum", "not scored", "whole")
-            if likelihood is None or (likelihood.reduction, likelihood.special_tokens, likelihood.alleles) != usual:
-                raise InputError(
-                    f"--recipe {recipe.name}: a Markov model sums over whole sequences (--recipe biofoundation)"
-                )
-            self.shares = False
-            return
-        if likelihood is not None and scorer.kind == "encoder":
-            raise InputError(f"{scorer.name}: without a language-model head there are no likelihoods")
+    def __init__(self, scorer: Any, recipe: VariantRecipe, batch_size: BatchSize = 64, share: bool = True):
+        self.scorer, self.recipe, self.auto = scorer, recipe, batch_size == "auto"
+        # On a CPU, so few that their activations stay in its cache
+        usual = AUTO_ON_CPU if scorer.device_name == "cpu" else LARGEST
+        self.batch_size = usual if batch_size == "auto" else int(batch_size)
+        if recipe.likelihood is not None:
+            recipe.likelihood.check(scorer, alleles=True)
+        elif not isinstance(scorer, Encoder):
+            raise InputError(f"recipe {recipe.name}: {scorer.name} is no network with hidden states")
         if recipe.name == HEAD:
-            _check_label(scorer, recipe.label)
-        self.shares = share and recipe.name != HEAD and shares_prefix(scorer)
+            label_index(scorer.model.config, recipe.label)
+        self.shares = share and recipe.name != HEAD and isinstance(scorer, LanguageModel) and shares_prefix(scorer)
 
     def __call__(self, sequences: Sequence[str], record: np.ndarray) -> Scores:
         """Scores of all but the first sequence of each record, in their order.
@@ -112,7 +112,14 @@ class VariantScorer:
         if self.recipe.strand != "forward":
             other = [reverse_complement(sequence) for sequence in sequences]
         strands = {"forward": [forward], "reverse": [other], "mean": [forward, other]}[self.recipe.strand]
-        scores = np.array([self._one_strand(strand, record) for strand in strands])
+        try:
+            scores = np.array([self._one_strand(strand, record) for strand in strands])
+        except OutOfMemory:
+            if not self.auto or self.batch_size == 1:
+                raise
+            self.batch_size //= 2
+            clear_device_cache(garbage_collection=True)
+            return self(sequences, record)
         return Scores(*scores.mean(axis=0))
 
     def _one_strand(self, sequences: Sequence[str], record: np.ndarray) -> Scores:
@@ -134,18 +141,19 @@ class VariantScorer:
                 distance = np.linalg.norm(one - two, axis=1)
             nothing = np.full(len(rows), np.nan)
             return Scores(nothing, nothing, distance)
-        values = self._head(sequences) if self.recipe.name == HEAD else self._log_likelihood(sequences, first)
+        if self.recipe.name == HEAD:
+            values = head_scores(self.scorer, sequences, self.recipe.label, batch_size=self.batch_size)
+        else:
+            values = self._log_likelihood(sequences, first)
         return Scores(values[first[rows]], values[rows], values[rows] - values[first[rows]])
 
     def _log_likelihood(self, sequences: Sequence[str], first: np.ndarray) -> np.ndarray:
         recipe = self.recipe.likelihood
         assert recipe is not None
-        if not hasattr(self.scorer, "encode"):
-            return self.scorer.log_likelihood(sequences)
-        special = recipe.special_tokens == "scored"
         if not self.shares:
-            return self.scorer.log_likelihood(sequences, recipe.reduction, special, self.batch_size)
-        inputs, own = self.scorer.encode(sequences, special)
+            forward = recipe._replace(strand="forward")
+            return score_sequences(self.scorer, sequences, forward, batch_size=self.batch_size)
+        inputs, own = self.scorer.encode(sequences, recipe.special_tokens == "scored")
         total, count = np.empty(len(sequences)), np.empty(len(sequences))
         for part in passes(self.scorer, inputs, own, first, self.batch_size):
             rows, ids, scored = part.rows, inputs["input_ids"][part.rows], own[part.rows]
@@ -171,43 +179,12 @@ class VariantScorer:
         inputs, own = self.scorer.encode(sequences)
         vectors: list[tuple[np.ndarray, np.ndarray]] = []
         for part in passes(self.scorer, inputs, own, first, self.batch_size, output_hidden_states=True):
-            counted = own[part.rows]
-            total = _sum(hidden_states(part.output, layer, self.scorer.name), counted[:, part.start :])
+            hidden = hidden_states(part.output, layer, self.scorer.name)
             if part.start:
-                before = hidden_states(part.prefix, layer, self.scorer.name)
-                heads = torch.as_tensor(part.heads, device=counted.device)
-                total += _sum(before, own[heads, : part.start])[part.head]
-            means = total / counted.sum(dim=1, keepdim=True).clamp(min=1)
-            vectors.append((part.rows, means.float().cpu().numpy()))
+                hidden = torch.cat([hidden_states(part.prefix, layer, self.scorer.name)[part.head], hidden], dim=1)
+            vectors.append((part.rows, pool(hidden, own[part.rows], "mean").cpu().numpy()))
         rows = np.concatenate([rows for rows, _ in vectors])
         return np.concatenate([means for _, means in vectors])[np.argsort(rows)]
-
-    @torch.inference_mode()
-    def _head(self, sequences: Sequence[str]) -> np.ndarray:
-        """(n,) float64, the output that is asked for."""
-        outputs = []
-        for start in range(0, len(sequences), self.batch_size):
-            inputs, own = self.scorer.encode(sequences[start : start + self.batch_size])
-            with self.scorer._enough_memory(self.batch_size, own.shape[1]):
-                outputs.append(self.scorer.model(**inputs).logits.double().cpu().numpy())
-        logits, label = np.concatenate(outputs), self.recipe.label
-        if label is not None:
-            return logits[:, label]
-        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
-
-
-def _sum(hidden: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """(B, C) float64 sums of (B, T, C) over the tokens that are counted, (B, T) bool."""
-    return torch.where(counted[..., None], hidden, 0).sum(dim=1, dtype=torch.float64)
-
-
-def _check_label(scorer: LanguageModel, label: int | None) -> None:
-    outputs = scorer.model.config.num_labels
-    if label is None and outputs > 2:
-        names = ", ".join(f"{number} ({name})" for number, name in scorer.model.config.id2label.items())
-        raise InputError(f"{scorer.name}: the head has {outputs} outputs: say which one (--label): {names}")
-    if label is not None and not 0 <= label < outputs:
-        raise InputError(f"--label {label}: {scorer.name} has {outputs} outputs, numbered from 0")
 
 
 def load_head(
@@ -265,7 +242,7 @@ def passes(
             continue
         start = int(common[batch[0]])
         rows = np.concatenate([np.arange(heads[b], heads[b] + sizes[b]) for b in batch])
-        with scorer._enough_memory(len(rows), ids.shape[1]):
+        with scorer.passing(len(rows), ids.shape[1]):
             yield _pass(scorer, ids, mask, rows, start, heads[batch], sizes[batch], options)
         batch = []
 
@@ -306,9 +283,10 @@ def shares_prefix(scorer: LanguageModel) -> bool:
     sequences = ["ACGTTGCAACGGTACCTTAGGATC" * 4, "ACGTTGCAACGGTACCTTAGGATC" * 3 + "TTGCAACGGTACCTTAGGATCACG"]
     try:
         ids = scorer.encode(sequences)[0]["input_ids"]
-        whole = scorer.model(input_ids=ids).logits
         start = ids.shape[1] // 2
-        part = _pass(scorer, ids, None, np.arange(2), start, np.array([0]), np.array([2]), {})
+        with scorer.passing(*ids.shape):
+            whole = scorer.model(input_ids=ids).logits
+            part = _pass(scorer, ids, None, np.arange(2), start, np.array([0]), np.array([2]), {})
         difference = whole[:, start:].float().log_softmax(-1) - part.output.logits.float().log_softmax(-1)
     except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return False  # no cache, one of another kind, or a model of fewer tokens
@@ -361,12 +339,12 @@ def masked_allele_log_likelihoods(
         end = int(max(ends_of[number_] for number_ in batch.tolist()))
         passed = {name: values[:n][rows, :end] for name, values in inputs.items()}
         passed["input_ids"] = masked[rows, :end]
-        with scorer._enough_memory(len(rows), end):
+        with scorer.passing(len(rows), end):
             log_p = scorer.model(**passed).logits.float().log_softmax(-1)
         place = {number_: position for position, number_ in enumerate(batch.tolist())}
         members = np.flatnonzero(np.isin(number, batch))
         index, token = differ[members].nonzero(as_tuple=True)
-        kept = token >= causal  # nothing stands before the first token
+        kept = token >= causal  # nothing comes before the first token
         index, token = index[kept], token[kept]
         at = torch.as_tensor([place[number[member]] for member in members.tolist()], device=one.device)[index]
         for scored, tokens in zip(scores, (one, two), strict=True):

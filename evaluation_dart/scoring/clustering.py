@@ -6,10 +6,8 @@ import numpy as np
 
 from datasets_dart.errors import InputError
 
-COMPONENTS, CLUSTERS, SEEDS = 60, 50, range(100)
 
-
-def principal_components(embeddings: np.ndarray, components: int = COMPONENTS) -> np.ndarray:
+def principal_components(embeddings: np.ndarray, components: int) -> np.ndarray:
     """(n, components) scores of embeddings (n, C); as many components as there are where there are fewer.
 
     Exact: what scikit-learn chooses by itself is a randomised solver in older versions.
@@ -19,7 +17,7 @@ def principal_components(embeddings: np.ndarray, components: int = COMPONENTS) -
     return PCA(min(components, *embeddings.shape), svd_solver="covariance_eigh").fit_transform(embeddings)
 
 
-def cluster(points: np.ndarray, clusters: int = CLUSTERS, seeds: Sequence[int] = SEEDS) -> np.ndarray:
+def cluster(points: np.ndarray, clusters: int, seeds: Sequence[int]) -> np.ndarray:
     """k-means of points (n, d), once for each seed, from one start each: (n, seeds) int32 cluster numbers.
 
     Raises:

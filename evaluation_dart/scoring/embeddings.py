@@ -7,7 +7,7 @@ import torch
 
 from datasets_dart.errors import InputError
 
-POOLINGS = ("mean", "mean_with_next", "mean_all")
+POOLINGS = ("mean", "max", "last", "mean_with_next", "mean_all")
 # Sequences in one of the original's HDF5 data sets of embeddings, tasks 2 and 3.
 ORIGINAL_BATCH = 64
 
@@ -22,8 +22,8 @@ class EmbeddingRecipe(NamedTuple):
     distance: str = "cosine"
     rows: str = "as they are"  # or in another order, as the original has them
 
-    def described(self, task: str) -> dict[str, Any]:
-        """What a record of `task` says of the recipe."""
+    def described(self, alleles: bool) -> dict[str, Any]:
+        """The entries of a record, the same whether the task compares alleles or not."""
         return self._asdict()
 
 
@@ -46,12 +46,18 @@ def hidden_states(output: Any, layer: int, name: str) -> torch.Tensor:
 
 
 def pool(hidden: torch.Tensor, own: torch.Tensor, pooling: str) -> torch.Tensor:
-    """Mean of hidden states (B, T, C) over tokens: (B, C) float32.
+    """Hidden states (B, T, C) as one vector a sequence: (B, C) float32. The one pooling of the judge.
 
     Args:
         own: (B, T) bool, the sequence's own tokens.
-        pooling: see [`LanguageModel.embed`].
+        pooling: "mean" over a sequence's own tokens, their "max", or the "last" of them; "mean_with_next", over those
+            and the token after each; "mean_all", over all tokens of the batch. The last two are the original's.
     """
+    if pooling == "max":
+        return hidden.masked_fill(~own[..., None], -torch.inf).amax(dim=1).float()
+    if pooling == "last":
+        position = torch.arange(own.shape[1], device=own.device)
+        return hidden[torch.arange(len(own)), (position * own).argmax(dim=1)].float()
     counted = own
     if pooling == "mean_all":
         counted = torch.ones_like(own)

@@ -1,61 +1,22 @@
 """Log-likelihoods of token sequences (DART-Eval spec section 1.4). B sequences, T tokens; natural logarithms."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from datasets_dart.alphabet import reverse_complement
+from evaluation_dart.recipes import Recipe
 
 Model = Callable[..., Any]
-
-
-class Recipe(NamedTuple):
-    """How a sequence becomes a number. Every record carries its recipe: without it two numbers cannot be compared.
-
-    The window is the task's, or the `--window` of a run, and stands beside these in the record.
-    """
-
-    name: str
-    reduction: str  # over tokens: "sum" or "mean"
-    strand: str  # "forward", or "mean" of forward and reverse complement
-    special_tokens: str = "not scored"  # or "scored": those that the tokenizer adds, where the model predicts them
-    # Two alleles of a variant: "masked", both read off one pass with the tokens in which they differ masked; or
-    # "whole", a likelihood of each allele's whole sequence.
-    alleles: str = "masked"
-
-    def described(self, task: str) -> dict[str, str]:
-        """What a record of `task` says of the recipe."""
-        fields = self._asdict()
-        if task != "variant_effects":
-            return {key: value for key, value in fields.items() if key != "alleles"}
-        return fields | {"orientation": "effect allele - other allele"}
-
-
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe("dart-eval", "sum", "forward"),
-        Recipe("dart-eval-both-strands", "sum", "mean"),
-        # Sums over BPE tokens partly measure how many tokens a sequence has; means do not.
-        Recipe("dart-eval-mean", "mean", "forward"),
-        # Open-Athena's biofoundation: summed log-probabilities of either allele's sequence
-        Recipe("biofoundation", "sum", "forward", alleles="whole"),
-        # songlab's TraitGym: the [SEP] at the end is scored, too, and both strands are averaged
-        Recipe("traitgym", "sum", "mean", "scored", "whole"),
-        # huggingface/carbon's vep_eval, without and with --rev_comp_avg
-        Recipe("carbon", "mean", "forward", alleles="whole"),
-        Recipe("carbon-both-strands", "mean", "mean", alleles="whole"),
-    )
-}
 
 
 def score_sequences(scorer: Any, sequences: Sequence[str], recipe: Recipe, **options: Any) -> np.ndarray:
     """Scores (n,) of `sequences` by anything that has `log_likelihood(sequences, ...)`."""
 
     def score(strand: Sequence[str]) -> np.ndarray:
-        return scorer.log_likelihood(strand, **_unusual(recipe), **options)
+        return scorer.log_likelihood(strand, **recipe.options(), **options)
 
     if recipe.strand == "forward":
         return score(sequences)
@@ -76,23 +37,13 @@ def score_alleles(
         return both[: len(sequences1)], both[len(sequences1) :]
 
     def score(one: Sequence[str], two: Sequence[str]) -> np.ndarray:
-        return np.stack(scorer.allele_log_likelihoods(one, two, **_unusual(recipe), **options))
+        return np.stack(scorer.allele_log_likelihoods(one, two, **recipe.options(), **options))
 
     scores = score(sequences1, sequences2)
     if recipe.strand == "mean":
         other = (list(map(reverse_complement, sequences)) for sequences in (sequences1, sequences2))
         scores = (scores + score(*other)) / 2
     return scores[0], scores[1]
-
-
-def _unusual(recipe: Recipe) -> dict[str, Any]:
-    """The options of a scorer that are not its defaults: baselines have none."""
-    options: dict[str, Any] = {}
-    if recipe.reduction != "sum":
-        options["reduction"] = recipe.reduction
-    if recipe.special_tokens == "scored":
-        options["special_tokens"] = True
-    return options
 
 
 def token_log_probabilities(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

@@ -7,63 +7,24 @@ proportions of X and hands them to the model as `inputs_embeds`, so that gradien
 
 import inspect
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 
 from datasets_dart.errors import InputError, MissingExtra
 from evaluation_dart.models.language_model import LanguageModel
+from evaluation_dart.scoring.heads import Label, head_score, label_index
 
 BASES = "ACGT"
 PATH_STEPS = 32
-
-
-def head_score(logits: torch.Tensor, config: Any, target: int | None = None) -> torch.Tensor:
-    """One number a sequence from a classifier's logits: (B, k) -> (B,).
-
-    Of classes, the log-odds of class `target` against the others (of two classes, the difference of their logits, by
-    default the second's); of a regression, or of labels that do not exclude each other, the output `target`.
-
-    Raises:
-        ValueError: if there is no such output, or there are several and none is named.
-    """
-    outputs = logits.shape[-1]
-    exclusive = outputs > 1 and config.problem_type in (None, "single_label_classification")
-    if target is None:
-        if outputs > 2 or (outputs == 2 and not exclusive):
-            raise InputError(f"the model has {outputs} outputs: name one of {', '.join(config.id2label.values())}")
-        target = outputs - 1
-    if not 0 <= target < outputs:
-        raise InputError(f"there is no output {target} among {outputs}")
-    own = logits[..., target].float()
-    if not exclusive:
-        return own
-    others = [index for index in range(outputs) if index != target]
-    return own - logits[..., others].float().logsumexp(-1)
-
-
-def target_index(config: Any, name: str | None) -> int | None:
-    """Index of an output by its name in config.id2label, or by its number; None for None.
-
-    Raises:
-        ValueError: naming those that there are.
-    """
-    if name is None:
-        return None
-    names = {str(label): int(index) for index, label in config.id2label.items()}
-    if name in names:
-        return names[name]
-    if name.isdecimal() and int(name) < len(names):
-        return int(name)
-    raise InputError(f"there is no output {name!r} among {', '.join(names)}")
 
 
 def base_ids(model: LanguageModel) -> list[int]:
     """Token ids of A, C, G and T.
 
     Raises:
-        ValueError: if the tokenizer has not one token for each base, alone as within a sequence.
+        ValueError: if the tokenizer has not one token for each base, by itself as within a sequence.
     """
     ids = [model.tokenizer(base, add_special_tokens=False)["input_ids"] for base in BASES]
     single = [own[0] for own in ids if len(own) == 1]
@@ -75,20 +36,22 @@ def base_ids(model: LanguageModel) -> list[int]:
 
 
 class Scored(nn.Module):
-    """The whole of a [`OneHotModel`]: a module of its own, so that one rule of attribution can stand for all of it."""
+    """The whole of a [`OneHotModel`]: a module of its own, so that one rule of attribution covers all of it."""
 
     bases: torch.Tensor
     unknown: torch.Tensor
     around: torch.Tensor
 
-    def __init__(self, language_model: LanguageModel, target: int | None):
+    def __init__(self, language_model: LanguageModel, label: Label):
         super().__init__()
         if "inputs_embeds" not in inspect.signature(language_model.model.forward).parameters:
             raise InputError(f"{language_model.name}: the model takes no inputs_embeds, by which one-hot rows reach it")
-        self.model = language_model.model
-        self.kind, self.target = language_model.kind, target
+        self.scorer, self.model = language_model, language_model.model
+        self.kind, self.label = language_model.kind, label
         self.before = language_model.before
         self.classifies = type(self.model).__name__.endswith("ForSequenceClassification")
+        if self.classifies:
+            label_index(self.model.config, label)
         if self.kind == "encoder":
             raise InputError(f"{language_model.name}: without a head there is nothing to attribute")
         tokenizer = language_model.tokenizer
@@ -106,7 +69,7 @@ class Scored(nn.Module):
 
     def embeddings(self, one_hot: torch.Tensor) -> torch.Tensor:
         """(B, 4, L) -> (B, before + L + after, D), special tokens included."""
-        table = cast(nn.Module, self.model.get_input_embeddings())
+        table = self.model.get_input_embeddings()
         bases, unknown, around = table(self.bases), table(self.unknown), table(self.around)
         rows = one_hot.to(bases.dtype).transpose(1, 2)
         own = rows @ bases + (1 - rows.sum(dim=2, keepdim=True)) * unknown
@@ -114,10 +77,12 @@ class Scored(nn.Module):
         return torch.cat([special[:, : self.before], own, special[:, self.before :]], dim=1)
 
     def forward(self, one_hot: torch.Tensor) -> torch.Tensor:
-        if self.classifies:
-            logits = self.model(inputs_embeds=self.embeddings(one_hot)).logits
-            return head_score(logits, self.model.config, self.target)[:, None]
-        log_p = self.causal(one_hot) if self.kind == "causal" else self.masked(one_hot)
+        """(B, 4, L) -> (B, 1)."""
+        with self.scorer.passing(len(one_hot), one_hot.shape[2]):
+            if self.classifies:
+                logits = self.model(inputs_embeds=self.embeddings(one_hot)).logits
+                return head_score(logits, self.model.config, self.label)[:, None]
+            log_p = self.causal(one_hot) if self.kind == "causal" else self.masked(one_hot)
         scored = one_hot[:, :, one_hot.shape[2] - log_p.shape[2] :]
         return (log_p * scored).sum(dim=(1, 2))[:, None]
 
@@ -125,12 +90,13 @@ class Scored(nn.Module):
         """log p of the four bases at each base that has something before it: (B, 4, L or L - 1)."""
         logits = self.model(inputs_embeds=self.embeddings(one_hot)).logits
         logits = logits[:, max(self.before, 1) - 1 : self.before + one_hot.shape[2] - 1]
-        return logits.float().log_softmax(-1)[..., self.bases].transpose(1, 2)
+        log_p: torch.Tensor = logits.float().log_softmax(-1)
+        return log_p[..., self.bases].transpose(1, 2)
 
     def masked(self, one_hot: torch.Tensor) -> torch.Tensor:
-        """log p of the four bases at each base, with it alone masked: (B, 4, L)."""
+        """log p of the four bases at each base, with only that base masked: (B, 4, L)."""
         embeddings = self.embeddings(one_hot)
-        table = cast(nn.Module, self.model.get_input_embeddings())
+        table = self.model.get_input_embeddings()
         mask = table(torch.tensor(self.mask_token, device=embeddings.device))
         columns = []
         for position in range(self.before, self.before + one_hot.shape[2]):
@@ -144,7 +110,7 @@ class Scored(nn.Module):
 class OneHotModel(nn.Module):
     """A model as a function of one-hot sequences: (B, 4, L) -> (B, 1). A column of zeros is read as N.
 
-    A classifier of [`finetuning.load_classifier`] gives the [`head_score`] of `target`; a language model the
+    A classifier of [`finetuning.load_classifier`] gives the [`heads.head_score`] of `label`; a language model the
     log-likelihood (causal) or pseudo-log-likelihood (masked: L passes) of the sequence in nats. On one-hot input
     the result is that of the model on the string.
 
@@ -153,13 +119,19 @@ class OneHotModel(nn.Module):
             head.
     """
 
-    def __init__(self, language_model: LanguageModel, target: int | None = None):
+    def __init__(self, language_model: LanguageModel, label: Label = None):
         super().__init__()
-        self.scored = Scored(language_model, target)
-        self.eval()  # tangermeme leaves a model in the mode that it came in, and dropout is never wanted
+        self.scored = Scored(language_model, label)
+        self.training = self.scored.training = False
+
+    def train(self, mode: bool = True) -> "OneHotModel":
+        """Do nothing: the model evaluates in every pass, and is left in the mode that it came in."""
+        return self
 
     def forward(self, one_hot: torch.Tensor) -> torch.Tensor:
-        return self.scored(one_hot)
+        """(B, 4, L) -> (B, 1)."""
+        score: torch.Tensor = self.scored(one_hot)
+        return score
 
 
 def path_rule(steps: int = PATH_STEPS) -> dict[type[nn.Module], Callable[..., Any]]:

@@ -1,16 +1,184 @@
 """In-silico mutagenesis: what every single substitution does to a sequence's score. Columns in the order A, C, G, T."""
 
-from collections.abc import Callable, Sequence
+import gzip
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
+from tqdm.auto import tqdm
+from transformers import AutoConfig
 
 from datasets_dart.alphabet import reverse_complement
-from evaluation_dart.models.language_model import LanguageModel
-from evaluation_dart.scoring.likelihoods import Recipe, score_sequences
-from evaluation_dart.tools.attribution import BASES, base_ids, head_score
+from datasets_dart.contigs import find_contig
+from datasets_dart.errors import InputError
+from datasets_dart.files import replacing
+from datasets_dart.formats.fasta import Genome, open_genome
+from evaluation_dart.models.kinds import split_spec
+from evaluation_dart.models.language_model import BatchSize, LanguageModel, register_models
+from evaluation_dart.recipes import RECIPES, Recipe
+from evaluation_dart.records import package_versions
+from evaluation_dart.report.logo import MOST_ROWS, check_logo, draw_logos
+from evaluation_dart.run import described_inputs
+from evaluation_dart.scoring.alleles import HEAD
+from evaluation_dart.scoring.heads import head_scorer, label_index
+from evaluation_dart.scoring.likelihoods import score_sequences
+from evaluation_dart.tools.attribution import BASES, base_ids
+from evaluation_dart.tools.loading import (
+    REGION_COLUMNS,
+    Model,
+    Table,
+    as_file,
+    load,
+)
+from evaluation_dart.tools.parts import write_sidecar
+from evaluation_dart.tools.regions import read_regions
 
+TABLES = (".parquet", ".tsv", ".tsv.gz", ".bed", ".bed.gz")
+AT_ONCE = 512  # sequences scored between two steps of a progress bar, a multiple of the usual batches
+SCHEMA = pa.schema(
+    [
+        ("chrom", pa.string()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("region", pa.string()),
+        ("ref", pa.string()),
+        ("alt", pa.string()),
+        ("change", pa.float64()),
+    ]
+)
 Score = Callable[[Sequence[str]], np.ndarray]
+Advance = Callable[[int], object]
+
+log = logging.getLogger(__name__)
+
+
+class Region(NamedTuple):
+    """Bases [start, end) of a contig, read within the window [window_start, window_end)."""
+
+    chrom: str
+    start: int
+    end: int
+    window_start: int
+    window_end: int
+
+    @property
+    def name(self) -> str:
+        """CONTIG:START-END."""
+        return f"{self.chrom}:{self.start}-{self.end}"
+
+
+def mutagenesis(
+    genome: str | Path,
+    model: Model,
+    *,
+    regions: Table | None = None,
+    region: str | None = None,
+    output: str | Path | None = None,
+    logo: str | Path | None = None,
+    window: int | None = None,
+    recipe: str | None = None,
+    strand: str | None = None,
+    label: str | int | None = None,
+    batch_size: BatchSize = "auto",
+    revision: str | None = None,
+    device: Any = None,
+    dtype: str = "float32",
+    trust_remote_code: bool = False,
+    quiet: bool = False,
+) -> pa.Table | dict[str, Any]:
+    """Score every single substitution in regions of a genome, or in whole sequences.
+
+    Args:
+        genome: FASTA of a genome, or of sequences to mutate whole.
+        model: a Hub id or folder of a causal or masked language model, or of one with a trained head; or a scorer in
+            memory.
+        regions: to mutate: a BED file; or a pandas or polars frame or a pyarrow.Table with columns chrom, start and end
+            (from 0, half-open). region: one of them, as "chr20:1,001-1,200": from 1, both ends in it.
+        output: .parquet, .tsv[.gz] or .bed[.gz]. logo: a picture of the regions, at most 20: .png or .svg.
+        window: bases that the model reads, the region in the middle; None for the region.
+        recipe: of likelihoods, or head; None for head where there is one, dart-eval of masked models, biofoundation.
+        strand: forward or mean; None for the recipe's, of heads forward.
+        label: of a head with several outputs: which, by name or number.
+        batch_size: sequences in a forward pass. quiet: no progress bar.
+
+    Returns:
+        A table with a row for each substitution, [`SCHEMA`], without positions that are none of A, C, G, T; with
+        `output`, what OUTPUT.json says.
+
+    Raises:
+        InputError: naming file, line and region that cannot be used, or what the model cannot do.
+        OSError: if there is no such file or model. MissingExtra: if what draws logos is not installed.
+    """
+    target = None if output is None else Path(output)
+    if target is not None and not target.name.endswith(TABLES):
+        raise InputError(f"{target}: a table is written as {', '.join(TABLES)}")
+    if logo is not None:
+        check_logo(Path(logo))
+    if strand not in (None, "forward", "mean"):
+        raise InputError(f"strand {strand}: there are forward and mean")
+    if recipe not in (None, HEAD, *RECIPES):
+        raise InputError(f"recipe {recipe}: there are {', '.join((*RECIPES, HEAD))}")
+    bases = open_genome(genome)
+    with nullcontext() if regions is None else as_file(regions, REGION_COLUMNS, "regions.bed") as bed:
+        places = regions_of(bases, bed, region, window)
+        inputs = described_inputs(fasta=genome) if bed is None else described_inputs(fasta=genome, bed=bed)
+    if logo is not None and len(places) > MOST_ROWS:
+        raise InputError(f"logo {logo}: a picture has at most {MOST_ROWS} regions, and here are {len(places)}")
+    options = {"revision": revision, "device": device, "dtype": dtype, "trust_remote_code": trust_remote_code}
+    if recipe is None and has_head(model, revision, trust_remote_code):
+        recipe = HEAD
+    scorer = load(model, HEAD if recipe == HEAD else "likelihood", **options)
+    table_of, how = method_of(scorer, recipe, strand, label, batch_size)
+    if isinstance(scorer, LanguageModel) and how["name"] != HEAD:
+        report_rows(scorer, places, Recipe(**how))
+    panels: list[tuple[str, np.ndarray]] = []
+    left_out = 0
+
+    def parts() -> Iterator[pa.Table]:
+        nonlocal left_out
+        total = sum(3 * (own.end - own.start) + 1 for own in places)
+        with tqdm(desc="mutagenesis", unit=" sequences", total=total, disable=quiet) as bar:
+            for own in places:
+                sequence = bases.fetch(own.chrom, own.window_start, own.window_end)
+                first, last = own.start - own.window_start, own.end - own.window_start
+                table = table_of(sequence, first, last, bar.update)
+                left_out += int(np.isnan(table[:, 0]).sum())
+                if logo is not None:
+                    panels.append((own.name, importance(table, sequence[first:last])))
+                yield as_table(own, sequence[first:last], table)
+
+    found: Any = pa.concat_tables(parts()) if target is None else write_table(target, parts())
+    if logo is not None:
+        draw_logos(Path(logo), panels, "log-odds" if how["name"] == HEAD else "nats")
+    if target is None:
+        return found
+    about = {
+        "model": scorer.describe(),
+        "recipe": how,
+        "change": "score of the sequence with ALT less that of the sequence as it is",
+        "inputs": inputs,
+        "regions": len(places) if region is None else region,
+        "window": window or "region",
+        "rows": found,
+        "positions_left_out": left_out,
+        "device": scorer.device_name,
+        "versions": package_versions(),
+    }
+    write_sidecar(target, about)
+    return about
+
+
+def do_nothing(_: int) -> None:
+    """Where nobody looks at the progress."""
 
 
 def substitutions(sequence: str, start: int, end: int) -> tuple[list[str], np.ndarray]:
@@ -19,31 +187,43 @@ def substitutions(sequence: str, start: int, end: int) -> tuple[list[str], np.nd
     Returns:
         m strings, and (m, 2) int64: the position replaced, counted from `start`, and the new base's index.
     """
-    places = [
+    places = places_of(sequence, start, end)
+    mutants = [sequence[:position] + BASES[base] + sequence[position + 1 :] for position, base in places]
+    return mutants, np.array(places, dtype=np.int64).reshape(-1, 2) - [start, 0]
+
+
+def places_of(sequence: str, start: int, end: int) -> list[tuple[int, int]]:
+    """(position, index of the new base) of every substitution of a known base of [start, end)."""
+    return [
         (position, base)
         for position in range(start, end)
         if sequence[position] in BASES
         for base in range(len(BASES))
         if BASES[base] != sequence[position]
     ]
-    mutants = [sequence[:position] + BASES[base] + sequence[position + 1 :] for position, base in places]
-    return mutants, np.array(places, dtype=np.int64).reshape(-1, 2) - [start, 0]
 
 
-def changes(score: Score, sequence: str, start: int, end: int) -> np.ndarray:
+def changes(score: Score, sequence: str, start: int, end: int, advance: Advance = do_nothing) -> np.ndarray:
     """Score of each substitution less that of the sequence, (end - start, 4) float64.
 
     0 at a position's own base; NaN in all four columns where that is none of A, C, G, T.
+
+    Args:
+        score: of sequences, (n,). advance: called with the number of sequences scored, as they are.
     """
     mutants, places = substitutions(sequence, start, end)
-    scores = score([sequence, *mutants])
+    wanted, found = [sequence, *mutants], []
+    for first in range(0, len(wanted), AT_ONCE):
+        found.append(score(wanted[first : first + AT_ONCE]))
+        advance(len(found[-1]))
+    scores = np.concatenate(found)
     table = _unchanged(sequence[start:end])
     table[places[:, 0], places[:, 1]] = scores[1:] - scores[0]
     return table
 
 
 def conditional_changes(
-    model: LanguageModel, sequence: str, start: int, end: int, recipe: Recipe, batch_size: int = 64
+    model: LanguageModel, sequence: str, start: int, end: int, recipe: Recipe, batch_size: BatchSize = 64
 ) -> np.ndarray:
     """log p(base) - log p(own base) at each position, as recipes score alleles that are masked: shape as [`changes`].
 
@@ -66,36 +246,49 @@ def conditional_changes(
 
 
 @torch.inference_mode()
-def _log_probabilities(model: LanguageModel, sequence: str, start: int, end: int, batch_size: int) -> np.ndarray:
+def _log_probabilities(model: LanguageModel, sequence: str, start: int, end: int, batch_size: BatchSize) -> np.ndarray:
     """log p of the four bases at [start, end), (end - start, 4); zeros where nothing predicts them."""
     ids = torch.tensor(base_ids(model), device=model.device)
     inputs, _ = model.encode([sequence])
+    tokens = inputs["input_ids"].shape[1]
     at = torch.arange(start, end, device=model.device) + model.before
     if model.kind == "causal":
-        log_p = model.model(**inputs).logits[0].float().log_softmax(-1)[:, ids]
+        with model.passing(1, tokens):
+            log_p = model.model(**inputs).logits[0].float().log_softmax(-1)[:, ids]
         log_p = torch.cat([torch.zeros_like(log_p[:1]), log_p[:-1]])
         return log_p[at].double().cpu().numpy()
-    rows = []
-    for part in at.split(batch_size):
+
+    def run(rows: slice, size: int) -> np.ndarray:
+        part = at[rows]
         masked = {name: values.expand(len(part), -1).clone() for name, values in inputs.items()}
         here = torch.arange(len(part), device=model.device)
         masked["input_ids"][here, part] = model.tokenizer.mask_token_id
-        logits = model.model(**masked).logits[here, part]
-        rows.append(logits.float().log_softmax(-1)[:, ids].double().cpu())
-    return torch.cat(rows).numpy()
+        with model.passing(size, tokens):
+            logits = model.model(**masked).logits[here, part]
+        return logits.float().log_softmax(-1)[:, ids].double().cpu().numpy()
+
+    return np.concatenate(model.in_batches(len(at), tokens, batch_size, run))
 
 
 def likelihood_changes(
-    model: LanguageModel, sequence: str, start: int, end: int, recipe: Recipe, batch_size: int = 64
+    model: Any,
+    sequence: str,
+    start: int,
+    end: int,
+    recipe: Recipe,
+    batch_size: BatchSize = 64,
+    advance: Advance = do_nothing,
 ) -> np.ndarray:
     """Changes of the (pseudo-)log-likelihood by a recipe, in nats: of masked alleles, or of whole sequences."""
     if recipe.alleles == "masked":
-        return conditional_changes(model, sequence, start, end, recipe, batch_size)
+        table = conditional_changes(model, sequence, start, end, recipe, batch_size)
+        advance(3 * len(table) + 1)
+        return table
 
     def score(sequences: Sequence[str]) -> np.ndarray:
         return score_sequences(model, sequences, recipe, batch_size=batch_size)
 
-    return changes(score, sequence, start, end)
+    return changes(score, sequence, start, end, advance)
 
 
 def forward_rows(model: LanguageModel, sequence: str, start: int, end: int, recipe: Recipe) -> int:
@@ -109,26 +302,6 @@ def forward_rows(model: LanguageModel, sequence: str, start: int, end: int, reci
     if recipe.alleles == "masked":
         return strands * (1 if model.kind == "causal" else end - start)
     return strands * passes * (3 * (end - start) + 1)
-
-
-def head_scorer(model: LanguageModel, target: int | None, strand: str = "forward", batch_size: int = 64) -> Score:
-    """[`head_score`] of strings by a classifier of [`finetuning.load_classifier`]: a function to (n,) float64.
-
-    strand: "forward", or the "mean" of both.
-    """
-
-    @torch.inference_mode()
-    def score(sequences: Sequence[str]) -> np.ndarray:
-        if strand == "mean":
-            other = head_scorer(model, target, "forward", batch_size)(list(map(reverse_complement, sequences)))
-            return (head_scorer(model, target, "forward", batch_size)(sequences) + other) / 2
-        scores = []
-        for first in range(0, len(sequences), batch_size):
-            inputs, _ = model.encode(sequences[first : first + batch_size])
-            scores.append(head_score(model.model(**inputs).logits, model.model.config, target).double().cpu().numpy())
-        return np.concatenate(scores) if scores else np.empty(0)
-
-    return score
 
 
 def importance(table: np.ndarray, sequence: str) -> np.ndarray:
@@ -147,3 +320,129 @@ def _unchanged(sequence: str) -> np.ndarray:
     table = np.zeros((len(sequence), len(BASES)))
     table[[base not in BASES for base in sequence]] = np.nan
     return table
+
+
+def regions_of(genome: Genome, bed: Path | None, region: str | None, window: int | None) -> list[Region]:
+    """Regions to mutate: of a BED file, the one of `region`, or all contigs whole.
+
+    Raises:
+        InputError: naming file, line and region, for one outside its contig or longer than the window.
+    """
+    if bed is not None and region is not None:
+        raise InputError(f"regions {bed} and region {region}: give one of them")
+    if bed is not None:
+        found = read_regions(bed, genome)
+        places = zip(found.chrom, found.start.tolist(), found.end.tolist(), strict=True)
+        return [placed(genome, str(bed), chrom, start, end, window) for chrom, start, end in places]
+    if region is not None:
+        parts = re.fullmatch(r"(.+):([\d,]+)-([\d,]+)", region)
+        if parts is None:
+            raise InputError(f"region {region}: is not CONTIG:FIRST-LAST, counted from 1")
+        first, last = (int(number.replace(",", "")) for number in parts.groups()[1:])
+        return [placed(genome, f"region {region}", parts[1], first - 1, last, window)]
+    return [placed(genome, str(genome.path), chrom, 0, length, window) for chrom, length in genome.contigs.items()]
+
+
+def placed(genome: Genome, source: str, chrom: str, start: int, end: int, window: int | None) -> Region:
+    """A region in the middle of its window, which is moved into the contig, or is the contig if that is shorter.
+
+    Args:
+        source: what to name in errors.
+    """
+    contig = find_contig(chrom, genome.contigs) or chrom
+    try:
+        length = genome.length(contig)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+    if not 0 <= start < end <= length:
+        raise InputError(f"{source}: {chrom}:{start}-{end} is not within the contig's {length} bases")
+    if window is None:
+        return Region(contig, start, end, start, end)
+    if end - start > window:
+        raise InputError(f"{source}: {chrom}:{start}-{end} has {end - start} bases, more than the window of {window}")
+    left = max(0, min((start + end - window) // 2, length - window))
+    return Region(contig, start, end, left, min(left + window, length))
+
+
+def method_of(
+    scorer: Any, recipe: str | None, strand: str | None, label: str | int | None, batch_size: BatchSize
+) -> tuple[Callable[[str, int, int, Advance], np.ndarray], dict[str, Any]]:
+    """Changes as a function of (sequence, start, end, advance), and the fields of the recipe."""
+    if recipe == HEAD:
+        config = scorer.model.config
+        how = {"name": HEAD, "strand": strand or "forward", "output": config.id2label[label_index(config, label)]}
+        return partial(changes, head_scorer(scorer, label, how["strand"], batch_size)), how
+    if label is not None:
+        raise InputError(f"label {label}: {scorer.name} is scored by likelihood, without a head")
+    chosen = RECIPES[recipe or ("dart-eval" if getattr(scorer, "kind", None) == "masked" else "biofoundation")]
+    chosen.check(scorer, alleles=True)
+    if strand is not None:
+        chosen = chosen._replace(strand=strand)
+
+    def table_of(sequence: str, start: int, end: int, advance: Advance) -> np.ndarray:
+        return likelihood_changes(scorer, sequence, start, end, chosen, batch_size, advance)
+
+    return table_of, chosen._asdict()
+
+
+def has_head(model: Model, revision: str | None, trust_remote_code: bool) -> bool:
+    """Whether a model was saved with a trained head for sequences."""
+    if not isinstance(model, str | os.PathLike):
+        return type(getattr(model, "model", None)).__name__.endswith("ForSequenceClassification")
+    name = os.fspath(model)
+    if split_spec(name)[0] or (not Path(name).is_dir() and name.startswith(("/", ".", "~"))):
+        return False
+    register_models()
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError):
+        return False  # for the loading to explain
+    return any("ForSequenceClassification" in saved for saved in config.architectures or [])
+
+
+def report_rows(model: LanguageModel, regions: list[Region], recipe: Recipe) -> None:
+    """Refuse a window that the model cannot read; log how much a masked model has to do."""
+    longest = max(regions, key=lambda own: own.window_end - own.window_start)
+    width = longest.window_end - longest.window_start
+    rows = forward_rows(model, "ACGT" * (width // 4) + "ACGT"[: width % 4], 0, longest.end - longest.start, recipe)
+    if model.kind == "masked":
+        log.info("masked model: about %s rows through the model", f"{rows * len(regions):,}")
+
+
+def as_table(region: Region, sequence: str, changes: np.ndarray) -> pa.Table:
+    """Rows of the output, position by position: [`SCHEMA`], start and end counted from 0, as in BED."""
+    places = places_of(sequence, 0, len(sequence))
+    start = [region.start + row for row, _ in places]
+    columns = {
+        "chrom": [region.chrom] * len(places),
+        "start": start,
+        "end": [position + 1 for position in start],
+        "region": [region.name] * len(places),
+        "ref": [sequence[row] for row, _ in places],
+        "alt": [BASES[column] for _, column in places],
+        "change": [float(changes[place]) for place in places],
+    }
+    return pa.table(columns, schema=SCHEMA)
+
+
+def write_table(path: Path, parts: Iterator[pa.Table]) -> int:
+    """Write tables one after the other as Parquet or as text, whole or not at all; how many rows there were.
+
+    Text is tab-separated under a line of names that begins with #, which makes it a BED file.
+    """
+    rows = 0
+    with replacing(path) as temporary:
+        if path.suffix == ".parquet":
+            with pq.ParquetWriter(temporary, SCHEMA) as writer:
+                for part in parts:
+                    writer.write_table(part)
+                    rows += part.num_rows
+            return rows
+        with gzip.open(temporary, "wt") if path.suffix == ".gz" else temporary.open("w") as file:
+            file.write(f"#{chr(9).join(SCHEMA.names)}\n")
+            for part in parts:
+                for row in zip(*(column.to_pylist() for column in part.columns), strict=True):
+                    file.write("\t".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row))
+                    file.write("\n")
+                rows += part.num_rows
+    return rows

@@ -19,9 +19,9 @@ from datasets_dart.alphabet import reverse_complement
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
 from evaluation_dart.models.kmers import kmer_frequencies
-from evaluation_dart.models.language_model import LanguageModel
+from evaluation_dart.models.language_model import LanguageModel, model_id
 from evaluation_dart.models.linear import choose_linear
-from evaluation_dart.records import PREDICTIONS, RESULTS, model_id
+from evaluation_dart.records import PREDICTIONS, RESULTS
 from evaluation_dart.report.logo import check_logo, draw_logos
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.statistics.metrics import activity_metrics, class_metrics

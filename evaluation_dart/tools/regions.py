@@ -1,150 +1,259 @@
-"""Embeddings of sequences of any length: one vector a sequence, or one a base; long sequences are read in chunks.
+"""Vectors of the regions of a BED file, in the file's order."""
 
-Chunks of `chunk` bases follow one another without overlap, the last one shorter, and each is read for itself: nothing
-of one is context of the next. B sequences, T tokens, L bases, C channels.
-"""
-
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from datasets_dart.alphabet import reverse_complement
-from datasets_dart.errors import InputError
-from evaluation_dart.models.language_model import LanguageModel
-from evaluation_dart.scoring.embeddings import hidden_states
+from datasets_dart.alphabet import LETTERS
+from datasets_dart.contigs import find_contig
+from datasets_dart.errors import InputError, MissingExtra
+from datasets_dart.files import input_file, replacing
+from datasets_dart.formats.bed import read_intervals
+from datasets_dart.formats.fasta import Genome, open_genome
+from datasets_dart.windows import window_codes
+from evaluation_dart.models.language_model import BatchSize
+from evaluation_dart.run import described_inputs
+from evaluation_dart.scoring.regions import RegionRecipe, chunk_length, embed_sequences
+from evaluation_dart.tools.loading import REGION_COLUMNS, Model, Table, as_file, load
+from evaluation_dart.tools.parts import begin, complete, one_process
+from evaluation_dart.training.accelerators import process_state
 
-POOLINGS = ("mean", "max", "last")
-STRANDS = ("forward", "reverse", "mean")
-LONGEST_CHUNK = 32_768  # bp, where the model itself would read more
+PART = 256
+BASES_IN_PART = 1 << 21  # of vectors a base, so that a part fits into memory
+ZARR_CHUNK = 4096  # bases
+STEP = 64  # regions, at most, between two steps of the progress bar
+SUFFIXES = (".parquet", ".zarr")
+STORED = ("float32", "float16")
 
-
-class RegionRecipe(NamedTuple):
-    """How a sequence becomes vectors."""
-
-    pooling: str | None  # over the sequence's own tokens: "mean", "max", or the "last" one; None: a vector a base
-    layer: int = -1  # index into the model's hidden states
-    strand: str = "forward"  # "reverse" complement, or the "mean" of both vectors
-    chunk: int = LONGEST_CHUNK  # bases read at once
-
-    def checked(self) -> "RegionRecipe":
-        """Raises ValueError for an unknown pooling or strand."""
-        if self.pooling is not None and self.pooling not in POOLINGS:
-            raise InputError(f"--pooling {self.pooling}: there are {', '.join(POOLINGS)}")
-        if self.strand not in STRANDS:
-            raise InputError(f"--strand {self.strand}: there are {', '.join(STRANDS)}")
-        return self
+log = logging.getLogger(__name__)
 
 
-def chunk_length(scorer: LanguageModel) -> int:
-    """Bases that a model reads at once for certain, if each is a token, and `LONGEST_CHUNK` at most."""
-    if scorer.max_tokens is None:
-        return LONGEST_CHUNK
-    return min(LONGEST_CHUNK, scorer.max_tokens - scorer.before - scorer.after)
+class Regions(NamedTuple):
+    """Bases [start, end) of contigs, one entry a region."""
+
+    chrom: np.ndarray  # (n,) str objects, as the genome names them
+    start: np.ndarray  # (n,) int64
+    end: np.ndarray  # (n,) int64
+    name: np.ndarray | None  # (n,) str objects, where every row of the BED has a fourth column
 
 
 def embed_regions(
-    scorer: LanguageModel, sequences: Sequence[str], recipe: RegionRecipe, batch_size: int = 64
-) -> list[np.ndarray]:
-    """Vectors of each sequence: (C,) float32, or with pooling None (L, C), NaN at a base that no token covers.
+    regions: Table,
+    genome: str | Path,
+    model: Model,
+    *,
+    output: str | Path | None = None,
+    pooling: str = "mean",
+    layer: int = -1,
+    strand: str = "forward",
+    chunk: int | None = None,
+    stored_dtype: str = "float32",
+    batch_size: BatchSize = "auto",
+    part: int = PART,
+    revision: str | None = None,
+    device: Any = None,
+    dtype: str = "float32",
+    trust_remote_code: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> pa.Table | dict[str, Any]:
+    """Embed regions of a genome with a model, in the order of the regions.
 
-    The mean of both strands is that of a base's, or of the pooled, two vectors. A mean over a sequence of several
-    chunks is over all their tokens, a maximum over all chunks, and the last token that of the last chunk read.
+    Args:
+        regions: a BED file, plain, gzip or bgzip; or a pandas or polars frame or a pyarrow.Table with columns chrom,
+            start, end (from 0, half-open) and perhaps name.
+        genome: FASTA, plain, gzip or bgzip.
+        model: a Hub id or folder of a model, with or without a language-model head; or a scorer in memory.
+        output: .parquet, one vector a region; .zarr, one vector a base. A run that was killed goes on where it stopped
+            when it is asked for again.
+        pooling: over a region's tokens: mean, max or last; not for .zarr.
+        layer: index into the hidden states; -1 is the last.
+        strand: forward, reverse, or the mean of the vectors of both.
+        chunk: bases read at once; None for what the model reads, 32,768 at most.
+        stored_dtype: float32 or float16, of the vectors.
+        batch_size: chunks in a forward pass. part: regions in a part, the most that a kill can cost.
+        overwrite: start afresh, even if these vectors are there. quiet: no progress bar.
+
+    Returns:
+        A table with columns chrom, start, end, perhaps name, and embedding; with `output`, what OUTPUT.json says.
 
     Raises:
-        ValueError: if a chunk is more tokens than the model reads, or has no token to pool, or memory runs out.
+        InputError: naming file, line and value that cannot be used, or what the model cannot do.
+        OSError: if there is no such file or model, or no room to write. MissingExtra: if zarr is not installed.
     """
-    forward, other = list(sequences), []
-    if recipe.strand != "forward":
-        other = [reverse_complement(sequence) for sequence in sequences]
-    strands = {"forward": [forward], "reverse": [other], "mean": [forward, other]}[recipe.strand]
-    vectors = [_one_strand(scorer, strand, recipe, batch_size) for strand in strands]
-    if recipe.pooling is None and recipe.strand != "forward":
-        vectors[-1] = [per_base[::-1] for per_base in vectors[-1]]
-    if len(vectors) == 1:
-        return vectors[0]
-    return [(one + two) / 2 for one, two in zip(*vectors, strict=True)]
+    if stored_dtype not in STORED:
+        raise InputError(f"stored_dtype {stored_dtype!r}: there are {', '.join(STORED)}")
+    if output is None:
+        one_process()
+    suffix = ".parquet" if output is None else check_output(Path(output))
+    state = process_state(device)
+    with as_file(regions, REGION_COLUMNS, "regions.bed") as bed, TemporaryDirectory() as scratch:
+        target = Path(scratch) / "embeddings.parquet" if output is None else Path(output)
+        bases = open_genome(genome)
+        found = read_regions(bed, bases)
+        lengths = found.end - found.start
+        longest = int(lengths.max())
+        scorer = load(
+            model,
+            "embedding",
+            revision=revision,
+            device=device or state.device,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+        )
+        pooled = pooling if suffix == ".parquet" else None
+        recipe = RegionRecipe(pooled, layer, strand, chunk or chunk_length(scorer)).checked()
+        scorer.encode(["A" * min(recipe.chunk, longest)])  # refuses what is too long
+        about = {
+            "model": scorer.describe(),
+            "recipe": recipe._asdict() | {"stored": stored_dtype},
+            "inputs": described_inputs(bed=bed, fasta=Path(genome)),
+        }
+        if pooled is None:
+            part = max(1, min(part, BASES_IN_PART // longest))
+        work = begin(target, about, part, overwrite)
+        if isinstance(work, dict):
+            if state.is_main_process:
+                log.info("%s: these embeddings are there already", output)
+            return work
+        if state.is_main_process:
+            size = f"{len(lengths):,} regions, {lengths.sum():,} bases, the longest {longest:,}"
+            log.info(size)
+            if longest > recipe.chunk:
+                log.info(
+                    "regions of more than %s bases are read in separate chunks of this length", f"{recipe.chunk:,}"
+                )
+
+        step = max(1, min(STEP, BASES_IN_PART // longest))
+
+        def embed(rows: range) -> dict[str, Any]:
+            sequences = [
+                sequence_of(bases, *place) for place in zip(*(column[rows] for column in found[:3]), strict=True)
+            ]
+            vectors = embed_sequences(scorer, sequences, recipe, batch_size)
+            flat = pa.array(np.concatenate(vectors, axis=None).astype(stored_dtype))
+            return {"embedding": pa.FixedSizeListArray.from_arrays(flat, vectors[0].shape[-1])}
+
+        def write() -> dict[str, Any]:
+            written = write_parquet if suffix == ".parquet" else write_zarr
+            channels = written(target, sorted(work.folder.glob("[0-9]*.parquet")), found)
+            log.info("%s regions, %s channels", f"{len(lengths):,}", channels)
+            return {"regions": len(lengths), "bases": int(lengths.sum()), "channels": channels}
+
+        summary = complete(
+            work, len(lengths), lambda: embed, write, scorer.device_name, "regions_embedded_now", step, quiet
+        )
+        return summary if output is not None else pq.read_table(target)
 
 
-def _one_strand(
-    scorer: LanguageModel, sequences: Sequence[str], recipe: RegionRecipe, batch_size: int
-) -> list[np.ndarray]:
-    chunks = [
-        (row, sequence[start : start + recipe.chunk])
-        for row, sequence in enumerate(sequences)
-        for start in range(0, len(sequence), recipe.chunk)
-    ]
-    texts = [text for _, text in chunks]
-    found: list[tuple[np.ndarray, int]] = [(np.empty(0), 0)] * len(chunks)
-    for rows in _batches(scorer, texts, batch_size):
-        states, own = _hidden([texts[row] for row in rows], scorer, recipe.layer)
-        if recipe.pooling is None:
-            tokens = scorer.base_tokens([texts[row] for row in rows])
-            for row, hidden, token in zip(rows, states, tokens, strict=True):
-                found[row] = _per_base(hidden, token), len(token)
-            continue
-        counts = own.sum(dim=1).tolist()
-        if 0 in counts:
-            raise InputError(f"{scorer.name}: no token of its own in {texts[rows[counts.index(0)]][:50]!r}")
-        for row, vector, count in zip(rows, _pooled(states, own, recipe.pooling), counts, strict=True):
-            found[row] = vector, count
-    parts: list[list[tuple[np.ndarray, int]]] = [[] for _ in sequences]
-    for (row, _), part in zip(chunks, found, strict=True):
-        parts[row].append(part)
-    return [_joined(part, recipe.pooling) for part in parts]
+def check_output(output: Path) -> str:
+    """The output's suffix.
+
+    Raises:
+        InputError: for another one, or where something else is in the way. MissingExtra: if zarr is not installed.
+    """
+    suffix = output.suffix
+    if suffix not in SUFFIXES:
+        raise InputError(f"{output}: name an output that ends with {' or '.join(SUFFIXES)}")
+    whole = not output.is_dir() if suffix == ".parquet" else (output / "zarr.json").is_file()
+    if output.exists() and not whole:
+        raise InputError(f"{output}: something else is there already")
+    if suffix == ".zarr":
+        try:
+            import zarr  # noqa: F401
+        except ImportError as error:
+            raise MissingExtra("writing .zarr", "zarr") from error
+    return suffix
 
 
-def _batches(scorer: LanguageModel, texts: Sequence[str], batch_size: int) -> Iterator[list[int]]:
-    """Rows of similar length together; of one length only, for models of both directions that would read padding."""
-    pads = scorer.kind == "causal" or scorer.takes_mask
-    batch: list[int] = []
-    for row in sorted(range(len(texts)), key=lambda row: len(texts[row])):
-        if batch and (len(batch) == batch_size or (not pads and len(texts[row]) != len(texts[batch[0]]))):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+def read_regions(bed: Path, genome: Genome) -> Regions:
+    """The regions of a BED file.
+
+    Raises:
+        InputError: naming file, line and region, if it is not within a contig of the genome ("20" is "chr20"); for a
+            file without any; or as [`bed.read_intervals`].
+    """
+    path = input_file(bed)
+    try:
+        chunks = [chunk for _, chunk in read_intervals(path, extra=(3,))]
+    except InputError:  # not every row has a name
+        chunks = [chunk for _, chunk in read_intervals(path)]
+    if not chunks:
+        raise InputError(f"{bed}: no regions in it")
+    chrom, start, end, line = (
+        np.concatenate(columns) for columns in zip(*(chunk[:4] for chunk in chunks), strict=True)
+    )
+    contigs = {name: find_contig(name, genome.contigs) for name in set(chrom.tolist())}
+    limits = {name: -1 if contig is None else genome.length(contig) for name, contig in contigs.items()}
+    beyond = end > np.array([limits[name] for name in chrom])
+    if beyond.any():
+        row = int(beyond.argmax())
+        place, contig = f"{path}:{line[row]}: {chrom[row]}:{start[row]}-{end[row]}", contigs[chrom[row]]
+        if contig is None:
+            raise InputError(f"{place} is on a contig that {genome.path} does not have")
+        raise InputError(f"{place} is beyond the end of its contig ({genome.length(contig)} bp)")
+    names = [name for chunk in chunks for (name,) in chunk.extra]
+    on_genome = np.array([contigs[name] for name in chrom], dtype=object)
+    return Regions(on_genome, start, end, np.array(names, dtype=object) if names else None)
 
 
-@torch.inference_mode()
-def _hidden(texts: Sequence[str], scorer: LanguageModel, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Hidden states (B, T, C), and which tokens are of the sequences themselves."""
-    inputs, own = scorer.encode(texts)
-    with scorer._enough_memory(len(texts), own.shape[1]):
-        states = hidden_states(scorer.model(**inputs, output_hidden_states=True), layer, scorer.name)
-    return states.float(), own
+def sequence_of(genome: Genome, chrom: str, start: int, end: int) -> str:
+    """Upper-case bases; letters other than A, C, G, T are N."""
+    codes = window_codes(genome, np.array([chrom], object), np.array([start]), int(end - start))
+    return LETTERS["fixed"][codes[0]].tobytes().decode()
 
 
-def _pooled(states: torch.Tensor, own: torch.Tensor, pooling: str) -> np.ndarray:
-    """(B, C) float32."""
-    if pooling == "max":
-        vectors = states.masked_fill(~own[..., None], -torch.inf).amax(dim=1)
-    elif pooling == "last":
-        position = torch.arange(own.shape[1], device=own.device)
-        vectors = states[torch.arange(len(own)), (position * own).argmax(dim=1)]
-    else:
-        total = torch.where(own[..., None], states, 0).sum(dim=1, dtype=torch.float64)
-        vectors = (total / own.sum(dim=1, keepdim=True)).float()
-    return vectors.cpu().numpy()
+def vectors_of(part: Path) -> np.ndarray:
+    """(n, C) vectors of a part."""
+    column = pq.read_table(part)["embedding"].combine_chunks()
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
 
 
-def _per_base(hidden: torch.Tensor, token: np.ndarray) -> np.ndarray:
-    """(L, C) of hidden states (T, C) of the token that covers each base, NaN for none (-1)."""
-    vectors = hidden[torch.as_tensor(np.maximum(token, 0), device=hidden.device)].cpu().numpy()
-    vectors[token < 0] = np.nan
-    return vectors
+def write_parquet(output: Path, parts: Sequence[Path], found: Regions) -> int:
+    """Columns chrom, start, end, name (where the BED has names) and embedding, a row a region; returns C."""
+    first = pq.read_table(parts[0])
+    places = pa.table({name: column for name, column in found._asdict().items() if column is not None})
+    schema = pa.schema([*places.schema, first.schema.field("embedding")])
+    at = 0
+    with replacing(output) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        for part in parts:
+            vectors = pq.read_table(part)
+            writer.write_table(places.slice(at, len(vectors)).append_column("embedding", vectors["embedding"]))
+            at += len(vectors)
+    return int(schema.field("embedding").type.list_size)
 
 
-def _joined(parts: Sequence[tuple[np.ndarray, int]], pooling: str | None) -> np.ndarray:
-    """Of a sequence, from those of its chunks."""
-    vectors = [vector for vector, _ in parts]
-    if pooling is None:
-        return np.concatenate(vectors)
-    if pooling == "max":
-        return np.max(vectors, axis=0)
-    if pooling == "last":
-        return vectors[-1]
-    weights = np.array([count for _, count in parts], dtype=np.float64)
-    return np.average(np.stack(vectors).astype(np.float64), axis=0, weights=weights).astype(np.float32)
+def write_zarr(output: Path, parts: Sequence[Path], found: Regions) -> int:
+    """A group of arrays; returns C.
+
+    `embeddings` (bases, C), of all regions one after another; `offsets` (regions + 1,), where each begins; `chrom`,
+    `start`, `end` and, where the BED has them, `name` (regions,).
+    """
+    import zarr
+
+    unfinished = parts[0].with_name("unfinished.zarr")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    group = zarr.open_group(unfinished, mode="w")
+    offsets = np.cumsum([0, *(found.end - found.start)])
+    first, at = vectors_of(parts[0]), 0
+    shape = int(offsets[-1]), first.shape[1]
+    chunks = min(ZARR_CHUNK, shape[0]), shape[1]
+    array = group.create_array("embeddings", shape=shape, dtype=first.dtype, chunks=chunks)
+    for vectors in map(vectors_of, parts):
+        array[at : at + len(vectors)] = vectors
+        at += len(vectors)
+    group.create_array("offsets", data=offsets)
+    for field, column in found._asdict().items():
+        if column is not None:
+            group.create_array(field, data=column.astype(np.dtypes.StringDType()) if column.dtype == object else column)
+    if output.is_dir():
+        shutil.rmtree(output)
+    unfinished.rename(output)
+    return shape[1]

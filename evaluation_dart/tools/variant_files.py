@@ -1,6 +1,5 @@
 """Files of scored variants: VCF, TSV and Parquet, written from the input's records and the parts of their scores."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,14 +17,20 @@ from datasets_dart.formats.fasta import Genome
 from datasets_dart.formats.vcf import SWAPPED, Header, Record, read_records
 
 SUFFIXES = (".vcf.gz", ".tsv", ".tsv.gz", ".parquet")
-COLUMNS = ("chrom", "position", "id", "ref", "alt", "score", "ref_score", "alt_score", "status")
 SCHEMA = pa.schema(
     [
-        *(("chrom", pa.string()), ("position", pa.int64()), ("id", pa.string()), ("ref", pa.string())),
-        *(("alt", pa.string()), ("score", pa.float64()), ("ref_score", pa.float64()), ("alt_score", pa.float64())),
+        ("chrom", pa.string()),
+        ("position", pa.int64()),
+        ("id", pa.string()),
+        ("ref", pa.string()),
+        ("alt", pa.string()),
+        ("score", pa.float64()),
+        ("ref_score", pa.float64()),
+        ("alt_score", pa.float64()),
         ("status", pa.string()),
     ]
 )
+COLUMNS = SCHEMA.names
 TABIX_LIMIT = 1 << 29  # bp of a contig that a .tbi can hold; longer ones need a .csi
 BGZF_END = 28  # bytes of the empty block that ends a bgzip file
 ROWS_AT_ONCE = 1 << 16
@@ -218,23 +223,6 @@ def _bgzip(output: Path, kind: str, longest: int) -> Iterator[Any]:
             raise OSError(f"{output}: cannot be indexed: {error}") from None
         finally:
             made.unlink(missing_ok=True)
-
-
-def read_sidecar(output: Path) -> dict[str, Any] | None:
-    """What stands beside a finished output; None where nothing does, or nothing that can be read."""
-    try:
-        return json.loads(sidecar(output).read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def sidecar(output: Path) -> Path:
-    return output.with_name(f"{output.name}.json")
-
-
-def write_sidecar(output: Path, about: dict[str, Any]) -> None:
-    with replacing(sidecar(output)) as temporary:
-        temporary.write_text(json.dumps(about, indent=2) + "\n")
 
 
 def scored(counts: Counter[str]) -> int:

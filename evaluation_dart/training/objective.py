@@ -4,11 +4,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from datasets_dart.errors import InputError
-
 if TYPE_CHECKING:
     import torch
-    from datasets import Dataset
 
 
 class Objective(NamedTuple):
@@ -69,23 +66,3 @@ class Objective(NamedTuple):
 def described_objective(objective: Objective) -> dict[str, Any]:
     """What a training's YAML says of its objective."""
     return {"kind": objective.kind, "outputs": objective.outputs, "classes": list(objective.classes)}
-
-
-def objective_of(dataset: "Dataset", task: str) -> Objective:
-    """What is learned from a task's rows.
-
-    Raises:
-        InputError: for a task that has nothing to train on, or labels without names.
-    """
-    from datasets import ClassLabel
-
-    if task == "regulatory_elements":
-        return Objective("pairs", 2, ("control", "element"))
-    if task == "cell_type_elements":
-        feature = dataset.features["label"]
-        if not isinstance(feature, ClassLabel):
-            raise InputError("the labels of cell_type_elements must be a ClassLabel, which names the classes")
-        return Objective("classes", len(feature.names), tuple(feature.names))
-    if task == "chromatin_activity":
-        return Objective("counts", 1)
-    raise InputError(f"{task} has no training data")

@@ -6,28 +6,10 @@ and, in task 4, with the first tenth of the nonpeaks in every epoch. "fixed" shu
 
 from typing import Any
 
+from evaluation_dart.models.families import FAMILIES
 from evaluation_dart.training.recipe import SupervisedTraining
 
 KINDS = ("pairs", "classes", "counts")  # of objectives: tasks 1, 3 and 4
-FAMILIES = ("caduceus", "dnabert2", "gena_lm", "hyenadna", "mistral_dna", "nucleotide_transformer")
-# batch, passes in a step, epochs; in the order of KINDS
-FINETUNING: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "caduceus": ((64, 2, 16), (64, 2, 40), (12, 8, 50)),
-    "dnabert2": ((128, 1, 10), (128, 1, 15), (24, 4, 25)),
-    "gena_lm": ((128, 1, 10), (128, 1, 15), (24, 4, 25)),
-    "hyenadna": ((128, 1, 20), (128, 1, 30), (24, 4, 45)),
-    "mistral_dna": ((128, 1, 25), (128, 1, 50), (24, 4, 25)),
-    "nucleotide_transformer": ((128, 1, 5), (128, 1, 10), (24, 4, 10)),
-}
-# batch, learning rate
-PROBING: dict[str, tuple[tuple[int, float], ...]] = {
-    "caduceus": ((2048, 2e-3), (256, 2e-3), (512, 2e-3)),
-    "dnabert2": ((2048, 2e-3), (1024, 2e-3), (512, 2e-3)),
-    "gena_lm": ((2048, 2e-3), (1024, 2e-3), (1024, 2e-3)),
-    "hyenadna": ((2048, 2e-3), (512, 2e-3), (1024, 2e-3)),
-    "mistral_dna": ((2048, 2e-3), (512, 2e-3), (1024, 2e-3)),
-    "nucleotide_transformer": ((2048, 2e-3), (1024, 1e-3), (1024, 2e-3)),
-}
 # Of networks from scratch; where the paper has none, our choice, by its neighbours.
 FROM_SCRATCH: dict[str, tuple[dict[str, Any], ...]] = {
     "probing-head-like": (
@@ -41,35 +23,23 @@ FROM_SCRATCH: dict[str, tuple[dict[str, Any], ...]] = {
 PROBING_EPOCHS = 150
 
 
-def family_of(name: str, model_type: str) -> str:
-    """Which family of the paper a model is of: by its name, then by its architecture; HyenaDNA for all others."""
-    words = {"caduceus": "caduceus", "dnabert": "dnabert2", "gena": "gena_lm", "mistral": "mistral_dna"}
-    words |= {"nucleotide-transformer": "nucleotide_transformer"}
-    for text in (name.lower(), model_type.lower()):
-        for word, family in words.items():
-            if word in text:
-                return family
-    return {"esm": "nucleotide_transformer", "mixtral": "mistral_dna", "bert": "dnabert2"}.get(model_type, "hyenadna")
-
-
 def choices(method: str, kind: str, family: str, protocol: str, seed: int = 0) -> SupervisedTraining:
     """The hyper-parameters of a training.
 
     Args:
         method: "probing", "lora", "full", or a network of `FROM_SCRATCH`. kind: of the objective, which tells the
-            paper's task. family: of [`family_of`]; of a network from scratch, its name again.
+            paper's task. family: a key of `FAMILIES`; for a network from scratch, its name again.
     """
-    place = KINDS.index(kind)
     paper = protocol == "paper"
     chosen: dict[str, Any]
     if method == "probing":
-        batch, rate = PROBING[family][place]
+        batch, rate = FAMILIES[family].probing[kind]
         chosen = {"batch_size": batch, "learning_rate": rate, "num_train_epochs": PROBING_EPOCHS, "weight_decay": 0.0}
-        chosen["kernel"] = 3 if paper and family == "caduceus" else 8
+        chosen["kernel"] = FAMILIES[family].paper_kernel if paper else 8
     elif method in FROM_SCRATCH:
-        chosen = FROM_SCRATCH[method][place] | {"weight_decay": 0.0}
+        chosen = FROM_SCRATCH[method][KINDS.index(kind)] | {"weight_decay": 0.0}
     else:
-        batch, passes, epochs = FINETUNING[family][place]
+        batch, passes, epochs = FAMILIES[family].finetuning[kind]
         chosen = {"batch_size": batch * passes, "num_train_epochs": epochs}
         chosen["per_device_train_batch_size"] = batch
     chosen = {"per_device_train_batch_size": chosen["batch_size"]} | chosen

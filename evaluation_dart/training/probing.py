@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from evaluation_dart.models.families import family_of
 from evaluation_dart.models.language_model import LanguageModel
 from evaluation_dart.scoring.embeddings import hidden_states
 
@@ -62,7 +63,8 @@ def tokens_read(model: LanguageModel, sequences: Sequence[str], task: str, proto
     each_base = model.before == 0 and (tokens == whole[:, : tokens.shape[1]]).all()
     if task == "variant_effects":
         return whole if each_base else tokens[:, :length].clip(min=0)
-    return whole[:, [0, tokens.shape[1]]] if model.model.config.model_type == "caduceus" else tokens.clip(min=0)
+    two = family_of("", model.model.config.model_type).reads_two_tokens
+    return whole[:, [0, tokens.shape[1]]] if two else tokens.clip(min=0)
 
 
 class Embedder:

@@ -123,7 +123,7 @@ class TrainedRecipe(NamedTuple):
     name: str
     choices: dict[str, Any]
 
-    def described(self, task: str) -> dict[str, Any]:
+    def described(self, alleles: bool) -> dict[str, Any]:
         """The recipe's entry in a record."""
         return {"name": self.name, **self.choices}
 

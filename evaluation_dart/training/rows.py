@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from datasets_dart.alphabet import reverse_complement
 from datasets_dart.errors import InputError
-from evaluation_dart.scoring.rows import centred_crop
+from evaluation_dart.tasks.base import centred_crop
 from evaluation_dart.training.objective import Objective
 
 if TYPE_CHECKING:

@@ -1,8 +1,6 @@
 """DART-Eval's supervised settings: what is trained, on which rows, and where it is kept.
 
-A model is named by its kind: `network:NAME` (one of [`networks.NETWORKS`]), `kmers:1` to `kmers:8` and `gc` (linear
-models of composition), `random:MODEL` (the architecture of a Hub id or folder with random weights); anything else is a
-language model's Hub id or folder.
+Models are named as in [`models.kinds`]: of the kinds there, those that are trained; anything else is a language model.
 """
 
 import hashlib
@@ -23,27 +21,33 @@ from transformers import AutoConfig
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing, sha256
-from evaluation_dart.models.kmers import gc_content, kmer_frequencies
-from evaluation_dart.models.language_model import LanguageModel, load_language_model, usable_device
+from evaluation_dart.models.families import family_of
+from evaluation_dart.models.kinds import is_trained_kind, split_spec
+from evaluation_dart.models.language_model import (
+    RANDOM_WEIGHTS,
+    LanguageModel,
+    load_language_model,
+    model_id,
+    register_models,
+    usable_device,
+)
 from evaluation_dart.models.linear import Linear, LinearPredictor, choose_linear, load_linear, save_linear
+from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.models.networks import NETWORKS, build
-from evaluation_dart.records import model_id
 from evaluation_dart.training.embedding_cache import write_cache
 from evaluation_dart.training.finetuning import FineTuned, load_classifier
 from evaluation_dart.training.loop import CHOICES, WEIGHTS, fit, load_trained, trained_parameters
 from evaluation_dart.training.objective import Objective, described_objective
-from evaluation_dart.training.paper_choices import choices, family_of
+from evaluation_dart.training.paper_choices import choices
 from evaluation_dart.training.probing import Embedder, Probed
 from evaluation_dart.training.recipe import SupervisedTraining, TrainedRecipe, changed
 from evaluation_dart.training.rows import LabelledRows, labelled_rows, limited
 from evaluation_dart.training.states import write_choices
 
-KINDS = ("network", "kmers", "gc", "random")
-KMER_LENGTHS = range(1, 9)
 METHODS = {"probed": ("cnn", "linear"), "finetuned": ("lora", "full"), "ab_initio": ("full",)}
 # The small budget: rows of each split, drawn by a seed, and a training of 4 x 1024 / 16 = 256 steps
 SPLITS = ("train", "validation")
-SMALL_ROWS = {"train": 1024, "validation": 256, "test": 1024}
+SMALL_ROWS = {"train": 1024, "validation": 256}
 SMALL = {"num_train_epochs": 4, "batch_size": 16, "per_device_train_batch_size": 16}
 COUNTS = Objective("counts", 1)
 
@@ -84,9 +88,11 @@ class Source(NamedTuple):
     """The model of a training before it is trained, and how its setting trains it.
 
     Attributes:
-        kind: of `KINDS`, or "language_model". name: what follows the kind. method: of `METHODS`.
+        spec: the model's name. kind: of [`models.kinds`], "" for a language model. name: what follows the kind.
+        method: of `METHODS`.
     """
 
+    spec: str
     kind: str
     name: str
     setting: str
@@ -101,11 +107,9 @@ class Source(NamedTuple):
     @property
     def id(self) -> str:
         """What a record calls the model."""
-        if self.kind == "language_model":
-            return model_id(self.name)
-        if self.kind == "random":
-            return f"{model_id(self.name)}-random-weights"
-        return "ab-initio/" + {"gc": "gc-content", "kmers": f"kmers-{self.name}"}.get(self.kind, self.name)
+        if self.kind in ("", "random"):
+            return model_id(self.name) + (RANDOM_WEIGHTS if self.kind else "")
+        return f"ab-initio/{self.name}" if self.kind == "network" else str(load_scorer(self.spec).describe()["id"])
 
 
 def source_of(model: str, setting: str, method: str | None = None, **loading: Any) -> Source:
@@ -114,20 +118,16 @@ def source_of(model: str, setting: str, method: str | None = None, **loading: An
     Raises:
         InputError: for a kind of model that the setting does not train, or a method that it does not have.
     """
-    kind, _, name = model.partition(":")
-    if kind not in KINDS:
-        kind, name = "language_model", model
-    if (setting == "ab_initio") == (kind == "language_model"):
-        known = "a Hub id or folder" if kind in KINDS else "network:NAME, kmers:K, gc or random:MODEL"
+    kind, name = split_spec(model)
+    if not is_trained_kind(model) or (setting == "ab_initio") != bool(kind):
+        known = "network:NAME, kmers:K, gc or random:MODEL" if setting == "ab_initio" else "a Hub id or folder"
         raise InputError(f"setting {setting} trains {known}, not {model}")
     if kind == "network" and name not in NETWORKS:
         raise InputError(f"{model}: there are {', '.join(f'network:{known}' for known in NETWORKS)}")
-    if kind == "kmers" and not (name.isdecimal() and int(name) in KMER_LENGTHS):
-        raise InputError(f"{model}: kmers:{KMER_LENGTHS[0]} to kmers:{KMER_LENGTHS[-1]}")
     method = method or METHODS[setting][0]
     if method not in METHODS[setting]:
         raise InputError(f"method {method}: setting {setting} has {', '.join(METHODS[setting])}")
-    return Source(kind, name, setting, method, loading)
+    return Source(model, kind, name, setting, method, loading)
 
 
 def train_predictor(
@@ -152,7 +152,7 @@ def train_predictor(
     overwrite: bool = False,
     seed: int = 0,
 ) -> Trained:
-    """Train a model for a task, or load it where that was done before. Model types must be registered.
+    """Train a model for a task, or load it where that was done before.
 
     Args:
         model: as in the module's text. task: with `name`, `columns`, `objective`, `learned_rows` and `trained_on` of
@@ -170,6 +170,7 @@ def train_predictor(
         InputError: for what cannot be trained, or a folder that holds another training. FileNotFoundError: if a model
             of another task is needed that was not trained.
     """
+    register_models()
     where = {"revision": revision, "device": device, "trust_remote_code": trust_remote_code}
     source = source_of(model, setting, method, **where)
     if task.trained_on is not None:
@@ -235,7 +236,7 @@ def training_of(
     if source.kind == "network":
         return changed(choices(source.name, kind, source.name, protocol, seed), {**changes, "method": source.name})
     loading = {name: source.loading[name] for name in ("revision", "trust_remote_code")}
-    family = family_of(source.name, AutoConfig.from_pretrained(source.name, **loading).model_type)
+    family = family_of(source.name, AutoConfig.from_pretrained(source.name, **loading).model_type).key
     method = {"cnn": "probing"}.get(source.method, source.method)
     return changed(choices(method, kind, family, protocol, seed), {**changes, "method": method})
 
@@ -357,8 +358,9 @@ def _features(
 ) -> tuple[dict[str, Callable[[Sequence[str]], np.ndarray]], dict[str, Any]]:
     """Features to choose from, by name, and what a record says of the model."""
     if source.kind in ("kmers", "gc"):
-        of = gc_content if source.kind == "gc" else partial(kmer_frequencies, k=int(source.name))
-        return {source.id.removeprefix("ab-initio/"): of}, {"id": source.id, "revision": "from-scratch"}
+        composition = load_scorer(source.spec)
+        described = composition.describe()
+        return {described["id"].removeprefix("ab-initio/"): composition.embed}, described
     loaded = load_model(source, 0)
     assert loaded is not None
     features: dict[str, Callable[[Sequence[str]], np.ndarray]] = {

@@ -1,6 +1,6 @@
 """The long convolution of HyenaDNA: causal, one kernel a channel as long as the input, with its gates fused.
 
-Needs torch alone.
+It needs torch and nothing else.
 """
 
 import torch
@@ -32,7 +32,7 @@ def long_conv(
         gate_in: (B, D, L) or None for ones.
         gate_out: (B, D, L) or None for ones.
         backend: "cpu" (C++, for CPU tensors), "cuda" (for those on an NVIDIA GPU), "torch" (any device), "reference"
-            (the definition, O(L^2)), or "auto", the fastest that is there; the environment variable
+            (the definition, O(L^2)), or "auto", the fastest one available; the environment variable
             HYENADNA_LONG_CONV names another "auto".
 
     Returns:
@@ -40,7 +40,7 @@ def long_conv(
 
     Raises:
         ValueError: for an unknown backend or shapes that do not fit.
-        RuntimeError: if the backend asked for cannot be had.
+        RuntimeError: if the backend asked for is not available.
     """
     backend = resolved(backend)
     _check_shapes(v, k, skip, gate_in, gate_out)
@@ -48,12 +48,12 @@ def long_conv(
         k.must_serve(backend)
         if v.dtype == torch.float64:
             return torch_backend.long_conv_torch(v, k.kernel, skip, gate_in, gate_out)
-        return gated_convolution(v, k.kernel, skip, gate_in, gate_out, k.spectrum, k.backend)
+        return gated_convolution(v, k.kernel, skip, gate_in, gate_out, k.spectrum, k.backend)  # type: ignore[no-any-return]
     if backend == "reference":
         return long_conv_reference(v, k, skip, gate_in, gate_out)
     if torch.float64 in (v.dtype, k.dtype):
         return torch_backend.long_conv_torch(v, k, skip, gate_in, gate_out)
-    return gated_convolution(v, k, skip, gate_in, gate_out, None, backend)
+    return gated_convolution(v, k, skip, gate_in, gate_out, None, backend)  # type: ignore[no-any-return]
 
 
 def _check_shapes(

@@ -104,11 +104,16 @@ def _compile(compiler: str, machine: str, target: Path) -> None:
     subprocess.run([compiler, "-shared", *openmp, "-o", str(target), *objects], check=True, capture_output=True)
 
 
+def _loaded() -> ctypes.CDLL:
+    compiled = library()
+    assert compiled is not None, "callers ask library() first"
+    return compiled
+
+
 def _run(
     name: str, shape: tuple[int, int, int], transform_length: int, taps: int, **tensors: torch.Tensor | None
 ) -> None:
-    compiled = library()
-    assert compiled is not None, "callers ask library() first"
+    compiled = _loaded()
     problem = _Problem(*shape, transform_length, torch.get_num_threads(), taps)
     for key in TENSORS:
         setattr(problem, key, strided(tensors.get(key)))
@@ -125,8 +130,7 @@ def _single(tensor: torch.Tensor | None) -> torch.Tensor | None:
 
 def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
     """Spectrum of the first `length` taps of `k` (D, L'), in the kernels' own order: (groups, N, 2, lanes) floats."""
-    compiled = library()
-    assert compiled is not None, "callers ask library() first"
+    compiled = _loaded()
     lanes, points = compiled.hyena_lanes(BEST_BUILD), right_angle_length(length)
     spectrum = torch.empty(-(-k.shape[0] // lanes), points, 2, lanes)
     _run("prepare", (1, k.shape[0], length), points, 0, k=k.float(), spectrum=spectrum)

@@ -63,12 +63,19 @@ class _Problem(ctypes.Structure):
 
 
 class Library(Protocol):
-    """What a library must offer; each takes the address of a problem and returns 0 or an error's number."""
+    """What a library must offer: each function takes the address of a problem and returns 0 or an error's number."""
 
-    def hyena_gpu_prepare(self, problem: object) -> int: ...
-    def hyena_gpu_forward(self, problem: object) -> int: ...
-    def hyena_gpu_backward(self, problem: object) -> int: ...
-    def hyena_gpu_error(self, error: int) -> bytes: ...
+    def hyena_gpu_prepare(self, problem: object) -> int:
+        """Transform a kernel."""
+
+    def hyena_gpu_forward(self, problem: object) -> int:
+        """Convolve."""
+
+    def hyena_gpu_backward(self, problem: object) -> int:
+        """All gradients of a convolution."""
+
+    def hyena_gpu_error(self, error: int) -> bytes:
+        """The words for an error's number."""
 
 
 @cache
@@ -103,12 +110,12 @@ def _from_kernel_hub() -> Library:
     """Through `kernels`, by its own rules of whom to trust; its LOCAL_KERNELS can name a folder instead.
 
     Raises:
-        RuntimeError: whatever stands in the way: no network, no such repository, no build for this torch, no trust.
+        RuntimeError: with the reason: no network, no such repository, no build for this torch, no trust.
     """
     from kernels import get_kernel
 
     try:
-        return get_kernel(KERNEL_REPOSITORY, version=KERNEL_VERSION)
+        return get_kernel(KERNEL_REPOSITORY, version=KERNEL_VERSION)  # type: ignore[no-any-return]
     except Exception as error:
         raise RuntimeError(f"Kernel Hub: {error}") from error
 
@@ -201,6 +208,7 @@ def _order(radix_list: list[int], points: int) -> torch.Tensor:
 
 @lru_cache(maxsize=32)
 def tables(points: int, columns: int, device: torch.device) -> Tables:
+    """The plan of transforms of `points` in `columns`, with its tables of roots of unity on `device`."""
     rows = points // columns
     column_radices, row_radices = radices(columns), radices(rows)
     coarse = 1024 * torch.arange(points // 1024 + 1)
@@ -228,8 +236,9 @@ class Device:
 
 @cache
 def properties(device: torch.device) -> Device:
+    """Limits of a GPU, asked for once."""
     found = torch.cuda.get_device_properties(device)
-    shared = getattr(found, "shared_memory_per_block_optin", 48 << 10)  # in torch's type only since a while
+    shared = getattr(found, "shared_memory_per_block_optin", 48 << 10)  # older versions of torch do not report it
     return Device(shared, found.multi_processor_count)
 
 
@@ -253,7 +262,7 @@ def lanes_of(points: int, columns: int, channel_last: bool, independent: int, de
         while lanes > 1 and 8 * points * lanes > REGION_BYTES:
             lanes //= 2
         return lanes
-    # Two blocks on a processor hide each other's waiting, and no processor should stand idle.
+    # Two blocks on a processor hide each other's waiting, and no processor should be idle.
     most_bytes, most_lanes = device.shared_limit // 2, independent // device.processors
     while lanes > 1 and (shared_bytes(points, lanes) > most_bytes or lanes > most_lanes):
         lanes //= 2

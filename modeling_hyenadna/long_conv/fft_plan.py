@@ -20,7 +20,7 @@ def good_fft_length(minimum: int) -> int:
 def right_angle_length(length: int) -> int:
     """Points N of the right-angle transform for `length` outputs; those from N on are computed by their definition.
 
-    A convolution is causal, so its first N outputs need the first N inputs alone, and L + 2 = 32,770 costs hardly
+    A convolution is causal, so its first N outputs need only the first N inputs, and L + 2 = 32,770 costs hardly
     more than 32,768. N is the ``c * 2**a >= length - 64`` of the least estimated work.
     """
     if length < 1:

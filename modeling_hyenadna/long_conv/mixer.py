@@ -7,12 +7,11 @@ import torch
 from torch.nn import functional as F
 
 from . import cpu_backend, torch_backend
-from .operator import MODULES, chosen_backend, resolved
+from .operator import MODULES, Gradients, chosen_backend, resolved
 from .prepared import PreparedKernel
 from .reference import long_conv_reference
 
 PIECE_BYTES = 4 << 20
-Gradients = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def short_convolution(
@@ -22,7 +21,7 @@ def short_convolution(
 
     Args:
         weight: (C, taps); bias: (C,).
-        context: (B, taps - 1, C), what stands before, None for zeros.
+        context: (B, taps - 1, C), the inputs before these, None for zeros.
     """
     length, taps = projected.shape[1], weight.shape[1]
     if context is None:
@@ -73,7 +72,7 @@ def hyena_mixer(
         x0, x1, v = _branches(projected, weight, bias, mask)
         convolve = long_conv_reference if backend == "reference" else torch_backend.long_conv_torch
         return convolve(v, k, skip, x1, x0).transpose(1, 2)
-    return _mixer(projected, weight, bias, k, skip, mask, spectrum, backend)
+    return _mixer(projected, weight, bias, k, skip, mask, spectrum, backend)  # type: ignore[no-any-return]
 
 
 def _fused(backend: str, projected: torch.Tensor, weight: torch.Tensor) -> bool:

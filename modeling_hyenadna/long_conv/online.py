@@ -19,7 +19,7 @@ class OnlineConvolution:
 
     Relaxed multiplication (van der Hoeven 2002; for generation, Flash Inference, arXiv 2410.12982): what the inputs
     add to outputs further on is computed by transforms of whole tiles, a tile of 2**j inputs adding to the 2**j
-    outputs behind it, as soon as its last input is there. N inputs cost O(N log^2 N), and one of them, on average, a
+    outputs after it, as soon as its last input is there. N inputs cost O(N log^2 N), and one of them, on average, a
     dot product of `BLOCK` terms and a few short transforms. A history that was appended whole (a prompt) adds to a
     horizon ahead of it, a power of two that grows with it, in one transform.
 
@@ -46,6 +46,7 @@ class OnlineConvolution:
 
     @property
     def dtype(self) -> torch.dtype:
+        """Type of inputs and outputs."""
         return self.inputs.dtype
 
     def reserve(self, count: int) -> None:
@@ -100,6 +101,7 @@ class OnlineConvolution:
             self.pending = how(self.pending)
 
     def to(self, device: torch.device | str) -> None:
+        """Move to `device`; what is computed ahead is computed anew there."""
         self.inputs, self.pending = self.inputs.to(device, non_blocking=True), None
 
     def _store(self, u: torch.Tensor) -> None:
@@ -139,7 +141,7 @@ class OnlineConvolution:
             self.pending[:, done : done + tile] += self._beyond(u)
 
     def _beyond(self, u: torch.Tensor) -> torch.Tensor:
-        """What (B, n, D) inputs add to the n outputs behind them."""
+        """What (B, n, D) inputs add to the n outputs after them."""
         tile = u.shape[1]
         kernel: torch.Tensor | PreparedKernel = self.tiles.get(tile, self.taps[:, : 2 * tile])
         if tile <= LARGEST_KEPT_TILE and tile not in self.tiles and self.backend != "reference":

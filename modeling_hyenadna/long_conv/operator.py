@@ -28,7 +28,7 @@ def chosen_backend(name: str, device: torch.device) -> str:
     """The backend for tensors on `device`: for "auto" the compiled one of the device's name or "torch", else `name`.
 
     Raises:
-        RuntimeError: if the backend asked for cannot be had for tensors on `device`.
+        RuntimeError: if the backend asked for is not available for tensors on `device`.
     """
     compiled = {"cpu": cpu_backend, "cuda": cuda_backend}
     wanted = device.type if name == "auto" else name
@@ -51,7 +51,8 @@ def gated_convolution(
     spectrum: torch.Tensor | None,
     backend: str,
 ) -> torch.Tensor:
-    return MODULES[chosen_backend(backend, v.device)].forward(v, k, skip, gate_in, gate_out, spectrum)
+    """[`long_conv`] on checked inputs: `spectrum` is None or the transform of `k` that `backend` has made."""
+    return MODULES[chosen_backend(backend, v.device)].forward(v, k, skip, gate_in, gate_out, spectrum)  # type: ignore[no-any-return]
 
 
 @torch.library.custom_op("hyenadna::long_conv_backward", mutates_args=())
@@ -64,6 +65,7 @@ def gated_convolution_backward(
     gate_out: torch.Tensor | None,
     backend: str,
 ) -> Gradients:
+    """Gradients of [`gated_convolution`] (v, k, skip, gate_in, gate_out); of no gate an empty tensor."""
     module = MODULES[chosen_backend(backend, v.device)]
     dv, dk, dskip, dgate_in, dgate_out = module.backward(dy, v, k, skip, gate_in, gate_out)
     none = v.new_empty(0)  # an operator returns tensors only

@@ -25,6 +25,7 @@ class PreparedKernel:
 
     @property
     def nbytes(self) -> int:
+        """Bytes of kernel and transform."""
         return self.kernel.nbytes + self.spectrum.nbytes
 
     def must_serve(self, backend: str) -> None:

@@ -10,6 +10,7 @@ FEWEST_ROWS = 16
 
 
 def channel_chunks(batch: int, channels: int, fft_length: int, device: torch.device) -> list[slice]:
+    """Slices of the channels, each of as many as keep the temporaries small on `device`."""
     rows = max(FEWEST_ROWS, CHUNK_BYTES.get(device.type, 128 << 20) // (8 * fft_length))
     size = max(1, rows // batch)
     return [slice(start, start + size) for start in range(0, channels, size)]
@@ -18,7 +19,7 @@ def channel_chunks(batch: int, channels: int, fft_length: int, device: torch.dev
 def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
     """Real FFT of the first `length` taps of `k` (D, L'), zero-padded so that nothing wraps around."""
     compute = torch.promote_types(k.dtype, torch.float32)
-    return torch.fft.rfft(k[:, :length].to(compute), n=good_fft_length(2 * length - 1))
+    return torch.fft.rfft(k[:, :length].to(compute), n=good_fft_length(2 * length - 1))  # type: ignore[no-any-return]
 
 
 def long_conv_torch(
@@ -85,10 +86,10 @@ def backward(
     dgate_out = None if gate_out is None else torch.empty_like(gate_out)
 
     def transformed(x: torch.Tensor) -> torch.Tensor:
-        return torch.fft.rfft(x, n=fft_length)
+        return torch.fft.rfft(x, n=fft_length)  # type: ignore[no-any-return]
 
     def causal(x: torch.Tensor) -> torch.Tensor:
-        return torch.fft.irfft(x, n=fft_length)[..., :length]
+        return torch.fft.irfft(x, n=fft_length)[..., :length]  # type: ignore[no-any-return]
 
     for chunk in channel_chunks(v.shape[0], v.shape[1], fft_length, v.device):
         part = v[:, chunk].float()

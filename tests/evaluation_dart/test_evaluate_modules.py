@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from evaluation_dart.evaluate_modules import FEATURES, dart_eval_metric
+from evaluation_dart.evaluate_modules import dart_eval_metric
 from evaluation_dart.statistics.metrics import paired_likelihood_metrics, variant_metrics
+from evaluation_dart.tasks import TASKS
 
 
 def test_modules_wrap_the_same_functions(tmp_path, monkeypatch):
@@ -43,5 +44,5 @@ def test_the_other_tasks():
     for task, values in columns.items():
         computed = dart_eval_metric(task).compute(**values)
         assert computed[name.get(task, "pearson_peaks")]["value"] == pytest.approx(1.0)
-    with pytest.raises(ValueError, match=f"there are {', '.join(FEATURES)}"):
+    with pytest.raises(ValueError, match=f"there are {', '.join(TASKS)}"):
         dart_eval_metric("secret")

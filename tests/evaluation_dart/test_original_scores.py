@@ -11,13 +11,16 @@ import pytest
 import modeling_hyenadna  # noqa: F401
 from datasets_dart import load_dart
 from evaluation_dart.models.language_model import load_language_model
+from evaluation_dart.models.loading import load_scorer
+from evaluation_dart.recipes import RECIPES
 from evaluation_dart.records import read_record, validate_record
-from evaluation_dart.run import evaluate
+from evaluation_dart.run import evaluate_rows
 from evaluation_dart.scoring.clustering import cluster, principal_components
 from evaluation_dart.scoring.embeddings import EmbeddingRecipe, name_order, pool
-from evaluation_dart.scoring.likelihoods import RECIPES
 from evaluation_dart.scoring.rows import embedding_recipe
+from evaluation_dart.spec import RunSpec
 from evaluation_dart.statistics.metrics import activity_metrics, clustering_metrics, motif_metrics, variant_metrics
+from evaluation_dart.tasks import TASKS
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 HYENADNA, BPE = FIXTURES / "model" / "long_d32_l2_s2116", FIXTURES / "task1" / "bert_bpe"
@@ -31,11 +34,10 @@ def rows(path):
 
 def run(scorer, dataset, task, setting, recipe, folder, protocol="paper"):
     """Predictions and record of a whole run, which is validated, too."""
-    model = {"id": "local/fixture", "revision": "0"}
-    where = {"model": model, "inputs": {}, "split": "test", "protocol": protocol}
-    record = evaluate(scorer, dataset, task, setting, recipe, folder, overwrite=True, **where)
-    validate_record(record)
-    return pq.read_table(record / "predictions.parquet"), read_record(record)
+    spec = RunSpec(scorer.name, task, setting, protocol=protocol, output=str(folder), overwrite=True)
+    folder = evaluate_rows(scorer, dataset, spec, recipe, inputs={}).folder
+    validate_record(folder)
+    return pq.read_table(folder / "predictions.parquet"), read_record(folder)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,7 @@ def test_task2_likelihoods(hyenadna, trials, tmp_path):
 def test_task2_embeddings_in_order_and_scrambled(name, trials, tmp_path):
     """In the original's way of pooling: in the order of the rows, and in that of the HDF5 data sets' names."""
     scorer = load_language_model(HYENADNA if name == "hyenadna" else BPE)
-    scrambled = embedding_recipe("motif_footprinting", scorer, "paper")
+    scrambled = embedding_recipe(TASKS["motif_footprinting"], scorer, "paper")
     assert scrambled.pooling == ("mean_with_next" if name == "hyenadna" else "mean")
     in_order = scrambled._replace(rows="as they are")
     task, setting = "motif_footprinting", "zero_shot_embedding"
@@ -201,12 +203,12 @@ def test_task5(setting, variants, hyenadna, tmp_path):
     recipe, key = {
         "zero_shot_likelihood": (RECIPES["dart-eval"], "likelihood"),
         "zero_shot_embedding": (
-            embedding_recipe("variant_effects", hyenadna, "paper"),
+            embedding_recipe(TASKS["variant_effects"], hyenadna, "paper"),
             "embedding_float64_distance_NOT_ORIGINAL",
         ),
         "ab_initio": (None, "chrombpnet_column"),
     }[setting]
-    scorer = "chrombpnet_logfc" if setting == "ab_initio" else hyenadna
+    scorer = load_scorer("column:chrombpnet_logfc") if setting == "ab_initio" else hyenadna
     predictions, record = run(scorer, data, "variant_effects", setting, recipe, tmp_path)
     file = FIXTURES / "task5" / VARIANTS[name]
     if setting == "zero_shot_likelihood":
@@ -246,6 +248,6 @@ def test_task5_without_the_switch_of_the_sign():
 
 
 def test_embedding_recipes(hyenadna):
-    assert embedding_recipe("motif_footprinting", hyenadna, "fixed") == EmbeddingRecipe("mean-pooled", "mean")
-    assert embedding_recipe("variant_effects", hyenadna, "paper").pooling == "mean_all"
-    assert embedding_recipe("cell_type_elements", hyenadna, "paper").attention_mask is False
+    assert embedding_recipe(TASKS["motif_footprinting"], hyenadna, "fixed") == EmbeddingRecipe("mean-pooled", "mean")
+    assert embedding_recipe(TASKS["variant_effects"], hyenadna, "paper").pooling == "mean_all"
+    assert embedding_recipe(TASKS["cell_type_elements"], hyenadna, "paper").attention_mask is False

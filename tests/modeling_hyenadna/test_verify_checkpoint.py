@@ -74,11 +74,11 @@ def test_other_weights_fail(checkpoint, capsys, monkeypatch):
 def test_another_shape_is_named(checkpoint, tmp_path):
     HyenaDNAForCausalLM(HyenaDNAConfig(**TINY | {"d_model": 8})).save_pretrained(tmp_path / "other")
     HyenaDNATokenizer().save_pretrained(tmp_path / "other")
-    with pytest.raises(ValueError, match="of the shape of no released checkpoint; there are small"):
+    with pytest.raises(ValueError, match="no released checkpoint has its shape; there are small"):
         verify_checkpoint.verify_checkpoint(str(tmp_path / "other"))
     checks = verify_checkpoint.verify_checkpoint(str(tmp_path / "other"), name="small")
     assert [(check.outcome, check.passed) for check in checks][1] == ("d_model is 8, not 16", False)
-    with pytest.raises(ValueError, match="'large' is no released checkpoint"):
+    with pytest.raises(ValueError, match="'large' is not a released checkpoint"):
         verify_checkpoint.verify_checkpoint(str(tmp_path / "other"), name="large")
 
 
@@ -87,7 +87,7 @@ def test_where_nothing_is_recorded_it_says_so(checkpoint, capsys, monkeypatch):
     reference.write_text(json.dumps({"checkpoints": {"small": {"config": facts["config"]}}}))
     status, out, err = run(capsys, monkeypatch, folder)
     assert status == 1
-    assert "-       hidden states: none are recorded of this checkpoint" in out
+    assert "-       hidden states: none are recorded for this checkpoint" in out
     assert "nothing recorded tells whether these are the right weights" in err
 
 

@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 import modeling_hyenadna  # noqa: F401
 from datasets_dart import load_dart
-from evaluation_dart.models.language_model import LanguageModel
+from evaluation_dart.models.language_model import LanguageModel, load_language_model
 from evaluation_dart.scoring.embeddings import cosine_distance, name_order, pool
 from evaluation_dart.statistics.intervals import exact_interval, normal_interval
 from evaluation_dart.statistics.metrics import (
@@ -24,8 +24,12 @@ from evaluation_dart.statistics.metrics import (
     paired_likelihood_metrics,
     variant_metrics,
 )
+from evaluation_dart.training.order import epoch_rows
+from evaluation_dart.training.paper_choices import choices
+from evaluation_dart.training.probing import ProbingHead, per_base, tokens_read
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
+HYENADNA = FIXTURES / "model" / "tiny1k_d128_l2_s1026"
 
 
 @pytest.fixture(scope="module")
@@ -65,20 +69,22 @@ def test_scrambled_order():
     assert abs(accuracy(name_order(len(vectors))).mean() - 0.5) < 0.08
 
 
-def test_two_token_gather():
-    """A record [0, L] taken for tokens to gather: all others may change, and nothing follows."""
+def test_two_token_gather(monkeypatch):
+    """In protocol paper a head reads two tokens of Caduceus: all others may change without an effect."""
+    scorer = load_language_model(HYENADNA, device="cpu")
+    monkeypatch.setattr(scorer.model.config, "model_type", "caduceus", raising=False)
+    batch = ["".join(row) for row in np.random.default_rng(0).choice(list("ACGT"), size=(2, 350))]
     torch.manual_seed(0)
     hidden = torch.randn(2, 351, 8)
-    head = torch.nn.Sequential(
-        torch.nn.Conv1d(8, 4, 1, padding=1), torch.nn.ReLU(), torch.nn.Conv1d(4, 4, 3, padding=1)
-    )
-    gathered = hidden[:, [0, 350]]
     changed = hidden.clone()
     changed[:, 1:350] = torch.randn(2, 349, 8)
-    expected = head(gathered.transpose(1, 2)).sum(-1)
-    torch.testing.assert_close(head(changed[:, [0, 350]].transpose(1, 2)).sum(-1), expected)
-    whole = head(hidden[:, :350].transpose(1, 2)).sum(-1)
-    assert not torch.allclose(head(changed[:, :350].transpose(1, 2)).sum(-1), whole)
+    head = ProbingHead(8, 1, kernel=choices("probing", "regulatory_elements", "caduceus", "paper").kernel)
+    moved = {}
+    for protocol in ("paper", "fixed"):
+        tokens = torch.from_numpy(tokens_read(scorer, batch, "regulatory_elements", protocol, 351))
+        moved[protocol] = (head(per_base(changed, tokens)) - head(per_base(hidden, tokens))).abs().max().item()
+    assert moved["paper"] == 0
+    assert moved["fixed"] > 0.01
 
 
 @pytest.fixture(scope="module")
@@ -159,15 +165,30 @@ def test_coverage_of_intervals():
 
 
 def test_rows_are_in_genome_order(elements):
-    """What the original's fine-tuning reads one after another lies side by side."""
-    starts = np.array(elements["paper"]["train"]["id"])
-    assert (np.diff(starts) > 0).all()
+    """In protocol paper fine-tuning reads the lines of the file in their order, epoch after epoch; "fixed" does not."""
+    lines = np.array(elements["paper"]["train"]["id"])  # numbers of the file's lines, which published files sort
+    read = {}
+    for protocol in ("paper", "fixed"):
+        shuffle = choices("lora", "regulatory_elements", "hyenadna", protocol).shuffle
+        orders = [epoch_rows(np.zeros(len(lines), bool), epoch, shuffle=shuffle) for epoch in range(2)]
+        read[protocol] = [lines[order].tolist() for order in orders]
+    assert read["paper"] == [sorted(lines.tolist())] * 2
+    one, two = read["fixed"]
+    assert one != two
+    assert sorted(one) == sorted(two) == read["paper"][0]
 
 
 def test_size_of_stored_embeddings():
-    per_token = 2 * PUBLISHED_ELEMENTS * 351 * 256 * 4
-    assert per_token / 1e12 == pytest.approx(1.69, abs=0.005)
-    assert pytest.approx(2.4, abs=0.01) == 2 * PUBLISHED_ELEMENTS * 128 * 4 / 1e9
+    """A hidden state a token, as the original stores, of twice the 128 channels here; and what a run keeps of it."""
+    scorer = load_language_model(HYENADNA, device="cpu")
+    batch = ["ACGTTGCAAC" * 35] * 3
+    inputs, _ = scorer.encode(batch)
+    with torch.inference_mode():
+        states = scorer.model(**inputs, output_hidden_states=True).hidden_states[-1]
+    kept = scorer.embed(batch)
+    assert (states.shape, kept.shape) == ((3, 351, 128), (3, 128))
+    assert 2 * (2 * PUBLISHED_ELEMENTS) * states[0].nbytes / 1e12 == pytest.approx(1.69, abs=0.005)
+    assert (2 * PUBLISHED_ELEMENTS) * kept[0].nbytes / 1e9 == pytest.approx(2.4, abs=0.01)
 
 
 def test_smaller_defects():

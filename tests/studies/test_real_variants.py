@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from studies import real_variants
-from studies.tables import END, START
+from studies.pages import END, START
 
 
 def test_the_page_shows_the_records():

@@ -4,17 +4,8 @@ import json
 
 import pytest
 
-from studies.tables import (
-    END,
-    START,
-    audit_table,
-    gue_table,
-    put,
-    record_tables,
-    supervised_tables,
-    take,
-    with_interval,
-)
+from studies.pages import END, START, put, take, with_interval
+from studies.tables import audit_table, gue_table, record_tables, supervised_tables
 
 METRIC = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 1200, "method": "exact", "higher_is_better": True}
 
@@ -49,7 +40,7 @@ def test_pages_keep_what_is_written_by_hand(tmp_path):
     put(page, "new\n")
     assert page.read_text() == f"before\n{START}\n\nnew\n\n{END}\nafter\n"
     page.write_text("nothing\n")
-    with pytest.raises(ValueError, match="has not both"):
+    with pytest.raises(ValueError, match="does not have both"):
         put(page, "new\n")
 
 

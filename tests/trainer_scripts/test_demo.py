@@ -1,19 +1,34 @@
 """The demo from end to end, on a few pairs."""
 
-import sys
+import json
+from pathlib import Path
 
 import pytest
 
 from datasets_dart.samples import cpg_islands_chrx
 from evaluation_dart.records import validate_record
 from trainer_scripts import demo
+from trainer_scripts.cli import hyenadna
 
+CARDS = Path(__file__).parents[2] / "model_cards"
+MODEL, MARKOV = CARDS / "hyenadna-tiny-1k-demo", CARDS / "markov-chrX" / "markov.safetensors"
 LABELS = ["HyenaDNA, trained here", "HyenaDNA, untrained", *(f"Markov, order {order}" for order in demo.ORDERS)]
 
 
-def test_demo(tmp_path, capsys):
-    demo.demo(output=tmp_path / "out", limit=6)
-    printed = capsys.readouterr().out
+def run(capsys, monkeypatch, *arguments):
+    """The command's exit status, output and errors."""
+    monkeypatch.setattr("sys.argv", ["hyenadna", "demo", *map(str, arguments)])
+    with pytest.raises(SystemExit) as done:
+        hyenadna.main()
+    captured = capsys.readouterr()
+    return done.value.code, captured.out, captured.err
+
+
+def test_demo(tmp_path, capsys, monkeypatch):
+    arguments = ["--model", MODEL, "--markov", MARKOV, "--output", tmp_path / "out", "--limit", 6]
+    status, out, err = run(capsys, monkeypatch, *arguments)
+    assert status == 0
+    printed = out + err
     for label in LABELS:
         assert printed.count(label) == 2  # once as it is scored, once in the table
     assert "n = 6" in printed
@@ -30,21 +45,24 @@ def test_demo(tmp_path, capsys):
         assert record["dataset"]["rows"] == 6
         assert record["metrics"]["accuracy"]["n"] == 6
         assert set(record["dataset"]["inputs"]) == set(cpg_islands_chrx())
-    orders = {f"local/markov-chrX-order-{order}" for order in demo.ORDERS}
-    assert names == {"local/hyenadna-tiny-1k-demo", "local/hyenadna-tiny-1k-random", *orders}
+    orders = {f"local/markov-order-{order}" for order in demo.ORDERS}
+    assert names == {"local/hyenadna-tiny-1k-demo", "local/hyenadna-tiny-1k-demo-random-weights", *orders}
     assert [path for path in (tmp_path / "out").rglob(".*") if path.is_file()] == []
+
+    status, out, err = run(capsys, monkeypatch, *arguments, "--json", "--quiet")
+    assert status == 0
+    assert set(json.loads(out)["records"]) == {str(folder) for folder in folders}
+    assert "scoring the sample" not in err
 
 
 def test_random_weights_are_the_same_every_time():
-    first, second = (next(model for model in demo.contestants() if "untrained" in model.label) for _ in range(2))
-    assert first.scorer.log_likelihood(["ACGTACGT"]) == second.scorer.log_likelihood(["ACGTACGT"])
+    first, second = (dict(demo.contestants(MODEL, MARKOV))["HyenaDNA, untrained"] for _ in range(2))
+    assert first.log_likelihood(["ACGTACGT"]) == second.log_likelihood(["ACGTACGT"])
 
 
 def test_without_a_checkpoint(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(demo, "CHECKPOINT", tmp_path / "nothing")
-    monkeypatch.setattr(sys, "argv", ["demo", "--output", str(tmp_path / "out"), "--limit", "2"])
-    with pytest.raises(SystemExit) as stopped:
-        demo.main()
-    assert stopped.value.code == 1
-    assert capsys.readouterr().err.startswith("demo: no ")
+    arguments = ["--model", tmp_path / "nothing", "--markov", MARKOV, "--output", tmp_path / "out", "--limit", 2]
+    status, _, err = run(capsys, monkeypatch, *arguments)
+    assert status == 1
+    assert err.splitlines()[-1] == f"hyenadna: {tmp_path}/nothing: no such folder"
     assert not (tmp_path / "out").exists()

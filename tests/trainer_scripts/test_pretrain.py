@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import modeling_hyenadna
-from evaluation_dart.models.markov import encode_bases
+from datasets_dart.alphabet import encode_bases
 from evaluation_dart.training.loop import parameter_groups
 from trainer_scripts import pretrain
 from trainer_scripts.genome_windows import base_codes

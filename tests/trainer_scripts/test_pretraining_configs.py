@@ -17,6 +17,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from evaluation_dart.training import accelerators
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM
+from studies.pages import END, START
 from studies.pretraining_memory import (
     MEASURED,
     PAGE,
@@ -26,7 +27,6 @@ from studies.pretraining_memory import (
     tables,
     training_footprint,
 )
-from studies.tables import END, START
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "trainer_scripts" / "configs"

@@ -6,12 +6,15 @@ Command modules import nothing heavy, so that help and completion take no time: 
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 
+from datasets_dart.errors import InputError
 from trainer_scripts.options import renamed, run
 
 PACKAGES = ("datasets_dart", "datasets_hyenadna", "evaluation_dart", "modeling_hyenadna", "trainer_scripts")
@@ -52,6 +55,15 @@ def show_version(wanted: bool) -> None:
     if wanted:
         print(version("hyenadna-dart"))
         raise typer.Exit
+
+
+@contextmanager
+def checking() -> Iterator[None]:
+    """Take a ValueError as a fault of the input: modeling_hyenadna, which knows nothing of us, raises no other."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def new_app(about: str) -> typer.Typer:

@@ -1,392 +1,75 @@
-"""The command `hyenadna dataset`: your own regions, peaks or signal as rows to train on (docs/own_data.md).
+"""The command `hyenadna dataset`: your own regions, peaks or signal as rows to train on (docs/own_data.md)."""
 
-The folder it writes has train.parquet, validation.parquet and test.parquet, as datasets.load_dataset(FOLDER) reads
-them, and dataset.json, which says what they were made of.
-"""
-
-import json
-import re
-from collections import Counter
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated
 
-import numpy as np
 import typer
 
-from datasets_dart.errors import InputError
-
-if TYPE_CHECKING:
-    from datasets_dart.formats.fasta import Genome
-    from datasets_dart.peaks import Windows
-
-ABOUT = "dataset.json"
-WINDOW = 512
-NEGATIVE, POSITIVE = "negative", "positive"
-SHARES = {"validation": 0.1, "test": 0.2}  # of --splits random
+from trainer_scripts.cli.app import result, say
+from trainer_scripts.cli.options import NewFolder, Seed
 
 
 class Negatives(StrEnum):
+    """Where the rows without a peak come from."""
+
     gc_matched = "gc_matched"
     shuffled = "shuffled"
 
 
-class Rows(NamedTuple):
-    """Sequences with what is to be learned of them, one entry each.
-
-    `group` numbers the rows that must not be parted by a split: a peak and its shuffles.
-    """
-
-    chrom: np.ndarray  # (n,) str objects, "" where it is not known
-    start: np.ndarray  # (n,) int64, -1 where it is not known
-    end: np.ndarray  # (n,) int64
-    sequence: list[str]
-    label: np.ndarray  # (n,) int64 numbers of classes, or float64 values
-    group: np.ndarray  # (n,) int64
-
-    def take(self, rows: np.ndarray) -> "Rows":
-        sequence = [self.sequence[row] for row in rows.tolist()]
-        return Rows(self.chrom[rows], self.start[rows], self.end[rows], sequence, self.label[rows], self.group[rows])
-
-
-class Source(NamedTuple):
-    """Rows, what their labels mean, and how many were left out, by reason."""
-
-    rows: Rows
-    classes: list[str] | None  # None of values
-    target: str
-    left_out: Counter[str]
-
-
 def dataset(
-    output: Annotated[Path, typer.Option(help="folder to write; new or empty")],
-    fasta: Annotated[Path | None, typer.Option(help="genome: plain, gzip or bgzip")] = None,
-    bed: Annotated[Path | None, typer.Option(help="regions with labels; with --signal, the regions to take")] = None,
-    label_column: Annotated[int, typer.Option(help="of --bed, counted from 1", min=4)] = 4,
-    regression: Annotated[bool, typer.Option("--regression", help="labels of --bed are numbers to predict")] = False,
+    output: NewFolder,
+    genome: Annotated[Path | None, typer.Option(help="FASTA: plain, gzip or bgzip")] = None,
+    regions: Annotated[Path | None, typer.Option(help="BED with labels; with --signal, the regions to take")] = None,
+    label_column: Annotated[int, typer.Option(help="of --regions, counted from 1", min=4)] = 4,
+    regression: Annotated[bool, typer.Option("--regression", help="the labels are numbers to predict")] = False,
     peaks: Annotated[Path | None, typer.Option(help="narrowPeak: windows on summits against negatives")] = None,
-    positives: Annotated[Path | None, typer.Option(help="FASTA of sequences against shuffles; no --fasta")] = None,
+    positives: Annotated[Path | None, typer.Option(help="FASTA of sequences against shuffles; no --genome")] = None,
     signal: Annotated[Path | None, typer.Option(help="bigWig: log(1 + sum) over windows")] = None,
-    window: Annotated[int, typer.Option(help="bases of a row, centred (not of --positives)", min=2)] = WINDOW,
+    window: Annotated[int, typer.Option(help="bases of a row, centred (not for --positives)", min=2)] = 512,
     negatives: Annotated[
-        Negatives, typer.Option(help="of --peaks: elsewhere in the genome with the same GC; or dinucleotide shuffles")
+        Negatives, typer.Option(help="for --peaks: elsewhere in the genome with the same GC; or dinucleotide shuffles")
     ] = Negatives.gc_matched,
     ratio: Annotated[int, typer.Option(help="negatives for each positive", min=1)] = 1,
-    avoid: Annotated[list[Path] | None, typer.Option(help="BED of what no window may touch: a blacklist")] = None,
+    avoid: Annotated[list[Path] | None, typer.Option(help="BED that no window may touch: a blacklist")] = None,
     splits: Annotated[
         str, typer.Option(help='"paper", "random", or BED of blocks named train, validation, test')
     ] = "paper",
     validation: Annotated[str | None, typer.Option(help="contigs to validate on: chr8,chr9; with --test")] = None,
     test: Annotated[str | None, typer.Option(help="contigs to test on; all others are trained on")] = None,
     limit: Annotated[int | None, typer.Option(help="take so many rows at random", min=3)] = None,
-    seed: Annotated[int, typer.Option(help="of negatives, shuffles, --limit and random splits")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Make rows to train on from a BED file with labels, peaks, sequences, or a bigWig track.
 
-    hyenadna dataset --peaks ctcf.narrowPeak --fasta hg38.fa --avoid blacklist.bed --output ctcf
+    hyenadna dataset --peaks ctcf.narrowPeak --genome hg38.fa --avoid blacklist.bed --output ctcf
 
-    hyenadna dataset --bed enhancers.bed --fasta hg38.fa --validation chr8 --test chr9 --output enhancers
+    hyenadna dataset --regions enhancers.bed --genome hg38.fa --validation chr8 --test chr9 --output enhancers
 
-    hyenadna dataset --signal atac.bw --bed peaks.bed --fasta hg38.fa --window 1024 --output atac
+    hyenadna dataset --signal atac.bw --regions peaks.bed --genome hg38.fa --window 1024 --output atac
     """
-    from datasets_dart.formats.fasta import open_genome
-    from trainer_scripts.cli.dart_eval import described_inputs
+    from evaluation_dart.tools.own_data import make_dataset
 
-    new_folder(output)
-    given = {"bed": bed, "peaks": peaks, "positives": positives, "signal": signal}
-    kinds = [name for name in ("peaks", "positives", "signal") if given[name]] or ["bed"] * (bed is not None)
-    if len(kinds) != 1 or (bed is not None and kinds[0] not in ("bed", "signal")):
-        raise InputError("give one of --bed, --peaks, --positives and --signal (to the last, --bed may be added)")
-    if (fasta is None) != (positives is not None):
-        raise InputError("--fasta FILE: the genome is needed" if fasta is None else "--positives have no --fasta")
-    if (validation is None) != (test is None):
-        raise InputError("--validation and --test go together")
-    genome = None if fasta is None else open_genome(fasta)
-    away = [read_windows(path) for path in avoid or []]
-    if positives is not None:
-        source = from_sequences(positives, ratio, seed)
-    elif peaks is not None:
-        source = from_peaks(known(genome), peaks, window, negatives, ratio, away, seed)
-    elif signal is not None:
-        source = from_signal(known(genome), signal, bed, window, away)
-    else:
-        source = from_bed(known(genome), Path(str(bed)), window, label_column, regression, away)
-    rows = source.rows
-    if limit is not None and limit < len(rows.sequence):
-        chosen = np.random.default_rng(seed).choice(len(rows.sequence), limit, replace=False)
-        rows = rows.take(np.sort(chosen))
-    of_split = split_rows(rows, splits, validation, test, seed)
-    files = {"fasta": fasta, **given}
-    about = {
-        "kind": kinds[0],
-        "target": source.target,
-        "classes": source.classes,
-        "window": None if positives is not None else window,
-        "negatives": negatives.value if kinds == ["peaks"] else "shuffled" if positives is not None else None,
-        "splits": splits if test is None else {"validation": validation, "test": test},
-        "seed": seed,
-        "inputs": described_inputs(**{name: path for name, path in files.items() if path is not None}),
-        "rows": {name: counted(own, source.classes) for name, own in of_split.items()},
-        "left_out": dict(source.left_out),
-    }
-    write_rows(output, of_split, source.classes, about)
-    for reason, count in source.left_out.items():
-        if count:
-            typer.echo(f"left out: {count} {reason}", err=True)
-    typer.echo(f"{output}: " + ", ".join(f"{len(own.sequence)} {name}" for name, own in of_split.items()))
-
-
-def known(genome: "Genome | None") -> "Genome":
-    assert genome is not None
-    return genome
-
-
-def new_folder(path: Path) -> None:
-    """Raise ValueError unless a folder of that name can be written."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path}: is there already; name a new or empty folder")
-
-
-def read_windows(path: Path) -> "Windows":
-    from datasets_dart.files import input_file
-    from datasets_dart.formats.bed import read_intervals
-    from datasets_dart.peaks import Windows
-
-    chunks = [chunk for _, chunk in read_intervals(input_file(path))]
-    if not chunks:
-        raise InputError(f"{path}: has no regions")
-    return Windows(*(np.concatenate([chunk[column] for chunk in chunks]) for column in range(3)))
-
-
-def from_bed(
-    genome: "Genome", path: Path, window: int, column: int, regression: bool, avoid: list["Windows"]
-) -> Source:
-    """Windows centred on the regions of a BED file, and what its `column` (from 1) says of them.
-
-    Raises:
-        ValueError: naming file, line and value, for a label that is missing or, of a regression, no number.
-    """
-    from datasets_dart.files import input_file
-    from datasets_dart.formats.bed import centred_start, read_intervals
-    from datasets_dart.peaks import Windows
-
-    chunks = [chunk for _, chunk in read_intervals(input_file(path), extra=(column - 1,))]
-    if not chunks:
-        raise InputError(f"{path}: has no regions")
-    chrom, start, end, line = (np.concatenate([chunk[number] for chunk in chunks]) for number in range(4))
-    texts = [text for chunk in chunks for (text,) in chunk.extra]
-    first = centred_start(start, end, window)
-    kept, left_out = usable(genome, Windows(chrom, first, first + window), avoid)
-    if regression:
-        values = np.array([number(path, int(at), text) for at, text in zip(line, texts, strict=True)])
-        return Source(rows_of(genome, Windows(chrom, first, first + window), kept, values), None, "value", left_out)
-    if "" in texts:
-        raise InputError(f"{path}:{line[texts.index('')]}: column {column} has no label")
-    classes = sorted(set(texts))
-    if len(classes) < 2:
-        raise InputError(f"{path}: column {column} says {classes[0]!r} everywhere; two classes are needed")
-    labels = np.array([classes.index(text) for text in texts])
-    windows = Windows(chrom, first, first + window)
-    return Source(rows_of(genome, windows, kept, labels), classes, "class", left_out)
-
-
-def number(path: Path, line: int, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = np.nan
-    if not np.isfinite(value):
-        raise InputError(f"{path}:{line}: {text!r} is not a number to predict")
-    return value
-
-
-def usable(genome: "Genome", windows: "Windows", avoid: list["Windows"]) -> tuple[np.ndarray, Counter[str]]:
-    """Row numbers of the windows within their contigs and away from `avoid`; how many are not, by reason."""
-    from datasets_dart.peaks import overlaps_any
-
-    lengths = np.array([genome.length(name) for name in windows.chrom.tolist()], dtype=np.int64)
-    inside = (windows.start >= 0) & (windows.end <= lengths)
-    clear = ~np.logical_or.reduce([np.zeros(len(inside), bool), *(overlaps_any(windows, other) for other in avoid)])
-    left_out = Counter({"run past an end of their contig": int((~inside).sum())})
-    left_out["touch what is to be avoided"] = int((inside & ~clear).sum())
-    return np.flatnonzero(inside & clear), left_out
-
-
-def rows_of(genome: "Genome", windows: "Windows", kept: np.ndarray, label: np.ndarray) -> Rows:
-    from datasets_dart.alphabet import window_strings
-
-    chrom, start, end = windows.take(kept)
-    length = int(end[0] - start[0]) if len(kept) else 1
-    sequences = window_strings(genome, chrom, start, length, "fixed").to_pylist()
-    return Rows(chrom, start, end, sequences, label[kept], np.arange(len(kept)))
-
-
-def from_peaks(
-    genome: "Genome",
-    path: Path,
-    window: int,
-    negatives: Negatives,
-    ratio: int,
-    avoid: list["Windows"],
-    seed: int,
-) -> Source:
-    """Disjoint windows on the summits of a narrowPeak file, the best first, and their negatives.
-
-    GC-matched ones overlap no peak of the file, whole as it stands there.
-    """
-    from datasets_dart.files import input_file
-    from datasets_dart.gc_matching import gc_matched_negatives
-    from datasets_dart.peaks import Windows, consensus_windows, read_narrowpeak
-
-    read = read_narrowpeak(input_file(path), genome.contigs)
-    windows, overlapping = consensus_windows([read], "fixed", window, genome.contigs)
-    kept, left_out = usable(genome, windows, avoid)
-    left_out += overlapping
-    if not len(kept):
-        raise InputError(f"{path}: no peak is left")
-    found = rows_of(genome, windows, kept, np.ones(len(windows.start), dtype=np.int64))
-    if negatives == Negatives.shuffled:
-        return Source(with_shuffles(found, ratio, seed), [NEGATIVE, POSITIVE], "class", left_out)
-    whole = Windows(*read[:3])
-    others, missing = gc_matched_negatives(
-        genome, windows.take(kept), window, ratio=ratio, seed=seed, avoid=[whole, *avoid]
+    about = make_dataset(
+        output,
+        genome=genome,
+        regions=regions,
+        label_column=label_column,
+        regression=regression,
+        peaks=peaks,
+        positives=positives,
+        signal=signal,
+        window=window,
+        negatives=negatives.value,
+        ratio=ratio,
+        avoid=avoid or [],
+        splits=splits,
+        validation=validation,
+        test=test,
+        limit=limit,
+        seed=seed,
     )
-    zeros = np.zeros(len(others.start), dtype=np.int64)
-    background = rows_of(genome, others, np.arange(len(zeros)), zeros)
-    left_out += Counter({f"negatives: {reason}": count for reason, count in missing.items()})
-    return Source(joined(found, background), [NEGATIVE, POSITIVE], "class", left_out)
-
-
-def joined(one: Rows, two: Rows) -> Rows:
-    chrom, start, end, label = (
-        np.concatenate(pair)
-        for pair in ((one.chrom, two.chrom), (one.start, two.start), (one.end, two.end), (one.label, two.label))
-    )
-    group = np.concatenate([one.group, two.group + len(one.group)])
-    return Rows(chrom, start, end, one.sequence + two.sequence, label, group)
-
-
-def with_shuffles(found: Rows, ratio: int, seed: int) -> Rows:
-    """Sequences of class 1 and `ratio` dinucleotide shuffles of each, of class 0, at the same place."""
-    from datasets_dart.alphabet import CODES, LETTERS
-    from datasets_dart.shuffling import item_seed, shuffle_known
-
-    sequences = list(found.sequence)
-    for copy in range(ratio):
-        for row, sequence in enumerate(found.sequence):
-            codes = CODES[np.frombuffer(sequence.encode(), dtype=np.uint8)]
-            place = str(found.chrom[row]) or sequence, int(found.start[row]), int(found.end[row])
-            rng = np.random.default_rng(item_seed(*place, seed * 1000 + copy))
-            sequences.append(LETTERS["fixed"][shuffle_known(codes, rng)].tobytes().decode())
-    n = len(found.sequence)
-    chrom, start, end, group = (
-        np.tile(column, ratio + 1) for column in (found.chrom, found.start, found.end, found.group)
-    )
-    label = np.concatenate([np.ones(n, dtype=np.int64), np.zeros(ratio * n, dtype=np.int64)])
-    return Rows(chrom, start, end, sequences, label, group)
-
-
-def from_sequences(path: Path, ratio: int, seed: int) -> Source:
-    """The sequences of a FASTA file and their shuffles. A name like chr1:5-205 says where a sequence lies."""
-    from datasets_dart.formats.fasta import open_genome
-
-    fasta = open_genome(path)
-    places = [re.fullmatch(r"(.+):(\d+)-(\d+)", name) for name in fasta.contigs]
-    chrom = np.array([place[1] if place else "" for place in places], dtype=object)
-    start, end = (np.array([int(place[k]) if place else -1 for place in places], dtype=np.int64) for k in (2, 3))
-    sequences = [fasta.fetch(name, 0, length) for name, length in fasta.contigs.items()]
-    n = len(sequences)
-    found = Rows(chrom, start, end, sequences, np.ones(n, dtype=np.int64), np.arange(n))
-    return Source(with_shuffles(found, ratio, seed), [NEGATIVE, POSITIVE], "class", Counter())
-
-
-def from_signal(genome: "Genome", path: Path, bed: Path | None, window: int, avoid: list["Windows"]) -> Source:
-    """Windows centred on regions, or side by side over the track's contigs without N; log(1 + sum) of the signal."""
-    from datasets_dart.formats.bed import centred_start
-    from datasets_dart.formats.bigwig import Signal, log_counts
-    from datasets_dart.formats.fasta import check_same_build
-    from datasets_dart.peaks import Windows
-
-    track = Signal(path)
-    check_same_build(track.path, track.contigs, genome)
-    if bed is not None:
-        regions = read_windows(bed)
-        start = centred_start(regions.start, regions.end, window)
-        chrom = regions.chrom
-    else:
-        shared = [name for name in genome.contigs if name in track.contigs]
-        if not shared:
-            raise InputError(f"{path}: has none of the contigs of {genome.path}: {', '.join([*track.contigs][:3])}")
-        grids = [np.arange(0, genome.contigs[name] - window + 1, window, dtype=np.int64) for name in shared]
-        start = np.concatenate(grids)
-        chrom = np.repeat(np.array(shared, dtype=object), [len(grid) for grid in grids])
-    windows = Windows(chrom, start, start + window)
-    kept, left_out = usable(genome, windows, avoid)
-    values = np.zeros(len(start))
-    values[kept] = log_counts(track, chrom[kept], start[kept], window)
-    rows = rows_of(genome, windows, kept, values)
-    if bed is None:
-        whole = np.array(["N" not in sequence for sequence in rows.sequence], dtype=bool)
-        left_out["have an N"] = int((~whole).sum())
-        rows = rows.take(np.flatnonzero(whole))
-    return Source(rows, None, "log(1 + sum of the signal)", left_out)
-
-
-def split_rows(rows: Rows, splits: str, validation: str | None, test: str | None, seed: int) -> dict[str, Rows]:
-    """Rows by split. Rows of no split are left out.
-
-    Raises:
-        ValueError: if a split is empty, saying which contigs there are.
-    """
-    from datasets_dart.splits import SPLITS, assign_splits, read_splits
-
-    if splits == "random":
-        groups = np.unique(rows.group)
-        order = np.random.default_rng(seed).permutation(groups)
-        counts = {name: max(1, round(share * len(groups))) for name, share in SHARES.items()}
-        code = np.zeros(int(groups.max()) + 1, dtype=np.int8)
-        code[order[: counts["validation"]]] = SPLITS.index("validation")
-        code[order[counts["validation"] : sum(counts.values())]] = SPLITS.index("test")
-        assigned = code[rows.group]
-    elif test is not None and validation is not None:
-        named = {"validation": validation.split(","), "test": test.split(",")}
-        if both := sorted(set(named["validation"]) & set(named["test"])):
-            raise InputError(f"{both[0]} is in --validation and in --test")
-        assigned = np.zeros(len(rows.sequence), dtype=np.int8)
-        for split, names in named.items():
-            assigned[np.isin(rows.chrom.astype(str), names)] = SPLITS.index(split)
-    else:
-        assigned = assign_splits(read_splits(splits), rows.chrom, rows.start, rows.end)
-    found = {name: rows.take(np.flatnonzero(assigned == code)) for code, name in enumerate(SPLITS)}
-    if empty := [name for name, own in found.items() if not own.sequence]:
-        contigs = sorted(set(rows.chrom.tolist()))
-        there = ", ".join(contigs[:8]) + (", ..." if len(contigs) > 8 else "")
-        raise InputError(
-            f"no row is in split {empty[0]!r}: the rows are on {there or 'no contig that their names tell'}; name "
-            "contigs (--validation, --test), blocks (--splits BED), or --splits random"
-        )
-    return found
-
-
-def counted(rows: Rows, classes: list[str] | None) -> int | dict[str, int]:
-    if classes is None:
-        return len(rows.sequence)
-    return {name: int((rows.label == code).sum()) for code, name in enumerate(classes)}
-
-
-def write_rows(folder: Path, of_split: dict[str, Rows], classes: list[str] | None, about: dict[str, Any]) -> None:
-    """Parquet files that carry the names of the classes; dataset.json last, by which the folder is whole."""
-    from datasets import ClassLabel, Dataset, Features, Value, disable_progress_bars
-
-    from datasets_dart.files import replacing
-
-    disable_progress_bars()
-    label = Value("float64") if classes is None else ClassLabel(names=classes)
-    columns = {"chrom": Value("string"), "start": Value("int64"), "end": Value("int64"), "sequence": Value("string")}
-    features = Features({**columns, "label": label})
-    for split, rows in of_split.items():
-        table = {name: value for name, value in rows._asdict().items() if name != "group"}
-        with replacing(folder / f"{split}.parquet") as temporary:
-            Dataset.from_dict(table, features=features).to_parquet(temporary)
-    with replacing(folder / ABOUT) as temporary:
-        temporary.write_text(json.dumps(about, indent=1) + "\n")
+    for reason, count in about["left_out"].items():
+        say(f"left out: {count} {reason}")
+    rows = {name: sum(own.values()) if isinstance(own, dict) else own for name, own in about["rows"].items()}
+    result(about, f"{output}: " + ", ".join(f"{number} {name}" for name, number in rows.items()))

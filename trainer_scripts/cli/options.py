@@ -32,10 +32,13 @@ class Strand(StrEnum):
     mean = "mean"
 
 
-def batch_size(text: str) -> int | str:
+def batch_size(given: str | int) -> int | str:
     """A number of rows, or "auto"."""
-    if text == "auto" or (text.isdecimal() and int(text) > 0):
-        return text if text == "auto" else int(text)
+    text = str(given)
+    if text == "auto":
+        return text
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
     raise typer.BadParameter(f"{text!r} is neither a number of rows from 1 nor auto")
 
 

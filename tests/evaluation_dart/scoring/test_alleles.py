@@ -12,10 +12,10 @@ from datasets_dart.alphabet import reverse_complement
 from datasets_dart.formats.fasta import open_genome
 from datasets_dart.formats.vcf import Record, haplotypes
 from evaluation_dart.models.language_model import LanguageModel, load_language_model
+from evaluation_dart.recipes import RECIPES
 from evaluation_dart.scoring import alleles as variant_scoring
 from evaluation_dart.scoring.alleles import VariantScorer, load_head, passes, shares_prefix, variant_recipe
 from evaluation_dart.scoring.embeddings import cosine_distance
-from evaluation_dart.scoring.likelihoods import RECIPES
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 HYENADNA = FIXTURES / "model" / "small_d32_l2_s130"
@@ -199,14 +199,14 @@ def test_heads(windows, tmp_path, hyenadna, outputs):
     hyenadna.tokenizer.save_pretrained(tmp_path)
     head = load_head(str(tmp_path), device="cpu")
     if outputs == 3:
-        with pytest.raises(ValueError, match=r"3 outputs: say which one \(--label\): 0 \(LABEL_0\), 1"):
+        with pytest.raises(ValueError, match="3 outputs: name one of LABEL_0, LABEL_1, LABEL_2 as label"):
             VariantScorer(head, variant_recipe("head"))
-        with pytest.raises(ValueError, match=r"--label 3: .* has 3 outputs"):
+        with pytest.raises(ValueError, match="no output '3' among LABEL_0"):
             VariantScorer(head, variant_recipe("head", label=3))
     with torch.no_grad():
         logits = head.model(**head.encode(sequences)[0]).logits.double().numpy()
     label = 2 if outputs == 3 else None
-    values = {1: logits[:, 0], 2: logits[:, -1] - logits[:, 0], 3: logits[:, -1]}[outputs]
+    values = logits[:, 0] if outputs == 1 else logits[:, -1] - np.log(np.exp(logits[:, :-1]).sum(axis=1))
     reference, alternative = pairs(sequences, record)
     scores = VariantScorer(head, variant_recipe("head", label=label), batch_size=4)(sequences, record)
     np.testing.assert_allclose(scores.score, values[alternative] - values[reference], atol=1e-6)

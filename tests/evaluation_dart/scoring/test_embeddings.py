@@ -23,6 +23,7 @@ from transformers import (
 
 import modeling_hyenadna  # noqa: F401
 from evaluation_dart.models.language_model import load_language_model
+from evaluation_dart.recipes import RECIPES
 from evaluation_dart.scoring.embeddings import cosine_distance, hidden_states, name_order
 from evaluation_dart.statistics.intervals import block_bootstrap_interval, genome_blocks
 
@@ -103,8 +104,8 @@ def test_a_model_without_a_language_model_head_embeds_all_the_same(tmp_path, aut
     whole.tokenizer.save_pretrained(tmp_path)
     headless = load_language_model(tmp_path, head=False)
     np.testing.assert_allclose(headless.embed(SEQUENCES), whole.embed(SEQUENCES), atol=1e-6)
-    with pytest.raises(ValueError, match="embeddings only, no likelihoods"):
-        headless.log_likelihood(SEQUENCES)
+    with pytest.raises(ValueError, match="has no likelihoods"):
+        RECIPES["dart-eval"].check(headless)
     with pytest.raises(ValueError, match="no language-model head"):
         load_language_model(tmp_path)
 

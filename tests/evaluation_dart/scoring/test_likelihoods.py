@@ -25,8 +25,8 @@ from transformers import (
 
 import modeling_hyenadna  # noqa: F401
 from evaluation_dart.models.language_model import added_tokens, load_language_model
+from evaluation_dart.recipes import RECIPES
 from evaluation_dart.scoring.likelihoods import (
-    RECIPES,
     causal_log_likelihood,
     masked_log_likelihood,
     reverse_complement,
@@ -193,7 +193,9 @@ def test_language_models_that_are_code_of_their_repository(tmp_path, monkeypatch
     (folder / "config.json").write_text(json.dumps(config))
     code = folder / "modeling_gena.py"
     code.write_text("from transformers import BertForMaskedLM\n\n\nclass GenaForMaskedLM(BertForMaskedLM):\n    pass\n")
-    with pytest.raises(ValueError, match=r"code of its repository \(modeling_gena.GenaForMaskedLM\).*--trust-remote"):
+    with pytest.raises(
+        ValueError, match=r"code of its repository \(modeling_gena.GenaForMaskedLM\).*trust_remote_code"
+    ):
         load_language_model(folder)
     scorer = load_language_model(folder, trust_remote_code=True)
     assert type(scorer.model).__name__ == "GenaForMaskedLM"
@@ -255,9 +257,11 @@ def test_out_of_memory_says_what_to_do(monkeypatch):
     def exhausted(**inputs):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
-    monkeypatch.setattr(scorer, "model", exhausted)
+    monkeypatch.setattr(scorer.model, "forward", exhausted)
     monkeypatch.setattr(type(scorer), "device", torch.device("cpu"))
-    with pytest.raises(ValueError, match=r"64 rows of 5 tokens do not fit into memory on cpu: .*--batch-size"):
+    with pytest.raises(
+        ValueError, match=r"64 rows of 5 tokens do not fit into memory on cpu: take a smaller batch size"
+    ):
         scorer.log_likelihood(["ACGT"])
 
 
@@ -273,7 +277,7 @@ def test_models_without_the_needed_head_are_refused(tmp_path):
         load_language_model(tmp_path)
     config.auto_map = {"AutoModelForMaskedLM": "bert_layers.BertForMaskedLM"}  # as DNABERT-2
     config.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"the checkpoint lacks cls.*code of its own \(--trust-remote-code\)"):
+    with pytest.raises(ValueError, match=r"the checkpoint lacks cls.*code of its own.*\(trust_remote_code\)"):
         load_language_model(tmp_path)
     for name in ("missing", "config.json"):
         with pytest.raises(FileNotFoundError, match=f"{name}: no such folder"):

@@ -17,9 +17,11 @@ from transformers import AutoModel, AutoTokenizer
 import modeling_hyenadna  # noqa: F401
 from datasets_dart.alphabet import reverse_complement
 from evaluation_dart.models.language_model import load_language_model
-from evaluation_dart.scoring.likelihoods import RECIPES, score_alleles
-from evaluation_dart.tools.attribution import BASES, OneHotModel, head_score, path_rule, target_index
-from evaluation_dart.tools.mutagenesis import changes, head_scorer, importance, likelihood_changes, substitutions
+from evaluation_dart.recipes import RECIPES
+from evaluation_dart.scoring.heads import head_score, head_scorer, label_index
+from evaluation_dart.scoring.likelihoods import score_alleles
+from evaluation_dart.tools.attribution import BASES, OneHotModel, path_rule
+from evaluation_dart.tools.mutagenesis import changes, importance, likelihood_changes, substitutions
 from evaluation_dart.training.finetuning import load_classifier
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -50,7 +52,7 @@ def test_one_hot_likelihood_is_that_of_the_string(model):
 
 
 def test_one_hot_classifier_is_that_of_the_string_even_with_an_unknown_base(classifier):
-    got = predict(OneHotModel(classifier, target=1), one_hot(SEQUENCES))[:, 0]
+    got = predict(OneHotModel(classifier, label=1), one_hot(SEQUENCES))[:, 0]
     expected = head_scorer(classifier, 1)(SEQUENCES)
     np.testing.assert_allclose(got, expected, atol=1e-5)
     assert np.ptp(expected) > 1e-3
@@ -62,18 +64,19 @@ def test_head_score():
     assert head_score(logits, config).tolist() == [2.0]
     assert head_score(logits, config, 0).tolist() == [-2.0]
     three = torch.tensor([[0.0, 0.0, 1.0]])
-    assert head_score(three, config, 2).item() == pytest.approx(1 - math.log(2))
+    classes = SimpleNamespace(problem_type=None, id2label={0: "a", 1: "b", 2: "c"})
+    assert head_score(three, classes, 2).item() == pytest.approx(1 - math.log(2))
     regression = SimpleNamespace(problem_type="regression", id2label={0: "LABEL_0"})
     assert head_score(torch.tensor([[0.5]]), regression).tolist() == [0.5]
     several = SimpleNamespace(problem_type="multi_label_classification", id2label={0: "a", 1: "b"})
     assert head_score(logits, several, 0).tolist() == [1.0]
     with pytest.raises(ValueError, match="2 outputs: name one of a, b"):
         head_score(logits, several)
-    with pytest.raises(ValueError, match="no output 2 among 2"):
+    with pytest.raises(ValueError, match="no output '2' among off, on"):
         head_score(logits, config, 2)
-    assert [target_index(config, name) for name in (None, "on", "0")] == [None, 1, 0]
+    assert [label_index(config, name) for name in (None, "on", "0", 0)] == [1, 1, 0, 0]
     with pytest.raises(ValueError, match="no output 'up' among off, on"):
-        target_index(config, "up")
+        label_index(config, "up")
 
 
 def test_tokens_of_several_bases_and_models_without_a_head_are_refused(tmp_path):
@@ -95,7 +98,7 @@ def test_trained_head(tmp_path, classifier):
 
 
 def test_path_attributions_add_up_to_the_difference_of_scores(classifier):
-    wrapped, rows = OneHotModel(classifier, target=2), one_hot(SEQUENCES[1:])
+    wrapped, rows = OneHotModel(classifier, label=2), one_hot(SEQUENCES[1:])
     attributions, references = deep_lift_shap(
         *(wrapped, rows),
         additional_nonlinear_ops=path_rule(64),
@@ -113,7 +116,7 @@ def test_path_attributions_add_up_to_the_difference_of_scores(classifier):
 
 def test_tangermeme_takes_the_model(classifier):
     """Saturation mutagenesis there is ours here; a motif can be marginalised."""
-    wrapped, sequence = OneHotModel(classifier, target=0), SEQUENCES[1]
+    wrapped, sequence = OneHotModel(classifier, label=0), SEQUENCES[1]
     theirs = saturation_mutagenesis(wrapped, one_hot([sequence]))[0] * one_hot([sequence])[0]
     ours = importance(changes(head_scorer(classifier, 0), sequence, 0, len(sequence)), sequence)
     np.testing.assert_allclose(ours.T, theirs, atol=1e-5)

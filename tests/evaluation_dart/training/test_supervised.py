@@ -20,6 +20,7 @@ from scipy.special import logsumexp
 from sklearn import metrics as sklearn_metrics
 
 import modeling_hyenadna  # noqa: F401
+from evaluation_dart.models.families import family_of
 from evaluation_dart.models.kmers import gc_content, kmer_frequencies
 from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.models.linear import (
@@ -34,13 +35,14 @@ from evaluation_dart.models.table import PredictionTable
 from evaluation_dart.records import read_record, validate_record
 from evaluation_dart.run import evaluate
 from evaluation_dart.statistics.metrics import class_metrics, matthews, original_log_odds, pair_classification_metrics
+from evaluation_dart.tasks import TASKS
 from evaluation_dart.tools.profile import resource_profile
 from evaluation_dart.training.embedding_cache import write_cache
 from evaluation_dart.training.finetuning import FineTuned, load_classifier
 from evaluation_dart.training.loop import fit, load_trained
-from evaluation_dart.training.objective import Objective, objective_of
+from evaluation_dart.training.objective import Objective
 from evaluation_dart.training.order import epoch_batches, epoch_rows, reversed_rows, steps_of, thinned
-from evaluation_dart.training.paper_choices import choices, family_of
+from evaluation_dart.training.paper_choices import choices
 from evaluation_dart.training.probing import Embedder, Probed
 from evaluation_dart.training.recipe import SupervisedTraining, changed
 from evaluation_dart.training.rows import labelled_rows
@@ -94,7 +96,7 @@ COLUMNS = {"regulatory_elements": ("sequence", "control")}
 
 
 def examples_of(dataset, task, objective=None, split="train"):
-    objective = objective or objective_of(dataset, task)
+    objective = objective or TASKS[task].objective(dataset)
     return labelled_rows(dataset, COLUMNS.get(task, ("sequence",)), objective, split)
 
 
@@ -159,7 +161,7 @@ def test_flipped_rows_are_the_other_strand():
 
 def test_what_cannot_be_learned_from():
     whole = cell_types()
-    objective = objective_of(whole, "cell_type_elements")
+    objective = TASKS["cell_type_elements"].objective(whole)
     with pytest.raises(ValueError, match="'validation' is empty"):
         examples_of(whole.select([]), "cell_type_elements", objective, "validation")
     with pytest.raises(ValueError, match="row 4: label 4 is none of 4 classes"):
@@ -168,7 +170,7 @@ def test_what_cannot_be_learned_from():
     with pytest.raises(ValueError, match="row 1: label -1"):  # ClassLabel of a row without label
         examples_of(unlabelled, "cell_type_elements", objective)
     with pytest.raises(ValueError, match="variant_effects has no training data"):
-        objective_of(whole, "variant_effects")
+        TASKS["variant_effects"].objective(whole)
     both = Dataset.from_list([*activity(2), *activity(2, cell_type="K562")])
     with pytest.raises(ValueError, match="one cell type, not for GM12878, K562"):
         examples_of(both, "chromatin_activity")
@@ -210,7 +212,7 @@ def cached_probe(folder, dataset, objective):
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch, method, at):
     """Dropout of LoRA on; killed while writing a state."""
     dataset = pairs()
-    objective = objective_of(dataset, "regulatory_elements")
+    objective = TASKS["regulatory_elements"].objective(dataset)
     rows = examples_of(dataset, "regulatory_elements")
     training = dataclasses.replace(QUICK, reverse_complement=method != "probing")
 
@@ -266,7 +268,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch, me
 
 def test_the_first_epoch_of_smallest_validation_loss_is_kept(tmp_path, monkeypatch):
     dataset = pairs()
-    objective = objective_of(dataset, "regulatory_elements")
+    objective = TASKS["regulatory_elements"].objective(dataset)
     rows = examples_of(dataset, "regulatory_elements")
     losses, states, trained = iter([3.0, 1.0, 1.0, 2.0]), [], network()
 
@@ -285,7 +287,7 @@ def test_the_first_epoch_of_smallest_validation_loss_is_kept(tmp_path, monkeypat
 def test_the_number_of_passes_does_not_change_a_step_of_weighted_classes(tmp_path):
     dataset = cell_types(labels=[0] * 15 + [1] * 6 + [2, 3, 4])
     rows = examples_of(dataset, "cell_type_elements")
-    objective = objective_of(dataset, "cell_type_elements").weighted(rows.labels)
+    objective = TASKS["cell_type_elements"].objective(dataset).weighted(rows.labels)
     assert objective.class_weights == pytest.approx((24 / 75, 24 / 30, 24 / 5, 24 / 5, 24 / 5))
     found = []
     for forward_rows in (8, 3):
@@ -299,7 +301,7 @@ def test_the_number_of_passes_does_not_change_a_step_of_weighted_classes(tmp_pat
 def test_another_training_is_not_taken_for_this_one(tmp_path):
     dataset = cell_types()
     rows = examples_of(dataset, "cell_type_elements")
-    objective = objective_of(dataset, "cell_type_elements").weighted(rows.labels)
+    objective = TASKS["cell_type_elements"].objective(dataset).weighted(rows.labels)
     training = dataclasses.replace(QUICK, num_train_epochs=1, class_weights=True, bf16=True)
     first = fit(network(5), rows, rows, objective, training, tmp_path, {"model": {"id": "a"}})
     written = yaml.safe_load((tmp_path / "training.yaml").read_text())
@@ -356,7 +358,7 @@ def test_paper_and_fixed_choices():
         ("folder", "esm"): "nucleotide_transformer",
         ("folder", "hyenadna"): "hyenadna",
     }
-    assert {key: family_of(*key) for key in names} == names
+    assert {key: family_of(*key).key for key in names} == names
 
 
 def golden_classes(case):
@@ -432,7 +434,7 @@ def run(scorer, dataset, task, setting, folder, recipe=None):
 
 def test_predictions_of_every_task(tmp_path):
     rows = cell_types()
-    predictor = Predictor(network(5).eval(), objective_of(rows, "cell_type_elements"))
+    predictor = Predictor(network(5).eval(), TASKS["cell_type_elements"].objective(rows))
     predictions, record = run(predictor, rows, "cell_type_elements", "probed", tmp_path)
     logits = np.stack([predictions[f"logit_{name}"].to_numpy() for name in CLASSES], axis=1)
     np.testing.assert_allclose(logits, predictor.predict(rows["sequence"][:]))
@@ -440,14 +442,14 @@ def test_predictions_of_every_task(tmp_path):
     assert record["metrics"]["accuracy"]["value"] == right.mean()
 
     elements = pairs()
-    predictor = Predictor(network(), objective_of(elements, "regulatory_elements"))
+    predictor = Predictor(network(), TASKS["regulatory_elements"].objective(elements))
     predictions, record = run(predictor, elements, "regulatory_elements", "finetuned", tmp_path)
     outputs = predictor.predict(elements["control"][:])
     np.testing.assert_allclose(predictions["control_score"].to_numpy(), outputs[:, 1] - outputs[:, 0])
     assert {"accuracy", "accuracy_paired", "auroc", "auprc", "mcc"} <= record["metrics"].keys()
 
     bins = activity()
-    counts = Predictor(network(1), objective_of(bins, "chromatin_activity"))
+    counts = Predictor(network(1), TASKS["chromatin_activity"].objective(bins))
     _, record = run(counts, bins, "chromatin_activity", "probed", tmp_path)
     assert {"pearson_peaks", "spearman_all"} <= record["metrics"].keys()
 
@@ -499,7 +501,7 @@ def test_composition():
 
 def test_linear_models_tell_elements_by_gc_content(tmp_path):
     dataset = pairs(60, 100)
-    objective = objective_of(dataset, "regulatory_elements")
+    objective = TASKS["regulatory_elements"].objective(dataset)
     rows = examples_of(dataset, "regulatory_elements")
     texts = rows.sequences(range(60))
     features = {"noise": np.random.default_rng(0).normal(size=(120, 1)), "gc": gc_content(texts)}

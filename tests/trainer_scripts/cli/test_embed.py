@@ -11,7 +11,8 @@ from transformers import AutoModel
 import modeling_hyenadna  # noqa: F401
 from datasets_dart.formats.fasta import open_genome
 from evaluation_dart.models.language_model import load_language_model
-from evaluation_dart.tools import regions as region_embeddings
+from evaluation_dart.scoring import regions as region_embeddings
+from evaluation_dart.tools import regions as region_files
 from modeling_hyenadna import HyenaDNATokenizer
 from trainer_scripts.cli import hyenadna
 
@@ -31,7 +32,19 @@ def bed(tmp_path):
 @pytest.fixture
 def run(capsys, monkeypatch):
     def run(bed, output, *options, model=MODEL):
-        arguments = ["--bed", bed, "--fasta", FASTA, "--model", model, "--output", output, "--device", "cpu", *options]
+        arguments = [
+            "--regions",
+            bed,
+            "--genome",
+            FASTA,
+            "--model",
+            model,
+            "--output",
+            output,
+            "--device",
+            "cpu",
+            *options,
+        ]
         monkeypatch.setattr("sys.argv", ["hyenadna", "embed", *map(str, arguments)])
         with pytest.raises(SystemExit) as done:
             hyenadna.main()
@@ -50,7 +63,7 @@ def test_parquet(bed, tmp_path, run):
     output = tmp_path / "out.parquet"
     status, errors = run(bed, output, "--strand", "mean")
     assert status == 0, errors
-    assert "regions of more than 129 bases are read in chunks of so many" in errors
+    assert "regions of more than 129 bases are read in separate chunks of this length" in errors
     table = pq.read_table(output)
     assert table.column_names == ["chrom", "start", "end", "name", "embedding"]
     assert table["chrom"].to_pylist() == ["chr5", "chr1", "chr10"]
@@ -58,7 +71,7 @@ def test_parquet(bed, tmp_path, run):
     vectors = np.stack(table["embedding"].to_pylist())
     scorer = load_language_model(MODEL, device="cpu")
     recipe = region_embeddings.RegionRecipe("mean", strand="mean", chunk=129)
-    expected = region_embeddings.embed_regions(scorer, sequences(), recipe)
+    expected = region_embeddings.embed_sequences(scorer, sequences(), recipe)
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
     about = json.loads((tmp_path / "out.parquet.json").read_text())
     assert about["recipe"] == {"pooling": "mean", "layer": -1, "strand": "mean", "chunk": 129, "stored": "float32"}
@@ -71,7 +84,7 @@ def test_parquet(bed, tmp_path, run):
 def test_zarr(bed, tmp_path, run):
     zarr = pytest.importorskip("zarr")
     output = tmp_path / "out.zarr"
-    for options in ((), ("--half",)):
+    for options in ((), ("--stored-dtype", "float16")):
         status, errors = run(bed, output, *options)
         assert status == 0, errors
     group = zarr.open_group(output, mode="r")
@@ -80,14 +93,14 @@ def test_zarr(bed, tmp_path, run):
     assert group["start"][:].tolist() == [5000, 80000, 9000]
     assert group["embeddings"].dtype == np.float16
     scorer = load_language_model(MODEL, device="cpu")
-    expected = region_embeddings.embed_regions(scorer, sequences(), region_embeddings.RegionRecipe(None, chunk=129))
+    expected = region_embeddings.embed_sequences(scorer, sequences(), region_embeddings.RegionRecipe(None, chunk=129))
     np.testing.assert_allclose(group["embeddings"][:], np.concatenate(expected), rtol=1e-3, atol=1e-3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.zarr", "out.zarr.json", "regions.bed"]
 
 
 def test_goes_on_where_it_stopped(bed, tmp_path, run, monkeypatch):
     calls = []
-    original = region_embeddings.embed_regions
+    original = region_embeddings.embed_sequences
 
     def interrupted(*args):
         calls.append(1)
@@ -96,7 +109,7 @@ def test_goes_on_where_it_stopped(bed, tmp_path, run, monkeypatch):
         return original(*args)
 
     output = tmp_path / "out.parquet"
-    monkeypatch.setattr(region_embeddings, "embed_regions", interrupted)
+    monkeypatch.setattr(region_files, "embed_sequences", interrupted)
     assert run(bed, output, "--part", 1)[0] == 130
     assert not output.exists()
     monkeypatch.undo()

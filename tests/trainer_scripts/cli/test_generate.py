@@ -14,8 +14,8 @@ from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerF
 import modeling_hyenadna  # noqa: F401
 from datasets_dart.formats.fasta import open_genome
 from evaluation_dart.models.language_model import load_language_model
+from evaluation_dart.tools.generation import Prompt, Sampling, divergences, sample, token_lengths
 from trainer_scripts.cli import hyenadna
-from trainer_scripts.cli.generate import Prompt, Sampling, divergences, sample, token_lengths
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 HYENA, BERT = FIXTURES / "model" / "small_d32_l2_s130", FIXTURES / "task1" / "bert_char"
@@ -141,7 +141,7 @@ def test_divergences():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", BERT], f"{BERT}: a masked language model has no next base to sample"),
+        (["--model", BERT], f"{BERT}: only a causal language model has a next base to sample"),
         (["--length", 124], f"{HYENA} reads at most 130 tokens: a prompt of 8 leaves room for 122 bases, fewer than"),
         (["--prompts", "nowhere.fa"], "nowhere.fa: no such file"),
         (["--prompts", "bad.fa"], "bad.fa: prompt 'x' has 'R', which is none of A, C, G, T, N"),

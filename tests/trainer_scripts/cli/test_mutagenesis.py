@@ -12,10 +12,10 @@ import torch
 import modeling_hyenadna  # noqa: F401
 from datasets_dart.formats.fasta import open_genome
 from evaluation_dart.models.language_model import load_language_model
-from evaluation_dart.tools.mutagenesis import head_scorer
+from evaluation_dart.scoring.heads import head_scorer
+from evaluation_dart.tools.mutagenesis import Region, regions_of
 from evaluation_dart.training.finetuning import load_classifier
 from trainer_scripts.cli import hyenadna
-from trainer_scripts.cli.mutagenesis import Region, regions_of
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 HYENA, BERT = FIXTURES / "model" / "small_d32_l2_s130", FIXTURES / "task1" / "bert_char"
@@ -32,6 +32,7 @@ def fasta(tmp_path):
 def run(capsys, monkeypatch, *arguments):
     """The command's exit status, output and errors."""
     monkeypatch.setattr("sys.argv", ["hyenadna", "mutagenesis", *map(str, arguments)])
+    capsys.readouterr()
     with pytest.raises(SystemExit) as done:
         hyenadna.main()
     captured = capsys.readouterr()
@@ -41,7 +42,7 @@ def run(capsys, monkeypatch, *arguments):
 def test_regions_of_a_bed_as_a_table_that_is_a_bed(tmp_path, fasta, capsys, monkeypatch):
     bed, output = tmp_path / "r.bed", tmp_path / "out.tsv.gz"
     bed.write_text("track name=x\nchrA\t2\t4\nchrA\t23\t26\n")
-    arguments = ["--fasta", fasta, "--bed", bed, "--model", HYENA, "--window", 12, "--output", output]
+    arguments = ["--genome", fasta, "--regions", bed, "--model", HYENA, "--window", 12, "--output", output]
     status, out, _ = run(capsys, monkeypatch, *arguments)
     assert (status, out) == (
         0,
@@ -73,9 +74,9 @@ def test_head_region_and_logo(tmp_path, fasta, capsys, monkeypatch):
     folder, output, logo = tmp_path / "model", tmp_path / "out.parquet", tmp_path / "logo.svg"
     classifier.model.save_pretrained(folder)
     classifier.tokenizer.save_pretrained(folder)
-    arguments = ["--fasta", fasta, "--region", "chrA:3-4", "--model", folder, "--output", output, "--logo", logo]
+    arguments = ["--genome", fasta, "--region", "chrA:3-4", "--model", folder, "--output", output, "--logo", logo]
     status, _, err = run(capsys, monkeypatch, *arguments)
-    assert (status, err) == (1, "hyenadna: the model has 3 outputs: name one of low, mid, high\n")
+    assert (status, err) == (1, "hyenadna: the model has 3 outputs: name one of low, mid, high as label\n")
     assert not output.exists()
 
     status, out, _ = run(capsys, monkeypatch, *arguments, "--label", "high", "--strand", "mean")
@@ -95,7 +96,7 @@ def test_head_region_and_logo(tmp_path, fasta, capsys, monkeypatch):
 def test_masked_model_and_whole_sequences(tmp_path, fasta, capsys, monkeypatch):
     fasta.write_text(f">s1\n{SEQUENCE[:12]}\n>s2\nACGTACGT\n")
     output, logo = tmp_path / "out.parquet", tmp_path / "logo.png"
-    arguments = ["--fasta", fasta, "--model", BERT, "--output", output, "--logo", logo]
+    arguments = ["--genome", fasta, "--model", BERT, "--output", output, "--logo", logo]
     status, _, err = run(capsys, monkeypatch, *arguments)
     assert status == 0
     assert "masked model: about 24 rows through the model" in err
@@ -115,23 +116,23 @@ def test_windows(fasta):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--region", "chrA:3"], "--region chrA:3: is not CONTIG:FIRST-LAST, counted from 1"),
-        (["--region", "chrA:0-3"], "--region chrA:0-3: chrA:-1-3 is not within the contig's 30 bases"),
-        (["--region", "chrZ:1-3"], "--region chrZ:1-3: g.fa: has no contig 'chrZ' (it has chrA, chrB)"),
-        (["--bed", "r.bed"], "r.bed:1: chrA:2-40 is not within the contig's 30 bases"),
-        (["--bed", "r.bed", "--region", "chrA:1-2"], "--bed r.bed --region chrA:1-2: give one of them"),
-        (["--region", "chrA:1-9", "--window", "8"], "--region chrA:1-9: chrA:0-9 has 9 bases, more than --window 8"),
-        (["--region", "chrA:1-9", "--recipe", "x"], "--recipe x: there are dart-eval, "),
-        (["--region", "chrA:1-9", "--label", "1"], "--label 1: {model} is scored by likelihood, without a head"),
+        (["--region", "chrA:3"], "region chrA:3: is not CONTIG:FIRST-LAST, counted from 1"),
+        (["--region", "chrA:0-3"], "region chrA:0-3: chrA:-1-3 is not within the contig's 30 bases"),
+        (["--region", "chrZ:1-3"], "region chrZ:1-3: g.fa: has no contig 'chrZ' (it has chrA, chrB)"),
+        (["--regions", "r.bed"], "r.bed:1: chrA:2-40 is beyond the end of its contig (30 bp)"),
+        (["--regions", "r.bed", "--region", "chrA:1-2"], "regions r.bed and region chrA:1-2: give one of them"),
+        (["--region", "chrA:1-9", "--window", "8"], "region chrA:1-9: chrA:0-9 has 9 bases, more than the window of 8"),
+        (["--region", "chrA:1-9", "--recipe", "x"], "recipe x: there are dart-eval, "),
+        (["--region", "chrA:1-9", "--label", "1"], "label 1: {model} is scored by likelihood, without a head"),
         (["--region", "chrA:1-9", "--recipe", "head"], "{model}: no trained head: saved as HyenaDNAForCausalLM"),
-        (["--region", "chrA:1-9", "--strand", "both"], "--strand both: there are forward and mean"),
+        (["--region", "chrA:1-9", "--strand", "both"], "strand both: there are forward and mean"),
         (["--region", "chrA:1-9", "--logo", "l.pdf"], "l.pdf: a logo is written as .png or .svg"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, fasta, capsys, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
     Path("r.bed").write_text("chrA\t2\t40\n")
-    arguments = ["--fasta", "g.fa", "--model", HYENA, "--output", "out.tsv", *options]
+    arguments = ["--genome", "g.fa", "--model", HYENA, "--output", "out.tsv", *options]
     status, out, err = run(capsys, monkeypatch, *arguments)
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert err.replace(f"{tmp_path}/", "").startswith(f"hyenadna: {message.format(model=HYENA)}")
@@ -139,7 +140,7 @@ def test_bad_input_is_one_line(tmp_path, fasta, capsys, monkeypatch, options, me
 
 
 def test_other_bad_outputs_and_models(tmp_path, fasta, capsys, monkeypatch):
-    arguments = ["--fasta", fasta, "--model", HYENA, "--region", "chrA:1-9", "--output"]
+    arguments = ["--genome", fasta, "--model", HYENA, "--region", "chrA:1-9", "--output"]
     status, _, err = run(capsys, monkeypatch, *arguments, tmp_path / "out.xls")
     known = ".parquet, .tsv, .tsv.gz, .bed, .bed.gz"
     assert (status, err) == (1, f"hyenadna: {tmp_path}/out.xls: a table is written as {known}\n")

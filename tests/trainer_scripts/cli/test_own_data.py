@@ -58,7 +58,7 @@ def files(tmp_path_factory):
 
 def test_peaks_with_negatives_of_the_same_gc(tmp_path, files, capsys, monkeypatch):
     output = tmp_path / "rows"
-    genome = ["--fasta", files / "g.fa", "--window", 60]
+    genome = ["--genome", files / "g.fa", "--window", 60]
     arguments = ["dataset", "--peaks", files / "p.narrowPeak", *genome, "--avoid", files / "avoid.bed"]
     status, out, err = run(capsys, monkeypatch, *arguments, "--output", output)
     assert status == 0
@@ -80,7 +80,7 @@ def test_peaks_with_negatives_of_the_same_gc(tmp_path, files, capsys, monkeypatc
 def test_shuffled_negatives(tmp_path, files, capsys, monkeypatch):
     output = tmp_path / "rows"
     arguments = ["dataset", "--peaks", files / "p.narrowPeak", "--negatives", "shuffled", "--ratio", 2]
-    assert run(capsys, monkeypatch, *arguments, "--fasta", files / "g.fa", "--window", 60, "--output", output)[0] == 0
+    assert run(capsys, monkeypatch, *arguments, "--genome", files / "g.fa", "--window", 60, "--output", output)[0] == 0
     test = pd.read_parquet(output / "test.parquet")
     assert test["label"].value_counts().to_dict() == {0: 22, 1: 11}
     for _, group in test.groupby(["chrom", "start"]):
@@ -123,7 +123,7 @@ def test_random_splits_keep_shuffles_with_their_sequence(tmp_path, capsys, monke
 def test_labels_of_a_bed_and_a_trained_model(tmp_path, files, capsys, monkeypatch):
     """From files to a model that tells the classes, its card and logo; then mutagenesis of it."""
     data, model = tmp_path / "rows", tmp_path / "my-model"
-    bed = ["--bed", files / "r.bed", "--fasta", files / "g.fa", "--window", 40]
+    bed = ["--regions", files / "r.bed", "--genome", files / "g.fa", "--window", 40]
     splits = ["--validation", "chr6", "--test", "chr5"]
     assert run(capsys, monkeypatch, "dataset", *bed, *splits, "--output", data)[0] == 0
     arguments = ["train", "--data", data, "--model", HYENA, "--pooling", "max", "--output", model]
@@ -145,7 +145,7 @@ def test_labels_of_a_bed_and_a_trained_model(tmp_path, files, capsys, monkeypatc
 
     sequence, output = tmp_path / "s.fa", tmp_path / "out.parquet"
     sequence.write_text(">s\n" + "ATTAAATCAA" + "G" * 12 + "TTATCAATTA\n")
-    assert run(capsys, monkeypatch, "mutagenesis", "--fasta", sequence, "--model", model, "--output", output)[0] == 0
+    assert run(capsys, monkeypatch, "mutagenesis", "--genome", sequence, "--model", model, "--output", output)[0] == 0
     table = pd.read_parquet(output)
     assert table["change"][table["ref"] == "G"].mean() < table["change"][table["ref"] != "G"].mean()
 
@@ -155,7 +155,7 @@ def test_labels_of_a_bed_and_a_trained_model(tmp_path, files, capsys, monkeypatc
 
 def test_signal_with_lora_of_a_masked_model(tmp_path, files, capsys, monkeypatch):
     data, model = tmp_path / "rows", tmp_path / "my-model"
-    signal = ["--signal", files / "signal.bw", "--fasta", files / "g.fa", "--window", 100]
+    signal = ["--signal", files / "signal.bw", "--genome", files / "g.fa", "--window", 100]
     assert run(capsys, monkeypatch, "dataset", *signal, "--output", data)[0] == 0
     table = pd.read_parquet(data / "train.parquet")
     assert (len(table), table["label"].dtype) == (300, np.float64)
@@ -174,7 +174,7 @@ def test_signal_with_lora_of_a_masked_model(tmp_path, files, capsys, monkeypatch
         forward = again.model(**inputs).logits[:, 0].numpy()
     assert np.abs(forward - predictions["output_0"][:5]).max() < 0.5  # the other strand is averaged in
 
-    regions = ["--bed", files / "r.bed", *signal, "--limit", 40, "--output", tmp_path / "regions"]
+    regions = ["--regions", files / "r.bed", *signal, "--limit", 40, "--output", tmp_path / "regions"]
     assert run(capsys, monkeypatch, "dataset", *regions)[0] == 0
     of_split = (pd.read_parquet(tmp_path / "regions" / f"{split}.parquet") for split in ("train", "validation", "test"))
     assert sum(map(len, of_split)) == 40
@@ -199,20 +199,20 @@ def test_merged_lora_computes_the_same():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "give one of --bed, --peaks, --positives and --signal (to the last, --bed may be added)"),
-        (["--bed", "r.bed", "--peaks", "p.narrowPeak"], "give one of --bed, --peaks, --positives and --signal"),
-        (["--bed", "r.bed"], "--fasta FILE: the genome is needed"),
-        (["--bed", "r.bed", "--fasta", "g.fa", "--test", "chr5"], "--validation and --test go together"),
-        (["--bed", "r.bed", "--fasta", "g.fa", "--label-column", 9], "r.bed:1: 5 columns where 9 are needed"),
-        (["--bed", "r.bed", "--fasta", "g.fa", "--regression"], "r.bed:1: 'off' is not a number to predict"),
-        (["--bed", "avoid.bed", "--fasta", "g.fa"], "avoid.bed:1: 3 columns where 4 are needed"),
-        (["--bed", "one.bed", "--fasta", "g.fa"], "one.bed: column 4 says 'a' everywhere; two classes are needed"),
-        (["--signal", "g.fa", "--fasta", "g.fa"], "g.fa: not a bigWig file"),
+        ([], "give one of regions, peaks, positives and signal (regions may be added to signal)"),
+        (["--regions", "r.bed", "--peaks", "p.narrowPeak"], "give one of regions, peaks, positives and signal"),
+        (["--regions", "r.bed"], "the genome of the regions is needed"),
+        (["--regions", "r.bed", "--genome", "g.fa", "--test", "chr5"], "validation and test contigs go together"),
+        (["--regions", "r.bed", "--genome", "g.fa", "--label-column", 9], "r.bed:1: 5 columns where 9 are needed"),
+        (["--regions", "r.bed", "--genome", "g.fa", "--regression"], "r.bed:1: 'off' is not a number to predict"),
+        (["--regions", "avoid.bed", "--genome", "g.fa"], "avoid.bed:1: 3 columns where 4 are needed"),
+        (["--regions", "one.bed", "--genome", "g.fa"], "one.bed: column 4 says 'a' everywhere; two classes are needed"),
+        (["--signal", "g.fa", "--genome", "g.fa"], "g.fa: not a bigWig file"),
         (
-            ["--bed", "r.bed", "--fasta", "g.fa", "--validation", "chr5", "--test", "chrX"],
+            ["--regions", "r.bed", "--genome", "g.fa", "--validation", "chr5", "--test", "chrX"],
             "no row is in split 'test': the rows are on chr1, chr5, chr6; name contigs",
         ),
-        (["--bed", "r.bed", "--fasta", "g.fa", "--validation", "chr5", "--test", "chr5"], "chr5 is in --validation"),
+        (["--regions", "r.bed", "--genome", "g.fa", "--validation", "chr5", "--test", "chr5"], "chr5 is in validation"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, files, capsys, monkeypatch, options, message):
@@ -232,7 +232,7 @@ def test_training_refuses(tmp_path, files, capsys, monkeypatch):
     status, _, err = run(capsys, monkeypatch, *arguments, tmp_path)
     assert (status, err) == (1, f"hyenadna: {tmp_path}: no folder of hyenadna dataset: 'classes'\n")
     data = tmp_path / "rows"
-    bed = ["--bed", files / "r.bed", "--fasta", files / "g.fa", "--window", 200]
+    bed = ["--regions", files / "r.bed", "--genome", files / "g.fa", "--window", 200]
     assert run(capsys, monkeypatch, "dataset", *bed, "--output", data)[0] == 0
     status, _, err = run(capsys, monkeypatch, *arguments, data)
     assert status == 1

@@ -1,31 +1,40 @@
 """`dart-eval run` for tasks 2 to 5 from files to valid records, with baselines, and what is refused."""
 
+import io
 import json
 import shutil
+import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pyBigWig
 import pytest
-from typer.testing import CliRunner
 
 from datasets_dart import load_dart
 from datasets_dart.alphabet import reverse_complement
+from evaluation_dart.recipes import RECIPES
 from evaluation_dart.records import read_record
-from evaluation_dart.scoring.likelihoods import RECIPES, score_alleles, score_sequences
-from trainer_scripts.cli.dart_eval import app
+from evaluation_dart.scoring.likelihoods import score_alleles, score_sequences
+from trainer_scripts.cli.dart_eval import main
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 MODEL, BERT = FIXTURES / "model" / "small_d32_l2_s130", FIXTURES / "task1" / "bert_char"
-MARKOV = Path(__file__).parents[3] / "model_cards" / "markov-chrX" / "markov.safetensors"
+MARKOV = f"markov:{Path(__file__).parents[3] / 'model_cards' / 'markov-chrX' / 'markov.safetensors'}"
 
 
 def dart_eval(*arguments):
     """The command in this process: exit status, output with what goes to stderr, and the error it would print."""
-    done = CliRunner().invoke(app, [*map(str, arguments)])
-    error = done.exception if isinstance(done.exception, ValueError | OSError) else None
-    return (0 if done.exit_code == 0 else 1), done.output, str(error or "")
+    out, err = io.StringIO(), io.StringIO()
+    status = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["dart-eval", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code or 0
+    return status, out.getvalue() + err.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +108,7 @@ def words_as_motifs(inputs, tmp_path):
 
 @pytest.mark.parametrize("model", ["language model", "motif counts"])
 def test_cell_types(model, inputs, tmp_path):
-    model = MODEL if model == "language model" else words_as_motifs(inputs, tmp_path)
+    model = MODEL if model == "language model" else f"motifs:{words_as_motifs(inputs, tmp_path)}"
     options = ("--task", "cell_type_elements", "--setting", "clustering", "--model", model, "--window", "100")
     record, predictions, _ = run(inputs, tmp_path, *options, genome=inputs["genome"], elements=inputs["elements"])
     assert predictions.column_names[:4] == ["id", "chrom", "start", "label"]
@@ -129,7 +138,7 @@ def test_activity(inputs, tmp_path):
         (BERT, "zero_shot_likelihood", "biofoundation", 2 * 6 * 20),
         (BERT, "zero_shot_embedding", "dart-eval", 12),
         (MARKOV, "zero_shot_likelihood", "biofoundation", 0),
-        ("chrombpnet_logfc", "ab_initio", "dart-eval", 0),
+        ("column:chrombpnet_logfc", "ab_initio", "dart-eval", 0),
     ],
 )
 def test_variants(model, setting, recipe, rows, inputs, tmp_path):
@@ -180,10 +189,10 @@ def test_what_is_refused(inputs, tmp_path):
             (*task5, "--model", FIXTURES / "task1" / "bert_bpe", "--variants", table, "--window", "101"),
             "not as many tok",
         ),
-        (("--model", "x.meme", "--task", "cell_type_elements", "--setting", "clustering"), "x.meme"),
-        ((*task5, "--model", MARKOV, "--variants", table), "--recipe biofoundation"),
-        ((*task5, "--model", MARKOV, "--variants", table, "--recipe", "carbon"), "--recipe biofoundation"),
-        (("--model", "no_such_column", *task5, "--setting", "ab_initio", "--variants", table), "no_such_column"),
+        (("--model", "motifs:x.meme", "--task", "cell_type_elements", "--setting", "clustering"), "x.meme"),
+        ((*task5, "--model", MARKOV, "--variants", table), "recipe biofoundation"),
+        ((*task5, "--model", MARKOV, "--variants", table, "--recipe", "carbon"), "recipe biofoundation"),
+        (("--model", "column:no_such_column", *task5, "--setting", "ab_initio", "--variants", table), "no_such_column"),
     ]:
         status, _, error = dart_eval("run", *options, "--output", tmp_path, "--cache-dir", inputs["cache_dir"])
         assert status == 1, message

@@ -57,9 +57,9 @@ def variants(tmp_path_factory):
 def run(capsys, monkeypatch):
     def run(vcf, output, *options, fasta=FASTA, model=MODEL):
         arguments = [
-            "--vcf",
+            "--variants",
             vcf,
-            "--fasta",
+            "--genome",
             fasta,
             "--model",
             model,
@@ -227,7 +227,7 @@ def test_heads_and_baselines(variants, tmp_path, run):
     status, errors = run(variants, tmp_path / "head.tsv", "--recipe", "head", "--strand", "mean", model=model)
     assert status == 0, errors
     MarkovModel.fit(["ACGTTGCA" * 50], order=1).save(tmp_path / "markov.safetensors")
-    status, errors = run(variants, tmp_path / "markov.vcf.gz", model=tmp_path / "markov.safetensors")
+    status, errors = run(variants, tmp_path / "markov.vcf.gz", model=f"markov:{tmp_path}/markov.safetensors")
     assert status == 0, errors
     status, errors = run(variants, tmp_path / "other.tsv", "--recipe", "head")
     assert (status, errors.count("\n")) == (1, 1)
@@ -248,11 +248,10 @@ def test_a_header_alone(tmp_path, run):
     ("options", "message"),
     [
         (("--window", 4096), "reads at most 130 tokens"),
-        (("--recipe", "dart"), "--recipe dart: there are dart-eval, "),
-        (("--name", "AF"), "in.vcf: INFO key AF is there already; call the new ones otherwise (--name)"),
-        (("--name", "a;b"), "--name 'a;b': letters, digits and _ only"),
+        (("--recipe", "dart"), "recipe dart: there are dart-eval, "),
+        (("--name", "AF"), "in.vcf: the INFO key AF is there already; choose another name for the new ones"),
+        (("--name", "a;b"), "name 'a;b': letters, digits and _ only"),
         (("--output", "out.bam"), "out.bam: name an output that ends with .vcf.gz, .tsv, .tsv.gz, .parquet"),
-        (("--strand", "both"), "--strand both: there are forward, reverse, mean"),
         (("--device", "cuda:7"), "device 'cuda:7' cannot be used"),
     ],
 )

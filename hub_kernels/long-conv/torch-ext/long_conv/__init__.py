@@ -8,18 +8,22 @@ from ._ops import ops
 
 
 def hyena_gpu_prepare(problem: int) -> int:
+    """Transform a kernel."""
     return ops.prepare(problem)
 
 
 def hyena_gpu_forward(problem: int) -> int:
+    """Convolve."""
     return ops.forward(problem)
 
 
 def hyena_gpu_backward(problem: int) -> int:
+    """All gradients of a convolution."""
     return ops.backward(problem)
 
 
 def hyena_gpu_error(error: int) -> bytes:
+    """The words for an error's number."""
     return ops.error(error).encode()
 
 

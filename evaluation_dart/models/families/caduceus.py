@@ -1,0 +1,23 @@
+"""Caduceus: reverse-complement equivariant Mamba; its tokenizer makes no attention mask."""
+
+from evaluation_dart.models.families.family import Family
+
+FAMILY = Family(
+    key="caduceus",
+    name="Caduceus",
+    model="kuleshov-group/caduceus-ps_seqlen-131k_d_model-256_n_layer-16",
+    kind="masked",
+    finetuning={
+        "pairs": (64, 2, 16),
+        "classes": (64, 2, 40),
+        "counts": (12, 8, 50),
+    },
+    probing={
+        "pairs": (2048, 2e-3),
+        "classes": (256, 2e-3),
+        "counts": (512, 2e-3),
+    },
+    words=("caduceus",),
+    paper_kernel=3,
+    reads_two_tokens=True,
+)

@@ -1,0 +1,31 @@
+"""What there is to know about a model family."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Family(NamedTuple):
+    """A model family of the DART-Eval paper.
+
+    Attributes:
+        key: its name in records of trainings; name: the paper's; model: the paper's model on the Hub.
+        kind: "causal" or "masked".
+        finetuning: kind of objective -> batch size, passes in a step, epochs; probing: kind -> batch size, rate (spec
+            1.7). The kinds are those of tasks 1, 3 and 4: pairs, classes and counts.
+        words: parts of a model's name that tell the family; model_types: architectures that do.
+        paper_kernel: of the probing head under protocol "paper".
+        reads_two_tokens: the original's probing head reads the first token and the one after the last base only.
+        status: whether its own code was run through this package.
+    """
+
+    key: str
+    name: str
+    model: str
+    kind: str
+    finetuning: Mapping[str, tuple[int, int, int]]
+    probing: Mapping[str, tuple[int, float]]
+    words: tuple[str, ...] = ()
+    model_types: tuple[str, ...] = ()
+    paper_kernel: int = 8
+    reads_two_tokens: bool = False
+    status: str = "untested"

@@ -1,0 +1,66 @@
+"""From the name of a model to a scorer: a kind and what it is of, such as "markov:file"; else a language model."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from datasets_dart.errors import InputError
+from evaluation_dart.models.kinds import KINDS, split_spec
+from evaluation_dart.models.language_model import Encoder, Kind, LanguageModel, head_of, load_language_model
+
+
+def load_scorer(
+    spec: str | Path | None = None,
+    *,
+    model: Any = None,
+    tokenizer: Any = None,
+    kind: Kind | None = None,
+    revision: str | None = None,
+    device: Any = None,
+    dtype: Any = None,
+    trust_remote_code: bool = False,
+    head: bool = True,
+    seed: int = 0,
+) -> Any:
+    """A scorer: something with likelihoods, embeddings or predictions (see `models.protocols`).
+
+        load_scorer("org/model");  load_scorer("markov:order3.safetensors");  load_scorer("random:org/model", seed=1)
+        load_scorer(model=model, tokenizer=tokenizer, kind="causal")
+
+    Args:
+        spec: Hub id or folder of a language model, or one of `KINDS` and what it is of.
+        model, tokenizer: objects in memory in place of `spec`; they are left as they are. kind: "causal", "masked" or
+            "encoder"; by default what the model's config says.
+        revision, device, dtype, trust_remote_code: of a language model. head: False where its embeddings will do.
+        seed: of random weights.
+
+    Raises:
+        InputError, OSError: for a model that cannot be loaded, or an argument that the kind does not take.
+    """
+    if (spec is None) == (model is None):
+        raise InputError("load_scorer takes either the name of a model, or model= with tokenizer=")
+    if spec is None:
+        if tokenizer is None:
+            raise InputError("load_scorer(model=...) also needs the tokenizer")
+        name = str(getattr(model, "name_or_path", "")) or type(model).__name__
+        found = kind or head_of(model.config, name, head)
+        return (Encoder if found == "encoder" else LanguageModel)(model, tokenizer, found, name, "in-memory")
+    own, of = split_spec(str(spec))
+    if not own or own == "random":
+        return load_language_model(
+            of,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            head=head,
+            random_weights=own == "random",
+            seed=seed,
+        )
+    if revision is not None:
+        raise InputError(f"model {spec}: a revision is for models on the Hub")
+    if KINDS[own].scorer is None:
+        raise InputError(f"model {spec} has to be trained, by the setting ab_initio")
+    module, _, name = str(KINDS[own].scorer).partition(":")
+    kind_of = getattr(import_module(f"evaluation_dart.models.{module}"), name)
+    return kind_of(of) if of else kind_of()

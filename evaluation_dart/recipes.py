@@ -1,0 +1,81 @@
+"""Every named way of turning a model's likelihoods into a score; a recipe says what it needs of a scorer.
+
+Without its recipe a score cannot be compared with another, so every record carries it.
+"""
+
+from typing import Any, NamedTuple
+
+from datasets_dart.errors import InputError
+from evaluation_dart.models.protocols import AlleleScorer, LikelihoodScorer
+
+
+class Recipe(NamedTuple):
+    """How a sequence, or the two alleles of a variant, become a likelihood.
+
+    Attributes:
+        reduction: over tokens, "sum" or "mean".
+        strand: "forward", or "mean" of forward and reverse complement.
+        special_tokens: "not scored", or "scored": those that the tokenizer adds, where the model predicts them.
+        alleles: "masked", where both alleles are read off one pass with the tokens masked in which they differ; or
+            "whole", where each allele's whole sequence has a likelihood of its own.
+    """
+
+    name: str
+    reduction: str
+    strand: str
+    special_tokens: str = "not scored"
+    alleles: str = "masked"
+
+    def described(self, alleles: bool) -> dict[str, str]:
+        """The entries of a record; `alleles`: whether the task compares alleles."""
+        fields = self._asdict()
+        if alleles:
+            return fields | {"orientation": "effect allele - other allele"}
+        return {key: value for key, value in fields.items() if key != "alleles"}
+
+    def options(self) -> dict[str, Any]:
+        """The keywords of a scorer's methods that differ from their defaults."""
+        options: dict[str, Any] = {} if self.reduction == "sum" else {"reduction": self.reduction}
+        return options | ({"special_tokens": True} if self.special_tokens == "scored" else {})
+
+    def check(self, scorer: Any, alleles: bool = False) -> None:
+        """Raise InputError if `scorer` cannot do what the recipe asks for; `alleles`: for those of variants."""
+        if not isinstance(scorer, LikelihoodScorer):
+            raise InputError(f"recipe {self.name}: {scorer.name} has no likelihoods")
+        if isinstance(scorer, AlleleScorer):
+            return
+        masked = alleles and self.alleles == "masked"
+        if masked or self.options():
+            raise InputError(
+                f"recipe {self.name}: {scorer.name} only sums over whole sequences (recipe biofoundation does so)"
+            )
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("dart-eval", "sum", "forward"),
+        Recipe("dart-eval-both-strands", "sum", "mean"),
+        # Sums over BPE tokens partly measure how many tokens a sequence has; means do not.
+        Recipe("dart-eval-mean", "mean", "forward"),
+        # Open-Athena's biofoundation: summed log-probabilities of either allele's sequence
+        Recipe("biofoundation", "sum", "forward", alleles="whole"),
+        # songlab's TraitGym: the [SEP] at the end is scored, too, and both strands are averaged
+        Recipe("traitgym", "sum", "mean", "scored", "whole"),
+        # huggingface/carbon's vep_eval, without and with --rev_comp_avg
+        Recipe("carbon", "mean", "forward", alleles="whole"),
+        Recipe("carbon-both-strands", "mean", "mean", alleles="whole"),
+    )
+}
+DEFAULT = "dart-eval"
+
+
+def recipe_named(name: str | None) -> Recipe:
+    """The recipe of that name; of None, the benchmark's own.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+    if name is not None and name not in RECIPES:
+        raise InputError(f"recipe {name}: there are {', '.join(RECIPES)}")
+    return RECIPES[name or DEFAULT]

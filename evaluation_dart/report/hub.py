@@ -1,0 +1,143 @@
+"""Records as the Hub reads them: `.eval_results` of a model's repository, and the tasks of a dataset's eval.yaml."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import yaml
+from huggingface_hub import DatasetCard, DatasetCardData, EvalResultEntry, eval_result_entries_to_yaml
+
+from datasets_dart.errors import InputError
+from datasets_dart.files import replacing, write_text
+from evaluation_dart.report.tables import data_name, headline, results_table
+
+BENCHMARK: dict[str, Any] = {
+    "name": "DART-Eval",
+    "description": "DNA language models on regulatory DNA: five tasks, a board for each task and setting.",
+    "evaluation_framework": "hyenadna-dart",
+}
+ABOUT = (
+    "# DART-Eval results\n\nOne row for each metric of each run: value, 95 % interval and its method, n, and where "
+    "it comes from: model and commit, data and their fingerprint, recipe, versions, digest of the predictions. "
+    "Every value was recomputed from its predictions before it was written here.\n"
+)
+
+
+def write_report(
+    records: Sequence[Mapping[str, Any]], output: Path, dataset: str, source_url: str | None = None
+) -> int:
+    """Write what the Hub shows of valid records; returns the number of values.
+
+    models/{model}/.eval_results/dart-eval.yaml for each model's repository, dataset/eval.yaml for that of the tasks,
+    and results/: a dataset in Parquet with one row for each metric.
+
+    Args:
+        dataset: repository of the tasks. source_url: where the records can be seen.
+
+    Raises:
+        InputError: for two records of one model and board.
+    """
+    by_model: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    runs = [record for record in records if record.get("kind", "task") == "task"]
+    for record in runs:
+        by_model[record["model"]["id"]].append(record)
+    for model, its in by_model.items():
+        entries = eval_result_entries_to_yaml(eval_results(its, dataset, source_url))
+        target = output / "models" / model.replace("/", "__") / ".eval_results/dart-eval.yaml"
+        write_text(target, yaml.safe_dump(entries, sort_keys=False))
+    if runs:
+        benchmark = BENCHMARK | {"tasks": eval_tasks(runs)}
+        check_eval_yaml(benchmark, output / "dataset/eval.yaml")
+        write_text(output / "dataset/eval.yaml", yaml.safe_dump(benchmark, sort_keys=False))
+    table = results_table(records)
+    parquet = output / "results/data/train-00000-of-00001.parquet"
+    parquet.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(parquet) as unfinished:
+        pq.write_table(table, unfinished)
+    data = DatasetCardData(
+        license="apache-2.0",
+        pretty_name="DART-Eval results",
+        tags=["biology", "genomics", "dna", "dart-eval"],
+        configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}],
+    )
+    write_text(output / "results/README.md", str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{ABOUT}")))
+    return int(table.num_rows)
+
+
+def task_id(record: Mapping[str, Any]) -> str:
+    """What eval.yaml calls the board of a record: its configuration of the dataset repository, and the setting."""
+    config = record["task"] if record["protocol"] == "fixed" else f"{record['task']}-{record['protocol']}"
+    return f"{config}-{record['setting']}".replace("_", "-")
+
+
+def eval_results(
+    records: Iterable[Mapping[str, Any]], dataset_id: str, source_url: str | None = None
+) -> list[EvalResultEntry]:
+    """Entries for `.eval_results/dart-eval.yaml` of the repository of the model that made the records.
+
+    The Hub keeps one number for each model and task: the headline metric. `dataset_id` is the repository whose
+    eval.yaml has the tasks.
+
+    Raises:
+        ValueError: for records of several models, or two of the same task.
+    """
+    entries: dict[str, EvalResultEntry] = {}
+    models = set()
+    for record in records:
+        models.add(record["model"]["id"])
+        if len(models) > 1:
+            raise InputError(f"records of several models, {' and '.join(sorted(models))}: one repository is of one")
+        name, board = headline(record), task_id(record)
+        if board in entries:
+            raise InputError(f"two records of {record['model']['id']} are of {board}: give the one to publish")
+        metric = record["metrics"][name]
+        interval = "" if metric["low"] is None else f" [{metric['low']:.4g}, {metric['high']:.4g}]"
+        recipe = record["recipe"].get("name", "")
+        entries[board] = EvalResultEntry(
+            dataset_id=dataset_id,
+            task_id=board,
+            value=metric["value"],
+            date=record["date"][:10],
+            source_url=source_url,
+            source_name=None if source_url is None else "hyenadna-dart record",
+            notes=f"{name}{interval}, n = {metric['n']}, {data_name(record)}, {record['split']} split, recipe {recipe}",
+        )
+    return list(entries.values())
+
+
+def eval_tasks(records: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The `tasks` of eval.yaml that the records belong to: id, configuration and split of the dataset repository."""
+    tasks = {}
+    for record in records:
+        config = record["task"] if record["protocol"] == "fixed" else f"{record['task']}-{record['protocol']}"
+        tasks[task_id(record)] = {"id": task_id(record), "config": config, "split": record["split"]}
+    return [tasks[name] for name in sorted(tasks)]
+
+
+def check_eval_yaml(content: Any, where: str | os.PathLike[str]) -> None:
+    """Raise ValueError naming the first thing in the content of an eval.yaml that the Hub's schema does not have so.
+
+    As documented by the Hub (beta, 2026): name, description and evaluation_framework are text; tasks is a list, each
+    with an id of its own, and if need be a config and a split.
+    """
+    if not isinstance(content, dict):
+        raise InputError(f"{where}: is no mapping")
+    for name in ("name", "description", "evaluation_framework"):
+        if not isinstance(content.get(name), str) or not content[name]:
+            raise InputError(f"{where}: {name} is {content.get(name)!r}, not text")
+    if not isinstance(content.get("tasks"), list) or not content["tasks"]:
+        raise InputError(f"{where}: has no list of tasks")
+    seen: set[str] = set()
+    for task in content["tasks"]:
+        if not isinstance(task, dict) or not isinstance(task.get("id"), str):
+            raise InputError(f"{where}: task {task!r} has no id")
+        if unknown := task.keys() - {"id", "config", "split"}:
+            raise InputError(f"{where}: task {task['id']!r} has an unknown {min(unknown)!r}")
+        if not all(isinstance(value, str) for value in task.values()):
+            raise InputError(f"{where}: task {task['id']!r} has a value that is not text")
+        if task["id"] in seen:
+            raise InputError(f"{where}: two tasks are called {task['id']!r}")
+        seen.add(task["id"])

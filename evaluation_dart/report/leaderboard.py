@@ -1,0 +1,114 @@
+"""The data of the leaderboard, a static page: data.js, made from records and from published figures."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets_dart.errors import InputError
+from datasets_dart.files import replacing
+from evaluation_dart.records import RESULTS, fingerprint, read_record
+from evaluation_dart.report.tables import data_name, headline, records_below
+from evaluation_dart.tasks import TASKS
+
+# Of published figures by where they were read; the page shows the words.
+SOURCES = ("paper table", "authors' notebook", "authors' code", "read off a plot")
+# From the specification of the benchmark's models.
+PARAMETERS = {
+    "Caduceus": 7_700_000,
+    "DNABERT-2": 117_000_000,
+    "GENA-LM": 336_000_000,
+    "HyenaDNA": 6_600_000,
+    "Mistral-DNA": 1_600_000_000,
+    "Nucleotide Transformer v2": 498_000_000,
+}
+
+
+def build(folder: str | os.PathLike[str], records: Iterable[Path] = ()) -> tuple[int, list[str]]:
+    """Copy the results.json of `records` (validated by the caller) into `folder`/records, then write `folder`/data.js
+    from all that lie there; returns the number of rows, and why files there were skipped.
+
+    Raises:
+        FileNotFoundError: if `folder` is no leaderboard. InputError: naming a file and a value that cannot be shown.
+    """
+    folder = Path(folder)
+    rows = published_rows(folder / "published.json")
+    for record in records:
+        place = folder / "records" / fingerprint(read_record(record))[:12]
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(record / RESULTS, place / RESULTS)
+    there = any((folder / "records").rglob(RESULTS))
+    own, skipped = records_below([folder / "records"]) if there else ([], [])
+    rows += [
+        board_row(run.content, f"{run.folder.relative_to(folder).as_posix()}/{RESULTS}")
+        for run in own
+        if run.kind == "task"
+    ]
+    titles = {name: f"{task.number}: {task.title}" for name, task in TASKS.items()}
+    with replacing(folder / "data.js") as unfinished:
+        unfinished.write_text(script(titles, "TITLES") + script(rows), encoding="utf-8")
+    return len(rows), skipped
+
+
+def script(content: Any, name: str = "ROWS") -> str:
+    """Content as a JavaScript assignment. No value can end the script or start a tag: `<`, `>`, `&` are escaped."""
+    text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return f"window.{name} = {text};\n"
+
+
+def published_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of published.json: groups of figures that share task, setting, protocol, data and source."""
+    rows = []
+    for group in json.loads(path.read_text(encoding="utf-8")):
+        if group["source"] not in SOURCES:
+            raise InputError(f"{path}: source is {group['source']!r}, not one of {', '.join(SOURCES)}")
+        shared = {key: group[key] for key in ("task", "setting", "protocol", "data", "context", "source", "headline")}
+        for model, values in group["models"].items():
+            metrics = {
+                name: {"value": value, "low": None, "high": None, "n": group.get("n"), "higher_is_better": True}
+                for name, value in zip(group["metrics"], values, strict=True)
+            }
+            known = group.get("parameters", {}).get(model, PARAMETERS.get(model))
+            about = {"model": model, "revision": "", "parameters": known, "recipe": group.get("recipe", "")}
+            about |= {"baseline": model in group.get("baselines", ()), "date": group.get("date", "")}
+            rows.append(shared | about | {"metrics": metrics, "link": group["link"], "where": group["where"]})
+    return rows
+
+
+def board_row(record: Mapping[str, Any], link: str | None = None) -> dict[str, Any]:
+    """A record as a row of the leaderboard; `link` is the address of the record itself."""
+    model = record["model"]
+    return {
+        "task": record["task"],
+        "setting": record["setting"],
+        "model": model["id"],
+        "revision": model["revision"],
+        "parameters": model.get("parameters"),
+        "context": record["recipe"].get("window"),
+        "protocol": record["protocol"],
+        "recipe": record["recipe"].get("name", ""),
+        "data": data_name(record),
+        "baseline": is_baseline(record),
+        "source": "run",
+        "date": record["date"][:10],
+        "headline": headline(record),
+        "metrics": {
+            name: {key: metric[key] for key in ("value", "low", "high", "n", "higher_is_better")}
+            for name, metric in record["metrics"].items()
+        },
+        "link": link,
+    }
+
+
+def is_baseline(record: Mapping[str, Any]) -> bool:
+    """Whether a record is there for comparison only: no network, random weights, or no pretraining."""
+    model = record["model"]
+    return (
+        record["setting"] == "ab_initio"
+        or "parameters" not in model
+        or str(model["id"]).endswith(("-random", "-untrained"))
+    )

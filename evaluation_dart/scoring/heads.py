@@ -1,0 +1,94 @@
+"""What a trained head says of a sequence, as one number: the one definition for variants, mutagenesis and attribution.
+
+Of classes that exclude each other (single-label), it is the log-odds of a class against all others, in nats: of two
+classes, the difference of their logits. Of labels that do not (multi-label) and of regression it is the output itself.
+B sequences, k outputs.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from datasets_dart.alphabet import reverse_complement
+from datasets_dart.errors import InputError
+from evaluation_dart.models.language_model import BatchSize, Encoder, longest
+
+Label = str | int | None
+
+
+def exclusive(config: Any) -> bool:
+    """Whether the outputs are classes that exclude each other."""
+    return len(config.id2label) > 1 and config.problem_type in (None, "single_label_classification")
+
+
+def label_index(config: Any, label: Label = None) -> int:
+    """Index of an output.
+
+    Args:
+        config: of a model with a head: its `id2label` and `problem_type`.
+        label: a name in `id2label` or a number from 0; None for the only output, or of two classes the second.
+
+    Raises:
+        InputError: if there is no such output, or there are several and none is named.
+    """
+    names = {str(name): int(index) for index, name in config.id2label.items()}
+    if label is None:
+        if len(names) > 2 or (len(names) == 2 and not exclusive(config)):
+            raise InputError(f"the model has {len(names)} outputs: name one of {', '.join(names)} as label")
+        return len(names) - 1
+    text = str(label)
+    index = names.get(text, int(text) if text.isdecimal() else -1)
+    if not 0 <= index < len(names):
+        raise InputError(f"there is no output {text!r} among {', '.join(names)}")
+    return index
+
+
+def head_score(logits: torch.Tensor, config: Any, label: Label = None) -> torch.Tensor:
+    """The number that a head's logits say of each sequence: (B, k) -> (B,) float32.
+
+    Raises:
+        InputError: as [`label_index`].
+    """
+    index = label_index(config, label)
+    own = logits[..., index].float()
+    if not exclusive(config):
+        return own
+    others = [other for other in range(logits.shape[-1]) if other != index]
+    return own - logits[..., others].float().logsumexp(-1)
+
+
+@torch.inference_mode()
+def head_scores(
+    model: Encoder, sequences: Sequence[str], label: Label = None, strand: str = "forward", batch_size: BatchSize = 64
+) -> np.ndarray:
+    """[`head_score`] of strings by a classifier with its tokenizer: (n,) float64.
+
+    Args:
+        strand: "forward", or the "mean" of the scores of both.
+
+    Raises:
+        InputError: as [`label_index`]; if a sequence is longer than the model reads; or memory runs out.
+    """
+    if strand == "mean":
+        own = head_scores(model, sequences, label, "forward", batch_size)
+        other = head_scores(model, list(map(reverse_complement, sequences)), label, "forward", batch_size)
+        return np.mean([own, other], axis=0)
+    label_index(model.model.config, label)
+
+    def run(rows: slice, size: int) -> np.ndarray:
+        inputs, own = model.encode(sequences[rows])
+        with model.passing(size, own.shape[1]):
+            logits = model.model(**inputs).logits
+            return head_score(logits, model.model.config, label).double().cpu().numpy()
+
+    return np.concatenate([np.empty(0), *model.in_batches(len(sequences), longest(sequences), batch_size, run)])
+
+
+def head_scorer(
+    model: Encoder, label: Label = None, strand: str = "forward", batch_size: BatchSize = 64
+) -> Callable[[Sequence[str]], np.ndarray]:
+    """[`head_scores`] as a function of sequences."""
+    return partial(head_scores, model, label=label, strand=strand, batch_size=batch_size)

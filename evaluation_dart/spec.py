@@ -1,0 +1,153 @@
+"""The arguments of a run as one object: those of `evaluate`, of a configuration file, and of a record."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+from datasets_dart.errors import InputError
+from evaluation_dart.recipes import DEFAULT, recipe_named
+from evaluation_dart.tasks import SUPERVISED, Task, task_named
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """The arguments of a run: of [`evaluate`], of a configuration file, and of `dart-eval run`.
+
+    Attributes:
+        model: a Hub id or folder of a language model, or a kind and what it is of (`load_scorer`). task, setting: see
+            `TASKS`; by default the task's first setting. inputs: of the task's builder, by name.
+        protocol: "fixed", the sound one, or "paper", the original with its defects. recipe: of likelihoods (`RECIPES`).
+        layer: of embeddings and probes, an index into the hidden states.
+        split: "train", "validation" or "test". splits: "paper", or a BED of blocks with these names.
+        window: only the central so many bases of each sequence. limit: only so many rows: the first or, with
+            sample_seed, rows at random.
+        batch_size: rows of a forward pass; "auto" takes the largest that fits.
+        seed: of what is drawn: random weights, new heads, the order of training rows.
+        output: folder of records. overwrite: replace a record, and start anew.
+        method, budget, training, trained, cache, hyperparameters: of settings that train: "cnn" or "linear" (probed),
+            "lora" or "full" (finetuned); "full", or "small" of few rows and steps; the folder that trainings are kept
+            in; of variant_effects, the folder of a training of chromatin_activity; a folder to keep embeddings in; and
+            values in place of the paper's.
+        revision, device, dtype, trust_remote_code: of a language model. cache_dir, num_proc: of building the dataset.
+    """
+
+    model: str
+    task: str = "regulatory_elements"
+    setting: str | None = None
+    inputs: dict[str, Any] = field(default_factory=dict)
+    protocol: str = "fixed"
+    recipe: str | None = None
+    layer: int = -1
+    split: str = "test"
+    splits: str = "paper"
+    window: int | None = None
+    limit: int | None = None
+    sample_seed: int | None = None
+    batch_size: int | str = "auto"
+    seed: int = 0
+    output: str = "results"
+    overwrite: bool = False
+    method: str | None = None
+    budget: str = "full"
+    training: str = "training"
+    trained: str | None = None
+    cache: str | None = None
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    revision: str | None = None
+    device: str | None = None
+    dtype: str = "float32"
+    trust_remote_code: bool = False
+    cache_dir: str | None = None
+    num_proc: int | None = None
+
+    @property
+    def chosen_setting(self) -> str:
+        """The setting, or the task's first."""
+        return self.setting or next(iter(task_named(self.task).settings))
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> "RunSpec":
+        """From a flat mapping, in which the task's inputs stand beside the other arguments.
+
+        Raises:
+            InputError: naming an argument that there is not, or one that is missing or of another type.
+        """
+        given = {name: plain(value) for name, value in arguments.items() if value is not None}
+        if "model" not in given:
+            raise InputError("a run needs a model")
+        task = task_named(given.get("task", "regulatory_elements"))
+        inputs = {name: given.pop(name) for name in task.inputs if name in given} | given.pop("inputs", {})
+        fields = {own.name: own for own in dataclasses.fields(cls)}
+        if unknown := sorted(given.keys() - fields.keys()):
+            raise InputError(f"{task.name} takes no argument {unknown[0]!r}; its inputs are {', '.join(task.inputs)}")
+        for name, value in given.items():
+            kinds = TYPES[name]
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise InputError(f"{name} is {value!r}, but should be {' or '.join(kind.__name__ for kind in kinds)}")
+        spec = cls(**given, inputs=inputs)
+        spec.check(task)
+        return spec
+
+    def check(self, task: Task) -> None:
+        """Raise InputError naming a value that is not among those there are, or that has no effect here."""
+        setting = self.chosen_setting
+        if setting not in task.settings:
+            raise InputError(f"{task.name} has no setting {setting}: there are {', '.join(task.settings)}")
+        for name, allowed in (("protocol", ("fixed", "paper")), ("budget", ("full", "small"))):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} {getattr(self, name)!r}: there are {' and '.join(allowed)}")
+        if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
+            raise InputError(f'batch_size {self.batch_size!r}: a number of rows, or "auto"')
+        recipe_named(self.recipe)
+        needs = task.settings[setting].needs
+        if self.recipe not in (None, DEFAULT) and needs != "likelihoods":
+            raise InputError(f"recipe {self.recipe} is for likelihoods, which {setting} does not take")
+        if self.layer != -1 and needs == "likelihoods":
+            raise InputError(f"layer {self.layer} is for embeddings, which {setting} does not take")
+        if setting not in SUPERVISED:
+            for name in ("method", "trained", "cache", "hyperparameters"):
+                if getattr(self, name):
+                    raise InputError(f"{name} is for settings that train, which {setting} does not")
+
+    def flat(self) -> dict[str, Any]:
+        """What [`of`] makes it from again: only what is not the default, the inputs beside the rest."""
+        chosen = {
+            own.name: getattr(self, own.name)
+            for own in dataclasses.fields(self)
+            if own.name != "inputs" and getattr(self, own.name) not in (own.default, {})
+        }
+        return {"model": self.model, "task": self.task} | chosen | self.inputs
+
+    def recorded(self) -> dict[str, Any]:
+        """What a record keeps: no absolute path of this machine, and nothing of where it ran."""
+        left_out = ("output", "overwrite", "device", "cache_dir", "num_proc")
+        return {name: unrooted(value) for name, value in self.flat().items() if name not in left_out}
+
+
+# Of the fields, for configuration files: a type, or several
+TYPES: dict[str, tuple[type, ...]] = {
+    name: tuple(kind for kind in get_args(hint) or (hint,) if kind is not NoneType)
+    for name, hint in get_type_hints(RunSpec).items()
+} | {"hyperparameters": (dict,), "inputs": (dict,)}
+
+
+def plain(value: Any) -> Any:
+    """Paths as text, in lists and mappings too."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {name: plain(own) for name, own in value.items()}
+    return [plain(own) for own in value] if isinstance(value, list | tuple) else value
+
+
+def unrooted(value: Any) -> Any:
+    """Absolute paths as their last part."""
+    if isinstance(value, dict):
+        return {name: unrooted(own) for name, own in value.items()}
+    if isinstance(value, list):
+        return [unrooted(own) for own in value]
+    return Path(value).name if isinstance(value, str) and os.path.isabs(value) else value

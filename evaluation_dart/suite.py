@@ -1,0 +1,170 @@
+"""Many runs in one: models x tasks x settings x seeds, which share what they load and go on past a failure."""
+
+import csv
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from datasets_dart.errors import InputError, MissingExtra
+from datasets_dart.files import input_file, replacing
+from evaluation_dart.models.kinds import split_spec
+from evaluation_dart.records import Record
+from evaluation_dart.report.tables import headline
+from evaluation_dart.run import Loaded, run
+from evaluation_dart.spec import RunSpec
+from evaluation_dart.tasks import SUPERVISED, TASKS, task_named
+
+logger = logging.getLogger(__name__)
+
+SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("task", pa.string()),
+        ("setting", pa.string()),
+        ("seed", pa.int64()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("n", pa.int64()),
+        ("status", pa.string()),
+        ("record", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The runs of a suite.
+
+    Attributes:
+        table: a row for each run (columns: `SCHEMA`), with its metric to look at; status: "done", or why it failed.
+    """
+
+    table: pa.Table
+    records: list[Record] = field(repr=False)
+
+    @property
+    def failures(self) -> list[str]:
+        """The runs that failed, a line each."""
+        failed = [row for row in self.table.to_pylist() if row["record"] is None]
+        return [f"{row['model']} on {row['task']}, {row['setting']}: {row['status']}" for row in failed]
+
+
+def evaluate_suite(
+    models: Sequence[str],
+    tasks: str | Sequence[str] | Mapping[str, Mapping[str, Any] | None] = "all",
+    *,
+    settings: Sequence[str] | None = None,
+    seeds: Iterable[int] = (0,),
+    output: str | os.PathLike[str] = "results",
+    **arguments: Any,
+) -> Suite:
+    """Run models on tasks; writes the records, suite.csv and suite.parquet below `output`.
+
+        evaluate_suite(["org/a", "markov:order3.safetensors"], tasks=["regulatory_elements"], genome=..., elements=...)
+
+    Runs that are recorded already are read. A run that fails leaves its reason in the table.
+
+    Args:
+        models: names, see `load_scorer`. tasks: names, "all" those of DART-Eval, or a mapping from names to arguments
+            of their own, `settings` among them. settings: of each task, those that it has; by default its first.
+        seeds: of what is trained or has random weights; all else runs once.
+        arguments: of `evaluate`, for all runs; a task takes the inputs that it has.
+
+    Raises:
+        InputError: for a name or argument that no task has.
+    """
+    specs = list(specifications(models, tasks, settings, list(seeds), {**arguments, "output": output}))
+    rows, records = [], []
+    loaded: Loaded = {}
+    for number, spec in enumerate(specs, 1):
+        for key in [key for key in loaded if key[0] == "model" and key[1] != spec.model]:
+            del loaded[key]
+        setting = spec.chosen_setting
+        logger.info("%d of %d: %s on %s, %s, seed %d", number, len(specs), spec.model, spec.task, setting, spec.seed)
+        row: dict[str, Any] = {"model": spec.model, "task": spec.task, "setting": setting, "seed": spec.seed}
+        try:
+            record = run(spec, loaded=loaded)
+        except (InputError, MissingExtra, OSError) as error:
+            logger.warning("failed: %s", error)
+            rows.append(row | {"status": " ".join(str(error).split())})
+            continue
+        name = headline(record.content)
+        metric = {key: record.metrics[name][key] for key in ("value", "low", "high", "n")}
+        rows.append(row | {"metric": name, **metric, "status": "done", "record": str(record.folder)})
+        records.append(record)
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    write_tables(table, Path(output))
+    return Suite(table, records)
+
+
+def specifications(
+    models: Sequence[str],
+    tasks: str | Sequence[str] | Mapping[str, Mapping[str, Any] | None],
+    settings: Sequence[str] | None,
+    seeds: Sequence[int],
+    arguments: Mapping[str, Any],
+) -> Iterator[RunSpec]:
+    """The runs of a suite, model by model."""
+    names = list(TASKS) if tasks == "all" else [tasks] if isinstance(tasks, str) else list(tasks)
+    own = {name: dict((tasks.get(name) if isinstance(tasks, Mapping) else None) or {}) for name in names}
+    inputs = {name: set(task_named(name).inputs) for name in names}
+    all_inputs = set().union(*inputs.values())
+    unused = {name for task in TASKS.values() for name in task.inputs} - all_inputs
+    if given := sorted(unused & arguments.keys()):
+        raise InputError(f"none of the tasks {', '.join(names)} takes {given[0]}")
+    for model in models:
+        for name in names:
+            chosen = {key: value for key, value in arguments.items() if key in inputs[name] or key not in all_inputs}
+            chosen |= own[name] | {"model": model, "task": name}
+            for setting in chosen_settings(name, chosen.pop("settings", settings)):
+                varies = setting in SUPERVISED or split_spec(model)[0] == "random"
+                for seed in seeds if varies else seeds[:1]:
+                    yield RunSpec.of({**chosen, "setting": setting, "seed": seed if varies else 0})
+
+
+def chosen_settings(task: str, settings: Sequence[str] | None) -> list[str]:
+    """Those of the settings that a task has; of None, its first.
+
+    Raises:
+        InputError: naming a setting that no task has.
+    """
+    known = task_named(task).settings
+    for setting in settings or ():
+        if not any(setting in other.settings for other in TASKS.values()):
+            raise InputError(f"no task has a setting {setting}")
+    return list(known)[:1] if settings is None else [setting for setting in settings if setting in known]
+
+
+def read_suite(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The arguments of [`evaluate_suite`] from a YAML file.
+
+    Raises:
+        FileNotFoundError, InputError: naming the file.
+    """
+    try:
+        content = yaml.safe_load(input_file(os.fspath(path)).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML: {error}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("models"), list):
+        raise InputError(f"{path}: a suite is a mapping with a list of models")
+    return content
+
+
+def write_tables(table: pa.Table, output: Path) -> None:
+    """suite.csv and suite.parquet."""
+    output.mkdir(parents=True, exist_ok=True)
+    with replacing(output / "suite.parquet") as unfinished:
+        pq.write_table(table, unfinished)
+    with replacing(output / "suite.csv") as unfinished, open(unfinished, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, table.column_names)
+        writer.writeheader()
+        writer.writerows(table.to_pylist())

@@ -1,0 +1,173 @@
+"""What a task is: its data, what a model reads of them, how each setting scores a model, and what comes of the scores.
+
+A task is one object in one module, named in the entry point group "evaluation_dart.tasks"; `TASKS` is the list of them.
+Nothing heavy is imported here, nor by the tasks' modules: their functions import what they use.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from datasets import Dataset
+
+    from evaluation_dart.statistics.metric import Metric
+    from evaluation_dart.training.objective import Objective
+
+Columns = dict[str, Any]
+Score = Callable[[range], Columns]  # row numbers -> columns of predictions
+LOGIT = "logit_"  # of a class, what a column of its logits begins with
+# The settings that train a model, or take what one predicts
+SUPERVISED = ("probed", "finetuned", "ab_initio")
+
+
+class Input(NamedTuple):
+    """An input of a task's builder.
+
+    Attributes:
+        help: what it is. kind: "file"; "files", one or NAME=FILE of each cell line; or "text", no file at all.
+        names_data: whether the data set is called after it.
+    """
+
+    help: str
+    kind: str = "file"
+    names_data: bool = False
+
+
+class Job(NamedTuple):
+    """What is to be done with the rows of a dataset.
+
+    Attributes:
+        recipe: of a likelihood, an embedding or a training; None of a table. window: bp of the centred crop, None for
+            all. batch_size: rows of a forward pass, or "auto".
+    """
+
+    recipe: Any
+    window: int | None = None
+    batch_size: int | str = "auto"
+
+    def crop(self, sequences: Sequence[str]) -> list[str]:
+        """The centre of each sequence."""
+        if self.window is None:
+            return list(sequences)
+        return [centred_crop(sequence, self.window) for sequence in sequences]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way of asking a model to do a task.
+
+    Attributes:
+        needs: "likelihoods", "embeddings" or "predictions", which the scorer must have (`models.protocols.NEEDS`).
+        columns: of the predictions: what says which row it is, what the metrics need to know, and the scores.
+        score: (scorer, dataset, job) -> a function of row numbers, so that a run can go through a dataset in pieces.
+        metrics: (predictions, protocol) -> metrics by name.
+        headlines: names of metrics; the first that a run has is the one to look at.
+        finish: what is made of the whole table of predictions at the end.
+        described: what a record says of the setting beside its recipe.
+    """
+
+    needs: str
+    columns: tuple[str, ...]
+    score: "Callable[[Any, Dataset, Job], Score]"
+    metrics: "Callable[[pa.Table, str], dict[str, Metric]]"
+    headlines: tuple[str, ...]
+    finish: "Callable[[pa.Table], pa.Table] | None" = None
+    described: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of the benchmark.
+
+    Attributes:
+        name: of the task, its builder and its configuration on the Hub. title: what it asks, in a few words.
+        number: its place in lists.
+        inputs: of the builder, by name. columns: of the dataset, those that a model reads: name -> what it is.
+        settings: by name; the first is the task's own.
+        keys: columns that together name a row.
+        alleles: whether a model compares the two columns it reads as alleles.
+        objective: what is learned from a dataset's rows; None where nothing is.
+        learned_rows: which rows of a training split are learned from; None for all.
+        trained_on: the task whose trained models this one takes; None for its own.
+        measure: the first setting's metrics of arrays, named and typed by `arrays`, with protocol=; None for none.
+    """
+
+    name: str
+    title: str
+    inputs: Mapping[str, Input]
+    columns: Mapping[str, str]
+    settings: Mapping[str, Setting]
+    keys: tuple[str, ...] = ("id",)
+    alleles: bool = False
+    objective: "Callable[[Dataset], Objective] | None" = None
+    learned_rows: "Callable[[Dataset], np.ndarray] | None" = None
+    trained_on: str | None = None
+    measure: "Callable[..., dict[str, Metric]] | None" = None
+    arrays: Mapping[str, str] = field(default_factory=dict)
+    number: int = 100
+
+    @property
+    def headline(self) -> dict[str, str]:
+        """Setting -> the name of its metric to look at."""
+        return {name: setting.headlines[0] for name, setting in self.settings.items()}
+
+    def headline_of(self, setting: str, metrics: Mapping[str, Any]) -> str:
+        """The name of a run's metric to look at."""
+        return next((name for name in self.settings[setting].headlines if name in metrics), next(iter(metrics)))
+
+    def metrics(
+        self, predictions: "pa.Table", protocol: str = "fixed", setting: str | None = None
+    ) -> "dict[str, Metric]":
+        """Metrics of a table of predictions; of the task's first setting, if none is named.
+
+        Raises:
+            InputError: for a setting that there is not, or predictions that have no metrics.
+        """
+        return self.settings[setting or next(iter(self.settings))].metrics(predictions, protocol)
+
+
+def centred_crop(sequence: str, window: int) -> str:
+    """The central `window` bases; of an odd rest, the larger half is cut from the right."""
+    offset = (len(sequence) - window) // 2
+    return sequence[offset : offset + window]
+
+
+def taken(batch: Mapping[str, Any], names: Sequence[str]) -> Columns:
+    """Columns of a batch of the dataset."""
+    return {name: batch[name] for name in names}
+
+
+def places(predictions: "pa.Table", position: str = "start") -> "tuple[np.ndarray | None, np.ndarray | None]":
+    """Contig and position of each row, or None, None where the dataset does not know them."""
+    names = [name for name in ("chrom", position) if name in predictions.column_names]
+    if len(names) < 2 or any(predictions[name].null_count for name in names):
+        return None, None
+    return predictions["chrom"].to_numpy(), predictions[position].to_numpy()
+
+
+def predicted(
+    scorer: Any,
+    dataset: "Dataset",
+    taken_columns: Sequence[str],
+    keys: Sequence[str],
+    names: Sequence[str],
+    predict: Callable[[Mapping[str, Any]], Columns],
+    label: Callable[[Mapping[str, Any]], Columns] = lambda batch: {},
+) -> Score:
+    """Columns of the dataset beside the outputs of a trained model, or what a [`RowPredictor`] says of its rows."""
+    from evaluation_dart.models.protocols import RowPredictor
+
+    def score(rows: range) -> Columns:
+        batch = dataset[rows]
+        found = scorer.columns(batch, keys, names) if isinstance(scorer, RowPredictor) else predict(batch)
+        return taken(batch, taken_columns) | label(batch) | found
+
+    return score
+
+
+def supervised(setting: Setting) -> dict[str, Setting]:
+    """The same setting under each of the names in `SUPERVISED`."""
+    return dict.fromkeys(SUPERVISED, setting)

@@ -1,0 +1,99 @@
+"""Task 2: motifs against their own shuffles, in backgrounds without them (DART-Eval spec section 3)."""
+
+from typing import TYPE_CHECKING, Any
+
+from datasets_dart.errors import InputError
+from evaluation_dart.tasks.base import Columns, Input, Job, Score, Setting, Task, taken
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
+
+    from evaluation_dart.statistics.metric import Metric
+
+TRIAL = ("id", "background", "motif", "strand", "kind")
+
+
+def score_trials(scorer: Any, dataset: "Dataset", job: Job) -> Score:
+    """Likelihoods of backgrounds, and of motifs and shuffles in them."""
+    from evaluation_dart.scoring.likelihoods import score_sequences
+
+    def score(rows: range) -> Columns:
+        batch = dataset[rows]
+        scores = score_sequences(scorer, job.crop(batch["sequence"]), job.recipe, batch_size=job.batch_size)
+        return taken(batch, TRIAL) | {"score": scores}
+
+    return score
+
+
+def trial_distances(scorer: Any, dataset: "Dataset", job: Job) -> Score:
+    """Distance of each embedding from that of its bare background on the same strand."""
+    import numpy as np
+
+    from evaluation_dart.scoring.embeddings import cosine_distance
+    from evaluation_dart.scoring.rows import row_embedder
+
+    embed = row_embedder(scorer, dataset, job)
+    bare = np.flatnonzero(np.array(dataset["kind"][:]) == "raw")
+    names = dataset.select_columns(["background", "strand"])[bare.tolist()]
+    vectors = dict(zip(zip(names["background"], names["strand"], strict=True), embed(bare), strict=True))
+
+    def score(rows: range) -> Columns:
+        batch = dataset[rows]
+        try:
+            raw = [vectors[pair] for pair in zip(batch["background"], batch["strand"], strict=True)]
+        except KeyError as error:
+            raise InputError(f"there is no bare background {error}") from None
+        return taken(batch, TRIAL) | {"distance": cosine_distance(embed(np.array(rows)), np.array(raw))}
+
+    return score
+
+
+def motif_metrics_of(predictions: "pa.Table", protocol: str) -> "dict[str, Metric]":
+    """How often a motif is told from its shuffle, by scores or distances."""
+    from evaluation_dart.statistics.metrics import motif_metrics, motif_summary
+
+    distances = "distance" in predictions.column_names
+    background, motif, strand, kind = (predictions[name].to_numpy() for name in TRIAL[1:])
+    score = predictions["distance" if distances else "score"].to_numpy()
+    return motif_summary(motif_metrics(background, motif, strand, kind, score, distances, protocol), protocol)
+
+
+def measure(protocol: str = "fixed", **arrays: Any) -> "dict[str, Metric]":
+    """[`motif_summary`] of [`motif_metrics`]."""
+    from evaluation_dart.statistics.metrics import motif_metrics, motif_summary
+
+    return motif_summary(motif_metrics(**arrays, protocol=protocol), protocol)
+
+
+TASK = Task(
+    name="motif_footprinting",
+    number=2,
+    title="transcription factors' motifs against their shuffles",
+    inputs={
+        "motifs": Input("MEME file", names_data=True),
+        "backgrounds": Input("one sequence a line"),
+        "genome": Input("FASTA: plain, gzip or bgzip"),
+        "elements": Input("BED of elements whose controls are the backgrounds", names_data=True),
+        "processed": Input("the original's own table, or its data.h5 with motifs", names_data=True),
+    },
+    columns={"sequence": "a background with a motif, its shuffle, or neither in it"},
+    settings={
+        "zero_shot_likelihood": Setting(
+            needs="likelihoods",
+            columns=(*TRIAL, "score"),
+            score=score_trials,
+            metrics=motif_metrics_of,
+            headlines=("accuracy",),
+        ),
+        "zero_shot_embedding": Setting(
+            needs="embeddings",
+            columns=(*TRIAL, "distance"),
+            score=trial_distances,
+            metrics=motif_metrics_of,
+            headlines=("accuracy",),
+        ),
+    },
+    measure=measure,
+    arrays={"background": "int64", "motif": "string", "strand": "string", "kind": "string", "score": "float64"},
+)

@@ -1,0 +1,106 @@
+"""Task 1: regulatory elements against their own dinucleotide-shuffled controls (DART-Eval spec section 2)."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from evaluation_dart.tasks.base import Columns, Input, Job, Score, Setting, Task, places, predicted, supervised, taken
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
+
+    from evaluation_dart.statistics.metric import Metric
+    from evaluation_dart.training.objective import Objective
+
+ROW = ("id", "chrom", "start")
+SCORES = ("score", "control_score")
+
+
+def score_pairs(scorer: Any, dataset: "Dataset", job: Job) -> Score:
+    """Likelihoods of element and control."""
+    import numpy as np
+
+    from evaluation_dart.scoring.likelihoods import score_sequences
+
+    def score(rows: range) -> Columns:
+        batch = dataset[rows]
+        sequences = job.crop([*batch["sequence"], *batch["control"]])
+        scores = np.split(score_sequences(scorer, sequences, job.recipe, batch_size=job.batch_size), 2)
+        return taken(batch, ROW) | dict(zip(SCORES, scores, strict=True))
+
+    return score
+
+
+def predict_pairs(scorer: Any, dataset: "Dataset", job: Job) -> Score:
+    """log p(element) - log p(control) of both members of a pair, by a trained model."""
+    import numpy as np
+
+    def predict(batch: Mapping[str, Any]) -> Columns:
+        outputs = scorer.predict(job.crop([*batch["sequence"], *batch["control"]]))
+        return dict(zip(SCORES, np.split(outputs[:, 1] - outputs[:, 0], 2), strict=True))
+
+    return predicted(scorer, dataset, ROW, ("id",), SCORES, predict)
+
+
+def likelihood_metrics(predictions: "pa.Table", protocol: str) -> "dict[str, Metric]":
+    """How often an element is likelier than its control."""
+    from evaluation_dart.statistics.metrics import paired_likelihood_metrics
+
+    score, control_score, chrom, start = (predictions[name].to_numpy() for name in (*SCORES, "chrom", "start"))
+    return paired_likelihood_metrics(score, control_score, chrom, start, protocol)
+
+
+def classification_metrics(predictions: "pa.Table", protocol: str) -> "dict[str, Metric]":
+    """How well a trained model distinguishes elements from controls."""
+    from evaluation_dart.statistics.metrics import pair_classification_metrics
+
+    score, control_score = (predictions[name].to_numpy() for name in SCORES)
+    return pair_classification_metrics(score, control_score, *places(predictions), protocol=protocol)
+
+
+def objective(dataset: "Dataset") -> "Objective":
+    """Element or control."""
+    from evaluation_dart.training.objective import Objective
+
+    return Objective("pairs", 2, ("control", "element"))
+
+
+def measure(**arrays: Any) -> "dict[str, Metric]":
+    """[`paired_likelihood_metrics`]."""
+    from evaluation_dart.statistics.metrics import paired_likelihood_metrics
+
+    return paired_likelihood_metrics(**arrays)
+
+
+TASK = Task(
+    name="regulatory_elements",
+    number=1,
+    title="regulatory elements against their shuffled controls",
+    inputs={
+        "genome": Input("FASTA: plain, gzip or bgzip"),
+        "elements": Input("BED of elements: plain, gzip or bgzip", names_data=True),
+        "processed": Input("the original's own data.h5 or table", names_data=True),
+    },
+    columns={"sequence": "the element's window", "control": "its shuffle"},
+    settings={
+        "zero_shot_likelihood": Setting(
+            needs="likelihoods",
+            columns=(*ROW, *SCORES),
+            score=score_pairs,
+            metrics=likelihood_metrics,
+            headlines=("accuracy",),
+        ),
+        **supervised(
+            Setting(
+                needs="predictions",
+                columns=(*ROW, *SCORES),
+                score=predict_pairs,
+                metrics=classification_metrics,
+                headlines=("accuracy",),
+            )
+        ),
+    },
+    objective=objective,
+    measure=measure,
+    arrays={"score": "float64", "control_score": "float64", "chrom": "string", "start": "int64"},
+)

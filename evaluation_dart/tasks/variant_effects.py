@@ -1,0 +1,137 @@
+"""Task 5: variants that change chromatin accessibility (DART-Eval spec section 6)."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from evaluation_dart.tasks.base import Columns, Input, Job, Score, Setting, Task, predicted, supervised, taken
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
+
+    from evaluation_dart.statistics.metric import Metric
+
+VARIANT = ("id", "chrom", "position", "label", "effect", "used", "effect_allele")
+SCORES = ("score1", "score2")
+HEADLINES = ("auroc", "spearman")
+
+
+def score_variants(scorer: Any, dataset: "Dataset", job: Job) -> Score:
+    """Likelihoods of both alleles."""
+    from evaluation_dart.scoring.likelihoods import score_alleles
+
+    def score(rows: range) -> Columns:
+        batch = dataset[rows]
+        one, two = job.crop(batch["sequence1"]), job.crop(batch["sequence2"])
+        scores = score_alleles(scorer, one, two, job.recipe, batch_size=job.batch_size)
+        return taken(batch, VARIANT) | dict(zip(SCORES, scores, strict=True))
+
+    return score
+
+
+def variant_distances(scorer: Any, dataset: "Dataset", job: Job) -> Score:
+    """Distance between the embeddings of both alleles."""
+    from evaluation_dart.scoring.embeddings import cosine_distance
+    from evaluation_dart.scoring.rows import embed_sequences
+
+    def score(rows: range) -> Columns:
+        batch = dataset[rows]
+        one, two = (embed_sequences(scorer, job.crop(batch[name]), job) for name in ("sequence1", "sequence2"))
+        return taken(batch, VARIANT) | {"distance": cosine_distance(one, two)}
+
+    return score
+
+
+def predict_variants(scorer: Any, dataset: "Dataset", job: Job) -> Score:
+    """Log counts of both alleles, by a model trained on chromatin_activity."""
+
+    def predict(batch: Mapping[str, Any]) -> Columns:
+        outputs = (scorer.predict(job.crop(batch[name]))[:, 0] for name in ("sequence1", "sequence2"))
+        return dict(zip(SCORES, outputs, strict=True))
+
+    return predicted(scorer, dataset, VARIANT, ("id",), SCORES, predict)
+
+
+def signed_metrics(predictions: "pa.Table", protocol: str) -> "dict[str, Metric]":
+    """Of the change towards the allele that the effect speaks for."""
+    import numpy as np
+
+    score1, score2, allele = (predictions[name].to_numpy() for name in (*SCORES, "effect_allele"))
+    return variant_metrics_of(predictions, (score2 - score1) * np.where(allele == 1, -1, 1), True, protocol)
+
+
+def distance_metrics(predictions: "pa.Table", protocol: str) -> "dict[str, Metric]":
+    """Of distances, which have no sign."""
+    return variant_metrics_of(predictions, predictions["distance"].to_numpy(), False, protocol)
+
+
+def variant_metrics_of(predictions: "pa.Table", change: Any, directed: bool, protocol: str) -> "dict[str, Metric]":
+    """Metrics of the variants that are used and, if any has a label, have one."""
+    import numpy as np
+
+    from evaluation_dart.statistics.metrics import variant_metrics
+
+    label, effect = predictions["label"], predictions["effect"]
+    used = predictions["used"].to_numpy().astype(bool)
+    if labelled := label.null_count < len(label):
+        used &= label.is_valid().to_numpy()
+    return variant_metrics(
+        change[used],
+        label.to_numpy()[used].astype(bool) if labelled else None,
+        effect.to_numpy()[used].astype(np.float64) if effect.null_count < len(effect) else None,
+        predictions["chrom"].to_numpy()[used],
+        predictions["position"].to_numpy()[used],
+        directed,
+        protocol,
+    )
+
+
+def measure(**arrays: Any) -> "dict[str, Metric]":
+    """[`variant_metrics`]."""
+    from evaluation_dart.statistics.metrics import variant_metrics
+
+    return variant_metrics(**arrays)
+
+
+TASK = Task(
+    name="variant_effects",
+    number=5,
+    title="variants that change accessibility",
+    inputs={
+        "genome": Input("FASTA: plain, gzip or bgzip"),
+        "variants": Input("table or VCF of variants", names_data=True),
+        "effect": Input("name of the column, or INFO key, of the effect", "text"),
+        "label": Input("name of the column, or INFO key, of the label", "text"),
+        "processed": Input("the original's own data.h5, in place of the genome", names_data=True),
+    },
+    columns={"sequence1": "the window with allele 1", "sequence2": "the window with allele 2"},
+    settings={
+        "zero_shot_likelihood": Setting(
+            needs="likelihoods",
+            columns=(*VARIANT, *SCORES),
+            score=score_variants,
+            metrics=signed_metrics,
+            headlines=HEADLINES,
+        ),
+        "zero_shot_embedding": Setting(
+            needs="embeddings",
+            columns=(*VARIANT, "distance"),
+            score=variant_distances,
+            metrics=distance_metrics,
+            headlines=HEADLINES,
+        ),
+        **supervised(
+            Setting(
+                needs="predictions",
+                columns=(*VARIANT, *SCORES),
+                score=predict_variants,
+                metrics=signed_metrics,
+                headlines=HEADLINES,
+            )
+        ),
+    },
+    alleles=True,
+    trained_on="chromatin_activity",
+    measure=measure,
+    arrays={"change": "float64", "label": "bool", "effect": "float64", "chrom": "string", "position": "int64"},
+)

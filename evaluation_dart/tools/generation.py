@@ -1,0 +1,333 @@
+"""DNA from a causal language model, and how it compares with real sequence."""
+
+import gzip
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from scipy.spatial.distance import jensenshannon
+from tqdm.auto import tqdm
+from transformers import StoppingCriteriaList
+
+from datasets_dart.errors import InputError
+from datasets_dart.files import replacing
+from datasets_dart.formats.fasta import Genome, open_genome
+from evaluation_dart.models.kmers import gc_content, kmer_frequencies
+from evaluation_dart.models.language_model import BatchSize, LanguageModel
+from evaluation_dart.records import package_versions
+from evaluation_dart.run import described_inputs
+from evaluation_dart.tools.loading import Model, load
+from evaluation_dart.tools.parts import write_sidecar
+
+SUFFIXES = (".fa", ".fasta", ".fa.gz", ".fasta.gz")
+LINE = 80
+LONGEST_KMER = 6
+REPLICATES = 1000
+DRAWS = 1000  # of a reference window, before one without N is given up
+
+
+class Prompt(NamedTuple):
+    """What a sequence begins with; of no prompt, one base drawn by the seed, which counts as generated."""
+
+    name: str
+    sequence: str
+    given: bool = True
+
+
+class Sampling(NamedTuple):
+    temperature: float
+    top_k: int
+    top_p: float
+
+
+def generate(
+    model: Model,
+    *,
+    output: str | Path | None = None,
+    prompts: str | Path | Mapping[str, str] | None = None,
+    number: int = 10,
+    length: int = 512,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    with_prompt: bool = False,
+    reference: str | Path | None = None,
+    seed: int = 0,
+    batch_size: BatchSize = 32,
+    revision: str | None = None,
+    device: Any = None,
+    dtype: str = "float32",
+    trust_remote_code: bool = False,
+    quiet: bool = False,
+) -> pa.Table | dict[str, Any]:
+    """Sample sequences of A, C, G and T; nothing else is ever generated.
+
+    Args:
+        model: a Hub id or folder of a causal language model, or a scorer of one in memory.
+        output: FASTA to write: .fa, .fasta or either with .gz.
+        prompts: what to continue: FASTA, or sequences by name; None for no prompt.
+        number: sequences for each prompt. length: bases to generate.
+        temperature: 1, as the model says; 0, always the likeliest. top_k: sample among so many of the likeliest tokens;
+            0 for all. top_p: among the likeliest that have this share.
+        with_prompt: give prompt and continuation together.
+        reference: FASTA to compare with: a genome, of which windows are drawn, or sequences.
+        seed: the same call makes the same sequences on the same device.
+        batch_size: sequences at once; with another, other sequences are drawn. quiet: no progress bar.
+
+    Returns:
+        A table with columns name, prompt_length and sequence; with `output`, what OUTPUT.json says: GC, the perplexity
+        of what was generated under the model itself, and with `reference` how far its k-mers are from those of real
+        sequence.
+
+    Raises:
+        InputError: naming the file and record that cannot be used; or if the model reads fewer tokens than are wanted.
+        OSError: if there is no such file or model.
+    """
+    target = None if output is None else Path(output)
+    if target is not None and not target.name.endswith(SUFFIXES):
+        raise InputError(f"{target}: sequences are written as .fa, .fasta, .fa.gz or .fasta.gz")
+    rng = np.random.default_rng(seed)
+    begins = [Prompt("sequence", "", given=False)] if prompts is None else read_prompts(prompts)
+    real = None if reference is None else reference_windows(open_genome(reference), number * len(begins), length, rng)
+    scorer = load(model, revision=revision, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+    if getattr(scorer, "kind", None) != "causal":
+        raise InputError(f"{scorer.name}: only a causal language model has a next base to sample")
+    torch.manual_seed(seed)
+    sampling = Sampling(temperature, top_k, top_p)
+    started = time.perf_counter()
+    wanted = [
+        (begin if begin.given else begin._replace(sequence=str(rng.choice(list("ACGT")))), copy)
+        for begin in begins
+        for copy in range(1, number + 1)
+    ]
+    bases = sample(scorer, [begin for begin, _ in wanted], length, sampling, batch_size, quiet)
+    seconds = time.perf_counter() - started
+    contexts = [begin.sequence if begin.given else "" for begin, _ in wanted]
+    names = [f"{begin.name}_{copy}" for begin, copy in wanted]
+    written = [context + own if with_prompt else own for context, own in zip(contexts, bases, strict=True)]
+    if target is None:
+        return pa.table({"name": names, "prompt_length": list(map(len, contexts)), "sequence": written})
+    write_fasta(target, names, [f"prompt_length={len(context)}" for context in contexts], written)
+    report = {
+        "model": scorer.describe(),
+        "sampling": sampling._asdict() | {"seed": seed, "batch_size": batch_size, "dtype": dtype},
+        "inputs": described_inputs(prompts=None if isinstance(prompts, Mapping) else prompts, reference=reference),
+        "sequences": len(bases),
+        "length": length,
+        "distinct": len(set(bases)),
+        "bases_per_second": round(len(bases) * length / seconds, 1),
+        "device": scorer.device_name,
+        **compared(scorer, bases, contexts, real, rng, batch_size),
+        "versions": package_versions(),
+    }
+    write_sidecar(target, report)
+    return report
+
+
+def read_prompts(prompts: str | Path | Mapping[str, str]) -> list[Prompt]:
+    """Sequences by name, or all records of a FASTA file, in upper case.
+
+    Raises:
+        InputError: naming the record, for a base that is none of A, C, G, T, N.
+    """
+    if isinstance(prompts, Mapping):
+        source, found = "prompts", [Prompt(name, sequence.upper()) for name, sequence in prompts.items()]
+    else:
+        source, fasta = str(prompts), open_genome(prompts)
+        found = [Prompt(name, fasta.fetch(name, 0, length)) for name, length in fasta.contigs.items()]
+    for prompt in found:
+        if wrong := sorted(set(prompt.sequence) - set("ACGTN")):
+            raise InputError(f"{source}: prompt {prompt.name!r} has {wrong[0]!r}, which is none of A, C, G, T, N")
+    return found
+
+
+def token_lengths(model: LanguageModel) -> torch.Tensor:
+    """Bases of each token of the output vocabulary that is only A, C, G and T; 0 of all others: (vocabulary,) int64.
+
+    Raises:
+        ValueError: if there is no such token.
+    """
+    head = model.model.get_output_embeddings()
+    size = head.weight.shape[0] if head is not None else model.model.config.vocab_size
+    lengths = torch.zeros(size, dtype=torch.int64)
+    for token, number in model.tokenizer.get_vocab().items():
+        if number < size and token and set(token) <= set("ACGT"):
+            lengths[number] = len(token)
+    if not lengths.any():
+        raise InputError(f"{model.name}: has no token of only A, C, G and T")
+    return lengths
+
+
+def sample(
+    model: LanguageModel,
+    prompts: Sequence[Prompt],
+    length: int,
+    sampling: Sampling,
+    batch_size: BatchSize,
+    quiet: bool = False,
+) -> list[str]:
+    """`length` bases after each prompt; of no prompt, the base it was given is the first of them.
+
+    Prompts with the same number of tokens go through the model together, so that none is ever padded.
+
+    Raises:
+        ValueError: if prompt and bases are more than the model can read.
+    """
+    lengths = token_lengths(model)
+    ids = [prompt_ids(model, prompt.sequence) for prompt in prompts]
+    wanted = [length if prompt.given else length - len(prompt.sequence) for prompt in prompts]
+    longest = max(len(own) for own in ids)
+    room = None if model.max_tokens is None else model.max_tokens - longest
+    if room is not None and room * int(lengths.max()) < length:
+        raise InputError(
+            f"{model.name} reads at most {model.max_tokens} tokens: a prompt of {longest} leaves room for "
+            f"{max(room, 0) * int(lengths.max())} bases, fewer than the {length} wanted"
+        )
+    sampled = [""] * len(prompts)
+    groups: dict[tuple[int, int], list[int]] = {}
+    for row, own in enumerate(ids):
+        groups.setdefault((len(own), wanted[row]), []).append(row)
+    with tqdm(desc="generation", unit=" sequences", total=len(prompts), disable=quiet) as bar:
+        for (given, need), rows in groups.items():
+
+            def run(batch: slice, size: int, rows: list[int] = rows, need: int = need) -> None:
+                wanted = rows[batch]
+                with model.passing(size, len(ids[wanted[0]]) + need):
+                    continued = continuations(model, [ids[row] for row in wanted], need, lengths, sampling)
+                for row, bases in zip(wanted, continued, strict=True):
+                    sampled[row] = bases if prompts[row].given else prompts[row].sequence + bases
+                bar.update(len(wanted))
+
+            model.in_batches(len(rows), given + need, batch_size, run)
+    return sampled
+
+
+def prompt_ids(model: LanguageModel, sequence: str) -> list[int]:
+    """Tokens of a prompt, with what the tokenizer puts before it and without what it puts after."""
+    ids: list[int] = model.tokenizer(sequence)["input_ids"]
+    return ids[: len(ids) - model.after]
+
+
+def continuations(
+    model: LanguageModel, ids: Sequence[list[int]], need: int, lengths: torch.Tensor, sampling: Sampling
+) -> list[str]:
+    """`need` bases after each of some prompts of as many tokens."""
+    if need == 0:
+        return [""] * len(ids)
+    prompt = torch.tensor(ids, device=model.device)
+    room = need if model.max_tokens is None else min(need, model.max_tokens - prompt.shape[1])
+    lengths = lengths.to(model.device)
+    drawn = {"do_sample": False} if sampling.temperature == 0 else {"do_sample": True, **sampling._asdict()}
+
+    def enough(found: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        done = (lengths[found[:, prompt.shape[1] :]].sum(dim=1) >= need).all()
+        return done.expand(len(found))
+
+    network: Any = model.model
+    generated: Any = network.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=room,
+        suppress_tokens=(lengths == 0).nonzero().flatten().tolist(),
+        pad_token_id=model.tokenizer.pad_token_id,
+        **drawn,
+        stopping_criteria=StoppingCriteriaList([enough]) if int(lengths.max()) > 1 else None,
+    )
+    tokens = [model.tokenizer.convert_ids_to_tokens(row.tolist()) for row in generated[:, prompt.shape[1] :]]
+    bases = ["".join(row)[:need] for row in tokens]
+    if short := [len(own) for own in bases if len(own) < need]:
+        raise InputError(f"{model.name}: its {model.max_tokens} tokens at most gave {min(short)} bases of {need}")
+    return bases
+
+
+def reference_windows(genome: Genome, count: int, length: int, rng: np.random.Generator) -> list[str]:
+    """`count` windows of `length` bases without N, drawn uniformly from a FASTA, or its sequences if none is as long.
+
+    Raises:
+        ValueError: if hardly any window is without N.
+    """
+    starts = np.maximum(np.array([*genome.contigs.values()]) - length + 1, 0)
+    names = [*genome.contigs]
+    if not starts.sum():
+        return [genome.fetch(name, 0, genome.length(name)) for name in names]
+    windows: list[str] = []
+    for _ in range(DRAWS * count):
+        chrom = int(rng.choice(len(names), p=starts / starts.sum()))
+        start = int(rng.integers(starts[chrom]))
+        window = genome.fetch(names[chrom], start, start + length)
+        if set(window) <= set("ACGT"):
+            windows.append(window)
+        if len(windows) == count:
+            return windows
+    raise InputError(f"{genome.path}: hardly any window of {length} bases is without N")
+
+
+def compared(
+    model: LanguageModel,
+    bases: Sequence[str],
+    contexts: Sequence[str],
+    real: Sequence[str] | None,
+    rng: np.random.Generator,
+    batch_size: BatchSize,
+) -> dict[str, Any]:
+    """GC and perplexity of generated and of real sequences, with intervals, and the divergence of their k-mers."""
+    gc = {"generated": interval(gc_content(bases)[:, 0], np.ones(len(bases)), rng)}
+    continued = [context + own for context, own in zip(contexts, bases, strict=True)]
+    whole = model.log_likelihood(continued, batch_size=batch_size)
+    before = np.zeros(len(bases))
+    prompted = [row for row, context in enumerate(contexts) if context]
+    if prompted:
+        before[prompted] = model.log_likelihood([contexts[row] for row in prompted], batch_size=batch_size)
+    # Without a prompt the first base has nothing before it, and is not scored.
+    scored = np.array([len(own) - (not context) for own, context in zip(bases, contexts, strict=True)])
+    perplexity = {"generated": perplexity_interval(whole - before, scored, rng)}
+    if real is None:
+        return {"gc": gc, "perplexity": perplexity}
+    gc["reference"] = interval(gc_content(real)[:, 0], np.ones(len(real)), rng)
+    likelihood = model.log_likelihood(real, batch_size=batch_size)
+    perplexity["reference"] = perplexity_interval(likelihood, np.array([len(own) - 1 for own in real]), rng)
+    return {"gc": gc, "perplexity": perplexity, "kmer_divergence": [*divergences(bases, real, rng)]}
+
+
+def divergences(one: Sequence[str], two: Sequence[str], rng: np.random.Generator) -> Iterator[dict[str, float]]:
+    """Jensen-Shannon divergence in bits (0 to 1) of k-mer spectra, both strands together, for each k up to 6.
+
+    A spectrum of few sequences differs from itself: beside it is that of two halves of the reference.
+    """
+    halves = np.array_split(rng.permutation(len(two)), 2)
+    for k in range(1, LONGEST_KMER + 1):
+        generated, reference = kmer_frequencies(one, k), kmer_frequencies(two, k)
+        found = {"k": k, "generated_and_reference": jensenshannon(generated.mean(0), reference.mean(0), base=2) ** 2}
+        if len(two) > 1:
+            spectra = [reference[half].mean(0) for half in halves]
+            found["halves_of_the_reference"] = jensenshannon(*spectra, base=2) ** 2
+        yield {name: float(value) for name, value in found.items()} | {"k": k}
+
+
+def interval(total: np.ndarray, count: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
+    """Sum of totals over sum of counts, with the percentile interval of a bootstrap of sequences."""
+    rows = rng.integers(len(total), size=(REPLICATES, len(total)))
+    low, high = np.quantile(total[rows].sum(1) / count[rows].sum(1), [0.025, 0.975])
+    method = f"bootstrap of sequences, percentiles of {REPLICATES} replicates"
+    value = total.sum() / count.sum()
+    return {"value": float(value), "low": float(low), "high": float(high), "n": len(total), "method": method}
+
+
+def perplexity_interval(likelihood: np.ndarray, bases: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
+    """exp of the mean nats per base."""
+    found = interval(-likelihood, bases, rng)
+    return found | {name: float(np.exp(found[name])) for name in ("value", "low", "high")}
+
+
+def write_fasta(path: Path, names: Sequence[str], notes: Sequence[str], sequences: Sequence[str]) -> None:
+    text = []
+    for name, note, sequence in zip(names, notes, sequences, strict=True):
+        lines = [sequence[start : start + LINE] for start in range(0, len(sequence), LINE)]
+        text.append(f">{name} {note}\n" + "\n".join(lines) + "\n")
+    with replacing(path) as temporary:
+        whole = "".join(text).encode()
+        temporary.write_bytes(gzip.compress(whole) if path.suffix == ".gz" else whole)

@@ -1,0 +1,108 @@
+"""What the tools are given: models by name or as objects, and tables in memory in place of files."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+from transformers.utils import logging
+
+from datasets_dart.errors import InputError
+from evaluation_dart.models.loading import load_scorer
+from evaluation_dart.scoring.alleles import load_head
+
+VARIANT_COLUMNS = {
+    "chrom": ("chrom", "#chrom", "chr", "contig"),
+    "position": ("position", "pos"),
+    "id": ("id",),
+    "ref": ("ref", "reference"),
+    "alt": ("alt", "alternative"),
+}
+REGION_COLUMNS = {
+    "chrom": ("chrom", "#chrom", "chr", "contig"),
+    "start": ("start",),
+    "end": ("end",),
+    "name": ("name",),
+}
+OPTIONAL = ("id", "name")
+VCF_HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+
+# A path, a pandas or polars frame, or a pyarrow.Table
+Table = Any
+# A Hub id, a folder, markov:FILE, or a scorer in memory
+Model = Any
+
+
+def load(
+    model: Model,
+    kind: str = "likelihood",
+    *,
+    revision: str | None = None,
+    device: Any = None,
+    dtype: str = "float32",
+    trust_remote_code: bool = False,
+) -> Any:
+    """A scorer.
+
+    Args:
+        model: see [`Model`]; a scorer is taken as it is.
+        kind: what is needed of it: "likelihood", "embedding", or "head", a trained head.
+
+    Raises:
+        InputError: if the model cannot do that. OSError: if there is no such model.
+    """
+    if not isinstance(model, str | os.PathLike):
+        return model
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # of a second's work
+    try:
+        if kind == "head":
+            return load_head(os.fspath(model), revision, device, dtype, trust_remote_code)
+        return load_scorer(
+            os.fspath(model),
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            head=kind == "likelihood",
+        )
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def as_file(table: Table, columns: dict[str, tuple[str, ...]], name: str) -> Iterator[Path]:
+    """A path as it is; of a table in memory, a temporary VCF or BED file called `name`.
+
+    Args:
+        columns: [`VARIANT_COLUMNS`] or [`REGION_COLUMNS`]: what a column may be called, in any case.
+
+    Raises:
+        InputError: if the table lacks a column.
+    """
+    if isinstance(table, str | os.PathLike):
+        yield Path(table)
+        return
+    if not isinstance(table, pa.Table):
+        table = table.to_arrow() if hasattr(table, "to_arrow") else pa.Table.from_pandas(table, preserve_index=False)
+    there = {column.lower(): table[column].to_pylist() for column in table.column_names}
+    found: list[Sequence[Any]] = []
+    for column, names in columns.items():
+        known = [there[other] for other in names if other in there]
+        if not known and column not in OPTIONAL:
+            raise InputError(f"the table has no column {column!r} among {', '.join(table.column_names)}")
+        if known or columns is VARIANT_COLUMNS:
+            found.append(known[0] if known else ["."] * table.num_rows)
+    vcf = columns is VARIANT_COLUMNS
+    ending = "\t.\t.\t.\n" if vcf else "\n"
+    lines = [
+        "\t".join("." if value is None else str(value) for value in row) + ending for row in zip(*found, strict=True)
+    ]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_text((VCF_HEADER if vcf else "") + "".join(lines))
+        yield path

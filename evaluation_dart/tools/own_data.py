@@ -1,0 +1,375 @@
+"""Your own regions, peaks or signal as rows to train on.
+
+The folder that is written has train.parquet, validation.parquet and test.parquet, as datasets.load_dataset(FOLDER)
+reads them, and dataset.json, which says what they were made of.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Features, Value
+
+from datasets_dart.alphabet import CODES, LETTERS
+from datasets_dart.contigs import check_same_build, renamed
+from datasets_dart.errors import InputError
+from datasets_dart.files import input_file, replacing, write_text
+from datasets_dart.formats.bed import Windows, centred_start, read_intervals, read_narrowpeak
+from datasets_dart.formats.bigwig import Signal, log_counts
+from datasets_dart.formats.fasta import Genome, open_genome
+from datasets_dart.gc_matching import gc_matched_negatives
+from datasets_dart.peaks import consensus_windows, overlaps_any
+from datasets_dart.shuffling import item_seed, shuffle_known
+from datasets_dart.splits import SPLITS, assign_splits, read_splits
+from datasets_dart.windows import window_strings
+from evaluation_dart.run import described_inputs
+
+ABOUT = "dataset.json"
+WINDOW = 512
+NEGATIVES = ("gc_matched", "shuffled")
+KINDS = {"regions": "bed"}  # what dataset.json calls them
+NEGATIVE, POSITIVE = "negative", "positive"
+SHARES = {"validation": 0.1, "test": 0.2}  # of random splits
+
+
+class Rows(NamedTuple):
+    """Sequences with what is to be learned of them, one entry each.
+
+    `group` numbers the rows that must not be parted by a split: a peak and its shuffles.
+    """
+
+    chrom: np.ndarray  # (n,) str objects, "" where it is not known
+    start: np.ndarray  # (n,) int64, -1 where it is not known
+    end: np.ndarray  # (n,) int64
+    sequence: list[str]
+    label: np.ndarray  # (n,) int64 numbers of classes, or float64 values
+    group: np.ndarray  # (n,) int64
+
+    def take(self, rows: np.ndarray) -> "Rows":
+        sequence = [self.sequence[row] for row in rows.tolist()]
+        return Rows(self.chrom[rows], self.start[rows], self.end[rows], sequence, self.label[rows], self.group[rows])
+
+
+class Source(NamedTuple):
+    """Rows, what their labels mean, and how many were left out, by reason."""
+
+    rows: Rows
+    classes: list[str] | None  # None of values
+    target: str
+    left_out: Counter[str]
+
+
+def make_dataset(
+    output: str | Path,
+    *,
+    genome: str | Path | None = None,
+    regions: str | Path | None = None,
+    label_column: int = 4,
+    regression: bool = False,
+    peaks: str | Path | None = None,
+    positives: str | Path | None = None,
+    signal: str | Path | None = None,
+    window: int = WINDOW,
+    negatives: str = "gc_matched",
+    ratio: int = 1,
+    avoid: Sequence[str | Path] = (),
+    splits: str | Path = "paper",
+    validation: str | None = None,
+    test: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Make rows to train on from a BED file with labels, from peaks, from sequences, or from a bigWig track.
+
+    Args:
+        output: folder to write; new or empty.
+        genome: FASTA, plain, gzip or bgzip; not of `positives`.
+        regions: BED with labels; with `signal`, the regions to take. label_column: of them, counted from 1.
+            regression: the labels are numbers to predict.
+        peaks: narrowPeak: windows on summits against negatives. positives: FASTA of sequences against shuffles.
+            signal: bigWig: log(1 + sum) over windows.
+        window: bases of a row, centred.
+        negatives: of `peaks`: "gc_matched", elsewhere in the genome with the same GC; or "shuffled", keeping
+            dinucleotides. ratio: negatives for each positive. avoid: BED files of what no window may touch.
+        splits: "paper", "random", or a BED of blocks named train, validation, test. validation, test: contigs to
+            validate and to test on, such as "chr8,chr9"; all others are trained on.
+        limit: take so many rows at random. seed: of negatives, shuffles, `limit` and random splits.
+
+    Returns:
+        What dataset.json says: `rows` of each split, `left_out` by reason, and so on.
+
+    Raises:
+        InputError: naming file, line and value that cannot be used, or a split that would be empty.
+        OSError: if there is no such file.
+    """
+    folder = Path(output)
+    new_folder(folder)
+    if negatives not in NEGATIVES:
+        raise InputError(f"negatives {negatives!r}: there are {', '.join(NEGATIVES)}")
+    given = {"regions": regions, "peaks": peaks, "positives": positives, "signal": signal}
+    kinds = [name for name in ("peaks", "positives", "signal") if given[name]] or ["regions"] * (regions is not None)
+    if len(kinds) != 1 or (regions is not None and kinds[0] not in ("regions", "signal")):
+        raise InputError("give one of regions, peaks, positives and signal (regions may be added to signal)")
+    if (validation is None) != (test is None):
+        raise InputError("validation and test contigs go together")
+    if positives is not None:
+        if genome is not None or avoid:
+            raise InputError("positives are sequences already: they take no genome, and nothing to avoid in one")
+        source = from_sequences(Path(positives), ratio, seed)
+    elif genome is None:
+        raise InputError(f"the genome of the {kinds[0]} is needed")
+    else:
+        bases = open_genome(genome)
+        away = [read_windows(Path(path), bases) for path in avoid]
+        if peaks is not None:
+            source = from_peaks(bases, Path(peaks), window, negatives, ratio, away, seed)
+        elif signal is not None:
+            source = from_signal(bases, Path(signal), None if regions is None else Path(regions), window, away)
+        else:
+            source = from_bed(bases, Path(str(regions)), window, label_column, regression, away)
+    rows = source.rows
+    if limit is not None and limit < len(rows.sequence):
+        chosen = np.random.default_rng(seed).choice(len(rows.sequence), limit, replace=False)
+        rows = rows.take(np.sort(chosen))
+    of_split = split_rows(rows, str(splits), validation, test, seed)
+    files = {"fasta": genome, "bed": regions, "peaks": peaks, "positives": positives, "signal": signal}
+    about = {
+        "kind": KINDS.get(kinds[0], kinds[0]),
+        "target": source.target,
+        "classes": source.classes,
+        "window": None if positives is not None else window,
+        "negatives": negatives if peaks is not None else "shuffled" if positives is not None else None,
+        "splits": splits if test is None else {"validation": validation, "test": test},
+        "seed": seed,
+        "inputs": described_inputs(**{name: path for name, path in files.items() if path is not None}),
+        "rows": {name: counted(own, source.classes) for name, own in of_split.items()},
+        "left_out": {reason: count for reason, count in source.left_out.items() if count},
+    }
+    write_rows(folder, of_split, source.classes, about)
+    return about
+
+
+def new_folder(path: Path) -> None:
+    """Raise ValueError unless a folder of that name can be written."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path}: is there already; name a new or empty folder")
+
+
+def read_windows(path: Path, genome: Genome) -> Windows:
+    """The intervals of a BED file, their contigs named as in the genome."""
+
+    chunks = [chunk for _, chunk in read_intervals(input_file(path))]
+    if not chunks:
+        raise InputError(f"{path}: has no regions")
+    chrom, start, end = (np.concatenate([chunk[column] for chunk in chunks]) for column in range(3))
+    return Windows(renamed(chrom, genome.contigs), start, end)
+
+
+def from_bed(genome: Genome, path: Path, window: int, column: int, regression: bool, avoid: list[Windows]) -> Source:
+    """Windows centred on the regions of a BED file, and what its `column` (from 1) says of them.
+
+    Raises:
+        ValueError: naming file, line and value, for a label that is missing or, of a regression, no number.
+    """
+    chunks = [chunk for _, chunk in read_intervals(input_file(path), extra=(column - 1,))]
+    if not chunks:
+        raise InputError(f"{path}: has no regions")
+    chrom, start, end, line = (np.concatenate([chunk[number] for chunk in chunks]) for number in range(4))
+    texts = [text for chunk in chunks for (text,) in chunk.extra]
+    first = centred_start(start, end, window)
+    windows = Windows(renamed(chrom, genome.contigs), first, first + window)
+    kept, left_out = usable(genome, windows, avoid)
+    if regression:
+        values = np.array([number(path, int(at), text) for at, text in zip(line, texts, strict=True)])
+        return Source(rows_of(genome, windows, kept, values), None, "value", left_out)
+    if "" in texts:
+        raise InputError(f"{path}:{line[texts.index('')]}: column {column} has no label")
+    classes = sorted(set(texts))
+    if len(classes) < 2:
+        raise InputError(f"{path}: column {column} says {classes[0]!r} everywhere; two classes are needed")
+    labels = np.array([classes.index(text) for text in texts])
+    return Source(rows_of(genome, windows, kept, labels), classes, "class", left_out)
+
+
+def number(path: Path, line: int, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise InputError(f"{path}:{line}: {text!r} is not a number to predict")
+    return value
+
+
+def usable(genome: Genome, windows: Windows, avoid: list[Windows]) -> tuple[np.ndarray, Counter[str]]:
+    """Row numbers of the windows within their contigs and away from `avoid`; how many are not, by reason."""
+    lengths = np.array([genome.length(name) for name in windows.chrom.tolist()], dtype=np.int64)
+    inside = (windows.start >= 0) & (windows.end <= lengths)
+    clear = ~np.logical_or.reduce([np.zeros(len(inside), bool), *(overlaps_any(windows, other) for other in avoid)])
+    left_out = Counter({"run past an end of their contig": int((~inside).sum())})
+    left_out["touch what is to be avoided"] = int((inside & ~clear).sum())
+    return np.flatnonzero(inside & clear), left_out
+
+
+def rows_of(genome: Genome, windows: Windows, kept: np.ndarray, label: np.ndarray) -> Rows:
+    chrom, start, end = windows.take(kept)
+    length = int(end[0] - start[0]) if len(kept) else 1
+    sequences = window_strings(genome, chrom, start, length, "fixed").to_pylist()
+    return Rows(chrom, start, end, sequences, label[kept], np.arange(len(kept)))
+
+
+def from_peaks(
+    genome: Genome,
+    path: Path,
+    window: int,
+    negatives: str,
+    ratio: int,
+    avoid: list[Windows],
+    seed: int,
+) -> Source:
+    """Disjoint windows on the summits of a narrowPeak file, the best first, and their negatives.
+
+    GC-matched ones overlap no peak of the file in its whole length.
+    """
+    read = read_narrowpeak(input_file(path), genome.contigs)
+    windows, overlapping = consensus_windows([read], "fixed", window, genome.contigs)
+    kept, left_out = usable(genome, windows, avoid)
+    left_out += overlapping
+    if not len(kept):
+        raise InputError(f"{path}: no peak is left")
+    found = rows_of(genome, windows, kept, np.ones(len(windows.start), dtype=np.int64))
+    if negatives == "shuffled":
+        return Source(with_shuffles(found, ratio, seed), [NEGATIVE, POSITIVE], "class", left_out)
+    whole = Windows(*read[:3])
+    others, missing = gc_matched_negatives(
+        genome, windows.take(kept), window, ratio=ratio, seed=seed, avoid=[whole, *avoid]
+    )
+    zeros = np.zeros(len(others.start), dtype=np.int64)
+    background = rows_of(genome, others, np.arange(len(zeros)), zeros)
+    left_out += Counter({f"negatives: {reason}": count for reason, count in missing.items()})
+    return Source(joined(found, background), [NEGATIVE, POSITIVE], "class", left_out)
+
+
+def joined(one: Rows, two: Rows) -> Rows:
+    return Rows(
+        np.concatenate([one.chrom, two.chrom]),
+        np.concatenate([one.start, two.start]),
+        np.concatenate([one.end, two.end]),
+        one.sequence + two.sequence,
+        np.concatenate([one.label, two.label]),
+        np.concatenate([one.group, two.group + len(one.group)]),
+    )
+
+
+def with_shuffles(found: Rows, ratio: int, seed: int) -> Rows:
+    """Sequences of class 1 and `ratio` dinucleotide shuffles of each, of class 0, at the same place."""
+    sequences = list(found.sequence)
+    for copy in range(ratio):
+        for row, sequence in enumerate(found.sequence):
+            codes = CODES[np.frombuffer(sequence.encode(), dtype=np.uint8)]
+            place = str(found.chrom[row]) or sequence, int(found.start[row]), int(found.end[row])
+            rng = np.random.default_rng(item_seed(*place, seed * 1000 + copy))
+            sequences.append(LETTERS["fixed"][shuffle_known(codes, rng)].tobytes().decode())
+    n = len(found.sequence)
+    chrom, start, end, group = (
+        np.tile(column, ratio + 1) for column in (found.chrom, found.start, found.end, found.group)
+    )
+    label = np.concatenate([np.ones(n, dtype=np.int64), np.zeros(ratio * n, dtype=np.int64)])
+    return Rows(chrom, start, end, sequences, label, group)
+
+
+def from_sequences(path: Path, ratio: int, seed: int) -> Source:
+    """The sequences of a FASTA file and their shuffles. A name like chr1:5-205 says where a sequence lies."""
+    fasta = open_genome(path)
+    places = [re.fullmatch(r"(.+):(\d+)-(\d+)", name) for name in fasta.contigs]
+    chrom = np.array([place[1] if place else "" for place in places], dtype=object)
+    start, end = (np.array([int(place[k]) if place else -1 for place in places], dtype=np.int64) for k in (2, 3))
+    sequences = [fasta.fetch(name, 0, length) for name, length in fasta.contigs.items()]
+    n = len(sequences)
+    found = Rows(chrom, start, end, sequences, np.ones(n, dtype=np.int64), np.arange(n))
+    return Source(with_shuffles(found, ratio, seed), [NEGATIVE, POSITIVE], "class", Counter())
+
+
+def from_signal(genome: Genome, path: Path, bed: Path | None, window: int, avoid: list[Windows]) -> Source:
+    """Windows centred on regions, or side by side over the track's contigs without N; log(1 + sum) of the signal."""
+    track = Signal(path)
+    check_same_build(track.path, track.contigs, genome.contigs, genome.path)
+    if bed is not None:
+        regions = read_windows(bed, genome)
+        start = centred_start(regions.start, regions.end, window)
+        chrom = regions.chrom
+    else:
+        shared = [name for name in genome.contigs if name in track.contigs]
+        if not shared:
+            raise InputError(f"{path}: has none of the contigs of {genome.path}: {', '.join([*track.contigs][:3])}")
+        grids = [np.arange(0, genome.contigs[name] - window + 1, window, dtype=np.int64) for name in shared]
+        start = np.concatenate(grids)
+        chrom = np.repeat(np.array(shared, dtype=object), [len(grid) for grid in grids])
+    windows = Windows(chrom, start, start + window)
+    kept, left_out = usable(genome, windows, avoid)
+    values = np.zeros(len(start))
+    values[kept] = log_counts(track, chrom[kept], start[kept], window)
+    rows = rows_of(genome, windows, kept, values)
+    if bed is None:
+        whole = np.array(["N" not in sequence for sequence in rows.sequence], dtype=bool)
+        left_out["have an N"] = int((~whole).sum())
+        rows = rows.take(np.flatnonzero(whole))
+    return Source(rows, None, "log(1 + sum of the signal)", left_out)
+
+
+def split_rows(rows: Rows, splits: str, validation: str | None, test: str | None, seed: int) -> dict[str, Rows]:
+    """Rows by split. Rows in no split are left out.
+
+    Raises:
+        ValueError: if a split is empty, saying which contigs there are.
+    """
+    if splits == "random":
+        groups = np.unique(rows.group)
+        order = np.random.default_rng(seed).permutation(groups)
+        counts = {name: max(1, round(share * len(groups))) for name, share in SHARES.items()}
+        code = np.zeros(int(groups.max()) + 1, dtype=np.int8)
+        code[order[: counts["validation"]]] = SPLITS.index("validation")
+        code[order[counts["validation"] : sum(counts.values())]] = SPLITS.index("test")
+        assigned = code[rows.group]
+    elif test is not None and validation is not None:
+        named = {"validation": validation.split(","), "test": test.split(",")}
+        if both := sorted(set(named["validation"]) & set(named["test"])):
+            raise InputError(f"{both[0]} is in validation and in test")
+        assigned = np.zeros(len(rows.sequence), dtype=np.int8)
+        bare = np.array([name.removeprefix("chr") for name in rows.chrom.tolist()])
+        for split, names in named.items():
+            assigned[np.isin(bare, [name.removeprefix("chr") for name in names])] = SPLITS.index(split)
+    else:
+        assigned = assign_splits(read_splits(splits), rows.chrom, rows.start, rows.end)
+    found = {name: rows.take(np.flatnonzero(assigned == code)) for code, name in enumerate(SPLITS)}
+    if empty := [name for name, own in found.items() if not own.sequence]:
+        contigs = sorted(set(rows.chrom.tolist()))
+        there = ", ".join(contigs[:8]) + (", ..." if len(contigs) > 8 else "")
+        raise InputError(
+            f"no row is in split {empty[0]!r}: the rows are on {there or 'no contig that their names tell'}; name "
+            "contigs (validation, test) or blocks (splits, a BED file), or ask for random splits"
+        )
+    return found
+
+
+def counted(rows: Rows, classes: list[str] | None) -> int | dict[str, int]:
+    if classes is None:
+        return len(rows.sequence)
+    return {name: int((rows.label == code).sum()) for code, name in enumerate(classes)}
+
+
+def write_rows(folder: Path, of_split: dict[str, Rows], classes: list[str] | None, about: dict[str, Any]) -> None:
+    """Parquet files that carry the names of the classes; dataset.json last, by which the folder is whole."""
+    label = Value("float64") if classes is None else ClassLabel(names=classes)
+    columns = {"chrom": Value("string"), "start": Value("int64"), "end": Value("int64"), "sequence": Value("string")}
+    schema = Features(columns | {"label": label}).arrow_schema
+    for split, rows in of_split.items():
+        with replacing(folder / f"{split}.parquet") as temporary:
+            pq.write_table(pa.table({name: getattr(rows, name) for name in schema.names}, schema=schema), temporary)
+    write_text(folder / ABOUT, json.dumps(about, indent=1, default=str) + "\n")

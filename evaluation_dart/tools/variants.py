@@ -1,0 +1,281 @@
+"""What a model says of the variants of a VCF: SNVs, insertions, deletions, several alleles in a record."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datasets_dart.contigs import check_same_build, find_contig
+from datasets_dart.errors import InputError
+from datasets_dart.files import input_file, replacing
+from datasets_dart.formats.fasta import Genome, open_genome
+from datasets_dart.formats.vcf import (
+    SCORED,
+    SWAPPED,
+    Header,
+    Mismatch,
+    Summary,
+    haplotypes,
+    read_header,
+    read_records,
+    sort_records,
+    summarise,
+)
+from evaluation_dart.models.language_model import BatchSize, Encoder
+from evaluation_dart.run import described_inputs
+from evaluation_dart.scoring.alleles import DISTANCES, HEAD, VariantRecipe, VariantScorer, variant_recipe
+from evaluation_dart.tools.loading import (
+    VARIANT_COLUMNS,
+    Model,
+    Table,
+    as_file,
+    load,
+)
+from evaluation_dart.tools.parts import begin, complete, one_process
+from evaluation_dart.tools.variant_files import Named, output_suffix, scored, write_scores
+from evaluation_dart.training.accelerators import process_state
+
+WINDOW = 1024
+PART = 2048
+MISMATCHES = ("skip", "fail", "swap")
+# Bases in the windows that are cut out and tokenised together
+BASES_AT_ONCE = 1 << 18
+UNEQUAL_TOKENS = "unequal_tokens"  # of a recipe that masks one allele for the other
+NOTHING = (np.nan, np.nan, np.nan)
+PART_COLUMNS: dict[str, Any] = {"record": "int64", "score": "f8", "ref_score": "f8", "alt_score": "f8", "status": "U"}
+
+log = logging.getLogger(__name__)
+
+
+def score_variants(
+    variants: Table,
+    genome: str | Path,
+    model: Model,
+    *,
+    output: str | Path | None = None,
+    recipe: str = "biofoundation",
+    strand: str | None = None,
+    window: int = WINDOW,
+    ref_mismatch: str = "skip",
+    name: str = "DNALM",
+    layer: int = -1,
+    label: str | int | None = None,
+    batch_size: BatchSize = "auto",
+    part: int = PART,
+    revision: str | None = None,
+    device: Any = None,
+    dtype: str = "float32",
+    trust_remote_code: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> pa.Table | dict[str, Any]:
+    """Score variants with a model.
+
+    Args:
+        variants: a VCF, plain, gzip or bgzip, in any order; or a pandas or polars frame or a pyarrow.Table with
+            columns chrom, position (from 1), ref and alt (several alleles with commas).
+        genome: FASTA, plain, gzip or bgzip.
+        model: a Hub id or folder of a causal or masked language model, or of one with a trained head;
+            markov:FILE.safetensors; or a scorer in memory.
+        output: .vcf.gz, .tsv, .tsv.gz or .parquet, sorted and indexed. A run that was killed goes on where it stopped
+            when it is asked for again.
+        recipe: of likelihoods; or embedding-cosine or embedding-l2; or head, of a trained head.
+        strand: forward, reverse or mean; None for the recipe's.
+        window: bases around a variant that the model reads.
+        ref_mismatch: where REF is not the genome's: "skip", no score; "fail"; or "swap", REF in ALT's place.
+        name: of the INFO keys of a VCF.
+        layer: of embeddings: index into the hidden states.
+        label: of a head with several outputs: which, by name or number.
+        batch_size: windows in a forward pass. part: records in a part, the most that a kill can cost.
+        overwrite: start afresh, even if these scores are there. quiet: no progress bar.
+
+    Returns:
+        A table with a row for each alternative allele, in the order of the input; with `output`, what OUTPUT.json says.
+
+    Raises:
+        InputError: naming file, line and value that cannot be used, or what the model cannot do.
+        OSError: if there is no such file or model, or no room to write.
+    """
+    how = variant_recipe(recipe, strand, layer, label)
+    if ref_mismatch not in MISMATCHES:
+        raise InputError(f"ref_mismatch {ref_mismatch!r}: there are {', '.join(MISMATCHES)}")
+    if output is None:
+        one_process()
+    else:
+        output_suffix(Path(output))
+    state = process_state(device)
+    with as_file(variants, VARIANT_COLUMNS, "variants.vcf") as vcf, TemporaryDirectory() as scratch:
+        target = Path(scratch) / "scores.parquet" if output is None else Path(output)
+        header, bases = opened(vcf, Path(genome), name)
+        kind = "head" if how.name == HEAD else "embedding" if how.likelihood is None else "likelihood"
+        scorer = load(
+            model,
+            kind,
+            revision=revision,
+            device=device or state.device,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+        )
+        about = {
+            "model": scorer.describe(),
+            "recipe": how.described() | {"window": window},
+            "ref_mismatch": ref_mismatch,
+            "inputs": described_inputs(vcf=vcf, fasta=Path(genome)),
+        }
+        work = begin(target, about, part, overwrite, name=name)
+        if isinstance(work, dict):
+            if state.is_main_process:
+                log.info("%s: these scores are there already", output)
+            return work
+        with state.main_process_first():
+            found = checked(vcf, bases, target, write_list=state.is_main_process)
+        report(vcf, mismatch_list(target), found, ref_mismatch, state.is_main_process)
+        in_order = found.sorted or output is None
+        source = input_file(vcf) if in_order else work.folder / "sorted.vcf"
+        if not in_order and state.is_main_process and not source.exists():
+            write_sorted(vcf, source, bases, found)
+        state.wait_for_everyone()
+
+        def prepare() -> Callable[[range], dict[str, Any]]:
+            report_passes(scorer, how, found, window, state.is_main_process)
+            return record_scorer(source, bases, VariantScorer(scorer, how, batch_size), window, ref_mismatch == "swap")
+
+        def write() -> dict[str, Any]:
+            own = about["model"]
+            made = f"{own['id']} at {own['revision']}, recipe {how.name}, strand {how.strand}, window {window}"
+            named = Named(name, made, how.name in DISTANCES)
+            counts = write_scores(target, source, work.folder, header, named, bases, found.contigs)
+            status = {state or "scored": count for state, count in sorted(counts.items())}
+            log.info("%s of %s alleles scored: %s", f"{scored(counts):,}", f"{found.alleles:,}", status)
+            return {
+                "records": found.records,
+                "alleles": found.alleles,
+                "ref_mismatches": found.mismatches,
+                "status": status,
+                "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+
+        step = max(1, BASES_AT_ONCE // window)
+        summary = complete(work, found.records, prepare, write, scorer.device_name, "records_scored_now", step, quiet)
+        return summary if output is not None else pq.read_table(target)
+
+
+def opened(vcf: Path, fasta: Path, name: str) -> tuple[Header, Genome]:
+    """Header and genome.
+
+    Raises:
+        FileNotFoundError, InputError: for files that are not what they should be, of several builds, or INFO keys that
+            are taken.
+    """
+    header = read_header(input_file(vcf))
+    if not name.isidentifier() or not name.isascii():
+        raise InputError(f"name {name!r}: letters, digits and _ only, as in an INFO key")
+    if taken := sorted(key for key in header.info if key == name or key.startswith(f"{name}_")):
+        raise InputError(f"{vcf}: the INFO key {taken[0]} is there already; choose another name for the new ones")
+    genome = open_genome(fasta)
+    renamed = {find_contig(contig, genome.contigs) or contig: length for contig, length in header.contigs.items()}
+    check_same_build(vcf, renamed, genome.contigs, genome.path)
+    return header, genome
+
+
+def mismatch_list(output: Path) -> Path:
+    """The file beside an output that lists the records whose REF is not the genome's."""
+    return output.absolute().with_name(f"{output.name}.ref_mismatches.tsv")
+
+
+def checked(vcf: Path, genome: Genome, output: Path, write_list: bool) -> Summary:
+    """All records read once; those whose REF is not the genome's listed beside the output."""
+    path, listed = input_file(vcf), mismatch_list(output)
+    if not write_list:
+        return summarise(path, genome)
+    with replacing(listed) as temporary, temporary.open("w") as file:
+        file.write("line\tchrom\tposition\tref\talt\tgenome\n")
+
+        def write(found: Mismatch) -> None:
+            record = found.record
+            alternatives = ",".join(record.alternatives) or "."
+            place = f"{record.line}\t{record.chrom}\t{record.position}"
+            file.write(f"{place}\t{record.reference}\t{alternatives}\t{found.genome}\n")
+
+        summary = summarise(path, genome, write)
+    if not summary.mismatches:
+        listed.unlink()
+    return summary
+
+
+def report(vcf: Path, listed: Path, found: Summary, ref_mismatch: str, main_process: bool) -> None:
+    """Log what the records are.
+
+    Raises:
+        InputError: where nothing can be scored, or mismatches are to be a failure.
+    """
+    missing = [name for name, of_genome in found.contigs.items() if of_genome is None]
+    if missing and len(missing) == len(found.contigs):
+        raise InputError(f"{vcf}: none of its contigs is in the genome: {', '.join(missing[:5])}")
+    text = f"{vcf}: REF of {found.mismatches:,} of {found.records:,} records is not what the genome has ({listed})"
+    if found.mismatches and ref_mismatch == "fail":
+        raise InputError(f"{text}: a genome of another build?")
+    if not main_process:
+        return
+    if missing:
+        some = ", ".join(missing[:5])
+        log.warning("%s contigs are not in the genome, their variants get no score: %s", len(missing), some)
+    if found.mismatches:
+        log.warning(text)
+    else:
+        counts = f"{found.records:,} records, {found.alleles:,} alternative alleles"
+        log.info("%s; every REF is what the genome has", counts)
+
+
+def write_sorted(vcf: Path, copy: Path, genome: Genome, found: Summary) -> None:
+    """Write a sorted copy of a VCF: contigs in the genome's order."""
+    rank = {name: number for number, name in enumerate(genome.contigs)}
+    order = sorted(found.contigs, key=lambda name: rank.get(found.contigs[name] or "", len(rank)))
+    with replacing(copy) as temporary:
+        sort_records(input_file(vcf), temporary, order)
+
+
+def report_passes(scorer: Any, recipe: VariantRecipe, found: Summary, window: int, main_process: bool) -> None:
+    """Before it begins: refuse a window that does not fit; log what a masked model's whole alleles cost."""
+    if not isinstance(scorer, Encoder):
+        return
+    _, own = scorer.encode(["ACGT" * (window // 4) + "ACGT"[: window % 4]])
+    likelihood = recipe.likelihood
+    if main_process and scorer.kind == "masked" and likelihood is not None and likelihood.alleles == "whole":
+        rows = int(own.sum()) * (found.records + found.alleles) * (2 if recipe.strand == "mean" else 1)
+        log.info("masked model: about %s rows through the model, one for each token", f"{rows:,}")
+        log.info("the recipe dart-eval takes one row for each allele")
+
+
+def record_scorer(
+    source: Path, genome: Genome, apply: VariantScorer, window: int, swap: bool
+) -> Callable[[range], dict[str, Any]]:
+    """A function that scores the records of a range, later ranges after earlier ones."""
+    stream, position = read_records(source), 0
+    likelihood = apply.recipe.likelihood
+    substitutions = likelihood is not None and likelihood.alleles == "masked"
+
+    def score(rows: range) -> dict[str, Any]:
+        nonlocal position
+        records = list(islice(stream, rows.start - position, rows.stop - position))
+        position = rows.stop
+        columns: dict[str, list[Any]] = {name: [] for name in PART_COLUMNS}
+        cut = haplotypes(records, genome, window, swap, substitutions)
+        found = iter(np.stack(apply(cut.sequences, cut.record), axis=1).tolist())
+        for row, states in zip(rows, cut.status, strict=True):
+            for status in states:
+                has = status in (SCORED, SWAPPED)
+                reference, alternative, score = next(found) if has else NOTHING
+                status = UNEQUAL_TOKENS if has and np.isnan(score) else status
+                for values, value in zip(columns.values(), (row, score, reference, alternative, status), strict=True):
+                    values.append(value)
+        return {name: np.array(values, dtype=PART_COLUMNS[name]) for name, values in columns.items()}
+
+    return score

@@ -1,0 +1,207 @@
+"""What the programs here make from the folder of real data (README.md lists its files): the inputs of each task, of
+hg19 chr20 and chr22 and of a piece of hg38 chr22.
+"""
+
+import csv
+import gzip
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyBigWig
+
+from datasets_dart.files import replacing, write_text
+
+DEMO, MARKOV = "model_cards/hyenadna-tiny-1k-demo", "markov:model_cards/markov-chrX/markov.safetensors"
+WINDOW = 1024  # bp that the demo checkpoint reads
+BACKGROUNDS, BACKGROUND_BP = 10, 350
+CELL_LINES = {"GM12878": "GM12878", "H1": "H1ESC", "HEPG2": "HEPG2", "K562": "K562"}
+ACTIVITY_CELLS = ("K562", "GM12878")
+ACTIVITY = "intervals/atac_pileup_500bp_K562_GM12878_MCF7.chr22.hg38_hg19.tsv.gz"
+OPEN, NONPEAKS = 0.05, 1500  # share of bins that count as peaks; how many of the others are taken
+CHR22, PIECE_START, HG38_CHR22 = 51_304_566, 32_000_000, 50_818_468
+GUE = ("prom_core_tata", "prom_300_tata", "tf_0", "tf_1", "tf_2")
+CONTIGS = {"chr20": "genomes/hg19.chr20.fa.gz", "chr22": "genomes/hg19.chr22.partial.fa.gz"}
+DSQTLS = "variants/dsqtl_degner2012.chr20_chr22.hg19.tsv.gz"
+Place = tuple[str, int, int]  # contig, start, end
+
+
+def rows_of(path: Path) -> Iterator[dict[str, str]]:
+    """Rows of a tab-separated table with a header, compressed."""
+    with gzip.open(path, "rt", newline="") as file:
+        yield from csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+
+
+def contig(path: Path) -> str:
+    """The sequence of a compressed FASTA of one contig."""
+    with gzip.open(path, "rt") as file:
+        next(file)
+        return "".join(line.strip() for line in file)
+
+
+def fasta(name: str, sequence: str) -> str:
+    """A FASTA entry, 60 bases a line."""
+    return f">{name}\n" + "\n".join(sequence[i : i + 60] for i in range(0, len(sequence), 60)) + "\n"
+
+
+def genome(data: Path, work: Path) -> Path:
+    """chr20 and chr22 of hg19 in one FASTA."""
+    path = work / "hg19.chr20_chr22.fa"
+    if not path.exists():
+        write_text(path, "".join(fasta(name, contig(data / source)) for name, source in CONTIGS.items()))
+    return path
+
+
+def write_lines(path: Path, lines: list[str]) -> Path:
+    """`path`, with these lines in it."""
+    write_text(path, "".join(f"{line}\n" for line in lines))
+    return path
+
+
+def write_places(path: Path, places: set[Place]) -> Path:
+    """`path`, a BED of the places in order."""
+    return write_lines(path, ["\t".join(map(str, place)) for place in sorted(places)])
+
+
+def promoters(data: Path, chrom: str | None = None) -> set[Place]:
+    """Promoter-like cCREs of K562 and GM12878 on hg19, of one contig or both."""
+    table = rows_of(data / "intervals/encode_cCRE_PLS_K562_GM12878.chr20_chr22.hg38_hg19.tsv.gz")
+    places = {(row["chrom"], int(row["hg19_start"]), int(row["hg19_end"])) for row in table}
+    return {place for place in places if chrom in (None, place[0])}
+
+
+def element_inputs(data: Path, work: Path) -> dict[str, Any]:
+    """Task 1: promoter-like cCREs of K562 and GM12878 on hg19 chr20."""
+    bed = write_places(work / "ccre_pls.bed", promoters(data, "chr20"))
+    return {"genome": data / CONTIGS["chr20"], "elements": bed}
+
+
+def motif_inputs(data: Path, work: Path) -> dict[str, Any]:
+    """Task 2: H12CORE in windows of chr20 drawn at random, real sequence and not a shuffle."""
+    chr20 = contig(data / CONTIGS["chr20"])
+    rng = np.random.default_rng(0)
+    windows: list[str] = []
+    while len(windows) < BACKGROUNDS:
+        start = int(rng.integers(len(chr20) - BACKGROUND_BP))
+        window = chr20[start : start + BACKGROUND_BP].upper()
+        if "N" not in window:
+            windows.append(window)
+    return {
+        "motifs": data / "motifs/H12CORE_meme_format.meme.gz",
+        "backgrounds": write_lines(work / "chr20_windows.txt", windows),
+    }
+
+
+def cell_type_bed(data: Path, path: Path, kept: Callable[[Place], bool]) -> Path:
+    """Task 3: FANTOM5 promoters and enhancers that are active in only one of four cell lines, as a BED at `path`."""
+    labels: dict[Place, set[str]] = {}
+    for kind in ("enhancers", "promoters"):
+        for row in rows_of(data / f"intervals/fantom5_{kind}_256bp_7celllines.chr20_chr22.hg38_hg19.tsv.gz"):
+            active = [name for name in CELL_LINES if float(row[name]) > 0]
+            place = row["chrom"], int(row["hg19_start"]), int(row["hg19_end"])
+            if len(active) == 1 and kept(place):
+                labels.setdefault(place, set()).add(CELL_LINES[active[0]])
+    unique = ((*place, min(names)) for place, names in sorted(labels.items()) if len(names) == 1)
+    return write_lines(path, ["\t".join(map(str, fields)) for fields in unique])
+
+
+def cell_type_inputs(data: Path, work: Path) -> dict[str, Any]:
+    """Task 3 on chr20."""
+    bed = cell_type_bed(data, work / "fantom5.bed", lambda place: place[0] == "chr20")
+    return {"genome": data / CONTIGS["chr20"], "elements": bed}
+
+
+def lifted_activity_inputs(data: Path, work: Path) -> dict[str, Any]:
+    """Task 4 on hg19 chr22: 500-bp bins of accessibility lifted from hg38, as a bigWig; the most open are peaks."""
+    table = sorted(rows_of(data / ACTIVITY), key=lambda row: int(row["hg19_start"]))
+    bins = [(int(row["hg19_start"]), int(row["hg19_end"])) for row in table]
+    apart = np.array([i == 0 or bins[i][0] >= bins[i - 1][1] for i in range(len(bins))])
+    whole = np.array([row["context2114"] == "1" for row in table]) & apart
+    inputs = bins_as_inputs(work / "lifted", bins, values_of(table), whole, apart, CHR22)
+    return {"genome": data / CONTIGS["chr22"]} | inputs
+
+
+def piece_activity_inputs(data: Path, work: Path) -> dict[str, Any]:
+    """Task 4 on 300 kb of hg38 chr22, with the bigWigs as they are."""
+    piece = contig(data / "genomes/hg38.chr22_32000000-32300000.fa.gz")
+    genome = work / "hg38.chr22.piece.fa"
+    padded = "N" * PIECE_START + piece + "N" * (HG38_CHR22 - PIECE_START - len(piece))
+    write_text(genome, fasta("chr22", padded))
+    table = [*rows_of(data / ACTIVITY)]
+    bins = [(int(row["hg38_start"]), int(row["hg38_end"])) for row in table]
+    margin = 1057
+    whole = np.array([PIECE_START + margin <= s and e + margin <= PIECE_START + len(piece) for s, e in bins])
+    inputs = bins_as_inputs(work / "piece", bins, values_of(table), whole)
+    signal = {cell: data / f"intervals/acc.{cell}.chr22.bw" for cell in ACTIVITY_CELLS}
+    return {"genome": genome} | inputs | {"signal": signal}
+
+
+def values_of(table: list[dict[str, str]]) -> dict[str, np.ndarray]:
+    """The accessibility of each row, by cell type."""
+    return {cell: np.array([float(row[f"{cell}_mean"]) for row in table]) for cell in ACTIVITY_CELLS}
+
+
+def bins_as_inputs(
+    folder: Path,
+    bins: list[tuple[int, int]],
+    values: dict[str, np.ndarray],
+    whole: np.ndarray,
+    tracked: np.ndarray | None = None,
+    length: int = 0,
+) -> dict[str, dict[str, Path]]:
+    """Peaks, idr and nonpeaks of each cell type from values of bins; with `tracked`, also a bigWig of those bins.
+
+    There are no replicates: the peaks, the most open twentieth, are also taken as the reproducible ones.
+    """
+    inputs: dict[str, dict[str, Path]] = {}
+    for cell, value in values.items():
+        usable = np.flatnonzero(whole)
+        ranked = usable[np.argsort(-value[usable], kind="stable")]
+        peaks, others = np.split(ranked, [max(2, round(OPEN * len(ranked)))])
+        others = np.random.default_rng(0).choice(others, min(NONPEAKS, len(others)), replace=False)
+        for category, rows in (("peaks", peaks), ("idr", peaks), ("nonpeaks", others)):
+            lines = [f"chr22\t{bins[row][0]}\t{bins[row][1]}" for row in np.sort(rows)]
+            bed = write_lines(folder / f"{cell}.{category}.bed", lines)
+            inputs.setdefault(category, {})[cell] = bed
+        if tracked is not None:
+            path = folder / f"{cell}.bw"
+            with replacing(path) as unfinished, pyBigWig.open(str(unfinished), "w") as track:
+                track.addHeader([("chr22", length)])
+                kept = np.flatnonzero(tracked).tolist()
+                track.addEntries(
+                    ["chr22"] * len(kept),
+                    [bins[row][0] for row in kept],
+                    ends=[bins[row][1] for row in kept],
+                    values=value[kept].tolist(),
+                )
+            inputs.setdefault("signal", {})[cell] = path
+    return inputs
+
+
+def mutagenesis_inputs(data: Path, work: Path) -> dict[str, Any]:
+    """Task 5: saturation mutagenesis of the HNF4A promoter; an effect, and no classes."""
+    variants = data / "variants/mpra_satmut_HNF4A.chr20.hg19.tsv.gz"
+    return {"genome": data / CONTIGS["chr20"], "variants": variants, "effect": "Coefficient"}
+
+
+def dsqtl_inputs(data: Path, work: Path) -> dict[str, Any]:
+    """Task 5: dsQTLs of chr20 and chr22, only positives."""
+    return {"genome": genome(data, work), "variants": data / DSQTLS, "effect": "beta"}
+
+
+def dsqtl_pairs(data: Path) -> Any:
+    """Task 5: the 5,668 dsQTLs of all chromosomes as pairs of 100 bp, without a genome: low allele 1, high allele 2."""
+    columns: dict[str, list[Any]] = {"id": [], "chrom": [], "position": [], "sequence1": [], "sequence2": []}
+    texts = []
+    for level in ("low", "high"):
+        with gzip.open(data / f"benchmarks/dsqtl_degner2012_{level}.100bp.fa.gz", "rt") as file:
+            texts.append(file.read().split())
+    names, low, high = texts[0][::2], texts[0][1::2], texts[1][1::2]
+    for row, (name, one, two) in enumerate(zip(names, low, high, strict=True)):
+        chrom, _, position = name.lstrip(">").partition(".")
+        for column, value in zip(columns.values(), (row, chrom, int(position), one, two), strict=True):
+            column.append(value)
+    same = {"label": None, "effect": 1.0, "used": True, "effect_allele": 2}
+    return datasets.Dataset.from_dict(columns | {name: [value] * len(names) for name, value in same.items()})

@@ -1,0 +1,41 @@
+"""The command `hyenadna convert`: between the layouts of checkpoints (docs/hub.md)."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from datasets_dart.errors import InputError
+from trainer_scripts.cli.app import checking, result
+from trainer_scripts.cli.options import NewFolder
+
+
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT|FOLDER", help="an original weights.ckpt, or the folder of a model")
+    ],
+    output: NewFolder,
+    config: Annotated[Path | None, typer.Option(help="the config.json beside weights.ckpt")] = None,
+    to_official: Annotated[
+        bool, typer.Option("--to-official", help="write FOLDER in the layout of the official Hub repositories")
+    ] = False,
+) -> None:
+    """Convert an original checkpoint to a folder for transformers, or such a folder to the official Hub layout.
+
+    hyenadna convert weights.ckpt --config config.json --output my-model
+
+    hyenadna convert --to-official my-model --output my-model-hf
+    """
+    from transformers.utils import logging
+
+    from modeling_hyenadna.convert_checkpoint import convert_lightning_checkpoint, write_official_folder
+
+    if to_official == (config is not None):
+        raise InputError(f"{source}: give either --config (an original checkpoint) or --to-official (a folder)")
+    logging.disable_progress_bar()
+    with checking():
+        if config is not None:
+            convert_lightning_checkpoint(source, config, output)
+        else:
+            write_official_folder(source, output)
+    result({"output": output}, f"written to {output}")

@@ -1,0 +1,63 @@
+"""The command `hyenadna demo`: task 1 of DART-Eval on real human DNA, in a minute or two."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trainer_scripts.cli.app import result
+
+if TYPE_CHECKING:
+    from evaluation_dart.statistics.metric import Metric
+
+
+def demo(
+    model: Annotated[Path, typer.Option(help="folder of a causal language model")],
+    markov: Annotated[Path, typer.Option(help="file of a Markov model of order 7 or more")],
+    output: Annotated[Path, typer.Option(help="folder for the records and the picture")] = Path("results/demo"),
+    limit: Annotated[int | None, typer.Option(help="score only so many pairs, the first ones", min=1)] = None,
+) -> None:
+    """Score a checkpoint, an untrained one and Markov models on the bundled sample of task 1.
+
+    hyenadna demo --model model_cards/hyenadna-tiny-1k-demo --markov model_cards/markov-chrX/markov.safetensors
+    """
+    from datasets import disable_progress_bars
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from trainer_scripts.demo import PICTURE, compare_models
+
+    disable_progress_bars()
+    outcomes = compare_models(model, markov, output, limit)
+    n = len(outcomes[0].differences)
+    table = Table(
+        title=f"CpG islands of chrX against their dinucleotide shuffles, n = {n}",
+        caption="in brackets: 95 % intervals; p: one-sided Wilcoxon signed-rank test",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("model", no_wrap=True)
+    for heading in ("accuracy", "median, nats", "p"):
+        table.add_column(heading, justify="right")
+    for outcome in outcomes:
+        accuracy, median, p = (outcome.metrics[name] for name in ("accuracy", "median_diff", "wilcoxon_p"))
+        table.add_row(outcome.label, with_interval(accuracy, 3), with_interval(median, 2), f"{p['value']:.2g}")
+    console = Console()
+    with console.capture() as captured:
+        console.print(table)
+    folders = [str(outcome.folder) for outcome in outcomes]
+    lines = [
+        captured.get().rstrip(),
+        "records",
+        *(f"  {folder}" for folder in folders),
+        f"picture\n  {output / PICTURE}",
+    ]
+    result({"records": folders, "picture": output / PICTURE}, "\n".join(lines))
+
+
+def with_interval(metric: "Metric", digits: int) -> str:
+    """A value, with its interval where it has one."""
+    value = f"{metric['value']:.{digits}f}"
+    return value if metric["low"] is None else f"{value} [{metric['low']:.{digits}f}, {metric['high']:.{digits}f}]"

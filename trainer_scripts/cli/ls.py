@@ -1,0 +1,35 @@
+"""`dart-eval ls`: what there is to run."""
+
+from trainer_scripts.cli.app import result
+
+
+def ls() -> None:
+    """List the tasks with their settings and inputs, the recipes, the kinds of models, and the paper's families.
+
+    dart-eval ls
+    """
+    from evaluation_dart import RECIPES, TASKS
+    from evaluation_dart.models.families import FAMILIES
+    from evaluation_dart.models.kinds import KINDS
+
+    lines = ["tasks and settings"]
+    for name, task in TASKS.items():
+        lines += [f"  {name}: {', '.join(task.settings)}", f"    inputs: {', '.join(task.inputs)}"]
+    lines += ["recipes for likelihoods"]
+    lines += [
+        f"  {recipe.name}: {recipe.reduction} over tokens, strand {recipe.strand}, special tokens "
+        f"{recipe.special_tokens}, alleles {recipe.alleles}"
+        for recipe in RECIPES.values()
+    ]
+    lines += ["kinds of models, beside the Hub id or folder of a language model"]
+    names = {name: f"{name}:{kind.of}".rstrip(":") for name, kind in KINDS.items()}
+    lines += [f"  {names[name]}: {kind.help}" for name, kind in KINDS.items()]
+    lines += ["model families of the paper (any other model of the Auto classes runs the same way)"]
+    lines += [f"  {own.name}, {own.kind}, {own.model}: {own.status}" for own in FAMILIES.values()]
+    found = {
+        "tasks": {name: {"settings": [*task.settings], "inputs": [*task.inputs]} for name, task in TASKS.items()},
+        "recipes": {name: recipe._asdict() for name, recipe in RECIPES.items()},
+        "kinds": {names[name]: kind.help for name, kind in KINDS.items()},
+        "families": {key: {"model": own.model, "status": own.status} for key, own in FAMILIES.items()},
+    }
+    result(found, "\n".join(lines))
