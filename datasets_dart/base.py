@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import datasets
 import numpy as np
@@ -22,9 +22,6 @@ from datasets_dart.formats.bed import CHUNK_ROWS
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.formats.hdf5 import SPLIT_GROUPS, Slice, open_hdf5, read_slice, slices
 from datasets_dart.splits import SPLITS, Blocks, read_splits
-
-if TYPE_CHECKING:
-    import h5py
 
 PROTOCOLS = ("fixed", "paper")
 TABLE_BYTES = 1 << 24  # of sequence in one Arrow table
@@ -224,11 +221,11 @@ class DartBuilder(TaskBuilder):
         read = self.processed_rows if isinstance(source["shards"][0], Slice) else self.rows_of
         return read(**source)
 
-    def h5_groups(self, file: "h5py.File", split: str) -> list[str]:
+    def h5_groups(self, file: Any, split: str) -> list[str]:
         """The groups of the original's data.h5 that hold a split's rows, of those that are there."""
         return [SPLIT_GROUPS[split]] if SPLIT_GROUPS[split] in file else []
 
-    def h5_columns(self, file: "h5py.File", piece: Slice, arrays: tuple[np.ndarray, ...]) -> dict[str, Any]:
+    def h5_columns(self, file: Any, piece: Slice, arrays: tuple[np.ndarray, ...]) -> dict[str, Any]:
         """Columns of a piece, beside its sequences, from the arrays H5_COLUMNS."""
         raise NotImplementedError
 

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import takewhile
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import datasets
 import numpy as np
@@ -30,9 +30,6 @@ from datasets_dart.formats.hdf5 import Slice
 from datasets_dart.peaks import consensus_windows, sole_cell_line
 from datasets_dart.splits import SPLITS
 from datasets_dart.windows import window_strings
-
-if TYPE_CHECKING:
-    import h5py
 
 WINDOW = 500  # bp, as published
 CELL_LINES = ("GM12878", "H1ESC", "HEPG2", "IMR90", "K562")  # in the published order of the classes
@@ -178,7 +175,7 @@ is to distinguish the cell lines, by clustering embeddings or by classification.
                 "label": [codes[label] for label in _named(here.label, self.names).tolist()],
             }
 
-    def h5_columns(self, file: "h5py.File", piece: Slice, arrays: tuple[np.ndarray, ...]) -> dict[str, Any]:
+    def h5_columns(self, file: Any, piece: Slice, arrays: tuple[np.ndarray, ...]) -> dict[str, Any]:
         labels, ids = arrays
         if (labels >= len(self.classes())).any():
             where = f"{file.filename}: /{piece.group}/labels"

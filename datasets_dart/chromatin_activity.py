@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,9 +22,6 @@ from datasets_dart.formats.hdf5 import SPLIT_GROUPS, Slice
 from datasets_dart.peaks import overlaps_any
 from datasets_dart.splits import SPLITS
 from datasets_dart.windows import window_strings
-
-if TYPE_CHECKING:
-    import h5py
 
 WINDOW = 2114  # bp, as published: what ChromBPNet reads
 COUNTED = 1000  # bp in its centre, whose signal is the target
@@ -171,11 +168,11 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
                     "log_counts": log_counts(source.signal, here.chrom, here.start + (window - COUNTED) // 2, COUNTED),
                 }
 
-    def h5_groups(self, file: "h5py.File", split: str) -> list[str]:
+    def h5_groups(self, file: Any, split: str) -> list[str]:
         names = [f"{cell}/{SPLIT_GROUPS[split]}/{name}" for cell in sorted(file) for name in H5_GROUPS.values()]
         return [name for name in names if name in file]
 
-    def h5_columns(self, file: "h5py.File", piece: Slice, arrays: tuple[np.ndarray, ...]) -> dict[str, Any]:
+    def h5_columns(self, file: Any, piece: Slice, arrays: tuple[np.ndarray, ...]) -> dict[str, Any]:
         counts, ids = arrays
         cell, _, group = piece.group.split("/")
         category = next(category for category, name in H5_GROUPS.items() if name == group)

@@ -5,12 +5,12 @@ they stand. Files are read under the names of the genome that they go with, so t
 """
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from datasets_dart.errors import InputError
+from datasets_dart.errors import InputError, refuse_rows
 
 MITOCHONDRION = ("chrM", "M", "MT", "chrMT")
 BUILDS = {  # lengths in bp of chr1 to chr22, X and Y, as in UCSC's chrom.sizes
@@ -68,6 +68,29 @@ def renamed(chrom: np.ndarray, contigs: Collection[str]) -> np.ndarray:
 def contig_ends(chrom: np.ndarray, contigs: Mapping[str, int], unknown: int = -1) -> np.ndarray:
     """(n,) int64: length in bp of the contig of each row, `unknown` where it is none of `contigs`."""
     return np.array([contigs.get(name, unknown) for name in chrom.tolist()], dtype=np.int64)
+
+
+def check_within(
+    path: str | os.PathLike[str],
+    lines: np.ndarray,
+    chrom: np.ndarray,
+    end: np.ndarray,
+    contigs: Mapping[str, int],
+    name: Callable[[int], str],
+    genome_path: str | os.PathLike[str] = "the genome",
+) -> None:
+    """Raise ValueError naming file, line and row of the first that is on none of `contigs`, or ends beyond its contig.
+
+    lines, end: (n,) int64; chrom: (n,) str objects; name: what to call a row, from its number.
+    """
+    lengths = contig_ends(chrom, contigs)
+
+    def why(row: int) -> str:
+        if lengths[row] < 0:
+            return f"{name(row)} is on a contig that {genome_path} does not have"
+        return f"{name(row)} ends beyond its contig in {genome_path}: another build?"
+
+    refuse_rows(path, lines, end > lengths, why)
 
 
 def genome_build(path: str | os.PathLike[str], contigs: Mapping[str, int]) -> str | None:

@@ -132,28 +132,20 @@ def read_counts(paths: Sequence[str | os.PathLike[str]]) -> CountMatrix:
     """
     if not paths:
         raise InputError("no count tables")
-    matrix: CountMatrix | None = None
-    row_of: dict[str, int] = {}
-    columns: list[np.ndarray] = []
     samples: list[str] = []
+    columns: list[np.ndarray] = []
+    first: list[str] = []  # peaks, in the order of the first file
     for path in map(input_file, paths):
         names, peaks, counts = _read_counts(path)
         if repeated := set(names) & set(samples):
             raise InputError(f"{path}:1: sample {min(repeated)!r} appears a second time")
+        first = first or peaks
+        if odd := set(first) ^ set(peaks):
+            raise InputError(f"{path}: peak {min(odd)} is in only one of this file and {paths[0]}")
+        row_of = {peak: row for row, peak in enumerate(peaks)}
         samples += names
-        if matrix is None:
-            row_of = {peak: row for row, peak in enumerate(peaks)}
-            matrix = CountMatrix(parse_windows(path, peaks), samples, counts)
-            order = np.arange(len(peaks))
-        else:
-            if odd := row_of.keys() ^ set(peaks):
-                raise InputError(f"{path}: peak {min(odd)} is in only one of this file and {paths[0]}")
-            order = np.array([row_of[peak] for peak in peaks])
-        placed = np.empty_like(counts)
-        placed[order] = counts
-        columns.append(placed)
-    assert matrix is not None
-    return matrix._replace(counts=np.concatenate(columns, axis=1))
+        columns.append(counts[[row_of[peak] for peak in first]])
+    return CountMatrix(parse_windows(input_file(paths[0]), first), samples, np.concatenate(columns, axis=1))
 
 
 def _read_counts(path: Path) -> tuple[list[str], list[str], np.ndarray]:

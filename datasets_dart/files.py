@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple, TypeVar
+from typing import BinaryIO, Generic, Literal, NamedTuple, TypeVar
 
 from datasets_dart.errors import InputError
 
@@ -18,6 +18,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8, which some spreadsheets and edito
 BGZF_SUBFIELD = b"BC\x02\x00"  # SAM specification section 4.1: the extra gzip field with the size of a BGZF block
 
 Row = TypeVar("Row")
+Handle = TypeVar("Handle")
 
 
 class Position(NamedTuple):
@@ -113,6 +114,27 @@ def default_cache() -> Path:
     from datasets import config
 
     return Path(config.HF_DATASETS_CACHE)
+
+
+class Reopened(Generic[Handle]):
+    """A file that every process opens for itself, as a forked one would share its position; cheap to pickle."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._opened: tuple[int, Handle] | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_opened": None}
+
+    def open(self) -> Handle:
+        """The file, newly opened. Raises ValueError naming it where it is not of its kind."""
+        raise NotImplementedError
+
+    @property
+    def handle(self) -> Handle:
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = os.getpid(), self.open()
+        return self._opened[1]
 
 
 def shown(text: str | bytes, most: int = 80) -> str:

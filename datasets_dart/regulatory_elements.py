@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from datasets_dart.alphabet import LETTERS, UNKNOWN, A, one_hot_letters, reverse_complement_codes
 from datasets_dart.base import DartBuilder, DartConfig, Shards, chunks_at, deal, file_input, option
-from datasets_dart.contigs import contig_ends, renamed
-from datasets_dart.errors import InputError
+from datasets_dart.contigs import check_within, renamed
+from datasets_dart.errors import InputError, refuse_rows
 from datasets_dart.files import START, Position, input_file, numbered_lines
 from datasets_dart.formats.bed import Intervals, centred_start, read_intervals
 from datasets_dart.formats.fasta import Genome
@@ -20,9 +20,6 @@ from datasets_dart.formats.hdf5 import Slice
 from datasets_dart.shuffling import dinucleotide_shuffle, item_seed, shuffle_known
 from datasets_dart.splits import SPLITS, assign_splits
 from datasets_dart.windows import arrow_strings, window_codes
-
-if TYPE_CHECKING:
-    import h5py
 
 WINDOW = 350  # bp, as published
 PROCESSED_HEADER = (  # of the table that the original makes of the element file
@@ -114,15 +111,18 @@ def read_elements(
 
 
 def _processed_columns(path: Path, chunk: Intervals, window: int) -> tuple[np.ndarray, np.ndarray]:
-    starts, reverse = [], []
-    for line, (start, end, strand) in zip(chunk.line, chunk.extra, strict=True):
-        if not (start.isdecimal() and end.isdecimal() and int(end) - int(start) == window):
-            raise InputError(f"{path}:{line}: input_start {start}, input_end {end}: not a window of {window} bp")
-        if strand not in ("True", "False"):
-            raise InputError(f"{path}:{line}: reverse_complement is {strand!r}, not True or False")
-        starts.append(int(start))
-        reverse.append(strand == "True")
-    return np.array(starts, dtype=np.int64), np.array(reverse, dtype=bool)
+    starts, ends, strands = (np.array(column, dtype=object) for column in zip(*chunk.extra, strict=True))
+    windows = zip(starts, ends, strict=True)
+    spans = [start.isdecimal() and end.isdecimal() and int(end) - int(start) == window for start, end in windows]
+    refuse_rows(
+        path,
+        chunk.line,
+        ~np.array(spans, dtype=bool),
+        lambda row: f"input_start {starts[row]}, input_end {ends[row]}: not a window of {window} bp",
+    )
+    known = np.isin(strands.astype(str), ("True", "False"))
+    refuse_rows(path, chunk.line, ~known, lambda row: f"reverse_complement is {strands[row]!r}, not True or False")
+    return starts.astype(np.int64), strands == "True"
 
 
 def check_elements(
@@ -131,18 +131,18 @@ def check_elements(
     """Raise ValueError naming file, line and value of the first element that is not in the genome, or that
     protocol="paper" refuses: longer than the window, or with a window that starts before its contig."""
 
-    def refuse(bad: np.ndarray, why: str) -> None:
-        if bad.any():
-            row = int(np.argmax(bad))
-            element = f"{elements.chrom[row]}:{elements.start[row]}-{elements.end[row]}"
-            raise InputError(f"{path}:{lines[row]}: {element} {why}")
+    def name(row: int) -> str:
+        return f"{elements.chrom[row]}:{elements.start[row]}-{elements.end[row]}"
 
-    lengths = contig_ends(elements.chrom, genome.contigs)
-    refuse(lengths < 0, f"is on a contig that {genome.path} does not have")
-    refuse(elements.end > lengths, f"ends beyond its contig in {genome.path}")
+    check_within(path, lines, elements.chrom, elements.end, genome.contigs, name, genome.path)
     if protocol == "paper":
-        refuse(elements.end - elements.start > window, f'is longer than the window, {window} bp (protocol="paper")')
-        refuse(elements.window_start < 0, 'has a window that starts before its contig (protocol="paper")')
+        long, early = elements.end - elements.start > window, elements.window_start < 0
+        refuse_rows(
+            path, lines, long, lambda row: f'{name(row)} is longer than the window, {window} bp (protocol="paper")'
+        )
+        refuse_rows(
+            path, lines, early, lambda row: f'{name(row)} has a window that starts before its contig (protocol="paper")'
+        )
 
 
 @dataclass
@@ -218,7 +218,7 @@ of the element file. Elements: {config.source}. Protocol: {config.protocol}. Row
                 "control": arrow_strings(controls),
             }
 
-    def h5_columns(self, file: "h5py.File", piece: Slice, arrays: tuple[np.ndarray, ...]) -> dict[str, Any]:
+    def h5_columns(self, file: Any, piece: Slice, arrays: tuple[np.ndarray, ...]) -> dict[str, Any]:
         """The original's arrays hold neither coordinates nor strands; id is the row of its table."""
         group = file[piece.group]
         if "ctrls" not in group or group["ctrls"].shape != group["seqs"].shape:

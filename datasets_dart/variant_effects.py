@@ -14,7 +14,7 @@ import pyarrow as pa
 from datasets_dart.alphabet import LETTERS, UNKNOWN, one_hot_letters
 from datasets_dart.base import DartBuilder, DartConfig, Shards, chunks_at, deal, file_input, option
 from datasets_dart.contigs import check_same_build, contig_ends, genome_build
-from datasets_dart.errors import InputError
+from datasets_dart.errors import InputError, refuse_rows
 from datasets_dart.files import Position, input_file, replacing
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.formats.hdf5 import open_hdf5
@@ -90,10 +90,11 @@ def check_alleles(path: Path, chunk: Variants, genome: Genome | None, protocol: 
     """
     one_base = single_base(chunk)
     early = chunk.position <= WINDOW // 2
-    for bad, why in ((~one_base, "is not a change of one base"), (early, "has a window that starts before its contig")):
-        if protocol == "paper" and bad.any():
-            row = int(np.argmax(bad))
-            raise InputError(f'{path}:{chunk.line[row]}: {chunk.name(row)} {why} (protocol="paper")')
+    if protocol == "paper":
+        what = 'is not a change of one base (protocol="paper")'
+        refuse_rows(path, chunk.line, ~one_base, lambda row: f"{chunk.name(row)} {what}")
+        where = 'has a window that starts before its contig (protocol="paper")'
+        refuse_rows(path, chunk.line, early, lambda row: f"{chunk.name(row)} {where}")
     chunk = chunk.take(np.flatnonzero(one_base))
     if genome is None:
         return Checked(

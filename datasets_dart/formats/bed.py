@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets_dart.contigs import contig_ends, renamed
-from datasets_dart.errors import InputError
+from datasets_dart.contigs import check_within, renamed
+from datasets_dart.errors import InputError, refuse_rows
 from datasets_dart.files import START, Position, row_chunks, shown
 
 CHUNK_ROWS = 1024
@@ -108,11 +108,7 @@ def read_narrowpeak(path: Path, contigs: Mapping[str, int] | None = None) -> Pea
     summit = np.concatenate([summits(path, chunk, column=1) for chunk in chunks])
     if contigs is not None:
         chrom = renamed(chrom, contigs)
-        lengths = contig_ends(chrom, contigs)
-        if (end > lengths).any():
-            row = int(np.argmax(end > lengths))
-            why = "is on a contig that the genome does not have" if lengths[row] < 0 else "ends beyond its contig"
-            raise InputError(f"{path}:{lines[row]}: {chrom[row]}:{start[row]}-{end[row]} {why}: another build?")
+        check_within(path, lines, chrom, end, contigs, lambda row: f"{chrom[row]}:{start[row]}-{end[row]}")
     return Peaks(chrom, start, end, summit, np.array(q_values))
 
 
@@ -121,15 +117,15 @@ def summits(path: Path, chunk: Intervals, column: int = 0) -> np.ndarray:
 
     Raises ValueError naming file, line and value where a summit is not called (-1) or lies outside its peak.
     """
-    offsets = []
-    for line, length, extra in zip(chunk.line, chunk.end - chunk.start, chunk.extra, strict=True):
-        text = extra[column]
-        if not (text.isdecimal() and int(text) < length):
-            raise InputError(
-                f"{path}:{line}: summit {text!r} (column {SUMMIT + 1}) is not within a peak of {length} bp"
-            )
-        offsets.append(int(text))
-    return chunk.start + np.array(offsets, dtype=np.int64)
+    texts, lengths = [extra[column] for extra in chunk.extra], chunk.end - chunk.start
+    inside = [text.isdecimal() and int(text) < length for text, length in zip(texts, lengths.tolist(), strict=True)]
+    refuse_rows(
+        path,
+        chunk.line,
+        ~np.array(inside, dtype=bool),
+        lambda row: f"summit {texts[row]!r} (column {SUMMIT + 1}) is not within a peak of {lengths[row]} bp",
+    )
+    return chunk.start + np.array(texts, dtype=object).astype(np.int64)
 
 
 def _q_value(path: Path, line: int, text: str) -> float:

@@ -1,44 +1,38 @@
 """Sums of a bigWig track over windows (spec section 5: the target of task 4)."""
 
 import os
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyBigWig
 
 from datasets_dart.contigs import find_contig
 from datasets_dart.errors import InputError
-from datasets_dart.files import input_file
+from datasets_dart.files import Reopened, input_file
 from datasets_dart.formats.fasta import read_together
 
 
-class Signal:
-    """A bigWig file. Cheap to pickle: every process opens the file for itself.
+class Signal(Reopened[Any]):
+    """A bigWig file. `contigs` maps names to lengths in bp.
 
-    `contigs` maps names to lengths in bp. Raises FileNotFoundError; ValueError for what is no bigWig.
+    Raises FileNotFoundError; ValueError for what is no bigWig.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path: Path = input_file(path)
-        self._open: tuple[int, pyBigWig.bigWigFile] | None = None
-        self.contigs: dict[str, int] = dict(self._handle().chroms())
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_open": None}
+        super().__init__(input_file(path))
+        self.contigs: dict[str, int] = dict(self.handle.chroms())
 
     def __repr__(self) -> str:
         return f"Signal({str(self.path)!r}, {len(self.contigs)} contigs)"
 
-    def _handle(self) -> "pyBigWig.bigWigFile":
-        if self._open is None or self._open[0] != os.getpid():  # a forked process would share the file's position
-            try:
-                handle = pyBigWig.open(str(self.path))
-            except RuntimeError as error:
-                raise InputError(f"{self.path}: not a bigWig file: {error}") from None
-            if not handle.isBigWig():
-                raise InputError(f"{self.path}: not a bigWig file (a bigBed file)")
-            self._open = os.getpid(), handle
-        return self._open[1]
+    def open(self) -> Any:
+        try:
+            handle = pyBigWig.open(str(self.path))
+        except RuntimeError as error:
+            raise InputError(f"{self.path}: not a bigWig file: {error}") from None
+        if not handle.isBigWig():
+            raise InputError(f"{self.path}: not a bigWig file (a bigBed file)")
+        return handle
 
     def sums(self, chrom: str, starts: np.ndarray, length: int) -> np.ndarray:
         """(n,) float64 sums over [start, start + length); what is not covered, or off the contig, adds nothing.
@@ -62,7 +56,7 @@ class Signal:
         low, high = max(start, 0), min(end, self.contigs[chrom])
         if low < high:
             try:
-                read = self._handle().values(chrom, low, high, numpy=True)
+                read = self.handle.values(chrom, low, high, numpy=True)
             except RuntimeError as error:
                 raise InputError(f"{self.path}: {chrom}:{low}-{high} cannot be read: {error}") from None
             if np.isinf(read).any():

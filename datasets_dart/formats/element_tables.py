@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from datasets_dart.contigs import contig_ends, join_contigs, renamed
-from datasets_dart.errors import InputError
+from datasets_dart.contigs import check_within, contig_ends, join_contigs, renamed
+from datasets_dart.errors import InputError, refuse_rows
 from datasets_dart.files import START, Position, numbered_lines, replacing
 from datasets_dart.formats.bed import SUMMIT, Windows, centred_start, is_no_row, read_intervals, summits
 from datasets_dart.formats.fasta import Genome
@@ -96,11 +96,9 @@ def read_rows(
         elif layout.kind == "bed":
             start = centred_start(chunk.start, chunk.end, length)
         else:
+            names, why = Windows(*chunk[:3]).names(), f"is not a window of {length} bp"
             wrong = chunk.end - chunk.start != length
-            if wrong.any():
-                row = int(np.argmax(wrong))
-                window = f"{chunk.chrom[row]}:{chunk.start[row]}-{chunk.end[row]}"
-                raise InputError(f"{path}:{chunk.line[row]}: {window} is not a window of {length} bp")
+            refuse_rows(path, chunk.line, wrong, lambda row, names=names, why=why: f"{names[row]} {why}")
             start = chunk.start
         chrom = renamed(chunk.chrom, contigs)
         labels = [sys.intern(text[-1]) for text in chunk.extra] if layout.label is not None else [""] * len(start)
@@ -118,18 +116,15 @@ def check_rows(path: Path, rows: Rows, layout: Layout, genome: Genome, protocol:
     """Raise ValueError naming file, line and value of the first row that is not in the genome: on a contig that it does
     not have, or beyond its contig's end, as a row of another build is; or, in protocol="paper", with a window that
     starts before its contig. A window may otherwise run past an end: it is padded."""
-    lengths = contig_ends(rows.chrom, genome.contigs)
+
+    def name(row: int) -> str:
+        return f"the element on {rows.chrom[row]} up to {rows.end[row]}"
+
     needed = rows.start + 1 if layout.kind == "windows" else rows.end
-    reasons = [
-        (lengths < 0, f"is on a contig that {genome.path} does not have"),
-        (needed > lengths, f"ends beyond its contig in {genome.path}: another build?"),
-    ]
+    check_within(path, rows.line, rows.chrom, needed, genome.contigs, name, genome.path)
     if protocol == "paper":
-        reasons.append((rows.start < 0, 'has a window that starts before its contig (protocol="paper")'))
-    for bad, why in reasons:
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise InputError(f"{path}:{rows.line[row]}: the element on {rows.chrom[row]} up to {rows.end[row]} {why}")
+        what = 'has a window that starts before its contig (protocol="paper")'
+        refuse_rows(path, rows.line, rows.start < 0, lambda row: f"{name(row)} {what}")
 
 
 def files_by_name(value: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ import pysam
 from datasets_dart.contigs import find_contig, genome_build
 from datasets_dart.errors import InputError
 from datasets_dart.files import (
+    Reopened,
     compression,
     default_cache,
     has_mark,
@@ -47,7 +48,7 @@ def read_together(starts: np.ndarray, length: int) -> Iterator[np.ndarray]:
             first = after
 
 
-class Genome:
+class Genome(Reopened[pysam.FastaFile]):
     """Contigs of an indexed FASTA. Cheap to pickle: every process opens the file for itself.
 
     `contigs` maps names to lengths in bp, in file order. A contig may be asked for as "20" or as "chr20" (see
@@ -55,29 +56,19 @@ class Genome:
     """
 
     def __init__(self, path: Path, fasta: Path, fai: Path, gzi: Path | None) -> None:
-        self.path = path  # as the user knows it; `fasta` differs where that was gzip
-        self._files = (fasta, fai, gzi)
-        self._open: tuple[int, pysam.FastaFile] | None = None
-        handle = self._handle()
-        self.contigs: dict[str, int] = dict(zip(handle.references, handle.lengths, strict=True))
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_open": None}
+        super().__init__(path)  # as the user knows it; `fasta` differs where that was gzip
+        self._files = str(fasta), str(fai), str(gzi) if gzi else None
+        self.contigs: dict[str, int] = dict(zip(self.handle.references, self.handle.lengths, strict=True))
 
     def __repr__(self) -> str:
         return f"Genome({str(self.path)!r}, {len(self.contigs)} contigs)"
 
-    def _handle(self) -> pysam.FastaFile:
-        if self._open is None or self._open[0] != os.getpid():  # a forked process would share the file's position
-            fasta, fai, gzi = self._files
-            try:
-                handle = pysam.FastaFile(
-                    str(fasta), filepath_index=str(fai), filepath_index_compressed=str(gzi) if gzi else None
-                )
-            except (OSError, ValueError) as error:
-                raise InputError(f"{self.path}: cannot be read with its index {fai}: {error}") from None
-            self._open = os.getpid(), handle
-        return self._open[1]
+    def open(self) -> pysam.FastaFile:
+        fasta, fai, gzi = self._files
+        try:
+            return pysam.FastaFile(fasta, filepath_index=fai, filepath_index_compressed=gzi)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path}: cannot be read with its index {fai}: {error}") from None
 
     def contig(self, chrom: str) -> str:
         """The file's name of a contig; raises ValueError naming the file where it has no such contig."""
@@ -117,7 +108,7 @@ class Genome:
         return span
 
     def _bases(self, chrom: str, start: int, end: int, keep_case: bool = False) -> np.ndarray:
-        bases = self._handle().fetch(self.contig(chrom), start, end).encode()
+        bases = self.handle.fetch(self.contig(chrom), start, end).encode()
         if len(bases) != end - start:
             raise InputError(f"{self.path}: {chrom}:{start}-{end} cannot be read; does the index belong to the file?")
         codes = np.frombuffer(bases, dtype=np.uint8)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets_dart.alphabet import CODES, LETTERS, UNKNOWN
-from datasets_dart.contigs import BUILDS, contig_ends, renamed
+from datasets_dart.contigs import BUILDS, check_within, renamed
 from datasets_dart.errors import InputError
 from datasets_dart.files import Position, numbered_lines, row_chunks, shown
 from datasets_dart.formats import tables, vcf
@@ -203,14 +203,7 @@ def on_contigs(path: Path, variants: Variants, genome: Genome) -> Variants:
     Raises ValueError naming file, line and variant on a contig that the genome does not have, or beyond its end.
     """
     chrom = renamed(variants.chrom, genome.contigs)
-    lengths = contig_ends(chrom, genome.contigs)
-    bad = variants.position > lengths
-    if bad.any():
-        row = int(np.argmax(bad))
-        why = f"is beyond the end of its contig in {genome.path} ({lengths[row]} bp)"
-        if lengths[row] < 0:
-            why = f"is on a contig that {genome.path} does not have"
-        raise InputError(f"{path}:{variants.line[row]}: {variants.name(row)} {why}")
+    check_within(path, variants.line, chrom, variants.position, genome.contigs, variants.name, genome.path)
     return variants._replace(chrom=chrom)
 
 

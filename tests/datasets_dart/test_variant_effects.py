@@ -308,7 +308,7 @@ BAD_TABLES = {
     "effect": (HEADER + "chr5\t3000\tA\tC\t1\tx\n", r"bad\.tsv:2: effect is 'x', not a number"),
     "infinite": (HEADER + "chr5\t3000\tA\tC\t1\t-inf\n", r"bad\.tsv:2: effect is '-inf', not a number"),
     "contig": (HEADER + "chr7\t3000\tA\tC\t1\t1\n", r"bad\.tsv:2: chr7:3000 A>C is on a contig that .*genome\.fa does"),
-    "past the end": (HEADER + "chr5\t99999999\tA\tC\t1\t1\n", r"bad\.tsv:2: chr5:99999999 A>C is beyond the end"),
+    "past the end": (HEADER + "chr5\t99999999\tA\tC\t1\t1\n", r"bad\.tsv:2: chr5:99999999 A>C ends beyond its contig"),
     "no rows": (HEADER, r"bad\.tsv: no variant is left|bad\.tsv: has no variants"),
     "empty": ("", r"bad\.tsv: the file is empty"),
     "only indels": (HEADER + "chr5\t3000\tA\t-\t1\t1\n", r"bad\.tsv: no variant is left in a split"),
