@@ -1,53 +1,59 @@
 """DART-Eval's tasks as datasets, built from a genome and the user's own files."""
 
 import os
-from typing import Any
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
 
-from datasets import ArrowBasedBuilder, Dataset, DatasetDict, IterableDataset, IterableDatasetDict, Split, config
-
-from datasets_dart.cell_type_elements import CellTypeElements
-from datasets_dart.chromatin_activity import ChromatinActivity
 from datasets_dart.errors import InputError
-from datasets_dart.loading import plain, rows_of
-from datasets_dart.motif_footprinting import MotifFootprinting
-from datasets_dart.regulatory_elements import RegulatoryElements
-from datasets_dart.variant_effects import VariantEffects
 
-__all__ = ["load_dart"]
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, Split
 
-BUILDERS: dict[str, type[ArrowBasedBuilder]] = {
-    "regulatory_elements": RegulatoryElements,
-    "motif_footprinting": MotifFootprinting,
-    "cell_type_elements": CellTypeElements,
-    "chromatin_activity": ChromatinActivity,
-    "variant_effects": VariantEffects,
-}
-INPUTS: dict[str, list[tuple[str, ...]]] = {  # the sets of inputs, one of which must be given
-    "regulatory_elements": [("genome", "elements"), ("processed",)],
-    "motif_footprinting": [("motifs", "backgrounds"), ("motifs", "genome", "elements"), ("processed",)],
-    "cell_type_elements": [("genome", "elements"), ("genome", "peaks"), ("processed",)],
-    "chromatin_activity": [("genome", "peaks", "signal"), ("genome", "nonpeaks", "signal"), ("processed",)],
-    "variant_effects": [("genome", "variants"), ("processed", "variants")],
-}
-OPTIONS: dict[str, tuple[str, ...]] = {
-    "regulatory_elements": ("window",),
-    "motif_footprinting": (),
-    "cell_type_elements": ("window", "labels", "counts"),
-    "chromatin_activity": ("window", "cell_type", "idr"),
-    "variant_effects": ("window", "effect", "label", "mismatch"),
-}
+    from datasets_dart.base import TaskBuilder
+
+__all__ = ["BUILDERS", "load_dart"]
+
+ENTRY_POINTS = "datasets_dart.tasks"  # the group in which a package names its builders
+
+
+class Builders(Mapping[str, "type[TaskBuilder]"]):
+    """Builders by the name of their task, of every installed package; each is imported when it is asked for."""
+
+    def __getitem__(self, task: str) -> "type[TaskBuilder]":
+        found = entry_points(group=ENTRY_POINTS, name=task)
+        if not found:
+            raise KeyError(task)
+        builder: type[TaskBuilder] = next(iter(found)).load()
+        return builder
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(entry_points(group=ENTRY_POINTS).names))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+BUILDERS = Builders()
+
+
+def builder_of(task: str) -> "type[TaskBuilder]":
+    """The builder of a task. Raises ValueError naming the tasks that there are."""
+    if task not in BUILDERS:
+        raise InputError(f"task {task!r} is unknown: {', '.join(BUILDERS)}")
+    return BUILDERS[task]
 
 
 def load_dart(
     task: str,
     protocol: str = "fixed",
-    split: str | Split | None = None,
+    split: "str | Split | None" = None,
     splits: str | os.PathLike[str] = "paper",
     streaming: bool = False,
     cache_dir: str | os.PathLike[str] | None = None,
     num_proc: int | None = None,
     **inputs: Any,
-) -> Dataset | DatasetDict | IterableDataset | IterableDatasetDict:
+) -> "Dataset | DatasetDict | IterableDataset | IterableDatasetDict":
     """Rows of a DART-Eval task.
 
         load_dart("regulatory_elements", genome="hg38.fa", elements="ENCFF420VPZ.bed", split="test")
@@ -78,35 +84,36 @@ def load_dart(
 
     task "variant_effects": columns id (row of the variant file), chrom, position (1-based, as in the table), allele1,
     allele2, sequence1, sequence2 (the window with either, the variant at index window // 2), label, effect, used (in
-    the benchmark), reference_allele (1, 2, or 0 for neither), effect_allele (that a positive effect speaks for),
+    the benchmark), reference_allele (1, 2, or 0 for neither), effect_allele (which a positive effect favours),
     chrombpnet_logfc (towards the same allele) where the table has it, then the table's other columns. All in split
     test. Inputs: `genome=`; `variants=`, the published caQTL or dsQTL table, any other whose first four columns are
-    contig, position and two alleles, or a VCF; `effect=`, `label=`, names of columns (of INFO keys) in such;
+    contig, position and two alleles, or a VCF; `effect=`, `label=`, names of its columns (of a VCF, INFO keys);
     `mismatch=`, "skip" (and count), "refuse" or "keep" a variant neither of whose alleles is the genome's base;
-    `window=`, 2114 bp; or, in place of the genome, `processed=`, the original's data.h5. In protocol "fixed" effects
-    speak for allele 2, so that those of dsQTLs change their sign; what is not a change of one base, or stands there
-    before, is left out.
+    `window=`, 2114 bp; or, in place of the genome, `processed=`, the original's data.h5. In protocol "fixed" a positive
+    effect favours allele 2, so that effects of dsQTLs change their sign; what is not a change of one base, and
+    duplicates, are left out.
 
     protocol: "fixed", where N stays N and an element longer than the window is cut to its centre; or "paper", which
     equals the original bit for bit, its N written as A included.
     splits: "paper", the published chromosomes, or a BED of blocks whose column 4 is train, validation or test. An
-    element in no block, or not wholly in one, is left out. Splits without a row are not there.
+    element that is not wholly in one block is left out. Splits without rows are left out.
     split: one split (or a slice, "test[:1000]"), else all as a dict. streaming: rows are made as they are asked for.
     cache_dir, num_proc: as in `datasets.load_dataset`. The cache is named by the contents of the inputs.
+    Contigs may be named with or without "chr" in any input: rows come under the genome's names.
 
     Raises ValueError and FileNotFoundError naming file, line and value at fault; then nothing is left in the cache.
     """
-    if task not in BUILDERS:
-        raise InputError(f"task {task!r} is unknown: {', '.join(BUILDERS)}")
+    from datasets_dart.files import default_cache
+    from datasets_dart.loading import plain, rows_of
+
+    builder = builder_of(task)
     given = {name: plain(value) for name, value in inputs.items() if value is not None}
-    if not any(given.keys() >= set(names) for names in INPUTS[task]):
-        missing = [[f"{name}=" for name in names if name not in given] for names in INPUTS[task]]
+    if not any(given.keys() >= set(names) for names in builder.NEEDS):
+        missing = [[f"{name}=" for name in names if name not in given] for names in builder.NEEDS]
         needed = ", or ".join(" and ".join(names) for names in missing)
         raise InputError(f"task {task!r} needs {needed}")
-    if unknown := inputs.keys() - {*OPTIONS[task], *(name for names in INPUTS[task] for name in names)}:
+    if unknown := inputs.keys() - builder.BUILDER_CONFIG_CLASS.inputs().keys():
         raise InputError(f"task {task!r} has no input {', '.join(sorted(unknown))}")
-    cache_dir = os.fspath(cache_dir or config.HF_DATASETS_CACHE)
-    builder = BUILDERS[task](
-        cache_dir=cache_dir, protocol=protocol, splits=os.fspath(splits), index_dir=cache_dir, **given
-    )
-    return rows_of(builder, split, streaming, num_proc)
+    cache_dir = os.fspath(cache_dir or default_cache())
+    made = builder(cache_dir=cache_dir, protocol=protocol, splits=os.fspath(splits), index_dir=cache_dir, **given)
+    return rows_of(made, split, streaming, num_proc)

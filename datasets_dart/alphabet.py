@@ -1,55 +1,72 @@
-"""Windows of a genome as sequences of letters, and columns of sequences without a Python object for each."""
+"""The alphabet of DNA: codes, unknown bases, ambiguity letters, RNA, the other strand, and one-hot rows.
+
+A base code is 0, 1, 2, 3 for A, C, G, T (U of RNA is T) and 4, UNKNOWN, for every other letter.
+"""
 
 import numpy as np
-import pyarrow as pa
 
 from datasets_dart.errors import InputError
-from datasets_dart.formats.fasta import Genome
 
-A, N = 0, 4
-CODES = np.full(256, N, dtype=np.uint8)  # from ASCII to 0..3 for A, C, G, T and 4 for every other letter
-CODES[list(b"ACGT")] = range(4)
-COMPLEMENT = str.maketrans("ACGTacgt", "TGCAtgca")
-# What a base that is none of A, C, G, T is shown as: itself unknown, or, as the original's one-hot rows make of it, A.
+BASES = "ACGT"
+A, UNKNOWN = 0, 4
+CODES = np.full(256, UNKNOWN, dtype=np.uint8)  # from ASCII, in either case
+for _letters in (b"ACGT", b"acgt"):
+    CODES[list(_letters)] = range(4)
+CODES[list(b"Uu")] = CODES[ord("T")]
+# How a code is written. An unknown base is N or, as the original's one-hot rows make of it, A.
 LETTERS = {"fixed": np.frombuffer(b"ACGTN", dtype=np.uint8), "paper": np.frombuffer(b"ACGTA", dtype=np.uint8)}
+COMPLEMENT_CODES = np.array([3, 2, 1, 0, UNKNOWN], dtype=np.uint8)
+COMPLEMENT = bytes.maketrans(b"ACGTacgtUu", b"TGCAtgcaAa")
+ONE_HOT = np.vstack([np.eye(4, dtype=np.float32), np.zeros((1, 4), dtype=np.float32)])  # by code
+# The bases that each letter may be (IUPAC).
+IUPAC = {base: base for base in BASES} | {"U": "T", "R": "AG", "Y": "CT", "S": "CG", "W": "AT", "K": "GT", "M": "AC"}
+IUPAC |= {"B": "CGT", "D": "AGT", "H": "ACT", "V": "ACG", "N": "ACGT"}
+
+
+def encode_bases(sequence: str) -> np.ndarray:
+    """(length,) uint8 codes of a sequence."""
+    return CODES[np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)]
+
+
+def decode_bases(codes: np.ndarray, protocol: str = "fixed") -> str:
+    """The letters of (length,) codes; an unknown base is N or, in protocol="paper", A."""
+    letters: np.ndarray = LETTERS[protocol][codes]
+    return letters.tobytes().decode()
+
+
+def known_bases(sequence: str) -> str:
+    """A sequence in upper case, with T for U and N for every letter that is no base."""
+    return decode_bases(encode_bases(sequence))
 
 
 def reverse_complement(sequence: str) -> str:
-    """The other strand; letters that are no base stay as they are."""
-    return sequence.translate(COMPLEMENT)[::-1]
+    """The other strand of a sequence; letters that are no bases stay as they are."""
+    return sequence.translate(COMPLEMENT.decode("latin-1"))[::-1]
 
 
-def window_codes(genome: Genome, chrom: np.ndarray, start: np.ndarray, length: int) -> np.ndarray:
-    """(n, length) uint8 `CODES` of the windows [start, start + length); chrom: (n,) str objects, start: (n,) int64.
-
-    What is none of A, C, G, T, or lies off the contig, is N.
-    """
-    windows = np.empty((len(start), length), dtype=np.uint8)
-    for name in dict.fromkeys(chrom.tolist()):
-        rows = np.flatnonzero(chrom == name)
-        windows[rows] = genome.windows(name, start[rows], length)
-    return CODES[windows]
+def reverse_complement_letters(letters: np.ndarray) -> np.ndarray:
+    """(..., length) uint8 ASCII codes of the other strand; letters that are no bases stay as they are."""
+    return np.take(np.frombuffer(COMPLEMENT, dtype=np.uint8), letters[..., ::-1])
 
 
-def window_strings(genome: Genome, chrom: np.ndarray, start: np.ndarray, length: int, protocol: str) -> pa.Array:
-    """The windows of `window_codes` as n Arrow strings."""
-    return arrow_strings(LETTERS[protocol][window_codes(genome, chrom, start, length)])
+def reverse_complement_codes(codes: np.ndarray) -> np.ndarray:
+    """(..., length) uint8 codes of the other strand."""
+    return np.take(COMPLEMENT_CODES, codes[..., ::-1])
 
 
-def one_hot_letters(one_hot: np.ndarray, protocol: str) -> np.ndarray:
-    """(n, length) uint8 ASCII codes of (n, length, 4) one-hot rows in the order A, C, G, T; rows of zeros as above.
+def one_hot(codes: np.ndarray) -> np.ndarray:
+    """(..., 4) float32 in the order A, C, G, T; all zero where a base is unknown."""
+    return np.take(ONE_HOT, codes, axis=0)
+
+
+def one_hot_letters(rows: np.ndarray, protocol: str) -> np.ndarray:
+    """(n, length) uint8 ASCII codes of (n, length, 4) one-hot rows; a row of zeros is an unknown base.
 
     Raises ValueError where a row holds anything but zeros and at most one 1.
     """
-    if one_hot.ndim != 3 or one_hot.shape[2] != 4:
-        raise InputError(f"shape {one_hot.shape} is not (n, length, 4)")
-    ones = one_hot.sum(axis=2)
-    if not (np.isin(one_hot, (0, 1)).all() and (ones <= 1).all()):
+    if rows.ndim != 3 or rows.shape[2] != 4:
+        raise InputError(f"shape {rows.shape} is not (n, length, 4)")
+    ones = rows.sum(axis=2)
+    if not (np.isin(rows, (0, 1)).all() and (ones <= 1).all()):
         raise InputError("not one-hot: a base has other values than 0 and one 1")
-    return LETTERS[protocol][np.where(ones == 1, one_hot.argmax(axis=2), N)]
-
-
-def arrow_strings(letters: np.ndarray) -> pa.Array:
-    """(n, length) ASCII codes as n Arrow strings."""
-    offsets = np.arange(len(letters) + 1, dtype=np.int32) * letters.shape[1]
-    return pa.StringArray.from_buffers(len(letters), pa.py_buffer(offsets), pa.py_buffer(letters.tobytes()))
+    return LETTERS[protocol][np.where(ones == 1, rows.argmax(axis=2), UNKNOWN)]

@@ -1,124 +1,81 @@
-"""Task 3: elements that are open in one cell line only, to be told apart (DART-Eval spec section 4)."""
+"""Task 3: elements that are open in only one cell line, to be distinguished (DART-Eval spec section 4)."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import datasets
 import numpy as np
-import pyarrow as pa
-from datasets.builder import Key
 
-from datasets_dart.alphabet import LETTERS, window_strings
+from datasets_dart.base import DartBuilder, DartConfig, Paths, Shards, chunks_at, deal, file_input, option
 from datasets_dart.counts import read_counts
 from datasets_dart.differential import differential_accessibility, sole_gain
 from datasets_dart.errors import InputError
-from datasets_dart.files import contents_key, input_file, replacing
-from datasets_dart.formats.bed import CHUNK_ROWS, Position
+from datasets_dart.files import contents_key, default_cache, input_file, replacing
+from datasets_dart.formats.bed import Windows, read_narrowpeak
 from datasets_dart.formats.element_tables import (
-    Layout,
     Rows,
     check_rows,
-    chunks_at,
     files_by_name,
     read_rows,
     split_codes,
     table_layout,
 )
-from datasets_dart.formats.fasta import Genome, open_genome
-from datasets_dart.formats.hdf5 import SPLIT_GROUPS, Slice, open_hdf5, read_slice, slices
-from datasets_dart.peaks import Windows, consensus_windows, read_narrowpeak, sole_cell_line
-from datasets_dart.splits import SPLITS, Blocks, read_splits
+from datasets_dart.formats.hdf5 import Slice
+from datasets_dart.peaks import consensus_windows, sole_cell_line
+from datasets_dart.splits import SPLITS
+from datasets_dart.windows import window_strings
+
+if TYPE_CHECKING:
+    import h5py
 
 WINDOW = 500  # bp, as published
 CELL_LINES = ("GM12878", "H1ESC", "HEPG2", "IMR90", "K562")  # in the published order of the classes
 MAX_CLASSES = 256
-TABLE_BYTES = 1 << 24  # of sequence in one Arrow table
-H5_COLUMNS = ("labels", "idxs")
-
-DESCRIPTION = """\
-Task 3 of DART-Eval: windows of accessible chromatin that are specific to one cell line, each labelled with it; the task
-is to tell the cell lines apart, by clustering embeddings or by classification. Coordinates are 0-based, half-open; `id`
-is the row of the element file. Elements: {elements}. Protocol: {protocol}. Rows: {report}."""
-CITATION = """\
-@inproceedings{patel2024darteval,
-  title={DART-Eval: A Comprehensive DNA Language Model Evaluation Benchmark on Regulatory DNA},
-  author={Patel, Aman and Singhal, Arpita and Wang, Austin and Pampari, Anusri and Kasowski, Maya and Kundaje, Anshul},
-  booktitle={Advances in Neural Information Processing Systems, Datasets and Benchmarks Track},
-  year={2024}
-}"""
 
 
 @dataclass
-class CellTypeElementsConfig(datasets.BuilderConfig):
-    """Inputs and options of task 3; see `datasets_dart.load_dart`. One of elements, peaks and processed is given."""
+class CellTypeElementsConfig(DartConfig):
+    """Inputs and options of task 3; see `datasets_dart.load_dart`."""
 
-    genome: str = ""
-    elements: str = ""
-    peaks: str | Sequence[str] | dict[str, str] = ""  # narrowPeak of each cell line
-    counts: str | Sequence[str] = ""  # count matrix of the peaks' consensus windows
-    processed: str = ""  # the original's data.h5
-    labels: Sequence[str] = ()  # names of the classes, in order
-    splits: str = "paper"
-    protocol: str = "fixed"
-    window: int = WINDOW
-    index_dir: str | None = None  # where what is made of the inputs on the way goes
+    ONE_OF: ClassVar[tuple[str, ...]] = ("elements", "peaks", "processed")
+
+    genome: str = file_input("FASTA: plain, gzip or bgzip")
+    elements: str = file_input("BED with the cell line in column 4, or one of the original's tables")
+    peaks: Paths = file_input("narrowPeak of each cell line", several=True)
+    counts: Paths = file_input("tables of reads in the peaks' consensus windows", several=True)
+    labels: Sequence[str] = option((), "the classes, in order")
+    window: int = option(WINDOW, "bp, where not as published")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.protocol not in LETTERS:
-            raise InputError(f"protocol={self.protocol!r} is not one of {', '.join(LETTERS)}")
-        if self.window < 1 or (self.protocol == "paper" and self.window != WINDOW):
-            raise InputError(f'window={self.window}: {WINDOW} bp in protocol="paper", at least 1 bp otherwise')
-        if sum(map(bool, (self.elements, self.peaks, self.processed))) != 1:
-            raise InputError("task 'cell_type_elements' takes one of elements=, peaks= and processed=")
+        self.peaks = files_by_name(self.peaks) if self.peaks else {}
+        self.labels = tuple(self.labels)
         if self.counts and not self.peaks:
             raise InputError("counts= goes with peaks=")
-        if self.processed and self.splits != "paper":
-            raise InputError(f"splits={self.splits}: {self.processed} has its own splits, and no coordinates")
         if len(set(self.labels)) != len(self.labels):
-            raise InputError(f"labels={', '.join(self.labels)}: a name stands twice")
-
-    def source(self) -> str:
-        """The file names that rows come from, for people to read."""
-        files = [self.processed, self.elements, *self.peak_files().values(), *self.count_files()]
-        return ", ".join(os.path.basename(path) for path in files if path)
-
-    def peak_files(self) -> dict[str, str]:
-        return files_by_name(self.peaks) if self.peaks else {}
-
-    def count_files(self) -> list[str]:
-        return [self.counts] if isinstance(self.counts, str) and self.counts else list(self.counts)
-
-    def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
-        """Name of the cache: the inputs' contents and the options, whatever the files are called."""
-        peaks = self.peak_files()
-        single = [self.genome, self.elements, self.processed] + ([] if self.splits == "paper" else [self.splits])
-        files = [path for path in (*single, *peaks.values(), *self.count_files()) if path]
-        roles = [bool(path) for path in single], list(peaks), len(self.counts)
-        options = self.protocol, self.window, list(self.labels), custom_features
-        return f"{self.protocol}-{contents_key(files, roles, *options)}"
+            raise InputError(f"labels={', '.join(self.labels)}: a name is repeated")
+        self.refuse_splits(self.processed)
 
 
 def elements_from_peaks(config: CellTypeElementsConfig, contigs: dict[str, int]) -> Path:
     """A BED of consensus windows with the cell line that each belongs to, kept in the cache under its inputs' contents.
 
-    With counts=, a window belongs to the cell line that alone gained accessibility (DESeq2's model), as published;
-    without, to the one whose peaks alone overlap it, which needs no reads but is not the published definition.
+    With counts=, a window belongs to the only cell line that gained accessibility (DESeq2's model), as published;
+    without, to the only one whose peaks overlap it, which needs no reads but is not the published definition.
 
     Raises ValueError where there are fewer than two cell lines, where the count matrix is not one of the consensus
-    windows, or where no window belongs to one cell line alone.
+    windows, or where no window belongs to only one cell line.
     """
-    files = config.peak_files()
+    files, counts = config.files()["peaks"], list(config.files()["counts"].values())
     if len(files) < 2:
         raise InputError(f"peaks={', '.join(files.values())}: two or more cell lines are needed")
-    counts = config.count_files()
-    cache = Path(config.index_dir or datasets.config.HF_DATASETS_CACHE).expanduser() / "cell_type_elements"
+    cache = Path(config.index_dir or default_cache()).expanduser() / "cell_type_elements"
     key = contents_key([*files.values(), *counts], list(files), config.protocol, config.window, sorted(contigs.items()))
     path = cache / f"{key}.bed"
     if path.exists():
@@ -139,7 +96,7 @@ def elements_from_peaks(config: CellTypeElementsConfig, contigs: dict[str, int])
 
 
 def write_elements(
-    path: str | os.PathLike[str], windows: Windows, label: np.ndarray, left_out: Counter[str] | None = None
+    path: str | PathLike[str], windows: Windows, label: np.ndarray, left_out: Counter[str] | None = None
 ) -> int:
     """Write the windows that have a label as BED with it in column 4, in the order given; returns their number.
 
@@ -149,7 +106,7 @@ def write_elements(
     """
     rows = np.flatnonzero(label != "")
     if not len(rows):
-        raise InputError(f"none of {len(label)} windows belongs to one cell line alone")
+        raise InputError(f"none of {len(label)} windows belongs to only one cell line")
     if (windows.start[rows] < 0).any():
         first = windows.take(rows[windows.start[rows] < 0]).names()[0]
         raise InputError(f'the window {first} starts before its contig; protocol="fixed" leaves such windows out')
@@ -161,144 +118,84 @@ def write_elements(
     return len(rows)
 
 
-class CellTypeElements(datasets.ArrowBasedBuilder):
-    """Labelled windows from a genome and an element table (or peaks), split by contig or by blocks.
+class CellTypeElements(DartBuilder):
+    """Labelled windows from a genome and an element table, or peaks; the classes are collected from the table."""
 
-    The table is read once to check it, to collect its classes and to cut it into shards, each of which is then read
-    again on its own. VERSION is raised whenever the same inputs give other rows.
-    """
-
-    VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIG_CLASS = CellTypeElementsConfig
+    NEEDS = (("genome", "elements"), ("genome", "peaks"), ("processed",))
+    DESCRIPTION = """\
+Task 3 of DART-Eval: windows of accessible chromatin that are specific to one cell line, each labelled with it; the task
+is to distinguish the cell lines, by clustering embeddings or by classification. Coordinates are 0-based, half-open;
+`id` is the row of the element file. Elements: {config.source}. Protocol: {config.protocol}. Rows: {report}."""
+    H5_COLUMNS = ("labels", "idxs")
+    names: tuple[str, ...] = ()  # of the classes, where the table has others than the published cell lines
 
-    def _info(self) -> datasets.DatasetInfo:
-        names = self.config.labels or CELL_LINES  # until a table has others
-        return datasets.DatasetInfo(description=__doc__, citation=CITATION, features=features(names))
+    def columns(self) -> dict[str, Any]:
+        columns = {"id": "int64", "chrom": "string", "start": "int64", "end": "int64", "sequence": "string"}
+        return columns | {"label": datasets.ClassLabel(names=list(self.classes()))}
 
-    def _describe(self, names: Sequence[str], report: Counter[str]) -> None:
-        config = self.config
-        self.info.features = features(names)
-        counted = "; ".join(f"{count} {what}" for what, count in report.items() if count or what.startswith("of "))
-        self.info.description = DESCRIPTION.format(elements=config.source(), protocol=config.protocol, report=counted)
+    def classes(self) -> Sequence[str]:
+        return self.names or self.config.labels or CELL_LINES
 
-    def _split_generators(
-        self, dl_manager: datasets.DownloadManager | datasets.StreamingDownloadManager
-    ) -> list[datasets.SplitGenerator]:
-        config = self.config
-        rows = max(1, min(CHUNK_ROWS, TABLE_BYTES // config.window))
-        if config.processed:
-            return self._processed_splits(rows)
-        blocks = read_splits(config.splits)
-        genome = open_genome(config.genome, config.index_dir)
+    def shards(self, report: Counter[str]) -> tuple[Shards, dict[str, Any]]:
+        config, genome = self.config, self.genome
         path = input_file(config.elements) if config.elements else elements_from_peaks(config, genome.contigs)
         layout = table_layout(path)
         if layout.label is None:
             raise InputError(f"{path}: has no column with the cell line of each element (BED: column 4)")
-        shards: dict[int, list[Position]] = {code: [] for code in range(len(SPLITS))}
-        report = Counter() if config.elements else comments(path)
+        if not config.elements:
+            report.update(comments(path))
+        shards: Shards = {}
         seen: list[Rows] = []
-        for position, chunk in read_rows(path, layout, config.window, rows):
-            code = split_codes(chunk, config.window, blocks, genome)
-            used = np.flatnonzero(code >= 0)
-            check_rows(path, chunk.take(used), layout, genome, config.protocol)
-            report["in no split, left out"] += len(code) - len(used)
-            seen.append(chunk.take(used))
-            for split in np.unique(code[used]).tolist():
-                report[f"in {SPLITS[split]}"] += int((code == split).sum())
-                shards[split].append(position)
-        if not any(shards.values()):
-            raise InputError(f"{path}: none of its elements lies in a split ({config.splits})")
-        rows_used = Rows(*(np.concatenate(column) for column in zip(*seen, strict=True)))
-        names = class_names(path, rows_used, config.labels)
-        refuse_contradictions(path, rows_used)
-        named = _named(rows_used.label, names)
-        for name in names:
-            report[f"of {name}"] = int((named == name).sum())
-        self._describe(names, report)
-        shared: dict[str, Any] = {"path": path, "layout": layout, "genome": genome, "blocks": blocks, "rows": rows}
-        shared["names"] = tuple(names)  # a list would be taken for shards
-        return [
-            datasets.SplitGenerator(name=SPLITS[code], gen_kwargs={"shards": shards[code], "split": code, **shared})
-            for code in shards
-            if shards[code]
-        ]
+        for position, chunk in read_rows(path, layout, config.window, self.chunk_rows, None, genome.contigs):
+            code = split_codes(chunk, config.window, self.blocks, genome)
+            used = chunk.take(np.flatnonzero(code >= 0))
+            check_rows(path, used, layout, genome, config.protocol)
+            report["in no split, left out"] += len(code) - len(used.id)
+            seen.append(used)
+            deal(code, position, shards, report)
+        if shards:
+            used = Rows._make(np.concatenate(column) for column in zip(*seen, strict=True))
+            self.names = tuple(class_names(path, used, config.labels))
+            refuse_contradictions(path, used)
+            named = _named(used.label, self.names)
+            for name in self.names:
+                report[f"of {name}"] = int((named == name).sum())
+        return shards, {"path": path}
 
-    def _processed_splits(self, rows: int) -> list[datasets.SplitGenerator]:
-        config = self.config
-        names = config.labels or CELL_LINES
-        report: Counter[str] = Counter()
-        generators = []
-        with open_hdf5(config.processed) as file:
-            for split, group in SPLIT_GROUPS.items():
-                pieces = slices(file, group, H5_COLUMNS, config.window, rows) if group in file else []
-                if pieces:
-                    report[f"in {split}"] = pieces[-1].last
-                    kwargs = {"shards": pieces, "path": input_file(config.processed), "names": tuple(names)}
-                    generators.append(datasets.SplitGenerator(name=split, gen_kwargs=kwargs))
-        if not generators:
-            raise InputError(f"{config.processed}: has none of the groups {', '.join(SPLIT_GROUPS.values())}")
-        self._describe(names, report)
-        return generators
-
-    def _generate_tables(self, shards: list[Any], **source: Any) -> Iterator[tuple[Key, pa.Table]]:
-        tables = self._processed_tables if isinstance(shards[0], Slice) else self._element_tables
-        for shard, columns in enumerate(tables(shards, **source)):
-            yield Key(shard, 0), pa.table(columns, schema=self.info.features.arrow_schema)
-
-    def _element_tables(
-        self,
-        shards: list[Position],
-        split: int,
-        path: Path,
-        layout: Layout,
-        genome: Genome,
-        blocks: dict[str, Blocks],
-        rows: int,
-        names: Sequence[str],
-    ) -> Iterator[dict[str, Any]]:
-        window = self.config.window
-        codes = {name: code for code, name in enumerate(names)}
-        for chunk in chunks_at(shards, partial(read_rows, path, layout, window, rows)):
-            here = chunk.take(np.flatnonzero(split_codes(chunk, window, blocks, genome) == split))
+    def rows_of(self, shards: list[Any], split: str, path: Path) -> Iterator[dict[str, Any]]:
+        window, genome = self.config.window, self.genome
+        codes = {name: code for code, name in enumerate(self.names)}
+        reader = partial(read_rows, path, table_layout(path), window, self.chunk_rows, contigs=genome.contigs)
+        for chunk in chunks_at(shards, reader):
+            here = chunk.take(np.flatnonzero(split_codes(chunk, window, self.blocks, genome) == SPLITS.index(split)))
             yield {
                 "id": here.id,
                 "chrom": here.chrom,
                 "start": here.start,
                 "end": here.start + window,
                 "sequence": window_strings(genome, here.chrom, here.start, window, self.config.protocol),
-                "label": [codes[label] for label in _named(here.label, names).tolist()],
+                "label": [codes[label] for label in _named(here.label, self.names).tolist()],
             }
 
-    def _processed_tables(self, shards: list[Slice], path: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        with open_hdf5(path) as file:
-            for piece in shards:
-                sequences, labels, ids = read_slice(file, piece, H5_COLUMNS, self.config.protocol)
-                if (labels >= len(names)).any():
-                    raise InputError(f"{path}: /{piece.group}/labels has {labels.max()}, of {len(names)} classes")
-                nothing = pa.nulls(len(labels))  # the file has no coordinates
-                yield {"id": ids, "chrom": nothing, "start": nothing, "end": nothing} | {
-                    "sequence": sequences,
-                    "label": labels,
-                }
+    def h5_columns(self, file: "h5py.File", piece: Slice, arrays: tuple[np.ndarray, ...]) -> dict[str, Any]:
+        labels, ids = arrays
+        if (labels >= len(self.classes())).any():
+            where = f"{file.filename}: /{piece.group}/labels"
+            raise InputError(f"{where} has {labels.max()}, of {len(self.classes())} classes")
+        return {"id": ids, "label": labels}
 
 
 def comments(path: Path) -> Counter[str]:
-    """What `write_elements` was told was left out."""
+    """How many windows were left out, as `write_elements` wrote it."""
     with path.open(encoding="utf-8") as file:
         lines = [line[2:].strip().partition(" ") for line in takewhile(lambda line: line.startswith("# "), file)]
     return Counter({what: int(count) for count, _, what in lines})
 
 
-def features(names: Sequence[str]) -> datasets.Features:
-    """Columns of task 3 with these classes."""
-    columns = {"id": "int64", "chrom": "string", "start": "int64", "end": "int64", "sequence": "string"}
-    typed = {name: datasets.Value(kind) for name, kind in columns.items()}
-    return datasets.Features({**typed, "label": datasets.ClassLabel(names=list(names))})
-
-
 def class_names(path: Path, rows: Rows, labels: Sequence[str] = ()) -> list[str]:
-    """Names of the classes: `labels`; or the published cell lines where the table has no others, numbers among them
-    standing for their places; or the table's names, sorted.
+    """Names of the classes: `labels`; or the published cell lines where the table has no others, which it may also give
+    as numbers; or the table's names, sorted.
 
     Raises ValueError naming file, line and value where a label is missing or is none of `labels`, where one of `labels`
     has no element, or where there are too many to be cell lines.
@@ -310,7 +207,7 @@ def class_names(path: Path, rows: Rows, labels: Sequence[str] = ()) -> list[str]
         names = found.tolist()
     if "" in found or len(names) > MAX_CLASSES:
         row = int(first[found == ""][0]) if "" in found else 0
-        what = "has no cell line" if "" in found else f"{len(names)} names in the label column are no cell lines:"
+        what = "has no cell line" if "" in found else f"{len(names)} names in the label column are not cell lines:"
         raise InputError(f"{path}:{rows.line[row]}: {what} {rows.label[row]!r}")
     for name, row in zip(_named(found.astype(object), names).tolist(), first.tolist(), strict=True):
         if name not in names:
@@ -327,7 +224,7 @@ def _named(label: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 
 def refuse_contradictions(path: Path, rows: Rows) -> None:
-    """Raise ValueError naming both lines where one window stands with two cell lines: it is specific to neither."""
+    """Raise ValueError naming both lines where one window has two cell lines: it is specific to neither."""
     chrom = np.unique(rows.chrom.astype(str), return_inverse=True)[1]
     label = np.unique(rows.label.astype(str), return_inverse=True)[1]
     order = np.lexsort((rows.line, rows.start, chrom))

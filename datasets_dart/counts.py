@@ -1,5 +1,6 @@
 """Reads or fragments in each window: one column of the count matrix a sample (spec section 4, steps 2 and 3)."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import pysam
 
+from datasets_dart.contigs import check_same_build, find_contig, join_contigs
 from datasets_dart.errors import InputError
-from datasets_dart.files import input_file, numbered_lines, replacing
-from datasets_dart.formats.bed import count_overlaps, read_intervals
-from datasets_dart.peaks import Windows
+from datasets_dart.files import input_file, replacing
+from datasets_dart.formats.bed import Windows, count_overlaps, read_intervals
+from datasets_dart.formats.tables import read_header, read_table
 
 BATCH = 1_000_000  # alignments held at once
 _NAME = re.compile(r"(.+):(-?\d+)-(\d+)")
@@ -32,7 +34,7 @@ class CountMatrix(NamedTuple):
 
 
 def count_reads(
-    path: str | Path, windows: Windows, protocol: str, contigs: Mapping[str, int] | None = None
+    path: str | os.PathLike[str], windows: Windows, protocol: str, contigs: Mapping[str, int] | None = None
 ) -> np.ndarray:
     """(n,) int64: how many alignments of a BAM, SAM or CRAM file overlap each window. Needs no index, no order.
 
@@ -41,45 +43,39 @@ def count_reads(
     once; secondary, supplementary, duplicate and QC-failed records do not.
 
     contigs: the genome's, by name and length in bp. Raises ValueError naming the file where its header has another
-    length for one of them (another build), or has none of the windows' contigs; FileNotFoundError.
+    length for one that the windows are on (another build), or has none of these; FileNotFoundError.
     """
     path = input_file(path)
     try:
         with pysam.AlignmentFile(str(path), check_sq=False) as alignments:
             lengths = dict(zip(alignments.references, alignments.lengths, strict=True))
-            check_build(path, lengths, contigs or {}, set(windows.chrom.tolist()))
-            return sum_overlaps(windows, _spans(alignments, protocol))
+            names = join_contigs(path, lengths, set(windows.chrom.tolist())).names
+            check_same_build(path, {name: lengths[name] for name in names}, contigs or {})
+            return sum_overlaps(windows, _spans(alignments, protocol, names))
     except (OSError, ValueError) as error:
         raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
-def check_build(path: Path, lengths: Mapping[str, int], genome: Mapping[str, int], used: set[str]) -> None:
-    """Raise ValueError where the file's contigs are not the genome's: one of another length, or none that is used.
-
-    lengths, genome: contig lengths in bp, of the file and of the genome; contigs not `used` do not matter.
-    """
-    for name in sorted(used & lengths.keys() & genome.keys()):
-        if lengths[name] != genome[name]:
-            raise InputError(
-                f"{path}: {name} has {lengths[name]:,} bp here and {genome[name]:,} bp in the genome: another build?"
-            )
-    if used and not used & lengths.keys():
-        raise InputError(f"{path}: has none of the contigs {', '.join(sorted(used)[:5])}: other names, another build?")
-
-
-def count_fragments(path: str | Path, windows: Windows) -> np.ndarray:
+def count_fragments(path: str | os.PathLike[str], windows: Windows) -> np.ndarray:
     """(n,) int64: how many fragments of a BED-like file (contig, start, end, ...) overlap each window.
 
-    Every row counts once, whatever stands in further columns. Raises ValueError naming file, line and value.
+    Every row counts once, whatever is in further columns. Raises ValueError naming file, line and value; naming the
+    file where it has none of the windows' contigs.
     """
+    path = input_file(path)
+    seen: set[str] = set()
+    own = set(windows.chrom.tolist())
 
     def spans() -> Iterator[Batch]:
-        for _, chunk in read_intervals(input_file(path), rows=BATCH):
+        for _, chunk in read_intervals(path, rows=BATCH):
+            seen.update(chunk.chrom.tolist())
             for name in set(chunk.chrom.tolist()):
                 rows = chunk.chrom == name
-                yield name, chunk.start[rows], chunk.end[rows]
+                yield find_contig(name, own) or name, chunk.start[rows], chunk.end[rows]
 
-    return sum_overlaps(windows, spans())
+    counts = sum_overlaps(windows, spans())
+    join_contigs(path, seen, own)
+    return counts
 
 
 def sum_overlaps(windows: Windows, batches: Iterator[Batch]) -> np.ndarray:
@@ -93,13 +89,14 @@ def sum_overlaps(windows: Windows, batches: Iterator[Batch]) -> np.ndarray:
     return counts
 
 
-def _spans(alignments: pysam.AlignmentFile, protocol: str) -> Iterator[Batch]:
+def _spans(alignments: pysam.AlignmentFile, protocol: str, names: Mapping[str, str]) -> Iterator[Batch]:
     contig = -1
     start: list[int] = []
     end: list[int] = []
 
     def batch() -> Batch:
-        return alignments.get_reference_name(contig), np.array(start), np.array(end)
+        name = alignments.get_reference_name(contig)
+        return names.get(name, name), np.array(start), np.array(end)
 
     for read in alignments.fetch(until_eof=True):
         if read.is_unmapped:
@@ -109,7 +106,7 @@ def _spans(alignments: pysam.AlignmentFile, protocol: str) -> Iterator[Batch]:
             if read.is_secondary or read.is_supplementary or read.is_duplicate or read.is_qcfail:
                 continue
             if read.is_proper_pair and read.template_length:
-                if read.template_length < 0:  # the other mate stands for both
+                if read.template_length < 0:  # the other mate counts for both
                     continue
                 last = first + read.template_length
         if last is None:  # an alignment without a base
@@ -124,14 +121,14 @@ def _spans(alignments: pysam.AlignmentFile, protocol: str) -> Iterator[Batch]:
         yield batch()
 
 
-def read_counts(paths: Sequence[str | Path]) -> CountMatrix:
+def read_counts(paths: Sequence[str | os.PathLike[str]]) -> CountMatrix:
     """Count matrix from one or more tables: `peak` (chrom:start-end), then a column a sample; commas or tabs.
 
     Columns are joined by the peak's name, whatever the files' order and names, and samples belong to cell lines by
     their own name. (The original takes every three consecutive columns of the files that a pattern matches.)
 
     Raises ValueError naming file, line and value: another header, a peak that is in one file only or twice, a sample
-    that stands twice, a count that is no whole number >= 0.
+    that is there twice, a count that is no whole number >= 0.
     """
     if not paths:
         raise InputError("no count tables")
@@ -140,9 +137,9 @@ def read_counts(paths: Sequence[str | Path]) -> CountMatrix:
     columns: list[np.ndarray] = []
     samples: list[str] = []
     for path in map(input_file, paths):
-        names, peaks, counts = _read_table(path)
+        names, peaks, counts = _read_counts(path)
         if repeated := set(names) & set(samples):
-            raise InputError(f"{path}:1: sample {min(repeated)!r} stands a second time")
+            raise InputError(f"{path}:1: sample {min(repeated)!r} appears a second time")
         samples += names
         if matrix is None:
             row_of = {peak: row for row, peak in enumerate(peaks)}
@@ -159,28 +156,25 @@ def read_counts(paths: Sequence[str | Path]) -> CountMatrix:
     return matrix._replace(counts=np.concatenate(columns, axis=1))
 
 
-def _read_table(path: Path) -> tuple[list[str], list[str], np.ndarray]:
-    lines = numbered_lines(path)
-    _, header = next(lines)
-    mark = b"\t" if b"\t" in header else b","
-    first, *names = header.decode(errors="replace").strip().split(mark.decode())
-    if first.strip('"') not in ("peak", "") or not names:
-        raise InputError(f"{path}:1: not a count table (peak, then samples): {header[:80].decode(errors='replace')!r}")
+def _read_counts(path: Path) -> tuple[list[str], list[str], np.ndarray]:
+    """Samples, peaks, and counts (peaks, samples) of one table."""
+    first, *samples = read_header(path).names
+    if first not in ("peak", "") or not samples:
+        raise InputError(f"{path}:1: not a count table (peak, then samples): {', '.join([first, *samples])[:80]!r}")
     peaks: dict[str, int] = {}
     counts = []
-    for line, text in lines:
-        peak, *fields = text.strip().split(mark)
-        name = peak.decode(errors="replace").strip('"')
-        if name in peaks:
-            raise InputError(f"{path}:{line}: peak {name} stands a second time, first in line {peaks[name]}")
-        if len(fields) != len(names) or not all(field.isdigit() for field in fields):
-            shown = text[:80].decode(errors="replace").strip()
-            raise InputError(f"{path}:{line}: not a peak and {len(names)} counts (whole numbers >= 0): {shown!r}")
-        peaks[name] = line
-        counts.append([int(field) for field in fields])
+    for line, row in read_table(path):
+        peak, *values = row.values()
+        if peak in peaks:
+            raise InputError(f"{path}:{line}: peak {peak} appears a second time, first in line {peaks[peak]}")
+        if not all(value.isdecimal() for value in values):
+            text = ",".join(row.values())
+            raise InputError(f"{path}:{line}: not a peak and {len(samples)} counts (whole numbers >= 0): {text[:80]!r}")
+        peaks[peak] = line
+        counts.append([int(value) for value in values])
     if not peaks:
         raise InputError(f"{path}: has no peaks")
-    return [name.strip('"') for name in names], list(peaks), np.array(counts, dtype=np.int64)
+    return samples, list(peaks), np.array(counts, dtype=np.int64)
 
 
 def parse_windows(path: Path, names: list[str]) -> Windows:
@@ -193,7 +187,7 @@ def parse_windows(path: Path, names: list[str]) -> Windows:
     return Windows(np.array(chrom, dtype=object), np.array(start, dtype=np.int64), np.array(end, dtype=np.int64))
 
 
-def write_counts(path: str | Path, matrix: CountMatrix) -> None:
+def write_counts(path: str | os.PathLike[str], matrix: CountMatrix) -> None:
     """The table that `read_counts` reads, comma-separated, as the original's."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(",".join(["peak", *matrix.samples]) + "\n")

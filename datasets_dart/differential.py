@@ -5,8 +5,8 @@ and the Wald test are the same method as the original's R package; numbers agree
 """
 
 import csv
+import os
 import warnings
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,9 @@ import numpy as np
 from datasets_dart.counts import CountMatrix
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import input_file, replacing
-from datasets_dart.peaks import Windows, sole_class
+from datasets_dart.formats.bed import Windows
+from datasets_dart.formats.tables import read_table
+from datasets_dart.peaks import sole_class
 
 SIGNIFICANCE = 0.001  # adjusted p-value, as published
 FOLD_CHANGE = 1.0  # log2, as published
@@ -93,7 +95,7 @@ def top_elements(results: dict[str, Differential], protocol: str, top: int = TOP
     return chosen
 
 
-def write_differential(path: str | Path, windows: Windows, result: Differential) -> None:
+def write_differential(path: str | os.PathLike[str], windows: Windows, result: Differential) -> None:
     """The original's table of one cell line: peak, baseMean, ..., padj, significant; nan as NA."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -102,27 +104,20 @@ def write_differential(path: str | Path, windows: Windows, result: Differential)
             table.writerow([peak, *("NA" if np.isnan(x) else repr(float(x)) for x in values), str(bool(gained))])
 
 
-def read_differential(path: str | Path) -> tuple[list[str], Differential]:
+def read_differential(path: str | os.PathLike[str]) -> tuple[list[str], Differential]:
     """Names of the elements and their results from a table of the original's columns, in any order of the columns.
 
     Its column `significant`, which in the original counts elements lost as well as gained, is not read.
     Raises ValueError naming file, line and value.
     """
     path = input_file(path)
-    with path.open(encoding="utf-8", newline="") as file:
-        table = csv.reader(file)
-        header = next(table)
-        if missing := [name for name in COLUMNS[1:] if name not in header]:
-            raise InputError(f"{path}:1: has no column {', '.join(missing)}")
-        wanted = [header.index(name) for name in COLUMNS[1:]]
-        first = header.index("peak") if "peak" in header else 0
-        names, rows = [], []
-        for row in table:
-            try:
-                rows.append([float("nan") if row[i] in ("NA", "") else float(row[i]) for i in wanted])
-            except (ValueError, IndexError):
-                raise InputError(f"{path}:{table.line_num}: not a row of DESeq2 results: {row}") from None
-            names.append(row[first])
+    names, rows = [], []
+    for line, row in read_table(path, COLUMNS[1:]):
+        try:
+            rows.append([float("nan") if row[name] in ("NA", "") else float(row[name]) for name in COLUMNS[1:]])
+        except ValueError:
+            raise InputError(f"{path}:{line}: not a row of DESeq2 results: {', '.join(row.values())}") from None
+        names.append(row.get("peak", next(iter(row.values()))))
     if not rows:
         raise InputError(f"{path}: has no elements")
     return names, Differential(*np.array(rows).T)

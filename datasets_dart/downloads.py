@@ -1,4 +1,4 @@
-"""The benchmark's public inputs: where they are, how they are told to be whole, and fetching them, resumed.
+"""The benchmark's public inputs: where they are, how they are checked to be whole, and fetching them, resumed.
 
 The table `downloads.tsv` says for each file the task and role, where it is (an address, or an entity of Synapse), how
 its bytes are checked, and whether anybody here has fetched it ("unchecked": nobody; "quoted": its digest is a third
@@ -6,18 +6,18 @@ party's). Checks: `sha256:...` or `md5:...`; `encode`, the MD5 that the ENCODE p
 the list beside the file at UCSC; `synapse`, by synapseclient itself; `folder`, a folder of Synapse, fetched by hand.
 """
 
-import csv
 import hashlib
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from huggingface_hub.errors import HfHubHTTPError, HTTPError
+from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
 from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import get_session
+from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
 from datasets_dart.errors import InputError, MissingExtra
+from datasets_dart.formats import tables
 
 if TYPE_CHECKING:
     import synapseclient
@@ -42,12 +42,17 @@ class Download(NamedTuple):
     def synapse(self) -> bool:
         return re.fullmatch(r"syn\d+", self.source) is not None
 
+    @property
+    def address(self) -> str:
+        return f"https://www.synapse.org/Synapse:{self.source}" if self.synapse else self.source
+
 
 def read_table(task: str | None = None) -> list[Download]:
-    """Rows of the table, of one task or all."""
-    with TABLE.open(encoding="utf-8", newline="") as file:
-        rows = [Download(**row) for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
-    return [row for row in rows if task in (None, row.task)]
+    """Rows of the table, of one task or all. Raises ValueError for a task without any."""
+    rows = [Download._make(row.values()) for _, row in tables.read_table(TABLE)]
+    if found := [row for row in rows if task in (None, row.task)]:
+        return found
+    raise InputError(f"task {task!r}: no inputs are known of it")
 
 
 def fetch(url: str, path: Path, checksum: str = "") -> str:
@@ -173,7 +178,7 @@ def fetch_inputs(
         path = folder / row.file
         if row.checksum == "folder" or (row.synapse and not path.exists() and not (token or client)):
             if not path.exists():
-                by_hand.append(f"https://www.synapse.org/Synapse:{row.source} as {path} ({row.note})")
+                by_hand.append(f"{row.address} as {path} ({row.note})")
         elif row.synapse:
             if not path.exists() and client is None:
                 client = synapse_client(token or "")
@@ -184,3 +189,24 @@ def fetch_inputs(
         how = "" if token or client else f" (or, for single files, set {TOKEN} to a Synapse token)"
         raise InputError(f"fetch by hand{how}: {'; '.join(by_hand)}")
     return found
+
+
+def fetch_task(task: str, folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Fetch a task's public inputs into a folder; returns them by their names in `load_dart`, where that is one file,
+    and lines for people: every file with its SHA-256, and which files are to be chosen from.
+
+    Raises ValueError as `fetch_inputs`.
+    """
+    rows = [row for row in read_table(task) if row.needed == "yes"]
+    said = [f"{path}: sha256 {sha256}" for path, sha256 in fetch_inputs(rows, folder).items()]
+    inputs: dict[str, Any] = {}
+    for row in rows:
+        name, _, cell = row.role.partition(" ")
+        path = str(folder / row.file)
+        if cell.startswith("("):
+            said.append(f"{path}: {row.role}; choose the input {name}")
+        elif cell:
+            inputs.setdefault(name, {})[cell] = path
+        else:
+            inputs[name] = path
+    return inputs, said

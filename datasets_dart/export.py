@@ -14,7 +14,7 @@ from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData, HfApi
 
-from datasets_dart.cell_type_elements import CITATION
+from datasets_dart.base import CITATION
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 
@@ -85,10 +85,11 @@ def _card_data(path: Path) -> DatasetCardData:
             pretty_name="DART-Eval, rebuilt",
             tags=["biology", "genomics", "dna", "dart-eval"],
         )
-    card = DatasetCard.load(path)
+    card: Any = DatasetCard.load(path)
     if "dart-eval" not in (card.data.tags or []):
         raise InputError(f"{path}: is the card of another repository; give a folder of its own")
-    return card.data
+    data: DatasetCardData = card.data
+    return data
 
 
 def card_section(task: str, rows: DatasetDict, config_name: str) -> str:

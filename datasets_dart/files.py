@@ -6,15 +6,29 @@ import hashlib
 import os
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple, TypeVar
 
 from datasets_dart.errors import InputError
 
 GZIP_MAGIC = b"\x1f\x8b"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8, which some spreadsheets and editors write before the text
 BGZF_SUBFIELD = b"BC\x02\x00"  # SAM specification section 4.1: the extra gzip field with the size of a BGZF block
+
+Row = TypeVar("Row")
+
+
+class Position(NamedTuple):
+    """Where a row starts: byte of the decompressed text after its byte-order mark, line (from 1), row (from 0)."""
+
+    offset: int = 0
+    line: int = 1
+    row: int = 0
+
+
+START = Position()
 
 
 def input_file(path: str | os.PathLike[str]) -> Path:
@@ -41,26 +55,70 @@ def compression(path: Path) -> Literal["plain", "gzip", "bgzip"]:
     return "bgzip" if head[12:16] == BGZF_SUBFIELD else "gzip"
 
 
+def has_mark(path: Path) -> bool:
+    """Whether plain text begins with a byte-order mark."""
+    with path.open("rb") as file:
+        return file.read(len(BYTE_ORDER_MARK)) == BYTE_ORDER_MARK
+
+
 def open_bytes(path: Path) -> BinaryIO:
-    """`path` for reading, decompressed where it is gzip or bgzip."""
-    if compression(path) == "plain":
-        return path.open("rb")
-    return gzip.open(path, "rb")  # type: ignore[return-value]
+    """`path` for reading, decompressed where it is gzip or bgzip, without a byte-order mark."""
+    opened = path.open if compression(path) == "plain" else partial(gzip.open, path)
+    file: BinaryIO = opened("rb")  # type: ignore[assignment]
+    if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
+        file.seek(0)
+    return file
 
 
-def numbered_lines(path: Path, offset: int = 0, line: int = 1) -> Iterator[tuple[int, bytes]]:
-    """(line number, line with its end) from byte `offset` of the decompressed text, where line number `line` starts.
+def numbered_lines(path: Path, position: Position = START) -> Iterator[tuple[int, bytes]]:
+    """(line number, line with its end) from a position on.
 
     Raises ValueError naming the line at which the compressed data are damaged or cut short.
     """
-    with open_bytes(path) as file:
-        try:
-            file.seek(offset)
+    line = position.line
+    try:
+        with open_bytes(path) as file:
+            file.seek(file.tell() + position.offset)
             for text in file:
                 yield line, text
                 line += 1
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise InputError(f"{path}: damaged gzip data in line {line}: {error}") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path}: damaged gzip data in line {line}: {error}") from None
+
+
+def row_chunks(
+    path: Path, rows: int, parse: Callable[[int, bytes], list[Row]], position: Position = START
+) -> Iterator[tuple[Position, list[Row]]]:
+    """Chunks of about `rows` rows from `position` on, each with the position at which it can be read again.
+
+    parse: line number and text -> the rows of a line, none for one that holds no row.
+    """
+    offset, _, row = position
+    chunk: list[Row] = []
+    for line, text in numbered_lines(path, position):
+        found = parse(line, text)
+        if found and not chunk:
+            position = Position(offset, line, row)
+        chunk += found
+        offset, row = offset + len(text), row + len(found)
+        if len(chunk) >= rows:
+            yield position, chunk
+            chunk = []
+    if chunk:
+        yield position, chunk
+
+
+def default_cache() -> Path:
+    """Where what is made of inputs on the way is kept: the cache of the datasets library."""
+    from datasets import config
+
+    return Path(config.HF_DATASETS_CACHE)
+
+
+def shown(text: str | bytes, most: int = 80) -> str:
+    """`text` in quotes for an error message, cut to about `most` characters."""
+    quoted = repr(text.strip()).removeprefix("b")
+    return quoted if len(quoted) <= most else quoted[: most - 4] + "...'"
 
 
 @contextlib.contextmanager
@@ -83,8 +141,17 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def contents_key(paths: Iterable[str], *options: object) -> str:
-    """16 hexadecimal digits that name what is made from these files' contents, in this order, with these options."""
-    contents = [sha256(input_file(path)) for path in paths]
+    """16 hexadecimal digits that name what is made from these files' contents, in this order, with these options.
+
+    Of a folder of many small texts, which are not read to name a cache, names, sizes and times count.
+    """
+    contents: list[object] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found = ((inside.name, inside.stat()) for inside in path.iterdir())
+            contents.append(sorted((name, status.st_size, status.st_mtime_ns) for name, status in found))
+        else:
+            contents.append(sha256(input_file(path)))
     return hashlib.sha256(repr((contents, *options)).encode()).hexdigest()[:16]
 
 

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from datasets_dart.errors import InputError
+from datasets_dart.formats.bed import Windows
 from datasets_dart.formats.fasta import SPAN, Genome
-from datasets_dart.peaks import Windows, overlaps_any
+from datasets_dart.peaks import overlaps_any
 from datasets_dart.shuffling import item_seed
 
 STRIDE = 1000  # bp between candidate windows, as in the ChromBPNet pipeline

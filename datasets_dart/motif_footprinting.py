@@ -1,27 +1,26 @@
 """Task 2: motifs against their own shuffles, put into backgrounds without them (DART-Eval spec section 3)."""
 
-import os
 import random
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-import datasets
 import numpy as np
 import pyarrow as pa
-from datasets.builder import Key
 
-from datasets_dart.alphabet import LETTERS, arrow_strings, one_hot_letters
-from datasets_dart.cell_type_elements import CITATION
+from datasets_dart.alphabet import one_hot_letters, reverse_complement, reverse_complement_letters
+from datasets_dart.base import DartBuilder, DartConfig, Shards, file_input
 from datasets_dart.errors import InputError
-from datasets_dart.files import contents_key, input_file, numbered_lines
-from datasets_dart.formats.bed import CHUNK_ROWS, Position
-from datasets_dart.formats.fasta import open_genome
+from datasets_dart.files import START, Position, input_file, numbered_lines, row_chunks
+from datasets_dart.formats.bed import CHUNK_ROWS
+from datasets_dart.formats.fasta import Genome
 from datasets_dart.formats.hdf5 import open_hdf5
-from datasets_dart.formats.meme import Motif, check_shuffles, insert, read_meme, reverse_complement, shuffled
+from datasets_dart.formats.meme import Motif, read_meme
 from datasets_dart.regulatory_elements import check_elements, pairs, read_elements
-from datasets_dart.splits import SPLITS, assign_splits, read_splits
+from datasets_dart.splits import SPLITS, Blocks, assign_splits
+from datasets_dart.windows import arrow_strings
 
 KINDS = ("motif", "shuffled")
 ORIGINAL_KINDS = {"true": "motif", "shuffled": "shuffled"}
@@ -32,11 +31,6 @@ PUBLISHED_ELEMENTS = 2_348_854  # rows of the element file that PUBLISHED_ROWS b
 # original's code, which took the 568th of every 20th batch of 1024 rows, the batches ordered by their names as text).
 _BATCHES = [f"{first}_{min(first + 1024, PUBLISHED_ELEMENTS)}" for first in range(0, PUBLISHED_ELEMENTS, 1024)]
 PUBLISHED_ROWS = [int(name.split("_")[0]) + 567 for name in sorted(_BATCHES)[::20][:BACKGROUNDS]]
-
-DESCRIPTION = """\
-Task 2 of DART-Eval: consensus sequences of transcription factor motifs, and shuffles of them, each in the centre of the
-same backgrounds; a model that knows the motif tells it from its shuffle. `id` is the row in the original's order, and
-`background` the row of the background. Motifs: {motifs}. Backgrounds: {backgrounds}. Protocol: {protocol}. {report}."""
 
 
 class Background(NamedTuple):
@@ -49,7 +43,7 @@ class Background(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What a row is beside its sequence."""
+    """What a row is, beside its sequence."""
 
     background: int
     motif: str | None
@@ -58,33 +52,19 @@ class Trial(NamedTuple):
 
 
 @dataclass
-class MotifFootprintingConfig(datasets.BuilderConfig):
+class MotifFootprintingConfig(DartConfig):
     """Inputs and options of task 2; see `datasets_dart.load_dart`."""
 
-    motifs: str = ""
-    backgrounds: str = ""
-    genome: str = ""
-    elements: str = ""
-    processed: str = ""  # the original's table of sequences or, with motifs, its data.h5
-    splits: str = "paper"
-    protocol: str = "fixed"
-    index_dir: str | None = None  # where a decompressed genome and an index go that cannot lie beside it
+    ONE_OF: ClassVar[tuple[str, ...]] = ("backgrounds", "elements", "processed")
+
+    motifs: str = file_input("MEME file")
+    backgrounds: str = file_input("one sequence a line")
+    genome: str = file_input("FASTA: plain, gzip or bgzip")
+    elements: str = file_input("BED of elements, or the original's table of them; plain, gzip or bgzip")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.protocol not in LETTERS:
-            raise InputError(f"protocol={self.protocol!r} is not one of {', '.join(LETTERS)}")
-        if sum(map(bool, (self.backgrounds, self.elements, self.processed))) != 1:
-            raise InputError("task 'motif_footprinting' takes one of backgrounds=, elements= and processed=")
-        if self.splits != "paper" and not self.elements:
-            raise InputError(f"splits={self.splits}: {self.backgrounds or self.processed} has no coordinates")
-
-    def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
-        """Name of the cache: the inputs' contents and the options, whatever the files are called."""
-        splits = "" if self.splits == "paper" else self.splits
-        files = [self.motifs, self.backgrounds, self.genome, self.elements, self.processed, splits]
-        key = contents_key(filter(None, files), list(map(bool, files)), self.protocol, custom_features)
-        return f"{self.protocol}-{key}"
+        self.refuse_splits(self.backgrounds or self.processed)
 
 
 def read_backgrounds(path: Path) -> list[np.ndarray]:
@@ -115,19 +95,18 @@ def background_rows(elements: int) -> list[int]:
 
 
 def backgrounds_from_elements(
-    genome_file: str, elements_file: str, protocol: str, splits: str = "paper", index_dir: str | None = None
-) -> dict[str, list[tuple[int, int, np.ndarray]]]:
-    """By split, (number among the backgrounds, row of the element file, letters of the 350 bp) of each background.
+    genome: Genome, elements_file: str, protocol: str, blocks: dict[str, Blocks] | None = None
+) -> dict[str, list[Background]]:
+    """Backgrounds of each split, made of the elements: windows of 350 bp with the element shuffled, controls of task 1.
 
-    A background is an element's window with the element shuffled: a control of task 1. As published all are for
-    testing, whatever their chromosome; with blocks of a BED, those that lie in none are left out.
+    As published all are for testing, whatever their chromosome; with blocks, those that lie in none are left out.
 
     Raises ValueError in protocol="paper" where the element file is not of the published number of rows.
     """
-    path, genome = input_file(elements_file), open_genome(genome_file, index_dir)
+    path = input_file(elements_file)
     positions = []
     total = 0
-    for position, _, lines in read_elements(path, CHUNK_ROWS):
+    for position, (_, lines) in read_elements(path, CHUNK_ROWS):
         positions.append(position)
         total += len(lines)
     if total == 0:
@@ -137,23 +116,53 @@ def backgrounds_from_elements(
             f"{path}: has {total} elements; the published backgrounds are rows of a file of {PUBLISHED_ELEMENTS} "
             '(protocol="paper")'
         )
-    blocks = None if splits == "paper" else read_splits(splits)
-    chosen: dict[str, list[tuple[int, int, np.ndarray]]] = {}
+    chosen: dict[str, list[Background]] = {}
     for number, row in enumerate(background_rows(total)):
-        _, elements, lines = next(read_elements(path, CHUNK_ROWS, positions[row // CHUNK_ROWS], total=total))
-        here = slice(row % CHUNK_ROWS, row % CHUNK_ROWS + 1)
-        element = elements.take(np.arange(len(lines))[here])
+        at = positions[row // CHUNK_ROWS]
+        _, (elements, lines) = next(read_elements(path, CHUNK_ROWS, at, total=total, contigs=genome.contigs))
+        here = np.array([row % CHUNK_ROWS])
+        element = elements.take(here)
         check_elements(path, element, lines[here], genome, protocol)
-        split = "test"
+        code = SPLITS.index("test")
         if blocks is not None:
             code = int(assign_splits(blocks, element.chrom, element.start, element.end)[0])
-            split = SPLITS[code] if code >= 0 else ""
-        _, controls = pairs(element, genome, protocol)
-        chosen.setdefault(split, []).append((number, row, controls[0]))
-    chosen.pop("", None)
-    if not chosen:
-        raise InputError(f"{path}: none of the backgrounds made of it lies in a split ({splits})")
-    return {split: chosen[split] for split in SPLITS if split in chosen}
+        if code >= 0:
+            _, controls = pairs(element, genome, protocol)
+            chosen.setdefault(SPLITS[code], []).append(Background(number, row, controls[0], None))
+    return chosen
+
+
+def shuffled(consensus: str, rng: random.Random, refused: Container[str]) -> str:
+    """The bases of `consensus` in a random order that is not in `refused`; `random.shuffle`'s draws, as the original's.
+
+    Never returns where every order is refused: see `check_shuffles`.
+    """
+    bases = list(consensus)
+    while True:
+        rng.shuffle(bases)
+        if (order := "".join(bases)) not in refused:
+            return order
+
+
+def check_shuffles(path: Path, motifs: Sequence[Motif]) -> None:
+    """Raise ValueError naming file, line and consensus of a motif whose bases have only one order (all the same)."""
+    for motif in motifs:
+        if len(set(motif.consensus)) == 1:
+            raise InputError(
+                f"{path}:{motif.line}: motif {motif.name!r}: {motif.consensus} cannot be shuffled into another order"
+            )
+
+
+def insert(background: np.ndarray, motifs: Sequence[str]) -> np.ndarray:
+    """(n, length) uint8: `background`, (length,) ASCII codes, with each of n motifs in place of its central bases.
+
+    A motif of m bases replaces those from length // 2 - m // 2 on. No motif may be longer than the background.
+    """
+    sequences = np.tile(background, (len(motifs), 1))
+    for sequence, motif in zip(sequences, motifs, strict=True):
+        start = len(background) // 2 - len(motif) // 2
+        sequence[start : start + len(motif)] = np.frombuffer(motif.encode(), dtype=np.uint8)
+    return sequences
 
 
 def paper_states(consensuses: Sequence[str], backgrounds: int) -> Iterator[tuple[Any, ...]]:
@@ -181,7 +190,7 @@ def shuffles(motifs: Sequence[Motif], background: int, state: tuple[Any, ...] | 
         refused = {consensus}
         if state is None:
             rng.seed(f"{background}\t{motif.name}")
-            refused.add(reverse_complement(np.frombuffer(consensus.encode(), dtype=np.uint8)).tobytes().decode())
+            refused.add(reverse_complement(consensus))
         orders.append(shuffled(consensus, rng, refused))
     return orders
 
@@ -190,11 +199,11 @@ def trials(background: np.ndarray, motifs: Sequence[str], orders: Sequence[str])
     """(2 + 4 n, length) uint8: the background on both strands, then for each of n motifs the motif and its shuffle in
     it, then the reverse complements of both. `background`: (length,) ASCII codes."""
     sequences = np.empty((2 + 4 * len(motifs), len(background)), dtype=np.uint8)
-    sequences[0], sequences[1] = background, reverse_complement(background)
+    sequences[0], sequences[1] = background, reverse_complement_letters(background)
     sequences[2::4] = insert(background, motifs)
     sequences[3::4] = insert(background, orders)
-    sequences[4::4] = reverse_complement(sequences[2::4])
-    sequences[5::4] = reverse_complement(sequences[3::4])
+    sequences[4::4] = reverse_complement_letters(sequences[2::4])
+    sequences[5::4] = reverse_complement_letters(sequences[3::4])
     return sequences
 
 
@@ -220,129 +229,98 @@ def parse_key(path: Path, line: int, key: str) -> Trial:
     return Trial(int(background), motif or None, strand, kind)
 
 
-class MotifFootprinting(datasets.ArrowBasedBuilder):
-    """Motifs and their shuffles in backgrounds; a shard is one background with all motifs.
+class MotifFootprinting(DartBuilder):
+    """Motifs and their shuffles in backgrounds; a shard is one background with all motifs."""
 
-    VERSION is raised whenever the same inputs give other rows.
-    """
-
-    VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIG_CLASS = MotifFootprintingConfig
+    NEEDS = (("motifs", "backgrounds"), ("motifs", "genome", "elements"), ("processed",))
+    DESCRIPTION = """\
+Task 2 of DART-Eval: consensus sequences of transcription factor motifs, and shuffles of them, each in the centre of the
+same backgrounds; a model that knows the motif distinguishes it from its shuffle. `id` is the row in the original's
+order, and `background` the row of the background. Made of: {config.source}. Protocol: {config.protocol}. {report}."""
 
-    def _info(self) -> datasets.DatasetInfo:
+    def columns(self) -> dict[str, Any]:
         columns = {"id": "int64", "background": "int64", "motif": "string", "strand": "string", "kind": "string"}
-        columns |= {"sequence": "string", "element": "int64"}
-        return datasets.DatasetInfo(
-            description=__doc__,
-            citation=CITATION,
-            features=datasets.Features({name: datasets.Value(kind) for name, kind in columns.items()}),
-        )
+        return columns | {"sequence": "string", "element": "int64"}
 
-    def _split_generators(
-        self, dl_manager: datasets.DownloadManager | datasets.StreamingDownloadManager
-    ) -> list[datasets.SplitGenerator]:
+    def shards(self, report: Counter[str]) -> tuple[Shards, dict[str, Any]]:
         config = self.config
-        if config.processed:
-            return self._processed_splits()
         path = input_file(config.motifs)
         motifs = read_meme(path, config.protocol)
         check_shuffles(path, motifs)
         if config.backgrounds:
-            given = read_backgrounds(input_file(config.backgrounds))
-            chosen: dict[str, list[Any]] = {"test": [(row, None, letters) for row, letters in enumerate(given)]}
+            sequences = enumerate(read_backgrounds(input_file(config.backgrounds)))
+            chosen = {"test": [Background(row, None, letters, None) for row, letters in sequences]}
         else:
-            files = config.genome, config.elements
-            chosen = backgrounds_from_elements(*files, config.protocol, config.splits, config.index_dir)
+            blocks = None if config.splits == "paper" else self.blocks
+            chosen = backgrounds_from_elements(self.genome, config.elements, config.protocol, blocks)
+        backgrounds = [background for split in chosen.values() for background in split]
         longest = max(motifs, key=lambda motif: len(motif.probabilities))
-        for number, _, letters in (row for rows in chosen.values() for row in rows):
-            if len(letters) < len(longest.probabilities):
+        for background in backgrounds:
+            if len(background.letters) < len(longest.probabilities):
                 raise InputError(
                     f"{path}:{longest.line}: motif {longest.name!r} of {len(longest.probabilities)} bp does not fit "
-                    f"into background {number} of {len(letters)} bp"
+                    f"into background {background.number} of {len(background.letters)} bp"
                 )
-        total = 1 + max(number for rows in chosen.values() for number, *_ in rows)
-        states: list[Any] = [None] * total
-        if config.protocol == "paper":
+        report["motifs"] = len(motifs)
+        report["backgrounds"] = len(backgrounds)
+        report["motifs are lost by the original's way of reading the file"] = len(read_meme(path)) - len(motifs)
+        shards: Shards = {**chosen}
+        if config.protocol == "paper" and backgrounds:
+            total = 1 + max(background.number for background in backgrounds)
             states = list(paper_states([motif.consensus for motif in motifs], total))
-        lost = len(read_meme(path)) - len(motifs)
-        self._describe(
-            f"{len(motifs)} motifs, {sum(map(len, chosen.values()))} backgrounds"
-            + (f"; {lost} motifs are lost by the original's way of reading the file" if lost else "")
-        )
-        return [
-            datasets.SplitGenerator(
-                name=split,
-                gen_kwargs={
-                    "shards": [Background._make([*row, states[row[0]]]) for row in rows],
-                    "motifs": tuple(motifs),  # a list would be taken for shards
-                },
-            )
-            for split, rows in chosen.items()
-        ]
+            shards = {split: [one._replace(state=states[one.number]) for one in rows] for split, rows in chosen.items()}
+        return shards, {"motifs": tuple(motifs)}  # a list would be taken for shards
 
-    def _processed_splits(self) -> list[datasets.SplitGenerator]:
+    def processed_shards(self, report: Counter[str]) -> tuple[Shards, dict[str, Any]]:
+        """The original's table of sequences or, with motifs=, its data.h5, whose arrays are ordered by motif name."""
         path = input_file(self.config.processed)
         with path.open("rb") as file:
             is_hdf5 = file.read(8) == b"\x89HDF\r\n\x1a\n"
         if not is_hdf5:
-            shards: list[Any] = [position for position, *_ in read_processed(path)]
-            names: tuple[str, ...] = ()
-        else:
-            if not self.config.motifs:
-                raise InputError(f"{path}: needs motifs=: the file holds no names")
-            names = tuple(
-                sorted(motif.name for motif in read_meme(input_file(self.config.motifs), self.config.protocol))
-            )
-            with open_hdf5(path) as h5:
-                trials_shape = (len(names), *h5["raw"].shape[1:]) if "raw" in h5 else ()
-                for name in ("positive", "shuffled"):
-                    if name not in h5 or h5[name].shape != trials_shape:
-                        raise InputError(
-                            f"{path}: /{name} is missing, or its shape is not {trials_shape or 'that of /raw'}"
-                        )
-                shards = list(range(trials_shape[1] // 2))
-        if not shards:
-            raise InputError(f"{path}: has no rows")
-        self._describe("as the file has them")
-        kwargs = {"shards": shards, "path": path, "names": names}
-        return [datasets.SplitGenerator(name="test", gen_kwargs=kwargs)]
+            chunks = [(position, len(rows)) for position, rows in read_processed(path)]
+            report["rows"] = sum(rows for _, rows in chunks)
+            return {"test": [position for position, _ in chunks]}, {}
+        if not self.config.motifs:
+            raise InputError(f"{path}: needs motifs=: the file holds no names")
+        names = sorted(motif.name for motif in read_meme(input_file(self.config.motifs), self.config.protocol))
+        with open_hdf5(path) as h5:
+            shape = (len(names), *h5["raw"].shape[1:]) if "raw" in h5 else ()
+            for name in ("positive", "shuffled"):
+                if name not in h5 or h5[name].shape != shape:
+                    raise InputError(f"{path}: /{name} is missing, or its shape is not {shape or 'that of /raw'}")
+        report["backgrounds"] = shape[1] // 2
+        return {"test": list(range(shape[1] // 2))}, {"names": tuple(names)}
 
-    def _describe(self, report: str) -> None:
-        config = self.config
-        backgrounds = os.path.basename(config.backgrounds or config.elements or config.processed)
-        motifs = os.path.basename(config.motifs or config.processed)
-        self.info.description = DESCRIPTION.format(
-            motifs=motifs, backgrounds=backgrounds, protocol=config.protocol, report=report
-        )
-
-    def _generate_tables(self, shards: list[Any], **source: Any) -> Iterator[tuple[Key, pa.Table]]:
+    def rows_of(self, shards: list[Any], split: str, **source: Any) -> Iterator[dict[str, Any]]:
         if isinstance(shards[0], Background):
-            tables = self._trials(shards, **source)
+            yield from self._trials(shards, source["motifs"])
         elif isinstance(shards[0], Position):
-            tables = self._table_rows(shards, source["path"])
+            yield from self._table_rows(shards)
         else:
-            tables = self._hdf5_rows(shards, **source)
-        for shard, (ids, rows, sequences, element) in enumerate(tables):
-            background, motif, strand, kind = zip(*rows, strict=True)
-            columns = {"id": ids, "background": background, "motif": motif, "strand": strand, "kind": kind}
-            columns |= {"sequence": sequences, "element": [element] * len(rows)}
-            yield Key(shard, 0), pa.table(columns, schema=self.info.features.arrow_schema)
+            yield from self._hdf5_rows(shards, source["names"])
 
-    def _trials(self, shards: list[Background], motifs: Sequence[Motif]) -> Iterator[tuple]:
+    def _trials(self, shards: list[Background], motifs: Sequence[Motif]) -> Iterator[dict[str, Any]]:
         names, consensuses = [motif.name for motif in motifs], [motif.consensus for motif in motifs]
         for number, element, letters, state in shards:
             sequences = trials(letters, consensuses, shuffles(motifs, number, state))
+            columns = trial_columns(trial_names(number, names))
             ids = number * len(sequences) + np.arange(len(sequences))
-            yield ids, trial_names(number, names), arrow_strings(sequences), element
+            columns |= {"id": ids, "sequence": arrow_strings(sequences), "element": [element] * len(sequences)}
+            yield columns
 
-    def _table_rows(self, shards: list[Position], path: Path) -> Iterator[tuple]:
+    def _table_rows(self, shards: list[Position]) -> Iterator[dict[str, Any]]:
         for position in shards:
-            _, rows, sequences = next(read_processed(path, position))
-            yield position.row + np.arange(len(rows)), rows, pa.array(sequences), None
+            _, rows = next(read_processed(input_file(self.config.processed), position))
+            columns = trial_columns([trial for trial, _ in rows])
+            yield columns | {
+                "id": position.row + np.arange(len(rows)),
+                "sequence": pa.array([text for _, text in rows]),
+            }
 
-    def _hdf5_rows(self, shards: list[int], path: Path, names: Sequence[str]) -> Iterator[tuple]:
-        """The original orders its arrays by motif name; rows and ids follow that order, background by background."""
-        with open_hdf5(path) as file:
+    def _hdf5_rows(self, shards: list[int], names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Rows and ids in the order of the arrays, background by background."""
+        with open_hdf5(self.config.processed) as file:
             for number in shards:
                 strands = slice(2 * number, 2 * number + 2)
                 raw, *both = (
@@ -352,27 +330,25 @@ class MotifFootprinting(datasets.ArrowBasedBuilder):
                 motif, order = (letters.reshape(len(names), 2, -1) for letters in both)
                 sequences = np.concatenate([raw, np.stack([motif, order], axis=2).reshape(-1, raw.shape[1])])
                 ids = number * len(sequences) + np.arange(len(sequences))
-                yield ids, trial_names(number, names), arrow_strings(sequences), None
+                yield trial_columns(trial_names(number, names)) | {"id": ids, "sequence": arrow_strings(sequences)}
 
 
-def read_processed(path: Path, position: Position | None = None) -> Iterator[tuple[Position, list[Trial], list[str]]]:
+def trial_columns(rows: Sequence[Trial]) -> dict[str, Any]:
+    """Columns background, motif, strand and kind."""
+    return dict(zip(Trial._fields, zip(*rows, strict=True), strict=True))
+
+
+def read_processed(path: Path, position: Position = START) -> Iterator[tuple[Position, list[tuple[Trial, str]]]]:
     """Chunks of the original's table of key and sequence, each with the position at which it can be read again.
 
     Raises ValueError naming file, line and value where a row is no key and sequence.
     """
-    offset, first, row = at = position or Position()
-    rows: list[Trial] = []
-    sequences: list[str] = []
-    for line, text in numbered_lines(path, offset, first):
+
+    def parse(line: int, text: bytes) -> list[tuple[Trial, str]]:
         whole = text.decode(errors="replace").strip()
         key, tab, sequence = whole.partition("\t")
         if not tab or not sequence or set(sequence) - set("ACGTN"):
             raise InputError(f"{path}:{line}: {whole[:60]!r} is not a key, a tab and a sequence of A, C, G, T, N")
-        rows.append(parse_key(path, line, key))
-        sequences.append(sequence)
-        offset, row = offset + len(text), row + 1
-        if len(rows) == CHUNK_ROWS:
-            yield at, rows, sequences
-            at, rows, sequences = Position(offset, line + 1, row), [], []
-    if rows:
-        yield at, rows, sequences
+        return [(parse_key(path, line, key), sequence)]
+
+    return row_chunks(path, CHUNK_ROWS, parse, position)

@@ -1,13 +1,14 @@
 """The tables that the original's generators write for tasks 1 and 2, and the steps on the way to them."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from datasets import IterableDataset
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, replacing
 from datasets_dart.formats.bed import CHUNK_ROWS
+from datasets_dart.formats.fasta import open_genome
 from datasets_dart.formats.meme import read_meme
 from datasets_dart.motif_footprinting import ORIGINAL_KINDS, backgrounds_from_elements
 from datasets_dart.regulatory_elements import PROCESSED_HEADER, WINDOW, read_elements
@@ -22,10 +23,10 @@ def write_elements_table(elements: str | os.PathLike[str], output: str | os.Path
     contig; the original can read neither.
     """
     path = input_file(elements)
-    total = sum(len(lines) for _, _, lines in read_elements(path, CHUNK_ROWS))
+    total = sum(len(lines) for _, (_, lines) in read_elements(path, CHUNK_ROWS))
     with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(PROCESSED_HEADER + "\n")
-        for _, chunk, lines in read_elements(path, CHUNK_ROWS, total=total):
+        for _, (chunk, lines) in read_elements(path, CHUNK_ROWS, total=total):
             columns = zip(*(column.tolist() for column in chunk), lines.tolist(), strict=True)
             for _, chrom, start, end, window_start, reverse, line in columns:
                 if not 0 <= window_start <= start < end <= window_start + WINDOW:
@@ -45,26 +46,21 @@ def write_consensus(motifs: str | os.PathLike[str], output: str | os.PathLike[st
 
 def write_backgrounds(genome: str, elements: str, output: str | os.PathLike[str], protocol: str = "fixed") -> int:
     """Task 2: controls of 100 elements, one sequence a line, which `backgrounds=` takes; returns their number."""
-    chosen = backgrounds_from_elements(genome, elements, protocol)
-    rows = sorted((number, letters.tobytes()) for split in chosen.values() for number, _, letters in split)
+    chosen = backgrounds_from_elements(open_genome(genome), elements, protocol)["test"]
     with replacing(output) as temporary:
-        temporary.write_bytes(b"".join(letters + b"\n" for _, letters in rows))
-    return len(rows)
+        temporary.write_bytes(b"".join(background.letters.tobytes() + b"\n" for background in chosen))
+    return len(chosen)
 
 
 def write_motif_table(rows: Iterable[IterableDataset], output: str | os.PathLike[str]) -> int:
     """Task 2: key and sequence of every row, the original's table, which `processed=` takes; returns the rows."""
     written = 0
     with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for background, motif, strand, kind, sequence in _trials(rows):
-            name = f"raw_{strand}" if kind == "raw" else f"{motif}_{strand}_{KINDS[kind]}"
-            file.write(f"{background}_{name}\t{sequence}\n")
-            written += 1
+        for split in rows:
+            for row in split:
+                name = f"raw_{row['strand']}"
+                if row["kind"] != "raw":
+                    name = f"{row['motif']}_{row['strand']}_{KINDS[row['kind']]}"
+                file.write(f"{row['background']}_{name}\t{row['sequence']}\n")
+                written += 1
     return written
-
-
-def _trials(rows: Iterable[IterableDataset]) -> Iterator[tuple]:
-    for split in rows:
-        for batch in split.iter(batch_size=CHUNK_ROWS):
-            columns = (batch[name] for name in ("background", "motif", "strand", "kind", "sequence"))
-            yield from zip(*columns, strict=True)

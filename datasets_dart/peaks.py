@@ -1,94 +1,14 @@
-"""Peaks of accessibility: narrowPeak files, consensus windows, and what one cell line alone has (spec section 4)."""
+"""Peaks of accessibility: consensus windows, and the windows that only one cell line has (spec section 4)."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from datasets_dart.errors import InputError
-from datasets_dart.formats.bed import Intervals, count_overlaps, read_intervals
+from datasets_dart.contigs import contig_ends
+from datasets_dart.formats.bed import Peaks, Windows, count_overlaps
 
 CONSENSUS_WIDTH = 500  # bp, as published
-Q_VALUE, SUMMIT = 8, 9  # columns of narrowPeak, from 0: -log10 q, and the summit's distance from the start
-
-
-class Peaks(NamedTuple):
-    """Rows of a narrowPeak file, one entry each; `summit` is a position on the contig."""
-
-    chrom: np.ndarray  # (n,) str objects
-    start: np.ndarray  # (n,) int64
-    end: np.ndarray  # (n,) int64
-    summit: np.ndarray  # (n,) int64
-    q_value: np.ndarray  # (n,) float64, -log10
-
-
-class Windows(NamedTuple):
-    """Intervals [start, end), one entry each; a start may be negative in protocol="paper"."""
-
-    chrom: np.ndarray  # (n,) str objects
-    start: np.ndarray  # (n,) int64
-    end: np.ndarray  # (n,) int64
-
-    def take(self, rows: np.ndarray) -> "Windows":
-        return Windows(self.chrom[rows], self.start[rows], self.end[rows])
-
-    def names(self) -> list[str]:
-        """chrom:start-end of each."""
-        return [f"{chrom}:{start}-{end}" for chrom, start, end in zip(*map(np.ndarray.tolist, self), strict=True)]
-
-
-def read_narrowpeak(path: Path, contigs: Mapping[str, int] | None = None) -> Peaks:
-    """All peaks of a narrowPeak file (ENCODE: BED6+4), plain or compressed, in the file's order.
-
-    contigs: the genome's, by name and length in bp.
-
-    Raises ValueError naming file, line and value: fewer than 10 columns, a summit that is not called (-1) or lies
-    outside its peak, a q-value that is no number, a peak on none of `contigs` or beyond its end.
-    """
-    chunks = [chunk for _, chunk in read_intervals(path, extra=(Q_VALUE, SUMMIT))]
-    if not chunks:
-        raise InputError(f"{path}: has no peaks")
-    q_values = [
-        _q_value(path, line, q) for chunk in chunks for line, (q, _) in zip(chunk.line, chunk.extra, strict=True)
-    ]
-    chrom, start, end = (np.concatenate([chunk[column] for chunk in chunks]) for column in range(3))
-    summit = np.concatenate([summits(path, chunk, column=1) for chunk in chunks])
-    if contigs is not None:
-        lengths = np.array([contigs.get(name, -1) for name in chrom.tolist()], dtype=np.int64)
-        if (end > lengths).any():
-            row = int(np.argmax(end > lengths))
-            line = np.concatenate([chunk.line for chunk in chunks])[row]
-            why = "is on a contig that the genome does not have" if lengths[row] < 0 else "ends beyond its contig"
-            raise InputError(f"{path}:{line}: {chrom[row]}:{start[row]}-{end[row]} {why}: another build?")
-    return Peaks(chrom, start, end, summit, np.array(q_values))
-
-
-def summits(path: Path, chunk: Intervals, column: int = 0) -> np.ndarray:
-    """(n,) int64 positions of the summits of narrowPeak rows, whose distances from the start are `extra[column]`.
-
-    Raises ValueError naming file, line and value where a summit is not called (-1) or lies outside its peak.
-    """
-    offsets = []
-    for line, length, extra in zip(chunk.line, chunk.end - chunk.start, chunk.extra, strict=True):
-        text = extra[column]
-        if not (text.isdecimal() and int(text) < length):
-            raise InputError(
-                f"{path}:{line}: summit {text!r} (column {SUMMIT + 1}) is not within a peak of {length} bp"
-            )
-        offsets.append(int(text))
-    return chunk.start + np.array(offsets, dtype=np.int64)
-
-
-def _q_value(path: Path, line: int, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = np.nan
-    if np.isnan(value):
-        raise InputError(f"{path}:{line}: q-value {text!r} (column {Q_VALUE + 1}) is not a number")
-    return value
 
 
 def consensus_windows(
@@ -108,7 +28,7 @@ def consensus_windows(
     where a kept one starts counts as overlapping it, and windows off a contig's start are kept.
     protocol="fixed": equal q-values come by contig and start, so that the order of the files makes no difference;
     touching is not overlapping; windows off `contigs`, by name and length in bp, or on the `blacklist` are left out
-    before they can stand in the way of others.
+    before they can take the place of others.
     """
     chrom, _, _, summit, q_value = (np.concatenate(columns) for columns in zip(*peaks, strict=True))
     start = summit - width // 2
@@ -147,8 +67,7 @@ def on_contigs(windows: Windows, contigs: Mapping[str, int], left_out: Counter[s
 
     A contig that is not there counts as one of no length.
     """
-    lengths = np.array([contigs.get(name, 0) for name in windows.chrom.tolist()], dtype=np.int64)
-    inside = (windows.start >= 0) & (windows.end <= lengths)
+    inside = (windows.start >= 0) & (windows.end <= contig_ends(windows.chrom, contigs))
     left_out["run past an end of their contig"] += int((~inside).sum())
     return windows.take(np.flatnonzero(inside))
 
@@ -182,7 +101,7 @@ def overlaps_any(windows: Windows, others: Windows) -> np.ndarray:
 
 
 def sole_class(positive: np.ndarray) -> np.ndarray:
-    """(n,) int8: the one class that each element is positive for, -1 where there is none or more than one.
+    """(n,) int8: the only class that each element is positive for, -1 where there is none or more than one.
 
     positive: (classes, n) bool.
     """
@@ -190,5 +109,5 @@ def sole_class(positive: np.ndarray) -> np.ndarray:
 
 
 def sole_cell_line(windows: Windows, peaks: Sequence[Peaks]) -> np.ndarray:
-    """(n,) int8: index of the one peak set that overlaps each window, -1 where none or several do."""
+    """(n,) int8: index of the only peak set that overlaps each window, -1 where none or several do."""
     return sole_class(np.stack([overlaps_any(windows, Windows(*one[:3])) for one in peaks]))

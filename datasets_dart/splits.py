@@ -1,10 +1,12 @@
 """Which split an interval belongs to: DART-Eval's chromosomes, or blocks from a BED file."""
 
 import os
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
 
+from datasets_dart.contigs import find_contig, join_contigs
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
 from datasets_dart.formats.bed import read_intervals
@@ -26,15 +28,19 @@ class Blocks(NamedTuple):
     split: np.ndarray  # (blocks,) int8
 
 
-def read_splits(splits: str | os.PathLike[str]) -> dict[str, Blocks]:
+def read_splits(splits: str | os.PathLike[str], contigs: Collection[str] = ()) -> dict[str, Blocks]:
     """Blocks by contig, from "paper" (whole published chromosomes) or a BED whose column 4 names the split.
 
+    contigs: the genome's, under whose names the blocks come.
     Blocks of one split that touch or overlap count as one. Raises ValueError naming file, line and value where a name
-    is not train, validation or test, or where blocks of two splits overlap.
+    is not train, validation or test, or where blocks of two splits overlap; naming the file where it has none of the
+    contigs.
     """
     if splits == "paper":
         return {
-            f"chr{name}": Blocks(np.array([0]), np.array([CHROMOSOME_END]), np.array([code], dtype=np.int8))
+            find_contig(f"chr{name}", contigs) or f"chr{name}": Blocks(
+                np.array([0]), np.array([CHROMOSOME_END]), np.array([code], dtype=np.int8)
+            )
             for code, split in enumerate(SPLITS)
             for name in PAPER_CHROMOSOMES[split]
         }
@@ -44,9 +50,11 @@ def read_splits(splits: str | os.PathLike[str]) -> dict[str, Blocks]:
         for chrom, start, end, line, (name,) in zip(*chunk, strict=True):
             if name not in SPLITS:
                 raise InputError(f"{path}:{line}: split {name!r} is not one of {', '.join(SPLITS)}")
+            chrom = find_contig(chrom, contigs) or chrom
             rows.setdefault(chrom, []).append((int(start), int(end), SPLITS.index(name), int(line)))
     if not rows:
         raise InputError(f"{path}: has no split blocks")
+    join_contigs(path, rows, contigs)
     return {chrom: _merged(path, chrom, sorted(blocks)) for chrom, blocks in rows.items()}
 
 

@@ -1,13 +1,12 @@
 """HyenaDNA's downstream tasks as datasets, built from a genome and the published files (paper section 4, spec 6)."""
 
 import os
-from typing import Any
-
-from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, Split, config
+from typing import TYPE_CHECKING, Any
 
 from datasets_dart.errors import InputError
-from datasets_dart.loading import plain, rows_of
-from datasets_hyenadna.builder import FAMILIES, DownstreamTask
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict, Split
 
 __all__ = ["load_task"]
 
@@ -15,11 +14,11 @@ __all__ = ["load_task"]
 def load_task(
     task: str,
     protocol: str = "fixed",
-    split: str | Split | None = None,
+    split: "str | Split | None" = None,
     streaming: bool = False,
     cache_dir: str | os.PathLike[str] | None = None,
     **inputs: Any,
-) -> Dataset | DatasetDict | IterableDataset | IterableDatasetDict:
+) -> "Dataset | DatasetDict | IterableDataset | IterableDatasetDict":
     """Rows of a downstream task, `family/name`.
 
         load_task("genomic_benchmarks/human_enhancers_cohn", data="genomic_benchmarks/datasets", genome="hg38.fa")
@@ -43,12 +42,16 @@ def load_task(
 
     Raises ValueError and FileNotFoundError naming file, line and value at fault.
     """
+    from datasets_dart.files import default_cache
+    from datasets_dart.loading import plain, rows_of
+    from datasets_hyenadna.builder import FAMILIES, DownstreamTask
+
     family, _, name = task.partition("/")
     if family not in FAMILIES:
         raise InputError(f"task {task!r} is unknown: a task is FAMILY/NAME, with FAMILY one of {', '.join(FAMILIES)}")
-    cache_dir = os.fspath(cache_dir or config.HF_DATASETS_CACHE)
+    cache_dir = os.fspath(cache_dir or default_cache())
     given = {key: plain(value) for key, value in inputs.items() if value is not None}
     builder = DownstreamTask(
-        cache_dir=cache_dir, family=family, task=name, protocol=protocol, inputs=given, index_dir=cache_dir
+        cache_dir=cache_dir, family=family, task=name, protocol=protocol, given=given, index_dir=cache_dir
     )
     return rows_of(builder, split, streaming)

@@ -1,27 +1,27 @@
-"""One builder for all downstream tasks: a task says which files it has, and gives their rows in chunks of columns."""
+"""One builder for all downstream tasks: a family says which files a task has, and gives their rows in chunks."""
 
-from collections.abc import Iterator
+import inspect
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any
 
-import datasets
+import numpy as np
 import pyarrow as pa
-from datasets.builder import Key
 
+from datasets_dart.base import TaskBuilder, TaskConfig, option, paths_by_name
 from datasets_dart.errors import InputError
-from datasets_dart.files import contents_key
 from datasets_hyenadna.biotypes import Biotypes
 from datasets_hyenadna.chromatin_profile import ChromatinProfile
+from datasets_hyenadna.family import Family
 from datasets_hyenadna.genomic_benchmarks import GenomicBenchmarks
 from datasets_hyenadna.gue import Gue
 from datasets_hyenadna.nucleotide_transformer import NucleotideTransformer
-from datasets_hyenadna.sequence_files import Columns
 from datasets_hyenadna.species import Species
 from datasets_hyenadna.validation import held_out
 
-PROTOCOLS = ("fixed", "paper")
-FAMILIES: dict[str, Any] = {
+FAMILIES: dict[str, type[Family]] = {
     "genomic_benchmarks": GenomicBenchmarks,
     "nucleotide_transformer": NucleotideTransformer,
     "gue": Gue,
@@ -31,116 +31,80 @@ FAMILIES: dict[str, Any] = {
 }
 
 
-class Source(Protocol):
-    """What a task of a family is to the builder."""
-
-    options: tuple[str, ...]
-
-    @property
-    def files(self) -> list[str]: ...
-
-    @property
-    def features(self) -> datasets.Features: ...
-
-    def shards(self) -> dict[str, list[str]]: ...
-
-    def chunks(self, shard: str) -> Iterator[Columns]: ...
-
-
-def open_source(family: str, task: str, inputs: dict[str, Any], index_dir: str) -> Source:
+def open_source(family: str, task: str, inputs: Mapping[str, Any], index_dir: str) -> Family:
     """A task with its inputs.
 
     Raises ValueError for an input that the family does not have, or lacks.
     """
-    made = FAMILIES[family]
-    if unknown := sorted(inputs.keys() - set(made.options)):
-        raise InputError(f"{family} has no input {unknown[0]}=: {', '.join(f'{name}=' for name in made.options)}")
-    try:
-        return made(task, index_dir, **inputs)
-    except TypeError as error:
-        if "required positional" not in str(error):
-            raise
-        needed = str(error).partition(": ")[2].replace("'", "")
-        raise InputError(f"{family} needs the input {needed}") from None
+    _, _, *known = inspect.signature(FAMILIES[family]).parameters.values()
+    names = [parameter.name for parameter in known]
+    if unknown := sorted(inputs.keys() - set(names)):
+        raise InputError(f"{family} has no input {unknown[0]}=: {', '.join(f'{name}=' for name in names)}")
+    needed = [parameter.name for parameter in known if parameter.default is parameter.empty]
+    if missing := [name for name in needed if name not in inputs]:
+        raise InputError(f"{family} needs the input {', '.join(missing)}")
+    made: Any = FAMILIES[family]
+    source: Family = made(task, index_dir, **inputs)
+    return source
 
 
 @dataclass
-class DownstreamTaskConfig(datasets.BuilderConfig):
+class DownstreamTaskConfig(TaskConfig):
     """Inputs and options of a task; see `datasets_hyenadna.load_task`."""
 
-    family: str = ""
-    task: str = ""
-    protocol: str = "fixed"
-    inputs: dict[str, Any] = field(default_factory=dict)
-    index_dir: str = ""
+    family: str = option("", "a name of FAMILIES")
+    task: str = option("", "one of the family's")
+    given: dict[str, Any] = field(default_factory=dict)  # inputs of the family
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.protocol not in PROTOCOLS:
-            raise InputError(f"protocol={self.protocol!r} is not one of {', '.join(PROTOCOLS)}")
+    @cached_property
+    def source(self) -> Family:
+        return open_source(self.family, self.task, self.given, str(self.index_dir))
 
-    def source(self) -> Source:
-        return open_source(self.family, self.task, self.inputs, self.index_dir)
+    def files(self) -> dict[str, dict[str, str]]:
+        return {"given": paths_by_name(self.source.files)}
 
-    def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
-        """Name of the cache: the inputs' contents and the options, whatever the files are called."""
-        source = self.source()
-        files = [path for path in source.files if not Path(path).is_dir()]
-        texts = [_listing(Path(path)) for path in source.files if Path(path).is_dir()]
-        options = {name: value for name, value in self.inputs.items() if name not in ("data", "genome", "annotation")}
-        key = contents_key(files, texts, self.family, self.task, self.protocol, sorted(options.items()))
-        return f"{self.family}-{self.task}-{self.protocol}-{key}"
+    def options(self) -> dict[str, Any]:
+        given = {name: value for name, value in self.given.items() if name not in ("data", "genome", "annotation")}
+        return super().options() | dict(sorted(given.items()))
 
 
-class DownstreamTask(datasets.ArrowBasedBuilder):
-    """Rows of a downstream task. VERSION is raised whenever the same inputs give other rows."""
+class DownstreamTask(TaskBuilder):
+    """Rows of a downstream task."""
 
-    VERSION = datasets.Version("1.0.0")
     BUILDER_CONFIG_CLASS = DownstreamTaskConfig
+    DESCRIPTION = """\
+Rows of {config.family} {config.task}, a task of the HyenaDNA paper. Protocol: {config.protocol}. Left out: {report}."""
 
-    def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(description=__doc__, features=self.config.source().features)
+    def columns(self) -> dict[str, Any]:
+        source: Family = self.config.source
+        return source.columns()
 
-    def _split_generators(
-        self, dl_manager: datasets.DownloadManager | datasets.StreamingDownloadManager
-    ) -> list[datasets.SplitGenerator]:
-        shards = self.config.source().shards()
+    def split_sources(self, report: Counter[str]) -> Mapping[str, dict[str, Any]]:
+        source = self.config.source
+        report.update(source.left_out)
         # Tuples, which `datasets` does not deal out to several readers: a row's id counts over all files of its split.
-        generators = {split: {"shards": tuple(own), "part": "all"} for split, own in shards.items()}
-        paper = self.config.protocol == "paper"
+        sources: dict[str, dict[str, Any]] = {
+            split: {"shards": tuple(own), "part": "all"} for split, own in source.shards.items()
+        }
+        paper, has_validation = self.config.protocol == "paper", "validation" in sources
         if paper and self.config.family == "species":
-            generators["test"] = generators["validation"]
-        elif paper and "validation" not in shards:
-            generators["validation"] = generators["test"]
-        elif "validation" not in shards:
-            generators["train"] = {"shards": tuple(shards["train"]), "part": "kept"}
-            generators["validation"] = {"shards": tuple(shards["train"]), "part": "held out"}
-        return [
-            datasets.SplitGenerator(name=split, gen_kwargs=generators[split])
-            for split in ("train", "validation", "test")
-        ]
+            sources["test"] = sources["validation"]
+        elif paper and not has_validation:
+            sources["validation"] = sources["test"]
+        elif not has_validation:
+            sources["validation"] = {**sources["train"], "part": "held out"}
+            sources["train"] = {**sources["train"], "part": "kept"}
+        return sources
 
-    def _generate_tables(self, shards: tuple[str, ...], part: str) -> Iterator[tuple[Key, pa.Table]]:
-        source, row = self.config.source(), 0
-        schema = self.info.features.arrow_schema
-        for place, shard in enumerate(shards):
-            for number, chunk in enumerate(source.chunks(shard)):
+    def tables(self, shards: Sequence[Any], part: str) -> Iterator[pa.Table]:
+        row = 0
+        for shard in shards:
+            for chunk in self.config.source.chunks(shard):
                 n = len(chunk["sequence"])
-                columns: Columns = {name: pa.nulls(n, schema.field(name).type) for name in schema.names}
-                columns |= {"id": range(row, row + n), **chunk}
+                table = self.table({"id": np.arange(row, row + n), **chunk})
                 row += n
-                table = pa.table({name: _array(columns[name], schema.field(name)) for name in schema.names}, schema)
                 if part != "all":
                     out = held_out(chunk["sequence"])
                     table = table.filter(pa.array(out if part == "held out" else ~out))
                 if len(table):
-                    yield Key(place, number), table
-
-
-def _array(values: Any, field: pa.Field) -> Any:
-    return values if isinstance(values, pa.Array) else pa.array(values, field.type)
-
-
-def _listing(folder: Path) -> list[tuple[str, int, int]]:
-    """Names, sizes and times of a folder of many small texts, which are not read to name a cache."""
-    return sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.iterdir())
+                    yield table

@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 
-from datasets_dart.alphabet import window_strings
+from datasets_dart.contigs import contig_ends, renamed
 from datasets_dart.errors import InputError
-from datasets_dart.files import compression, input_file
+from datasets_dart.files import input_file
 from datasets_dart.formats.bed import centred_start
 from datasets_dart.formats.fasta import open_genome
+from datasets_dart.formats.tables import read_batches, read_header
+from datasets_dart.windows import window_strings
+from datasets_hyenadna.family import Family, every_path
 from datasets_hyenadna.sequence_files import Columns
 
 COORDINATES = ("Chr_No", "Start", "End")
@@ -40,99 +43,67 @@ def label_groups(names: Sequence[str]) -> dict[str, list[int]]:
     return groups
 
 
-class ChromatinProfile:
+class ChromatinProfile(Family):
     """`{train,val,test}_{build}_coords_targets.csv`: Chr_No from 0, Start, End, and a column y_... for each label.
 
     The window of `window` bp is centred on the interval; off the chromosome it is N (the original's [UNK]). Chromosomes
     23 and 24 are X and Y, which the original cannot read.
     """
 
-    options = ("data", "genome", "build", "window")
-
     def __init__(self, task: str, index_dir: str, data: str, genome: str, build: str = "hg38", window: int = 1000):
         if task:
             raise InputError(f"chromatin_profile is one task, and has no {task!r}")
         if window < 1:
             raise InputError(f"window={window}: at least 1 bp")
-        self.paths = {
-            split: Path(data) / f"{word}_{build}_coords_targets.csv{ending}"
-            for word, split in FILE_SPLITS.items()
-            for ending in ("", ".gz")
-            if (Path(data) / f"{word}_{build}_coords_targets.csv{ending}").is_file()
-        }
-        if not {"train", "test"} <= self.paths.keys():
+        paths: dict[str, list[Path]] = {}
+        for word, split in FILE_SPLITS.items():
+            names = (f"{word}_{build}_coords_targets.csv{ending}" for ending in ("", ".gz"))
+            if found := [Path(data) / name for name in names if (Path(data) / name).is_file()]:
+                paths[split] = found[:1]
+        if not {"train", "test"} <= paths.keys():
             raise FileNotFoundError(f"{data}: has no train_{build}_coords_targets.csv and test_... (build=)")
         self.genome_path, self.index_dir, self.window = genome, index_dir, window
-        self.names = self._label_names(self.paths["train"])
+        super().__init__(paths, ("no", "yes"), [*every_path(paths), genome])
+        (first,) = paths["train"]
+        self.names = [name for name in read_header(first).names if name.startswith("y_")]  # of the labels
+        if not self.names:
+            raise InputError(f"{first}:1: has no column y_... of labels")
 
-    @property
-    def files(self) -> list[str]:
-        return [*map(str, self.paths.values()), self.genome_path]
+    def columns(self) -> dict[str, Any]:
+        labels = datasets.List(datasets.ClassLabel(names=list(self.classes)), length=len(self.names))
+        columns = {"id": "int64", "chrom": "string", "start": "int64", "end": "int64", "sequence": "string"}
+        return columns | {"labels": labels}
 
-    @property
-    def features(self) -> datasets.Features:
-        return datasets.Features(
-            {
-                "id": datasets.Value("int64"),
-                "chrom": datasets.Value("string"),
-                "start": datasets.Value("int64"),
-                "end": datasets.Value("int64"),
-                "sequence": datasets.Value("string"),
-                "labels": datasets.List(datasets.ClassLabel(names=["no", "yes"]), length=len(self.names)),
-            }
-        )
-
-    def shards(self) -> dict[str, list[str]]:
-        return {split: [str(path)] for split, path in self.paths.items()}
-
-    def chunks(self, shard: str) -> Iterator[Columns]:
-        path = Path(shard)
+    def chunks(self, shard: Path) -> Iterator[Columns]:
         genome = open_genome(input_file(self.genome_path), self.index_dir)
-        line = 2
-        for batch in self._batches(path):
-            for first in range(0, len(batch), ROWS):
-                part = batch.slice(first, ROWS)
-                numbers, starts, ends = (np.array(part.column(name).to_pylist()) for name in COORDINATES)
-                for row, number in enumerate(numbers):
-                    if number not in range(24) or not 0 <= starts[row] < ends[row]:
-                        place = f"Chr_No {number}, {starts[row]}-{ends[row]}"
-                        raise InputError(f"{path}:{line + row}: {place} is no interval of chromosomes 0 to 23")
-                chrom = np.array([_chromosome(int(number)) for number in numbers], dtype=object)
-                for row, name in enumerate(chrom):
-                    if name not in genome.contigs or starts[row] >= genome.contigs[name]:
-                        raise InputError(f"{path}:{line + row}: {genome.path} has no {name}:{starts[row]}-{ends[row]}")
-                window_start = centred_start(starts, ends, self.window)
-                labels = np.stack([part.column(name).to_numpy(zero_copy_only=False) for name in self.names], axis=1)
-                if not np.isin(labels, (0, 1)).all():
-                    row, column = np.argwhere(~np.isin(labels, (0, 1)))[0].tolist()
-                    raise InputError(f"{path}:{line + row}: {self.names[column]} is {labels[row, column]}, not 0 or 1")
-                yield {
-                    "chrom": chrom.tolist(),
-                    "start": window_start,
-                    "end": window_start + self.window,
-                    "sequence": window_strings(genome, chrom, window_start, self.window, "fixed").to_pylist(),
-                    "labels": list(labels.astype(np.int64)),
-                }
-                line += len(part)
-
-    def _batches(self, path: Path) -> Iterator[pa.RecordBatch]:
-        try:
-            with pa.csv.open_csv(path) as file:
-                yield from file
-        except pa.ArrowInvalid as error:
-            raise InputError(f"{path}: cannot be read: {error}") from None
-
-    def _label_names(self, path: Path) -> list[str]:
-        opened = pa.input_stream(path, compression=None if compression(path) == "plain" else "gzip")
-        with opened as file:
-            header = pa.csv.open_csv(file).schema.names
-        if missing := [name for name in COORDINATES if name not in header]:
-            raise InputError(f"{path}:1: has no column {missing[0]}")
-        names = [name for name in header if name.startswith("y_")]
-        if not names:
-            raise InputError(f"{path}:1: has no column y_... of labels")
-        return names
+        types = dict.fromkeys(COORDINATES, pa.int64()) | dict.fromkeys(self.names)
+        for before, batch in read_batches(shard, ROWS, types):
+            numbers, starts, ends = (np.array(batch.column(name)) for name in COORDINATES)
+            chrom = np.array([_chromosome(number) for number in numbers.tolist()], dtype=object)
+            bad = ~((numbers >= 0) & (numbers <= 23) & (starts >= 0) & (starts < ends))
+            chrom = renamed(chrom, genome.contigs)
+            outside = starts >= contig_ends(chrom, genome.contigs)
+            if (bad | outside).any():
+                row = int(np.argmax(bad | outside))
+                where = f"{shard}:{before + row + 2}: "
+                if bad[row]:
+                    place = f"Chr_No {numbers[row]}, {starts[row]}-{ends[row]}"
+                    raise InputError(f"{where}{place} is no interval of chromosomes 0 to 23")
+                raise InputError(f"{where}{genome.path} has no {chrom[row]}:{starts[row]}-{ends[row]}")
+            window_start = centred_start(starts, ends, self.window)
+            labels = np.stack([np.array(batch.column(name)) for name in self.names], axis=1)
+            if not np.isin(labels, (0, 1)).all():
+                row, column = np.argwhere(~np.isin(labels, (0, 1)))[0].tolist()
+                where = f"{shard}:{before + row + 2}: "
+                raise InputError(f"{where}{self.names[column]} is {labels[row, column]}, not 0 or 1")
+            yield {
+                "chrom": chrom.tolist(),
+                "start": window_start,
+                "end": window_start + self.window,
+                "sequence": window_strings(genome, chrom, window_start, self.window, "fixed").to_pylist(),
+                "labels": list(labels.astype(np.int64)),
+            }
 
 
 def _chromosome(number: int) -> str:
-    return f"chr{('X', 'Y')[number - 22] if number > 21 else number + 1}"
+    return f"chr{('X', 'Y')[number - 22] if number in (22, 23) else number + 1}"

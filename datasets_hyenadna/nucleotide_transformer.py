@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-
-import datasets
+from typing import Any
 
 from datasets_dart.errors import InputError
+from datasets_hyenadna.family import Family, every_path, numbered
 from datasets_hyenadna.sequence_files import Columns, fasta_chunks, split_files, table_chunks, task_folder
 
 FASTA = (".fna", ".fasta", ".fa")
@@ -31,14 +31,12 @@ ALIASES = {
 }
 
 
-class NucleotideTransformer:
+class NucleotideTransformer(Family):
     """One task: FASTA with the class at the end of each header, or parquet with sequence, name and label.
 
     The folder may be called by the Hub's name or the original's. A parquet of all tasks together, with a column
     `task`, may lie in `data` itself.
     """
-
-    options = ("data",)
 
     def __init__(self, task: str, index_dir: str, data: str):
         self.task = ALIASES.get(task, task)
@@ -46,32 +44,16 @@ class NucleotideTransformer:
             raise InputError(f"nucleotide_transformer has no task {task!r}: {', '.join(CLASSES)}")
         names = [name for name in (self.task, *ALIASES) if ALIASES.get(name, name) == self.task]
         folders = [Path(data) / name for name in names if (Path(data) / name).is_dir()]
-        folder = folders[0] if folders else Path(data)
-        self.paths = split_files(folder, (*FASTA, ".parquet"))
-        if not {"train", "test"} <= self.paths.keys():
+        paths = split_files(folders[0] if folders else Path(data), (*FASTA, ".parquet"))
+        if not {"train", "test"} <= paths.keys():
             folder = folders[0] if folders else task_folder(data, self.task)
             raise FileNotFoundError(f"{folder}: has no train and test in FASTA or parquet")
+        super().__init__(paths, numbered(CLASSES[self.task]), every_path(paths))
 
-    @property
-    def files(self) -> list[str]:
-        return [str(path) for paths in self.paths.values() for path in paths]
+    def columns(self) -> dict[str, Any]:
+        return super().columns() | {"name": "string"}
 
-    @property
-    def features(self) -> datasets.Features:
-        return datasets.Features(
-            {
-                "id": datasets.Value("int64"),
-                "sequence": datasets.Value("string"),
-                "label": datasets.ClassLabel(names=[str(number) for number in range(CLASSES[self.task])]),
-                "name": datasets.Value("string"),
-            }
-        )
-
-    def shards(self) -> dict[str, list[str]]:
-        return {split: [*map(str, paths)] for split, paths in self.paths.items()}
-
-    def chunks(self, shard: str) -> Iterator[Columns]:
-        path = Path(shard)
-        if path.suffix == ".parquet":
-            return table_chunks(path, CLASSES[self.task], where=("task", self.task))
-        return fasta_chunks(path, CLASSES[self.task])
+    def chunks(self, shard: Path) -> Iterator[Columns]:
+        if shard.suffix == ".parquet":
+            return table_chunks(shard, len(self.classes), where=("task", self.task))
+        return fasta_chunks(shard, len(self.classes))

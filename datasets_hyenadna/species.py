@@ -5,18 +5,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 
+from datasets_dart.alphabet import known_bases
+from datasets_dart.base import TABLE_BYTES
 from datasets_dart.errors import InputError
 from datasets_dart.formats.fasta import Genome, open_genome
-from datasets_hyenadna.sequence_files import Columns, bases
+from datasets_dart.splits import SPLITS
+from datasets_hyenadna.family import Family
+from datasets_hyenadna.sequence_files import Columns
 
 FASTA = (".fna", ".fa", ".fasta", ".fna.gz", ".fa.gz", ".fasta.gz")
-SPLITS = ("train", "validation", "test")
-# The original's code; its paper holds out the first four alone, and its metrics are of them.
+# Of the original's code; its paper holds out only the first four, and its metrics are of them.
 HELD_OUT = {"validation": ("1", "3", "12", "13"), "test": ("5", "7", "9", "10", "11")}
-TABLE_BYTES = 1 << 24
 
 
 def genome_files(folder: Path, species: Sequence[str] | None = None) -> dict[str, list[Path]]:
@@ -37,7 +38,7 @@ def genome_files(folder: Path, species: Sequence[str] | None = None) -> dict[str
         raise FileNotFoundError(f"{folder / missing[0]}: no folder of FASTAs, and no FASTA of that name")
     chosen = {name: found[name] for name in species or found}
     if len(chosen) < 2:
-        raise InputError(f"{folder}: {len(chosen)} species, where two or more are to be told apart")
+        raise InputError(f"{folder}: {len(chosen)} species, where two or more are needed")
     return chosen
 
 
@@ -49,7 +50,7 @@ class Chromosome:
 
     def window(self, start: int, length: int) -> str:
         """Bases [start, start + length), N on the left of a chromosome that is shorter."""
-        return bases(self.genome.fetch(self.contig, start, min(start + length, self.length))).rjust(length, "N")
+        return known_bases(self.genome.fetch(self.contig, start, min(start + length, self.length))).rjust(length, "N")
 
 
 class SpeciesWindows:
@@ -80,15 +81,13 @@ class SpeciesWindows:
         return {"id": number, "chrom": chromosome.contig, "start": start, "sequence": sequence, "label": label}
 
 
-class Species:
+class Species(Family):
     """Windows of `length` bp of the genomes below `data`, `windows` of them for each split.
 
     Chromosomes are split by their number in the FASTA's name (chr7.fna), or, where there is one FASTA for all, in the
     contig's. `splits` names those of validation and test; all others train. protocol "paper" tests on the original's
     validation chromosomes, on which it also chose.
     """
-
-    options = ("data", "length", "windows", "species", "splits", "seed")
 
     def __init__(
         self,
@@ -106,29 +105,17 @@ class Species:
         if length < 1 or windows < 1:
             raise InputError(f"length={length}, windows={windows}: at least 1")
         self.paths = genome_files(Path(data), species)
-        self.index_dir, self.length, self.windows_, self.seed = index_dir, length, windows, seed
+        self.index_dir, self.length, self.count, self.seed = index_dir, length, windows, seed
         self.held_out = {split: tuple(map(str, names)) for split, names in (splits or HELD_OUT).items()}
         if unknown := self.held_out.keys() - HELD_OUT.keys():
             raise InputError(f"splits={sorted(unknown)}: chromosomes of validation and test are named")
 
-    @property
-    def files(self) -> list[str]:
-        return [str(path) for paths in self.paths.values() for path in paths]
+        files = [path for paths in self.paths.values() for path in paths]
+        super().__init__({split: [split] for split in SPLITS}, list(self.paths), files)
 
-    @property
-    def features(self) -> datasets.Features:
-        return datasets.Features(
-            {
-                "id": datasets.Value("int64"),
-                "chrom": datasets.Value("string"),
-                "start": datasets.Value("int64"),
-                "sequence": datasets.Value("string"),
-                "label": datasets.ClassLabel(names=list(self.paths)),
-            }
-        )
-
-    def shards(self) -> dict[str, list[str]]:
-        return {split: [split] for split in SPLITS}
+    def columns(self) -> dict[str, Any]:
+        columns = {"id": "int64", "chrom": "string", "start": "int64", "sequence": "string"}
+        return columns | {"label": super().columns()["label"]}
 
     def chunks(self, shard: str) -> Iterator[Columns]:
         windows, size = self.windows(shard), max(1, TABLE_BYTES // self.length)
@@ -147,7 +134,7 @@ class Species:
             if not genomes[name]:
                 found = ", ".join(sorted({number for number, _ in own}))
                 raise InputError(f"{paths[0].parent}: no chromosome of {name} is in split {split}; it has {found}")
-        return SpeciesWindows(genomes, split, self.length, self.windows_, self.seed)
+        return SpeciesWindows(genomes, split, self.length, self.count, self.seed)
 
     def _split(self, number: str) -> str:
         return next((split for split, names in self.held_out.items() if number in names), "train")
@@ -161,5 +148,5 @@ class Species:
 
 
 def _number(name: str) -> str:
-    """What stands behind "chr" in a name, else the name."""
+    """What follows "chr" in a name, else the name."""
     return re.sub(r"^(chromosome|chrom|chr)[_-]?", "", name, flags=re.IGNORECASE)

@@ -18,10 +18,11 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
+from datasets_dart.alphabet import UNKNOWN
 from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
 from datasets_dart.samples import cpg_islands_chrx
-from evaluation_dart.models.markov import UNKNOWN, MarkovModel
+from evaluation_dart.models.markov import MarkovModel
 from modeling_hyenadna import HyenaDNATokenizer
 from trainer_scripts.genome_windows import GenomeCodes, as_regions, tile_windows
 from trainer_scripts.perplexity import markov_window_losses

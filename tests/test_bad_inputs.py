@@ -153,7 +153,7 @@ def cases() -> list[Case]:
         bad("FASTA: sequence before the first header",
             "g.fa:1: not FASTA: sequence before the first '>' header: b'ACGT",
             g_fa="ACGT\n>chr1\nACGT\n"),
-        bad("FASTA: a contig twice", "g.fa:3: contig 'chr1' stands a second time, first in line 1",
+        bad("FASTA: a contig twice", "g.fa:3: contig 'chr1' appears a second time, first in line 1",
             g_fa=">chr1\nACGT\n>chr1\nACGT\n"),
         bad("FASTA: lines of unequal length", "g.fa:4: 4 bases in a line, unlike the lines before it in its contig",
             g_fa=">chr1\nACGT\nAC\nACGT\n"),

@@ -14,14 +14,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from datasets_dart.alphabet import COMPLEMENT_CODES, UNKNOWN, encode_bases
+from datasets_dart.contigs import find_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
 from datasets_dart.formats.bed import read_intervals
 from datasets_dart.formats.fasta import open_genome
-from evaluation_dart.models.markov import UNKNOWN, encode_bases
 
 SOFT_MASKED = 8  # what a soft-masked base's code has on top, where it is not to be predicted
-COMPLEMENT = np.array([3, 2, 1, 0, UNKNOWN, 5, 6, 7, 11, 10, 9, 8], dtype=np.uint8)
+COMPLEMENT = np.arange(SOFT_MASKED + UNKNOWN, dtype=np.uint8)
+COMPLEMENT[: UNKNOWN + 1], COMPLEMENT[SOFT_MASKED:] = COMPLEMENT_CODES, SOFT_MASKED + COMPLEMENT_CODES[:UNKNOWN]
 ATTEMPTS = 1000
 SPLIT_NAMES = {"train": "train", "valid": "validation", "validation": "validation", "test": "test"}
 
@@ -58,7 +60,7 @@ class GenomeCodes:
         genome = open_genome(path)
         offsets: dict[str, int] = {}
         end = 0
-        for name in chromosomes or genome.contigs:
+        for name in map(genome.contig, chromosomes or genome.contigs):
             offsets[name] = end
             end += genome.length(name)
         codes = np.empty(end, dtype=np.uint8)
@@ -70,7 +72,9 @@ class GenomeCodes:
 
     def whole(self, chromosomes: Iterable[str] | None = None) -> np.ndarray:
         """Each contig, or each of the named ones that was read, as one region."""
-        names = self.offsets if chromosomes is None else [name for name in chromosomes if name in self.offsets]
+        names: Iterable[str] = self.offsets
+        if chromosomes is not None:
+            names = [own for name in chromosomes if (own := find_contig(name, self.offsets)) is not None]
         return as_regions((self.offsets[name], self.offsets[name] + self.lengths[name]) for name in names)
 
     def intervals(self, bed: str, margin: int = 0, split: str | None = None) -> np.ndarray:
@@ -85,14 +89,13 @@ class GenomeCodes:
         """
         pairs = []
         for _, rows in read_intervals(input_file(bed), extra=(3,) if split else ()):
-            for row, (name, start, end, line) in enumerate(
-                zip(rows.chrom, rows.start, rows.end, rows.line, strict=True)
-            ):
-                if name not in self.lengths:
-                    raise InputError(f"{bed}:{line}: {self.path} has no contig {name!r}")
+            for given, start, end, line, extra in zip(*rows, strict=True):
+                name = find_contig(given, self.lengths)
+                if name is None:
+                    raise InputError(f"{bed}:{line}: {self.path} has no contig {given!r}")
                 if end > self.lengths[name]:
                     raise InputError(f"{bed}:{line}: {name} ends at {self.lengths[name]}, before {end}")
-                if split and _split_name(bed, line, rows.extra[row][0]) != split:
+                if split and _split_name(bed, line, extra[0]) != split:
                     continue
                 if name in self.offsets:
                     first, last = max(0, start - margin), min(self.lengths[name], end + margin)

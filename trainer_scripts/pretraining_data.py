@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from datasets_dart.alphabet import UNKNOWN
 from datasets_dart.errors import InputError
-from evaluation_dart.models.markov import UNKNOWN
 from trainer_scripts.genome_windows import (
     SOFT_MASKED,
     GenomeCodes,

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from datasets_dart.alphabet import CODES
+from datasets_dart.alphabet import encode_bases
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import LanguageModel
 
@@ -117,7 +117,7 @@ class PromptWriter:
         step = self.length + SHOT_TOKENS
         for place, (sequence, label) in enumerate([*shots, (query, None)]):
             end = place * step + self.length
-            codes = CODES[np.frombuffer(sequence[: self.length].encode(), dtype=np.uint8)]
+            codes = encode_bases(sequence[: self.length])
             ids[end - len(codes) : end] = self.bases[codes]
             ids[end] = self.separator
             if label is not None:

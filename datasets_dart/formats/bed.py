@@ -1,26 +1,17 @@
-"""Genomic intervals from BED files, in chunks; coordinates 0-based, half-open, in base pairs."""
+"""Genomic intervals from BED and narrowPeak files, in chunks; coordinates 0-based, half-open, in base pairs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from datasets_dart.contigs import contig_ends, renamed
 from datasets_dart.errors import InputError
-from datasets_dart.files import numbered_lines
+from datasets_dart.files import START, Position, row_chunks, shown
 
 CHUNK_ROWS = 1024
-
-
-class Position(NamedTuple):
-    """Where a chunk of rows starts: byte of the decompressed text, line number (from 1), row number (from 0)."""
-
-    offset: int = 0
-    line: int = 1
-    row: int = 0
-
-
-START = Position()
+Q_VALUE, SUMMIT = 8, 9  # columns of narrowPeak, from 0: -log10 q, and the summit's distance from the start
 
 
 class Intervals(NamedTuple):
@@ -31,6 +22,31 @@ class Intervals(NamedTuple):
     end: np.ndarray  # (n,) int64
     line: np.ndarray  # (n,) int64, line numbers in the file
     extra: list[tuple[str, ...]]
+
+
+class Windows(NamedTuple):
+    """Intervals [start, end), one entry each; a start may be negative in protocol="paper"."""
+
+    chrom: np.ndarray  # (n,) str objects
+    start: np.ndarray  # (n,) int64
+    end: np.ndarray  # (n,) int64
+
+    def take(self, rows: np.ndarray) -> "Windows":
+        return Windows(self.chrom[rows], self.start[rows], self.end[rows])
+
+    def names(self) -> list[str]:
+        """chrom:start-end of each."""
+        return [f"{chrom}:{start}-{end}" for chrom, start, end in zip(*map(np.ndarray.tolist, self), strict=True)]
+
+
+class Peaks(NamedTuple):
+    """Rows of a narrowPeak file, one entry each; `summit` is a position on the contig."""
+
+    chrom: np.ndarray  # (n,) str objects
+    start: np.ndarray  # (n,) int64
+    end: np.ndarray  # (n,) int64
+    summit: np.ndarray  # (n,) int64
+    q_value: np.ndarray  # (n,) float64, -log10
 
 
 def read_intervals(
@@ -46,47 +62,84 @@ def read_intervals(
     start and end; the text of the columns `extra` comes along. Plain, gzip and bgzip text.
 
     Raises ValueError naming file, line and value: fewer columns than asked for, a coordinate that is not a whole
-    number >= 0, an end that is not beyond its start.
+    number >= 0, an end that is not after its start.
     """
-    offset, _, row = position
     width = max(*columns, *extra, 0) + 1
-    chrom: list[str] = []
-    start: list[int] = []
-    end: list[int] = []
-    lines: list[int] = []
-    texts: list[tuple[str, ...]] = []
 
-    def chunk() -> Intervals:
-        starts, ends, numbers = (np.array(values, dtype=np.int64) for values in (start, end, lines))
-        return Intervals(np.array(chrom, dtype=object), starts, ends, numbers, texts.copy())
-
-    for line, text in numbered_lines(path, position.offset, position.line):
-        word = text.split(None, 1)[0] if text.strip() else b"#"
-        if word.startswith(b"#") or word in (b"track", b"browser"):
-            offset += len(text)
-            continue
-        if not lines:
-            position = Position(offset, line, row)
+    def parse(line: int, text: bytes) -> list[tuple[str, int, int, int, tuple[str, ...]]]:
+        if is_no_row(text):
+            return []
         fields = text.split(b"\t") if b"\t" in text else text.split()
         if len(fields) < width:
-            raise InputError(f"{path}:{line}: {len(fields)} columns where {width} are needed: {_shown(text)}")
-        first, last = (_coordinate(path, line, fields[column]) for column in columns[1:])
-        if last <= first:
-            raise InputError(f"{path}:{line}: the end {last} is not beyond the start {first}: {_shown(text)}")
-        chrom.append(_decoded(path, line, fields[columns[0]]))
-        start.append(first)
-        end.append(last)
-        lines.append(line)
-        if extra:
-            texts.append(tuple(_decoded(path, line, fields[column]) for column in extra))
-        offset += len(text)
-        row += 1
-        if len(lines) == rows:
-            yield position, chunk()
-            for values in (chrom, start, end, lines, texts):
-                values.clear()
-    if lines:
-        yield position, chunk()
+            raise InputError(f"{path}:{line}: {len(fields)} columns where {width} are needed: {shown(text)}")
+        start, end = (_coordinate(path, line, fields[column]) for column in columns[1:])
+        if end <= start:
+            raise InputError(f"{path}:{line}: the end {end} is not beyond the start {start}: {shown(text)}")
+        name, *texts = (_decoded(path, line, fields[column]) for column in (columns[0], *extra))
+        return [(name, start, end, line, tuple(texts))]
+
+    for at, chunk in row_chunks(path, rows, parse, position):
+        chrom, start, end, lines, texts = zip(*chunk, strict=True)
+        starts, ends, numbers = (np.array(values, dtype=np.int64) for values in (start, end, lines))
+        yield at, Intervals(np.array(chrom, dtype=object), starts, ends, numbers, list(texts))
+
+
+def is_no_row(text: bytes) -> bool:
+    """Whether a line of a BED file is blank, a comment, or a `track` or `browser` line."""
+    words = text.split(None, 1)
+    return not words or words[0].startswith(b"#") or words[0] in (b"track", b"browser")
+
+
+def read_narrowpeak(path: Path, contigs: Mapping[str, int] | None = None) -> Peaks:
+    """All peaks of a narrowPeak file (ENCODE: BED6+4), plain or compressed, in the file's order.
+
+    contigs: the genome's, by name and length in bp, under whose names the peaks come.
+
+    Raises ValueError naming file, line and value: fewer than 10 columns, a summit that is not called (-1) or lies
+    outside its peak, a q-value that is no number, a peak on none of `contigs` or beyond its end.
+    """
+    chunks = [chunk for _, chunk in read_intervals(path, extra=(Q_VALUE, SUMMIT))]
+    if not chunks:
+        raise InputError(f"{path}: has no peaks")
+    q_values = [
+        _q_value(path, line, q) for chunk in chunks for line, (q, _) in zip(chunk.line, chunk.extra, strict=True)
+    ]
+    chrom, start, end, lines = (np.concatenate([chunk[column] for chunk in chunks]) for column in range(4))
+    summit = np.concatenate([summits(path, chunk, column=1) for chunk in chunks])
+    if contigs is not None:
+        chrom = renamed(chrom, contigs)
+        lengths = contig_ends(chrom, contigs)
+        if (end > lengths).any():
+            row = int(np.argmax(end > lengths))
+            why = "is on a contig that the genome does not have" if lengths[row] < 0 else "ends beyond its contig"
+            raise InputError(f"{path}:{lines[row]}: {chrom[row]}:{start[row]}-{end[row]} {why}: another build?")
+    return Peaks(chrom, start, end, summit, np.array(q_values))
+
+
+def summits(path: Path, chunk: Intervals, column: int = 0) -> np.ndarray:
+    """(n,) int64 positions of the summits of narrowPeak rows, whose distances from the start are `extra[column]`.
+
+    Raises ValueError naming file, line and value where a summit is not called (-1) or lies outside its peak.
+    """
+    offsets = []
+    for line, length, extra in zip(chunk.line, chunk.end - chunk.start, chunk.extra, strict=True):
+        text = extra[column]
+        if not (text.isdecimal() and int(text) < length):
+            raise InputError(
+                f"{path}:{line}: summit {text!r} (column {SUMMIT + 1}) is not within a peak of {length} bp"
+            )
+        offsets.append(int(text))
+    return chunk.start + np.array(offsets, dtype=np.int64)
+
+
+def _q_value(path: Path, line: int, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = np.nan
+    if np.isnan(value):
+        raise InputError(f"{path}:{line}: q-value {text!r} (column {Q_VALUE + 1}) is not a number")
+    return value
 
 
 def centred_start(start: np.ndarray, end: np.ndarray, length: int) -> np.ndarray:
@@ -95,20 +148,20 @@ def centred_start(start: np.ndarray, end: np.ndarray, length: int) -> np.ndarray
     Where the odd base goes is the original's choice (DART-Eval spec section 2): floor division of `length - (end -
     start)`, which here also holds for windows shorter than the interval.
     """
-    return start - (length - (end - start)) // 2
+    return np.asarray(start - (length - (end - start)) // 2)
 
 
 def count_overlaps(start: np.ndarray, end: np.ndarray, other_start: np.ndarray, other_end: np.ndarray) -> np.ndarray:
     """(n,) int64: how many of the other intervals share a base with each [start, end), on one contig; any order."""
     begun = np.searchsorted(np.sort(other_start), end, side="left")
     over = np.searchsorted(np.sort(other_end), start, side="right")
-    return begun - over
+    return np.asarray(begun - over)
 
 
 def _coordinate(path: Path, line: int, field: bytes) -> int:
     text = field.strip()
     if not text.isdigit() or len(text) > 18:
-        raise InputError(f"{path}:{line}: {_shown(field)} is not a coordinate (a whole number >= 0)")
+        raise InputError(f"{path}:{line}: {shown(field)} is not a coordinate (a whole number >= 0)")
     return int(text)
 
 
@@ -116,9 +169,4 @@ def _decoded(path: Path, line: int, field: bytes) -> str:
     try:
         return field.strip().decode()
     except UnicodeDecodeError:
-        raise InputError(f"{path}:{line}: {_shown(field)} is not UTF-8 text") from None
-
-
-def _shown(text: bytes) -> str:
-    shown = repr(text.strip())[1:]
-    return shown if len(shown) <= 80 else shown[:76] + "...'"
+        raise InputError(f"{path}:{line}: {shown(field)} is not UTF-8 text") from None

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyBigWig
 
+from datasets_dart.contigs import find_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
 from datasets_dart.formats.fasta import read_together
@@ -42,15 +43,17 @@ class Signal:
     def sums(self, chrom: str, starts: np.ndarray, length: int) -> np.ndarray:
         """(n,) float64 sums over [start, start + length); what is not covered, or off the contig, adds nothing.
 
-        starts: (n,) int64, any order, may be negative. A contig that the file does not have has no signal. Neighbouring
-        windows are read together; memory beyond the result is bounded.
+        chrom: under either name (see `datasets_dart.contigs`); a contig that the file does not have has no signal.
+        starts: (n,) int64, any order, may be negative. Neighbouring windows are read together; memory beyond the result
+        is bounded.
         """
         sums = np.zeros(len(starts))
-        if chrom not in self.contigs:
+        own = find_contig(chrom, self.contigs)
+        if own is None:
             return sums
         for group in read_together(starts, length):
             low, end = int(starts[group[0]]), int(starts[group[-1]]) + length
-            total = np.concatenate([[0.0], np.cumsum(self._values(chrom, low, end))])
+            total = np.concatenate([[0.0], np.cumsum(self._values(own, low, end))])
             sums[group] = total[starts[group] - low + length] - total[starts[group] - low]
         return sums
 

@@ -3,20 +3,20 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from datasets_dart.contigs import contig_ends, join_contigs, renamed
 from datasets_dart.errors import InputError
-from datasets_dart.files import numbered_lines, replacing
-from datasets_dart.formats.bed import START, Position, centred_start, read_intervals
+from datasets_dart.files import START, Position, numbered_lines, replacing
+from datasets_dart.formats.bed import SUMMIT, Windows, centred_start, is_no_row, read_intervals, summits
 from datasets_dart.formats.fasta import Genome
-from datasets_dart.peaks import SUMMIT, Windows, summits
+from datasets_dart.formats.tables import split_line
 from datasets_dart.splits import Blocks, assign_splits
 
-Chunk = TypeVar("Chunk")
 CONTIG_NAMES = ("chr", "chrom", "chromosome")
 LABEL_NAMES = ("label", "cell type", "cell_type")
 BED_LABEL = 3  # column, from 0
@@ -55,10 +55,10 @@ def table_layout(path: Path) -> Layout:
     """
     offset = 0
     for line, text in numbered_lines(path):
-        if not text.strip() or text.startswith((b"#", b"track", b"browser")):
+        if is_no_row(text):
             offset += len(text)
             continue
-        names = [name.strip().strip('"').lower() for name in text.decode(errors="replace").split("\t")]
+        names = [name.strip().lower() for name in split_line(path, line, text, "\t")]
         if not any(name in CONTIG_NAMES for name in names):
             kind: Literal["bed", "narrowpeak"] = "narrowpeak" if _NARROWPEAK.fullmatch(text) else "bed"
             label = BED_LABEL if len(names) > BED_LABEL or len(text.split()) > BED_LABEL else None
@@ -75,9 +75,16 @@ def table_layout(path: Path) -> Layout:
 
 
 def read_rows(
-    path: Path, layout: Layout, length: int, rows: int, position: Position | None = None
+    path: Path,
+    layout: Layout,
+    length: int,
+    rows: int,
+    position: Position | None = None,
+    contigs: Collection[str] = (),
 ) -> Iterator[tuple[Position, Rows]]:
     """Chunks of at most `rows` rows as windows of `length` bp: on the summit, or centred on the interval.
+
+    contigs: the genome's, under whose names the rows come.
 
     Raises ValueError naming file, line and value for a malformed row, or a ready-made window of another length.
     """
@@ -95,28 +102,15 @@ def read_rows(
                 window = f"{chunk.chrom[row]}:{chunk.start[row]}-{chunk.end[row]}"
                 raise InputError(f"{path}:{chunk.line[row]}: {window} is not a window of {length} bp")
             start = chunk.start
-        chrom = np.array([*map(sys.intern, chunk.chrom.tolist())], object)  # one text for many rows
+        chrom = renamed(chunk.chrom, contigs)
         labels = [sys.intern(text[-1]) for text in chunk.extra] if layout.label is not None else [""] * len(start)
         ids = np.arange(at.row, at.row + len(start))
         yield at, Rows(ids, chrom, start, chunk.end, chunk.line, np.array(labels, object))
 
 
-def chunks_at(
-    positions: Sequence[Position], reader: Callable[[Position], Iterator[tuple[Position, Chunk]]]
-) -> Iterator[Chunk]:
-    """The chunk at each position; the file is read on while they follow each other, as seeking in gzip is slow."""
-    chunks: Iterator[tuple[Position, Chunk]] = iter(())
-    for position in positions:
-        chunk = next(chunks, None)
-        if chunk is None or chunk[0] != position:
-            chunks = reader(position)
-            chunk = next(chunks)
-        yield chunk[1]
-
-
 def split_codes(rows: Rows, length: int, blocks: dict[str, Blocks], genome: Genome) -> np.ndarray:
     """(n,) int8 index of the split that holds each row's whole window, as far as it is on its contig; -1 for none."""
-    ends = np.array([genome.contigs.get(name, np.iinfo(np.int64).max) for name in rows.chrom.tolist()], dtype=np.int64)
+    ends = contig_ends(rows.chrom, genome.contigs, np.iinfo(np.int64).max)
     return assign_splits(blocks, rows.chrom, np.maximum(rows.start, 0), np.minimum(rows.start + length, ends))
 
 
@@ -124,7 +118,7 @@ def check_rows(path: Path, rows: Rows, layout: Layout, genome: Genome, protocol:
     """Raise ValueError naming file, line and value of the first row that is not in the genome: on a contig that it does
     not have, or beyond its contig's end, as a row of another build is; or, in protocol="paper", with a window that
     starts before its contig. A window may otherwise run past an end: it is padded."""
-    lengths = np.array([genome.contigs.get(name, -1) for name in rows.chrom.tolist()], dtype=np.int64)
+    lengths = contig_ends(rows.chrom, genome.contigs)
     needed = rows.start + 1 if layout.kind == "windows" else rows.end
     reasons = [
         (lengths < 0, f"is on a contig that {genome.path} does not have"),
@@ -157,28 +151,34 @@ def files_by_name(value: str | Sequence[str] | Mapping[str, str]) -> dict[str, s
     return named
 
 
-def read_windows(path: Path) -> Windows:
-    """All intervals of a table, as they stand in it. Raises ValueError naming file, line and value."""
+def read_windows(path: Path, contigs: Collection[str] = ()) -> Windows:
+    """All intervals of a table, as given there, under the genome's names of their contigs, where these are given.
+
+    Raises ValueError naming file, line and value; naming the file where it has none of the contigs.
+    """
     layout = table_layout(path)
     chunks = [chunk for _, chunk in read_intervals(path, layout.first, columns=layout.columns)]
     if not chunks:
         raise InputError(f"{path}: has no rows")
-    return Windows(*(np.concatenate([chunk[column] for chunk in chunks]) for column in range(3)))
+    chrom, start, end = (np.concatenate([chunk[column] for chunk in chunks]) for column in range(3))
+    join_contigs(path, set(chrom.tolist()), contigs)
+    return Windows(renamed(chrom, contigs), start, end)
 
 
 def write_windows(path: str | os.PathLike[str], windows: Windows) -> None:
     """The original's table of consensus windows: a header, then chrom, start, end."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write("chrom\tstart\tend\n")
-        for chrom, start, end in zip(*windows, strict=True):
-            file.write(f"{chrom}\t{start}\t{end}\n")
+    _write_rows(path, "chrom start end", zip(*windows, strict=True))
 
 
 def write_activity_windows(path: str | os.PathLike[str], windows: Windows, counted: int) -> None:
     """The original's table of task 4: windows, the `counted` bp in their centre, and where in them these are."""
+    first = (windows.end - windows.start - counted) // 2
+    columns = [*windows, windows.start + first, windows.start + first + counted, first, first + counted]
+    names = "chr input_start input_end elem_start elem_end elem_relative_start elem_relative_end"
+    _write_rows(path, names, zip(*columns, strict=True))
+
+
+def _write_rows(path: str | os.PathLike[str], names: str, rows: Iterable[tuple[object, ...]]) -> None:
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write("chr\tinput_start\tinput_end\telem_start\telem_end\telem_relative_start\telem_relative_end\n")
-        for chrom, start, end in zip(*windows, strict=True):
-            first = (end - start - counted) // 2
-            last = first + counted
-            file.write(f"{chrom}\t{start}\t{end}\t{start + first}\t{start + last}\t{first}\t{last}\n")
+        for row in [tuple(names.split()), *rows]:
+            file.write("\t".join(map(str, row)) + "\n")

@@ -1,35 +1,31 @@
-"""Random access to a genome: FASTA, plain, bgzip or gzip, through its samtools index."""
+"""FASTA, plain, bgzip or gzip: random access to a genome through its samtools index, and records one by one."""
 
 import contextlib
 import gzip
 import os
 import shutil
-import uuid
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pysam
-from datasets import config as datasets_config
 
+from datasets_dart.contigs import find_contig, genome_build
 from datasets_dart.errors import InputError
-from datasets_dart.files import compression, input_file, numbered_lines, open_bytes, sha256
+from datasets_dart.files import (
+    compression,
+    default_cache,
+    has_mark,
+    input_file,
+    numbered_lines,
+    open_bytes,
+    replacing,
+    sha256,
+)
 
 SPAN = 1 << 22  # bp read at once, at most, when windows lie close together
 GAP = 1 << 16  # bp between windows from which two reads are cheaper than one; about a bgzip block
-BUILDS = {  # lengths in bp of chr1 to chr22, X and Y, as in UCSC's chrom.sizes
-    "hg19": (
-        "249250621 243199373 198022430 191154276 180915260 171115067 159138663 146364022 "
-        "141213431 135534747 135006516 133851895 115169878 107349540 102531392 90354753 "
-        "81195210 78077248 59128983 63025520 48129895 51304566 155270560 59373566"
-    ),
-    "hg38": (
-        "248956422 242193529 198295559 190214555 181538259 170805979 159345973 145138636 "
-        "138394717 133797422 135086622 133275309 114364328 107043718 101991189 90338345 "
-        "83257441 80373285 58617616 64444167 46709983 50818468 156040895 57227415"
-    ),
-}
 
 _UPPER = np.arange(256, dtype=np.uint8)
 _UPPER[ord("a") : ord("z") + 1] -= 32
@@ -54,7 +50,8 @@ def read_together(starts: np.ndarray, length: int) -> Iterator[np.ndarray]:
 class Genome:
     """Contigs of an indexed FASTA. Cheap to pickle: every process opens the file for itself.
 
-    `contigs` maps names to lengths in bp, in file order. Positions are 0-based, half-open.
+    `contigs` maps names to lengths in bp, in file order. A contig may be asked for as "20" or as "chr20" (see
+    `datasets_dart.contigs`). Positions are 0-based, half-open.
     """
 
     def __init__(self, path: Path, fasta: Path, fai: Path, gzi: Path | None) -> None:
@@ -82,13 +79,17 @@ class Genome:
             self._open = os.getpid(), handle
         return self._open[1]
 
-    def length(self, chrom: str) -> int:
-        """Length in bp; raises ValueError naming the file where it has no such contig."""
-        try:
-            return self.contigs[chrom]
-        except KeyError:
+    def contig(self, chrom: str) -> str:
+        """The file's name of a contig; raises ValueError naming the file where it has no such contig."""
+        found = find_contig(chrom, self.contigs)
+        if found is None:
             known = ", ".join(list(self.contigs)[:5]) + (", ..." if len(self.contigs) > 5 else "")
-            raise InputError(f"{self.path}: has no contig {chrom!r} (it has {known})") from None
+            raise InputError(f"{self.path}: has no contig {chrom!r} (it has {known})")
+        return found
+
+    def length(self, chrom: str) -> int:
+        """Length in bp; raises ValueError as `contig`."""
+        return self.contigs[self.contig(chrom)]
 
     def fetch(self, chrom: str, start: int, end: int, keep_case: bool = False) -> str:
         """Upper-cased bases [start, end), or as they stand; raises ValueError unless 0 <= start <= end <= length."""
@@ -116,7 +117,7 @@ class Genome:
         return span
 
     def _bases(self, chrom: str, start: int, end: int, keep_case: bool = False) -> np.ndarray:
-        bases = self._handle().fetch(chrom, start, end).encode()
+        bases = self._handle().fetch(self.contig(chrom), start, end).encode()
         if len(bases) != end - start:
             raise InputError(f"{self.path}: {chrom}:{start}-{end} cannot be read; does the index belong to the file?")
         codes = np.frombuffer(bases, dtype=np.uint8)
@@ -133,8 +134,8 @@ def open_genome(path: str | os.PathLike[str], cache_dir: str | os.PathLike[str] 
     index of another file, contigs of several human builds, and when no index can be written.
     """
     fasta = path = input_file(path)
-    cache = Path(cache_dir or datasets_config.HF_DATASETS_CACHE).expanduser() / "genomes"
-    kind = compression(path)
+    cache = Path(cache_dir or default_cache()).expanduser() / "genomes"
+    kind = "gzip" if has_mark(path) else compression(path)  # what samtools cannot read as it is
     if kind == "gzip":
         fasta = cache / f"{sha256(path)[:16]}.fa"
         if not fasta.exists():
@@ -160,64 +161,51 @@ def open_genome(path: str | os.PathLike[str], cache_dir: str | os.PathLike[str] 
     return genome
 
 
-def genome_build(path: str | os.PathLike[str], contigs: Mapping[str, int]) -> str | None:
-    """Name of the human build, hg19 or hg38, that the lengths in bp of a file's contigs tell; None if they tell none.
-
-    Raises ValueError naming file, contigs and lengths where some are those of one build and some of the other.
-    """
-    found: dict[str, str] = {}
-    for build, lengths in BUILDS.items():
-        for name, length in zip([*map(str, range(1, 23)), "X", "Y"], lengths.split(), strict=True):
-            for contig in (f"chr{name}", name):
-                if contigs.get(contig) == int(length):
-                    found.setdefault(build, f"{contig} of {build} ({length} bp)")
-    if len(found) > 1:
-        raise InputError(f"{path}: mixes genome builds: {' and '.join(found.values())}")
-    return next(iter(found), None)
-
-
-def check_same_build(path: str | os.PathLike[str], contigs: Mapping[str, int], genome: Genome) -> None:
-    """Raise ValueError where a file (a bigWig, a VCF's header) gives a contig another length than the genome does."""
-    for name, length in contigs.items():
-        if genome.contigs.get(name, length) != length:
-            here, there = genome_build(path, contigs), genome_build(genome.path, genome.contigs)
-            raise InputError(
-                f"{path}: {name} has {length} bp (build {here or 'unknown'}), but {genome.contigs[name]} bp "
-                f"in {genome.path} (build {there or 'unknown'})"
-            )
-
-
 def _decompress(path: Path, fasta: Path) -> None:
-    fasta.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary(fasta) as temporary:
+    with replacing(fasta) as temporary:
         try:
             with open_bytes(path) as source, temporary.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise InputError(f"{path}: damaged gzip data: {error}") from None
-        os.replace(temporary, fasta)
 
 
 def _build_index(path: Path, fasta: Path, fai: Path, gzi: Path | None) -> None:
     _check_fasta(path)
-    with _temporary(fai) as new_fai, _temporary(gzi or fai) as new_gzi:
-        try:
-            pysam.faidx(str(fasta), "--fai-idx", str(new_fai), "--gzi-idx", str(new_gzi))
-        except pysam.SamtoolsError as error:
-            raise InputError(f"{path}: samtools cannot index it: {str(error).strip()}") from None
+    with contextlib.ExitStack() as stack:
+        options = ["--fai-idx", str(stack.enter_context(replacing(fai)))]
         if gzi:
-            os.replace(new_gzi, gzi)
-        os.replace(new_fai, fai)
+            options += ["--gzi-idx", str(stack.enter_context(replacing(gzi)))]
+        try:
+            pysam.faidx(str(fasta), *options)
+        except pysam.utils.SamtoolsError as error:
+            raise InputError(f"{path}: samtools cannot index it: {str(error).strip()}") from None
 
 
-@contextlib.contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
-    """A name beside `path` that no other process uses and that is gone afterwards."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
+def read_fasta(path: Path) -> Iterator[tuple[int, str, str]]:
+    """(line of the header, header without '>', sequence) of each record, without an index; lines of any width.
+
+    Raises ValueError naming the line of a sequence before the first header, or of a header without a sequence.
+    """
+    at, header, parts = 0, "", list[str]()
+
+    def sequence() -> str:
+        if not (joined := "".join(parts)):
+            raise InputError(f"{path}:{at}: no sequence below {header[:60]!r}")
+        return joined
+
+    for line, text in numbered_lines(path):
+        own = text.decode("ascii", "replace").strip()
+        if own.startswith(">"):
+            if at:
+                yield at, header, sequence()
+            at, header, parts = line, own[1:], []
+        elif own and not at:
+            raise InputError(f"{path}:{line}: not FASTA: sequence before the first '>' header: {own[:60]!r}")
+        else:
+            parts.append(own)
+    if at:
+        yield at, header, sequence()
 
 
 def _check_fasta(path: Path) -> None:
@@ -237,7 +225,7 @@ def _check_fasta(path: Path) -> None:
             if not name:
                 raise InputError(f"{path}:{line}: a header without a name: {text[:60]!r}")
             if name in names:
-                raise InputError(f"{path}:{line}: contig {name!r} stands a second time, first in line {names[name]}")
+                raise InputError(f"{path}:{line}: contig {name!r} appears a second time, first in line {names[name]}")
             names[name] = line
             width, last = None, False
             continue

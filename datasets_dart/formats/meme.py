@@ -1,20 +1,16 @@
-"""Motifs from MEME files: consensus, insertion into backgrounds, shuffles (DART-Eval spec section 3)."""
+"""Motifs from MEME files."""
 
-import random
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from datasets_dart.alphabet import BASES, decode_bases
 from datasets_dart.errors import InputError
 from datasets_dart.files import numbered_lines
 
-BASES = b"ACGT"
 SUM_TOLERANCE = 0.02  # of a matrix row about 1; the MEME format says nothing, and files round to 3 decimals or more
-
-_COMPLEMENT = np.arange(256, dtype=np.uint8)
-_COMPLEMENT[list(b"ACGT")] = list(b"TGCA")
 
 
 class Motif(NamedTuple):
@@ -28,7 +24,7 @@ class Motif(NamedTuple):
     @property
     def consensus(self) -> str:
         """The likeliest base of each position; of equals the first of A, C, G, T."""
-        return bytes(BASES[base] for base in self.probabilities.argmax(axis=1)).decode()
+        return decode_bases(self.probabilities.argmax(axis=1))
 
 
 def read_meme(path: Path, protocol: str = "fixed") -> list[Motif]:
@@ -50,14 +46,15 @@ def read_meme(path: Path, protocol: str = "fixed") -> list[Motif]:
     at = 0
     while at < len(lines):
         text = lines[at]
-        if text.startswith("ALPHABET=") and text.removeprefix("ALPHABET=").strip() not in ("ACGT", "DNA"):
+        if text.startswith("ALPHABET=") and text.removeprefix("ALPHABET=").strip() not in (BASES, "DNA"):
             raise InputError(f"{path}:{at + 1}: {text!r}: the alphabet is not ACGT")
         at += 1
         if text.split(None, 1)[:1] == ["MOTIF"]:
             motif, at = _read_motif(path, lines, at - 1)
             if motif.name in names:
                 raise InputError(
-                    f"{path}:{motif.line}: motif {motif.name!r} stands a second time, first in line {names[motif.name]}"
+                    f"{path}:{motif.line}: motif {motif.name!r} appears a second time, "
+                    f"first in line {names[motif.name]}"
                 )
             names[motif.name] = motif.line
             motifs.append(motif)
@@ -115,41 +112,3 @@ def _as_the_original_reads(motifs: Sequence[Motif], lines: int) -> list[Motif]:
         if not swallowed and motif.last_line < lines:
             kept.append(motif)
     return kept
-
-
-def shuffled(consensus: str, rng: random.Random, refused: Container[str]) -> str:
-    """The bases of `consensus` in a random order that is not in `refused`; `random.shuffle`'s draws, as the original's.
-
-    Never returns where every order is refused: see `check_shuffles`.
-    """
-    bases = list(consensus)
-    while True:
-        rng.shuffle(bases)
-        if (order := "".join(bases)) not in refused:
-            return order
-
-
-def check_shuffles(path: Path, motifs: Sequence[Motif]) -> None:
-    """Raise ValueError naming file, line and consensus of a motif whose bases have one order only (all the same)."""
-    for motif in motifs:
-        if len(set(motif.consensus)) == 1:
-            raise InputError(
-                f"{path}:{motif.line}: motif {motif.name!r}: {motif.consensus} cannot be shuffled into another order"
-            )
-
-
-def reverse_complement(letters: np.ndarray) -> np.ndarray:
-    """(..., length) uint8 ASCII codes of the other strand; what is none of A, C, G, T stays."""
-    return _COMPLEMENT[letters[..., ::-1]]
-
-
-def insert(background: np.ndarray, motifs: Sequence[str]) -> np.ndarray:
-    """(n, length) uint8: `background`, (length,) ASCII codes, with each of n motifs in place of its central bases.
-
-    A motif of m bases replaces those from length // 2 - m // 2 on. No motif may be longer than the background.
-    """
-    sequences = np.tile(background, (len(motifs), 1))
-    for sequence, motif in zip(sequences, motifs, strict=True):
-        start = len(background) // 2 - len(motif) // 2
-        sequence[start : start + len(motif)] = np.frombuffer(motif.encode(), dtype=np.uint8)
-    return sequences

@@ -1,17 +1,20 @@
-"""Single-base variants from tables and VCF, and how their alleles stand to the genome (DART-Eval spec section 6)."""
+"""Single-base variants from tables and VCF, and which of their alleles the genome has (DART-Eval spec section 6)."""
 
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets_dart.alphabet import CODES, LETTERS, N, window_codes
+from datasets_dart.alphabet import CODES, LETTERS, UNKNOWN
+from datasets_dart.contigs import BUILDS, contig_ends, renamed
 from datasets_dart.errors import InputError
-from datasets_dart.files import numbered_lines
-from datasets_dart.formats.bed import CHUNK_ROWS, Position
+from datasets_dart.files import Position, numbered_lines, row_chunks, shown
+from datasets_dart.formats import tables, vcf
+from datasets_dart.formats.bed import CHUNK_ROWS
 from datasets_dart.formats.fasta import Genome
+from datasets_dart.windows import window_codes
 
 USED = (("IsUsed", "in_peaks"), ("var.isused",))  # columns that together say what is in the benchmark
 LABELS, EFFECTS = ("label", "var.label"), ("beta", "obs.estimate", "obs.beta", "effect")
@@ -20,7 +23,6 @@ NUMERIC = ("pred.", "obs.", "chrombpnet.")  # what the names of columns of numbe
 NUMERIC_NAMES = ("pval", "beta", "se", "effect")
 TRUE_FALSE = {"true": True, "1": True, "false": False, "0": False, "-1": False}
 MISSING = ("", ".", "na", "nan", "none")
-BUILDS = ("hg19", "hg38")
 
 
 class Layout(NamedTuple):
@@ -28,7 +30,7 @@ class Layout(NamedTuple):
 
     kind: str  # "caqtl", "dsqtl", "table" or "vcf"
     start: Position  # of the first row
-    names: tuple[str, ...]  # of the columns of a table
+    header: tables.Header | None  # of a table
     label: str | None  # column, or INFO key, and so on
     effect: str | None
     used: tuple[str, ...]
@@ -46,7 +48,7 @@ class Variants(NamedTuple):
     line: np.ndarray  # (n,) int64, line of the file
     chrom: np.ndarray  # (n,) str objects
     position: np.ndarray  # (n,) int64, 1-based
-    allele1: np.ndarray  # (n,) str objects, as they stand there
+    allele1: np.ndarray  # (n,) str objects, as written there
     allele2: np.ndarray  # (n,) str objects
     label: np.ndarray  # (n,) bool or None objects
     used: np.ndarray  # (n,) bool: in the benchmark
@@ -69,23 +71,22 @@ def read_layout(path: Path, effect: str | None = None, label: str | None = None)
 
     Raises ValueError naming file and column where there is no such header, or no such column.
     """
-    line, text = next(numbered_lines(path), (1, b""))
+    _, text = next(numbered_lines(path), (1, b""))
     if text.startswith(b"##fileformat=VCF"):
-        return _vcf_layout(path, effect, label)
-    names = tuple(name.strip() for name in text.decode(errors="replace").lstrip("#").rstrip("\r\n").split("\t"))
-    if len(names) < 4 or names[1].isdecimal():
+        found = vcf.read_header(path)
+        return Layout("vcf", found.records, None, label, effect, (), None, ("rsid",), 2, None, found.contigs)
+    header = tables.read_header(path)
+    names = [header.names[0].lstrip("#"), *header.names[1:]]
+    header = header._replace(names=names)
+    if header.separator != "\t" or len(names) < 4 or names[1].isdecimal():
         raise InputError(
-            f"{path}:{line}: {text[:60]!r} is neither the header of a tab-separated table (contig, position, two "
+            f"{path}:1: {shown(text, 60)} is neither the header of a tab-separated table (contig, position, two "
             "alleles, ...) nor of a VCF"
         )
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InputError(f"{path}:{line}: two columns are called {twice!r}")
-    for name in filter(None, (effect, label)):
-        if name not in names[4:]:
-            raise InputError(
-                f"{path}:{line}: has no column {name!r} after the first four; it has {', '.join(names[4:])}"
-            )
     rest = names[4:]
+    for name in filter(None, (effect, label)):
+        if name not in rest:
+            raise InputError(f"{path}:1: has no column {name!r} after the first four; it has {', '.join(rest)}")
     label = label or next((name for name in LABELS if name in rest), None)
     effect = effect or next((name for name in EFFECTS if name in rest), None)
     used = next((columns for columns in USED if set(columns) <= set(rest)), ())
@@ -93,28 +94,8 @@ def read_layout(path: Path, effect: str | None = None, label: str | None = None)
     dsqtl = effect == "obs.estimate" and names[0].startswith("var.")
     kind = "dsqtl" if dsqtl else "caqtl" if names[0] == "chr_hg38" and "IsUsed" in rest else "table"
     build = next((build for build in BUILDS if build in names[0] + names[1]), "hg19" if dsqtl else None)
-    taken = {label, *used}
-    extra = tuple(name for name in rest if name not in taken)
-    start = Position(len(text), line=2)
-    return Layout(kind, start, names, label, effect, used, chrombpnet, extra, 1 if dsqtl else 2, build, {})
-
-
-def _vcf_layout(path: Path, effect: str | None, label: str | None) -> Layout:
-    offset = 0
-    contigs: dict[str, int] = {}
-    for line, text in numbered_lines(path):
-        offset += len(text)
-        words = text.decode(errors="replace").strip()
-        if words.startswith("##contig=<"):
-            fields = dict(item.split("=", 1) for item in words[10:].rstrip(">").split(",") if "=" in item)
-            if fields.get("length", "").isdecimal():
-                contigs[fields.get("ID", "")] = int(fields["length"])
-        elif words.startswith("#CHROM\t"):
-            start = Position(offset, line=line + 1)
-            return Layout("vcf", start, (), label, effect, (), None, ("rsid",), 2, None, contigs)
-        elif not words.startswith("##"):
-            break
-    raise InputError(f"{path}:{line}: the header of the VCF has no line '#CHROM'")
+    extra = tuple(name for name in rest if name not in {label, *used})
+    return Layout(kind, header.rows, header, label, effect, used, chrombpnet, extra, 1 if dsqtl else 2, build, {})
 
 
 def read_variants(
@@ -126,62 +107,56 @@ def read_variants(
     is not a whole number >= 1, a label or flag other than true and false (1, and 0 or -1), an effect or a score that is
     neither a number nor missing (empty, ".", NA, NaN).
     """
-    position = position or layout.start
-    offset, row = position.offset, position.row
-    parsed: list[tuple] = []
-    for line, text in numbered_lines(path, position.offset, position.line):
-        offset += len(text)
-        words = text.decode(errors="replace").rstrip("\r\n").split("\t")
-        if words == [""]:
-            continue
-        parse = _vcf_rows if layout.kind == "vcf" else _table_rows
-        for values in parse(path, line, words, layout):
-            parsed.append((row, line, *values))
-            row += 1
-        if len(parsed) >= rows:
-            yield position, _variants(parsed)
-            position, parsed = Position(offset, line + 1, row), []
-    if parsed:
-        yield position, _variants(parsed)
+    start = position or layout.start
+
+    def parse(line: int, text: bytes) -> list[tuple[Any, ...]]:
+        if not text.rstrip(b"\r\n"):
+            return []
+        if layout.header is None:
+            return _vcf_rows(path, line, text.rstrip(b"\r\n"), layout)
+        return [_table_row(path, line, tables.row_of(path, line, text, layout.header), layout)]
+
+    for at, chunk in row_chunks(path, rows, parse, start):
+        yield at, _variants(at.row, chunk)
 
 
-def _variants(parsed: Sequence[tuple]) -> Variants:
+def _variants(first: int, parsed: Sequence[tuple[Any, ...]]) -> Variants:
     *columns, extras = zip(*parsed, strict=True)
-    kinds = (np.int64, np.int64, object, np.int64, object, object, object, bool, np.float64, np.float64)
+    kinds = (np.int64, object, np.int64, object, object, object, bool, np.float64, np.float64)
     arrays = [np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)]
     extra = np.empty((len(parsed), len(extras[0])), dtype=object)
     extra[:] = extras
-    return Variants._make([*arrays, extra])
+    return Variants._make([first + np.arange(len(parsed)), *arrays, extra])
 
 
-def _table_rows(path: Path, line: int, words: list[str], layout: Layout) -> Iterator[tuple]:
-    if len(words) != len(layout.names):
-        raise InputError(f"{path}:{line}: {len(words)} columns, but {len(layout.names)} in the header")
-    row = dict(zip(layout.names, map(str.strip, words), strict=True))
-    chrom, position, allele1, allele2 = (row[name] for name in layout.names[:4])
+def _table_row(path: Path, line: int, row: dict[str, str], layout: Layout) -> tuple[Any, ...]:
+    chrom, position, allele1, allele2 = list(row.values())[:4]
     label = _flag(path, line, layout.label, row[layout.label]) if layout.label else None
     flags = [_flag(path, line, name, row[name]) for name in layout.used]
     effect = _number(path, line, layout.effect, row[layout.effect]) if layout.effect else math.nan
     score = _number(path, line, layout.chrombpnet, row[layout.chrombpnet]) if layout.chrombpnet else math.nan
     extra = tuple(row[name] for name in layout.extra)
-    yield chrom, _position(path, line, position), allele1, allele2, label, all(flags), effect, score, extra
+    return line, chrom, _position(path, line, position), allele1, allele2, label, all(flags), effect, score, extra
 
 
-def _vcf_rows(path: Path, line: int, words: list[str], layout: Layout) -> Iterator[tuple]:
-    if len(words) < 8:
-        raise InputError(f"{path}:{line}: {len(words)} columns where a VCF has 8 or more")
-    chrom, position, name, reference, alternatives, _, _, info = words[:8]
+def _vcf_rows(path: Path, line: int, text: bytes, layout: Layout) -> list[tuple[Any, ...]]:
+    """The variant of each alternative allele of a record."""
+    columns = [column.decode(errors="replace") for column in vcf.split_record(path, line, text)]
+    chrom, position, name, reference, alternatives, _, _, info, *_ = columns
+    at = _position(path, line, position)
     values = dict(item.partition("=")[::2] for item in info.split(";"))
     alleles = alternatives.split(",")
+
+    def value(key: str | None, place: int) -> str:
+        given = values.get(key or "", "").split(",")
+        return given[place] if len(given) == len(alleles) else given[0]
+
+    rows: list[tuple[Any, ...]] = []
     for place, allele in enumerate(alleles):
-
-        def value(key: str | None, place: int = place) -> str:
-            given = values.get(key or "", "").split(",")
-            return given[place] if len(given) == len(alleles) else given[0]
-
-        label = _flag(path, line, layout.label, value(layout.label))
-        effect = _number(path, line, layout.effect, value(layout.effect))
-        yield chrom, _position(path, line, position), reference, allele, label, True, effect, math.nan, (name,)
+        label = _flag(path, line, layout.label, value(layout.label, place))
+        effect = _number(path, line, layout.effect, value(layout.effect, place))
+        rows.append((line, chrom, at, reference, allele, label, True, effect, math.nan, (name,)))
+    return rows
 
 
 def _position(path: Path, line: int, text: str) -> int:
@@ -223,32 +198,30 @@ def numbers(path: Path, variants: Variants, layout: Layout, name: str) -> np.nda
 
 
 def on_contigs(path: Path, variants: Variants, genome: Genome) -> Variants:
-    """The variants with their contigs named as the genome names them: "20" and "chr20" are taken for the same.
+    """The variants with their contigs named as the genome names them.
 
     Raises ValueError naming file, line and variant on a contig that the genome does not have, or beyond its end.
     """
-    names: dict[str, str] = {}
-    for row, chrom in enumerate(variants.chrom.tolist()):
-        if chrom not in names:
-            other = chrom.removeprefix("chr") if chrom.startswith("chr") else f"chr{chrom}"
-            names[chrom] = chrom if chrom in genome.contigs or other not in genome.contigs else other
-        length = genome.contigs.get(names[chrom])
-        if length is None or variants.position[row] > length:
+    chrom = renamed(variants.chrom, genome.contigs)
+    lengths = contig_ends(chrom, genome.contigs)
+    bad = variants.position > lengths
+    if bad.any():
+        row = int(np.argmax(bad))
+        why = f"is beyond the end of its contig in {genome.path} ({lengths[row]} bp)"
+        if lengths[row] < 0:
             why = f"is on a contig that {genome.path} does not have"
-            if length is not None:
-                why = f"is beyond the end of its contig in {genome.path} ({length} bp)"
-            raise InputError(f"{path}:{variants.line[row]}: {variants.name(row)} {why}")
-    return variants._replace(chrom=np.array([names[chrom] for chrom in variants.chrom.tolist()], dtype=object))
+        raise InputError(f"{path}:{variants.line[row]}: {variants.name(row)} {why}")
+    return variants._replace(chrom=chrom)
 
 
 def single_base(variants: Variants) -> np.ndarray:
     """(n,) bool: whether both alleles are one base, A, C, G or T in either case, and differ."""
-    pairs = zip(variants.allele1.tolist(), variants.allele2.tolist(), strict=True)
-    return np.array([_base(one) != _base(two) and N not in (_base(one), _base(two)) for one, two in pairs], dtype=bool)
+    one, two = allele_codes(variants)
+    return np.asarray((one != two) & (one != UNKNOWN) & (two != UNKNOWN))
 
 
 def _base(allele: str) -> int:
-    return int(CODES[ord(allele.upper())]) if len(allele) == 1 and allele.isascii() else N
+    return int(CODES[ord(allele)]) if len(allele) == 1 and allele.isascii() else UNKNOWN
 
 
 def reference_bases(variants: Variants, genome: Genome) -> np.ndarray:
@@ -269,11 +242,9 @@ def reference_allele(variants: Variants, reference: np.ndarray, protocol: str) -
 
 
 def allele_codes(variants: Variants) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) uint8 codes 0..3 of both alleles of single-base variants."""
-    one, two = (
-        np.array([_base(allele) for allele in column.tolist()], dtype=np.uint8)
-        for column in (variants.allele1, variants.allele2)
-    )
+    """(n,) uint8 base codes of both alleles, UNKNOWN for one that is not a single base."""
+    columns = variants.allele1.tolist(), variants.allele2.tolist()
+    one, two = (np.array([_base(allele) for allele in column], dtype=np.uint8) for column in columns)
     return one, two
 
 

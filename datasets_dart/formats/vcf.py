@@ -1,7 +1,7 @@
-"""VCF as text, record by record: what stands in it, how it stands to a genome, and the sequences its alleles make.
+"""VCF as text, record by record: how its records compare with a genome, and the sequences that their alleles make.
 
 Records are carried as the bytes they are, so that a file can be written again with nothing changed but what was added.
-`variants` reads single-base variants into arrays; this module reads whatever a VCF holds, in constant memory.
+Whatever a VCF holds is read, in constant memory; `variants` takes single-base variants from it into arrays.
 """
 
 import heapq
@@ -12,23 +12,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets_dart.alphabet import CODES, LETTERS
+from datasets_dart.alphabet import CODES, IUPAC, LETTERS
+from datasets_dart.contigs import find_contig
 from datasets_dart.errors import InputError
-from datasets_dart.files import numbered_lines
+from datasets_dart.files import Position, numbered_lines, shown
 from datasets_dart.formats.fasta import Genome
 
 CHUNK_RECORDS = 4096
+COLUMNS = 8  # CHROM, POS, ID, REF, ALT, QUAL, FILTER, INFO
+SHOWN = 60  # characters of a value in a message
 SORT_RUN_RECORDS = 100_000  # held in memory at once while an unsorted file is sorted
 
-# What each letter may stand for (IUPAC); a FASTA may hold codes that a VCF must not (VCF 4.3, section 1.6.1).
-IUPAC = {
-    **{base: base for base in "ACGT"},
-    **{"R": "AG", "Y": "CT", "S": "CG", "W": "AT", "K": "GT", "M": "AC"},
-    **{"B": "CGT", "D": "AGT", "H": "ACT", "V": "ACG", "N": "ACGT"},
-}
 _BASES = re.compile(rb"[ACGTacgt]+")
 _CODES = re.compile(rb"[ACGTRYSWKMBDHVNacgtryswkmbdhvn]+")
-# Symbolic alleles, breakends, the missing and the overlapping-deletion allele: no sequence stands there.
+# Symbolic alleles, breakends, the missing and the overlapping-deletion allele have no sequence.
 _WITHOUT_SEQUENCE = re.compile(rb"<[^<>]+>|\*|\.|.*[\[\]].*|\.[A-Za-z]+|[A-Za-z]+\.")
 
 # Why an allele has no score; of one with a score: empty, or SWAPPED.
@@ -49,6 +46,7 @@ class Header(NamedTuple):
     columns: bytes  # the one that begins with #CHROM
     contigs: dict[str, int]  # lengths in bp, where the file says so
     info: frozenset[str]  # INFO keys that are declared
+    records: Position  # where they start
 
 
 class Record(NamedTuple):
@@ -56,8 +54,8 @@ class Record(NamedTuple):
     text: bytes  # the whole line, without its end
     chrom: str
     position: int  # 1-based; 0 is a telomere
-    reference: str  # REF, as it stands there
-    alternatives: tuple[str, ...]  # ALT, as they stand there; none where the column is "."
+    reference: str  # REF, as written there
+    alternatives: tuple[str, ...]  # ALT, as written there; none where the column is "."
 
     def columns(self) -> list[bytes]:
         return self.text.split(b"\t")
@@ -94,12 +92,14 @@ def read_header(path: Path) -> Header:
     meta: list[bytes] = []
     contigs: dict[str, int] = {}
     info: set[str] = set()
+    offset = 0
     for line, text in numbered_lines(path):
         words = text.rstrip(b"\r\n")
+        offset += len(text)
         if line == 1 and words.startswith(b"BCF"):
             raise InputError(f"{path}: is a BCF; write it as text first: bcftools view -Oz -o out.vcf.gz {path.name}")
         if line == 1 and not words.startswith(b"##fileformat=VCF"):
-            raise InputError(f"{path}:1: not a VCF, which begins with ##fileformat=VCF: {_shown(words)}")
+            raise InputError(f"{path}:1: not a VCF, which begins with ##fileformat=VCF: {shown(words, SHOWN)}")
         if words.startswith(b"##"):
             meta.append(words)
             if match := re.match(rb"##INFO=<.*?ID=([^,>]+)", words):
@@ -109,19 +109,19 @@ def read_header(path: Path) -> Header:
             ):
                 contigs[contig[1].decode(errors="replace")] = int(length[1])
         elif words.startswith(b"#CHROM\t"):
-            if len(words.split(b"\t")) < 8:
-                raise InputError(f"{path}:{line}: a VCF has 8 columns or more: {_shown(words)}")
-            return Header(meta, words, contigs, frozenset(info))
+            if len(words.split(b"\t")) < COLUMNS:
+                raise InputError(f"{path}:{line}: a VCF has {COLUMNS} columns or more: {shown(words, SHOWN)}")
+            return Header(meta, words, contigs, frozenset(info), Position(offset, line + 1))
         else:
-            raise InputError(f"{path}:{line}: the header's line '#CHROM' must come here, not {_shown(words)}")
+            raise InputError(f"{path}:{line}: the header's line '#CHROM' must come here, not {shown(words, SHOWN)}")
     raise InputError(f"{path}: the header of the VCF has no line '#CHROM'")
 
 
 def read_records(path: Path) -> Iterator[Record]:
     """Records in the file's order; blank lines are skipped.
 
-    Raises ValueError naming file, line and value: fewer than 8 columns, an empty contig, a position that is not a whole
-    number >= 0, a REF that is not bases, an ALT that is neither bases nor a symbol of the VCF specification.
+    Raises ValueError as `split_record`, and for a REF that is not bases, or an ALT that is neither bases nor a symbol
+    of the VCF specification.
     """
     header = True
     for line, text in numbered_lines(path):
@@ -131,22 +131,34 @@ def read_records(path: Path) -> Iterator[Record]:
         words = text.rstrip(b"\r\n")
         if not words:
             continue
-        columns = words.split(b"\t", 8)
-        if len(columns) < 8:
-            raise InputError(f"{path}:{line}: {len(columns)} tab-separated columns where a VCF has 8 or more")
-        chrom, position, _, reference, alternatives = columns[:5]
-        if not chrom or not chrom.isascii() or chrom.startswith(b"#"):
-            raise InputError(f"{path}:{line}: {_shown(chrom)} is not the name of a contig")
-        if not position.isdigit() or len(position) > 12:
-            raise InputError(f"{path}:{line}: {_shown(position)} is not a position (a whole number >= 0)")
+        chrom, position, _, reference, alternatives, *_ = split_record(path, line, words)
         if not _CODES.fullmatch(reference):
-            raise InputError(f"{path}:{line}: REF {_shown(reference)} is not bases")
+            raise InputError(f"{path}:{line}: REF {shown(reference, SHOWN)} is not bases")
         alleles = () if alternatives == b"." else tuple(alternatives.split(b","))
         for allele in alleles:
             if not (_CODES.fullmatch(allele) or _WITHOUT_SEQUENCE.fullmatch(allele)):
-                raise InputError(f"{path}:{line}: ALT {_shown(allele)} is neither bases nor a symbol of the VCF format")
+                raise InputError(
+                    f"{path}:{line}: ALT {shown(allele, SHOWN)} is neither bases nor a symbol of the VCF format"
+                )
         texts = tuple(allele.decode(errors="replace") for allele in alleles)
         yield Record(line, words, chrom.decode(), int(position), reference.decode(), texts)
+
+
+def split_record(path: Path, line: int, text: bytes) -> list[bytes]:
+    """The first 8 columns of a record; then, in one piece, the rest of the line.
+
+    Raises ValueError naming file, line and value: fewer than 8 columns, a contig without a name, a position that is
+    not a whole number >= 0.
+    """
+    columns = text.split(b"\t", COLUMNS)
+    if len(columns) < COLUMNS:
+        raise InputError(f"{path}:{line}: {len(columns)} tab-separated columns where a VCF has {COLUMNS} or more")
+    chrom, position = columns[:2]
+    if not chrom or not chrom.isascii() or chrom.startswith(b"#"):
+        raise InputError(f"{path}:{line}: {shown(chrom, SHOWN)} is not the name of a contig")
+    if not position.isdigit() or len(position) > 12:
+        raise InputError(f"{path}:{line}: {shown(position, SHOWN)} is not a position (a whole number >= 0)")
+    return columns
 
 
 def chunks(records: Iterable[Record], size: int = CHUNK_RECORDS) -> Iterator[list[Record]]:
@@ -160,16 +172,8 @@ def chunks(records: Iterable[Record], size: int = CHUNK_RECORDS) -> Iterator[lis
         yield chunk
 
 
-def genome_contig(name: str, genome: Genome) -> str | None:
-    """The genome's name of a VCF's contig: "20" and "chr20" are taken for the same, and MT and chrM; None for none."""
-    bare = name.removeprefix("chr")
-    mitochondrion = ("chrM", "M", "MT", "chrMT") if bare in ("M", "MT") else ()
-    names = (name, bare if name.startswith("chr") else f"chr{name}", *mitochondrion)
-    return next((other for other in names if other in genome.contigs), None)
-
-
 def summarise(path: Path, genome: Genome, mismatch: Callable[[Mismatch], None] = lambda _: None) -> Summary:
-    """Read all records once, and compare every REF with the genome; `mismatch` is told of each that differs.
+    """Read all records once, and compare every REF with the genome; `mismatch` is called for each that differs.
 
     Raises ValueError as [`read_records`].
     """
@@ -180,7 +184,7 @@ def summarise(path: Path, genome: Genome, mismatch: Callable[[Mismatch], None] =
     for chunk in chunks(read_records(path)):
         for record in chunk:
             if record.chrom not in contigs:
-                contigs[record.chrom] = genome_contig(record.chrom, genome)
+                contigs[record.chrom] = find_contig(record.chrom, genome.contigs)
             elif record.chrom != before[0] or record.position < before[1]:
                 in_order = False
             before = record.chrom, record.position
@@ -198,7 +202,7 @@ def reference_bases(records: Sequence[Record], genome: Genome) -> list[str | Non
     bases: list[str | None] = [None] * len(records)
     short: dict[str, list[int]] = {}
     for row, record in enumerate(records):
-        contig = genome_contig(record.chrom, genome)
+        contig = find_contig(record.chrom, genome.contigs)
         start, length = record.position - 1, len(record.reference)
         if contig is None or start < 0 or start + length > genome.length(contig):
             continue
@@ -215,7 +219,7 @@ def reference_bases(records: Sequence[Record], genome: Genome) -> list[str | Non
 
 
 def same_bases(allele: str, genome: str) -> bool:
-    """Whether an allele is what the genome has; an ambiguity code of the genome agrees with all that it stands for."""
+    """Whether an allele is what the genome has; an ambiguity code of the genome agrees with what it may be."""
     allele = allele.upper()
     return allele == genome or (
         len(allele) == len(genome)
@@ -268,7 +272,7 @@ def _statuses(record: Record, bases: str | None, genome: Genome, window: int, sw
     """Status of each alternative allele, and how many bases of the genome the alleles take the place of."""
     everywhere = ""
     length, state = len(record.reference), SCORED
-    if genome_contig(record.chrom, genome) is None:
+    if find_contig(record.chrom, genome.contigs) is None:
         everywhere = NO_CONTIG
     elif bases is None:
         everywhere = BEYOND_CONTIG
@@ -314,7 +318,7 @@ class _Spans:
         by_contig: dict[str, list[int]] = {}
         for row in replaced:
             record = records[row]
-            contig = genome_contig(record.chrom, genome)
+            contig = find_contig(record.chrom, genome.contigs)
             assert contig is not None
             by_contig.setdefault(contig, []).append(row)
             usable = [len(allele) for allele in record.alternatives if len(allele) <= window // 2]
@@ -371,8 +375,3 @@ def sort_records(path: Path, target: Path, contigs: Sequence[str]) -> None:
     finally:
         for run in runs:
             run.unlink(missing_ok=True)
-
-
-def _shown(text: bytes) -> str:
-    shown = repr(text)[1:]
-    return shown if len(shown) <= 60 else shown[:56] + "...'"

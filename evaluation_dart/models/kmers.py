@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from datasets_dart.alphabet import UNKNOWN, encode_bases
 from datasets_dart.errors import InputError
-from evaluation_dart.models.markov import UNKNOWN, context_numbers, encode_bases
+from evaluation_dart.models.markov import context_numbers
 
 LONGEST = 8  # k-mers
 

@@ -10,27 +10,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from datasets_dart.alphabet import BASES, UNKNOWN, encode_bases, reverse_complement_codes
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing, sha256
 
-ALPHABET = "ACGT"
-UNKNOWN = 4
-CODE_OF_BYTE = np.full(256, UNKNOWN, dtype=np.uint8)
-for code, base in enumerate(ALPHABET):
-    CODE_OF_BYTE[[ord(base), ord(base.lower())]] = code
-
 # A chunk of ten million positions keeps the work arrays of counting near 200 MB.
 CHUNK = 10_000_000
-
-
-def encode_bases(sequence: str) -> np.ndarray:
-    """Base codes of a sequence, A 0, C 1, G 2, T 3 in either case, anything else 4: (L,) uint8."""
-    return CODE_OF_BYTE[np.frombuffer(sequence.encode("ascii", errors="replace"), dtype=np.uint8)]
-
-
-def reverse_complement_codes(codes: np.ndarray) -> np.ndarray:
-    """Codes of the other strand, read in its own direction."""
-    return np.where(codes == UNKNOWN, UNKNOWN, 3 - codes)[::-1].astype(np.uint8)
 
 
 def context_numbers(codes: np.ndarray, order: int) -> Iterator[np.ndarray]:
@@ -152,7 +137,7 @@ class MarkovModel:
             dtype = np.uint32 if table.max(initial=0) < 2**32 else np.uint64
             tensors[f"order_{order}"] = np.ascontiguousarray(table, dtype=dtype)
         with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata={"strength": repr(self.strength), "alphabet": ALPHABET})
+            save_file(tensors, temporary, metadata={"strength": repr(self.strength), "alphabet": BASES})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "MarkovModel":

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from datasets_dart.alphabet import UNKNOWN, encode_bases
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import input_file, sha256
 from datasets_dart.formats.meme import read_meme
-from evaluation_dart.models.markov import UNKNOWN, encode_bases
 
 P_VALUE = 1e-5  # of an occurrence, as in the original's exploration
 

@@ -10,11 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from datasets_dart import alphabet
 from datasets_dart.errors import InputError
-from evaluation_dart.models.markov import UNKNOWN, encode_bases
 from evaluation_dart.training.probing import ProbingHead
 
-ONE_HOT = np.vstack([np.eye(4, dtype=np.float32), np.zeros((1, 4), np.float32)])
 STEM = 21  # bases that the first convolution of the ChromBPNet-like models sees
 
 
@@ -27,9 +26,7 @@ def one_hot(sequences: Sequence[str]) -> torch.Tensor:
     lengths = sorted(set(map(len, sequences)))
     if len(lengths) > 1:
         raise InputError(f"sequences of one length are needed, not of {lengths[0]} to {lengths[-1]} bases")
-    codes = np.stack([encode_bases(sequence) for sequence in sequences])
-    assert ONE_HOT.shape[0] == UNKNOWN + 1
-    return torch.from_numpy(ONE_HOT[codes])
+    return torch.from_numpy(alphabet.one_hot(np.stack([alphabet.encode_bases(sequence) for sequence in sequences])))
 
 
 class ProbingHeadLike(nn.Module):

@@ -18,10 +18,10 @@ from tqdm.auto import tqdm
 from transformers import AutoConfig
 
 from datasets_dart.alphabet import reverse_complement
+from datasets_dart.contigs import find_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome, open_genome
-from datasets_dart.formats.vcf import genome_contig
 from evaluation_dart.models.kinds import split_spec
 from evaluation_dart.models.language_model import BatchSize, LanguageModel, register_models
 from evaluation_dart.recipes import RECIPES, Recipe
@@ -349,7 +349,7 @@ def placed(genome: Genome, source: str, chrom: str, start: int, end: int, window
     Args:
         source: what to name in errors.
     """
-    contig = genome_contig(chrom, genome) or chrom
+    contig = find_contig(chrom, genome.contigs) or chrom
     try:
         length = genome.length(contig)
     except InputError as error:

@@ -16,17 +16,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, Value
 
-from datasets_dart.alphabet import CODES, LETTERS, window_strings
+from datasets_dart.alphabet import decode_bases, encode_bases
+from datasets_dart.contigs import check_same_build, find_contig, renamed
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, replacing, write_text
-from datasets_dart.formats.bed import centred_start, read_intervals
+from datasets_dart.formats.bed import Windows, centred_start, read_intervals, read_narrowpeak
 from datasets_dart.formats.bigwig import Signal, log_counts
-from datasets_dart.formats.fasta import Genome, check_same_build, open_genome
-from datasets_dart.formats.vcf import genome_contig
+from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.gc_matching import gc_matched_negatives
-from datasets_dart.peaks import Windows, consensus_windows, overlaps_any, read_narrowpeak
+from datasets_dart.peaks import consensus_windows, overlaps_any
 from datasets_dart.shuffling import item_seed, shuffle_known
 from datasets_dart.splits import SPLITS, assign_splits, read_splits
+from datasets_dart.windows import window_strings
 from evaluation_dart.run import described_inputs
 
 ABOUT = "dataset.json"
@@ -160,12 +161,6 @@ def new_folder(path: Path) -> None:
         raise InputError(f"{path}: is there already; name a new or empty folder")
 
 
-def genome_names(chrom: np.ndarray, genome: Genome) -> np.ndarray:
-    """Names of contigs as the genome has them: "20" may be "chr20"; others as they are."""
-    known = {name: genome_contig(name, genome) or name for name in set(chrom.tolist())}
-    return np.array([known[name] for name in chrom.tolist()], dtype=object)
-
-
 def read_windows(path: Path, genome: Genome) -> Windows:
     """The intervals of a BED file, their contigs named as in the genome."""
 
@@ -173,7 +168,7 @@ def read_windows(path: Path, genome: Genome) -> Windows:
     if not chunks:
         raise InputError(f"{path}: has no regions")
     chrom, start, end = (np.concatenate([chunk[column] for chunk in chunks]) for column in range(3))
-    return Windows(genome_names(chrom, genome), start, end)
+    return Windows(renamed(chrom, genome.contigs), start, end)
 
 
 def from_bed(genome: Genome, path: Path, window: int, column: int, regression: bool, avoid: list[Windows]) -> Source:
@@ -188,7 +183,7 @@ def from_bed(genome: Genome, path: Path, window: int, column: int, regression: b
     chrom, start, end, line = (np.concatenate([chunk[number] for chunk in chunks]) for number in range(4))
     texts = [text for chunk in chunks for (text,) in chunk.extra]
     first = centred_start(start, end, window)
-    windows = Windows(genome_names(chrom, genome), first, first + window)
+    windows = Windows(renamed(chrom, genome.contigs), first, first + window)
     kept, left_out = usable(genome, windows, avoid)
     if regression:
         values = np.array([number(path, int(at), text) for at, text in zip(line, texts, strict=True)])
@@ -277,10 +272,10 @@ def with_shuffles(found: Rows, ratio: int, seed: int) -> Rows:
     sequences = list(found.sequence)
     for copy in range(ratio):
         for row, sequence in enumerate(found.sequence):
-            codes = CODES[np.frombuffer(sequence.encode(), dtype=np.uint8)]
+            codes = encode_bases(sequence)
             place = str(found.chrom[row]) or sequence, int(found.start[row]), int(found.end[row])
             rng = np.random.default_rng(item_seed(*place, seed * 1000 + copy))
-            sequences.append(LETTERS["fixed"][shuffle_known(codes, rng)].tobytes().decode())
+            sequences.append(decode_bases(shuffle_known(codes, rng)))
     n = len(found.sequence)
     chrom, start, end, group = (
         np.tile(column, ratio + 1) for column in (found.chrom, found.start, found.end, found.group)
@@ -304,7 +299,7 @@ def from_sequences(path: Path, ratio: int, seed: int) -> Source:
 def from_signal(genome: Genome, path: Path, bed: Path | None, window: int, avoid: list[Windows]) -> Source:
     """Windows centred on regions, or side by side over the track's contigs without N; log(1 + sum) of the signal."""
     track = Signal(path)
-    check_same_build(track.path, track.contigs, genome)
+    check_same_build(track.path, track.contigs, genome.contigs, genome.path)
     if bed is not None:
         regions = read_windows(bed, genome)
         start = centred_start(regions.start, regions.end, window)
@@ -347,11 +342,11 @@ def split_rows(rows: Rows, splits: str, validation: str | None, test: str | None
         if both := sorted(set(named["validation"]) & set(named["test"])):
             raise InputError(f"{both[0]} is in validation and in test")
         assigned = np.zeros(len(rows.sequence), dtype=np.int8)
-        bare = np.array([name.removeprefix("chr") for name in rows.chrom.tolist()])
         for split, names in named.items():
-            assigned[np.isin(bare, [name.removeprefix("chr") for name in names])] = SPLITS.index(split)
+            inside = [find_contig(chrom, names) is not None for chrom in rows.chrom.tolist()]
+            assigned[inside] = SPLITS.index(split)
     else:
-        assigned = assign_splits(read_splits(splits), rows.chrom, rows.start, rows.end)
+        assigned = assign_splits(read_splits(splits, set(rows.chrom.tolist())), rows.chrom, rows.start, rows.end)
     found = {name: rows.take(np.flatnonzero(assigned == code)) for code, name in enumerate(SPLITS)}
     if empty := [name for name, own in found.items() if not own.sequence]:
         contigs = sorted(set(rows.chrom.tolist()))

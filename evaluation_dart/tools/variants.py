@@ -12,16 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datasets_dart.contigs import check_same_build
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, replacing
-from datasets_dart.formats.fasta import Genome, check_same_build, open_genome
+from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.formats.vcf import (
     SCORED,
     SWAPPED,
     Header,
     Mismatch,
     Summary,
-    genome_contig,
     haplotypes,
     read_header,
     read_records,
@@ -180,8 +180,7 @@ def opened(vcf: Path, fasta: Path, name: str) -> tuple[Header, Genome]:
     if taken := sorted(key for key in header.info if key == name or key.startswith(f"{name}_")):
         raise InputError(f"{vcf}: the INFO key {taken[0]} is there already; choose another name for the new ones")
     genome = open_genome(fasta)
-    renamed = {genome_contig(contig, genome) or contig: length for contig, length in header.contigs.items()}
-    check_same_build(vcf, renamed, genome)
+    check_same_build(vcf, header.contigs, genome.contigs, genome.path)
     return header, genome
 
 

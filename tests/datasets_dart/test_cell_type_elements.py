@@ -10,8 +10,8 @@ from datasets import IterableDataset, disable_progress_bars
 from datasets_dart import load_dart
 from datasets_dart.cell_type_elements import CELL_LINES, CellTypeElements
 from datasets_dart.counts import CountMatrix, write_counts
+from datasets_dart.formats.bed import Windows
 from datasets_dart.formats.fasta import open_genome
-from datasets_dart.peaks import Windows
 
 GENOME = Path(__file__).parents[1] / "fixtures" / "genome" / "genome.fa"
 CONTIGS = {"chr1": "train", "chr6": "validation", "chr5": "test", "chr10": "test"}
@@ -47,7 +47,7 @@ def elements(tmp_path):
 @pytest.fixture
 def load(elements, tmp_path, monkeypatch):
     """`load_dart` of task 3 with the table above, a cache of its own, and shards of 16 rows."""
-    monkeypatch.setattr("datasets_dart.cell_type_elements.CHUNK_ROWS", 16)
+    monkeypatch.setattr("datasets_dart.base.CHUNK_ROWS", 16)
 
     def load(**options):
         inputs = {"genome": GENOME, "elements": elements, "cache_dir": tmp_path / "cache", **options}
@@ -231,7 +231,7 @@ BAD_ELEMENTS = {
     ),
     "unknown contig": ("chr14\t100\t600\tK562\n", r"bad\.bed:1: .* chr14 up to 600 is on a contig that .* not have"),
     "beyond the end": ("chr5\t100\t9999999\tK562\n", r"bad\.bed:1: .*chr5 up to 9999999 ends beyond its contig"),
-    "in no split": ("chrM\t100\t600\tK562\n", r"bad\.bed: none of its elements lies in a split"),
+    "in no split": ("chrM\t100\t600\tK562\n", r"bad\.bed: none of its 1 rows lies in a split"),
     "end before start": ("chr5\t600\t100\tK562\n", r"bad\.bed:1: the end 100 is not beyond the start 600"),
     "width": ("chr\tinput_start\tinput_end\tlabel\nchr5\t0\t499\tK562\n", r"bad\.bed:2: chr5:0-499 is not a window"),
     "names": ("".join(f"chr5\t{i}\t600\tpeak{i}\n" for i in range(300)), r"bad\.bed:1: 300 names in the label column"),

@@ -7,7 +7,7 @@ import pysam
 import pytest
 
 from datasets_dart.counts import CountMatrix, count_fragments, count_reads, read_counts, write_counts
-from datasets_dart.peaks import Windows
+from datasets_dart.formats.bed import Windows
 
 CONTIGS = {"chr1": 5000, "chr2": 3000}
 WINDOWS = Windows(
@@ -58,11 +58,21 @@ def test_batches_make_no_difference(bam, monkeypatch):
 
 
 def test_another_build_is_refused(bam):
-    with pytest.raises(ValueError, match=r"GM12878_1\.bam: chr2 has 3,000 bp here and 3,001 bp in the genome: another"):
+    with pytest.raises(ValueError, match=r"GM12878_1\.bam: chr2 has 3000 bp .*, but 3001 bp in the genome"):
         count_reads(bam, WINDOWS, "fixed", {"chr1": 5000, "chr2": 3001})
-    elsewhere = WINDOWS._replace(chrom=np.array(["1", "2", "1"], dtype=object))
-    with pytest.raises(ValueError, match=r"GM12878_1\.bam: has none of the contigs 1, 2"):
+    elsewhere = WINDOWS._replace(chrom=np.array(["7", "8", "7"], dtype=object))
+    with pytest.raises(ValueError, match=r"GM12878_1\.bam: has none of the contigs 7, 8"):
         count_reads(bam, elsewhere, "fixed")
+
+
+def test_contigs_under_other_names_are_the_same(bam, tmp_path):
+    bare = WINDOWS._replace(chrom=np.array(["1", "2", "1"], dtype=object))
+    assert count_reads(bam, bare, "fixed").tolist() == count_reads(bam, WINDOWS, "fixed").tolist()
+    (tmp_path / "fragments.bed").write_text("chr1\t150\t350\nchr2\t0\t100\n")
+    assert count_fragments(tmp_path / "fragments.bed", bare).tolist() == [1, 0, 1]
+    (tmp_path / "fragments.bed").write_text("chr7\t150\t350\n")
+    with pytest.raises(ValueError, match=r"fragments\.bed: has none of the contigs 1, 2: it has chr7"):
+        count_fragments(tmp_path / "fragments.bed", bare)
 
 
 def test_what_is_no_alignment_file_is_refused(tmp_path):
@@ -99,7 +109,7 @@ BAD_TABLES = {
     "header": ("chrom,K562_1\n", r"bad\.csv:1: not a count table"),
     "twice": (
         "peak,K562_1\nchr1:1-2,3\nchr1:1-2,4\n",
-        r"bad\.csv:3: peak chr1:1-2 stands a second time, first in line 2",
+        r"bad\.csv:3: peak chr1:1-2 appears a second time, first in line 2",
     ),
     "fraction": ("peak,K562_1\nchr1:1-2,3.5\n", r"bad\.csv:2: not a peak and 1 counts .*: 'chr1:1-2,3\.5'"),
     "name": ("peak,K562_1\nchr1_1_2,3\n", r"bad\.csv:2: 'chr1_1_2' is not chrom:start-end"),
@@ -120,5 +130,5 @@ def test_tables_that_do_not_go_together(tmp_path):
     (tmp_path / "b.csv").write_text("peak,K562_2\nchr1:100-200,7\n")
     with pytest.raises(ValueError, match=r"b\.csv: peak chr1:300-400 is in only one of this file and .*a\.csv"):
         read_counts([tmp_path / "a.csv", tmp_path / "b.csv"])
-    with pytest.raises(ValueError, match=r"a\.csv:1: sample 'K562_1' stands a second time"):
+    with pytest.raises(ValueError, match=r"a\.csv:1: sample 'K562_1' appears a second time"):
         read_counts([tmp_path / "a.csv", tmp_path / "a.csv"])

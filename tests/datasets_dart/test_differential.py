@@ -15,7 +15,7 @@ from datasets_dart.differential import (
     top_elements,
     write_differential,
 )
-from datasets_dart.peaks import Windows
+from datasets_dart.formats.bed import Windows
 
 CELLS = ("A", "B", "C")
 

@@ -67,7 +67,7 @@ def test_the_card_declares_every_configuration(rows, tmp_path):
     }
     assert {feature["name"] for feature in infos["motif_footprinting"]["features"]} >= {"id", "motif", "sequence"}
     assert {config["config_name"] for config in card.data.configs} == set(infos)
-    for text in ("## motif_footprinting", "## regulatory_elements", "Motifs: motifs.meme.", "@inproceedings{patel2024"):
+    for text in ("## motif_footprinting", "## regulatory_elements", "Made of: motifs.meme", "@inproceedings{patel2024"):
         assert card.text.count(text) == 1
     content = yaml.safe_load((folder / "eval.yaml").read_text())
     assert content["tasks"] == [

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from datasets_dart.formats.bed import Windows
 from datasets_dart.formats.fasta import open_genome
 from datasets_dart.gc_matching import gc_fractions, gc_matched_negatives, match_gc
-from datasets_dart.peaks import Windows, overlaps_any
+from datasets_dart.peaks import overlaps_any
 
 
 @pytest.fixture

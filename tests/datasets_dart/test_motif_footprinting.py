@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets_dart import load_dart
-from datasets_dart.formats.meme import insert, read_meme, reverse_complement
-from datasets_dart.motif_footprinting import PUBLISHED_ROWS, background_rows, parse_key, shuffles
+from datasets_dart.alphabet import reverse_complement_letters
+from datasets_dart.formats.meme import read_meme
+from datasets_dart.motif_footprinting import PUBLISHED_ROWS, background_rows, insert, parse_key, shuffles
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 TASK2 = FIXTURES / "task2"
@@ -69,7 +70,7 @@ def test_fixed_protocol_differs_in_the_shuffles_only(load):
         }
     for motif in read_meme(MOTIFS):
         consensus = motif.consensus
-        other = reverse_complement(np.frombuffer(consensus.encode(), dtype=np.uint8)).tobytes().decode()
+        other = reverse_complement_letters(np.frombuffer(consensus.encode(), dtype=np.uint8)).tobytes().decode()
         rows = [row for row in fixed if row["motif"] == motif.name and row["kind"] == "shuffled"]
         start = [len(row["sequence"]) // 2 - len(consensus) // 2 for row in rows if row["strand"] == "forward"]
         forward = [row["sequence"] for row in rows if row["strand"] == "forward"]
@@ -95,7 +96,7 @@ def test_streaming_and_processes_give_the_same_rows(load, tmp_path, protocol):
     assert isinstance(stream, IterableDataset)
     assert stream.num_shards == 18
     assert list(stream.shard(num_shards=2, index=0)) + list(stream.shard(num_shards=2, index=1)) == one
-    inputs = f"Motifs: motifs.meme. Backgrounds: backgrounds.txt. Protocol: {protocol}. 9 motifs, 18 backgrounds."
+    inputs = f"Made of: motifs.meme, backgrounds.txt. Protocol: {protocol}. 9 motifs; 18 backgrounds."
     assert stream.info.description.endswith(inputs)
 
 
@@ -168,8 +169,8 @@ def test_motifs_as_read_by_the_original_and_as_they_are(name):
 
 def test_motifs_that_the_original_loses_are_counted(load):
     lost = TASK2 / "meme_variants" / "no_url_no_blank_between.meme"
-    assert "5 motifs, 18 backgrounds; 4 motifs are lost" in load(motifs=lost, protocol="paper")["test"].info.description
-    assert "9 motifs, 18 backgrounds." in load(motifs=lost)["test"].info.description
+    assert "5 motifs; 18 backgrounds; 4 motifs are lost" in load(motifs=lost, protocol="paper")["test"].info.description
+    assert "9 motifs; 18 backgrounds." in load(motifs=lost)["test"].info.description
 
 
 @given(
@@ -198,7 +199,7 @@ BAD_MEME = {
     "none": (HEADER, r"bad\.meme: has no motifs"),
     "no name": (HEADER + "MOTIF\n" + MATRIX, r"bad\.meme:5: a motif without a name"),
     "no matrix": (HEADER + "MOTIF a\nMOTIF b\n" + MATRIX, r"bad\.meme:5: motif 'a' has no letter-probability matrix"),
-    "twice": (HEADER + ("MOTIF a\n" + MATRIX) * 2, r"bad\.meme:9: motif 'a' stands a second time, first in line 5"),
+    "twice": (HEADER + ("MOTIF a\n" + MATRIX) * 2, r"bad\.meme:9: motif 'a' appears a second time, first in line 5"),
     "short": (
         HEADER + "MOTIF a\n" + MATRIX[: MATRIX.rindex("0 0 0")],
         r"bad\.meme:7: motif 'a' has 1 matrix rows, where w= 2",

@@ -8,14 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets_dart.formats.bed import count_overlaps
+from datasets_dart.formats.bed import Peaks, Windows, count_overlaps, read_narrowpeak
 from datasets_dart.peaks import (
-    Peaks,
-    Windows,
     consensus_windows,
     greedily_disjoint,
     overlaps_any,
-    read_narrowpeak,
     sole_cell_line,
     sole_class,
     summit_windows,

@@ -29,7 +29,7 @@ disable_progress_bars()
 @pytest.fixture
 def load(tmp_path, monkeypatch):
     """`load_dart` of task 1 with the golden inputs, a cache of its own, and shards of 16 rows."""
-    monkeypatch.setattr("datasets_dart.regulatory_elements.CHUNK_ROWS", 16)
+    monkeypatch.setattr("datasets_dart.base.CHUNK_ROWS", 16)
 
     def load(**options):
         return load_dart(
@@ -108,7 +108,7 @@ def test_the_originals_own_hdf5_is_accepted(load, tmp_path):
         del file["val/ctrls"]
     with pytest.raises(ValueError, match=r"data\.h5: /val has no ctrls of the shape of its seqs"):
         load(genome=None, elements=None, processed=path)
-    with pytest.raises(ValueError, match="takes genome= and elements=, or processed="):
+    with pytest.raises(ValueError, match="takes one of elements= and processed="):
         load(processed=path)
 
 
@@ -264,7 +264,7 @@ def test_bundled_sample(tmp_path):
 def test_pairs_is_a_function_of_rows():
     class Repeats:
         def windows(self, chrom, starts, length):
-            return np.frombuffer(b"acgtNNrACGTTGCAAGG"[: length * len(starts)], dtype=np.uint8).reshape(-1, length)
+            return np.frombuffer(b"NNNNNNRACGTTGCAAGG"[: length * len(starts)], dtype=np.uint8).reshape(-1, length)
 
     one = np.array([0])
     elements = Elements(one, np.array(["c"], dtype=object), one + 1, one + 15, one, np.array([False]))
@@ -284,8 +284,8 @@ BAD_ELEMENTS = {
     "reversed": ("chr5\t300\t100\n", r"bad\.bed:1: the end 100 is not beyond the start 300"),
     "no length": ("chr5\t300\t300\n", r"bad\.bed:1: the end 300 is not beyond the start 300"),
     "empty": ("", r"bad\.bed: the file is empty"),
-    "comments only": ("# nothing\n", r"bad\.bed: has no elements"),
-    "in no split": ("chrM\t100\t300\n", r"bad\.bed: none of its 1 elements lies in a split"),
+    "comments only": ("# nothing\n", r"bad\.bed: has no rows"),
+    "in no split": ("chrM\t100\t300\n", r"bad\.bed: none of its 1 rows lies in a split"),
     "not text": ("chr\udcff5\t1\t2\n", r"bad\.bed:1: .* is not UTF-8"),
 }
 

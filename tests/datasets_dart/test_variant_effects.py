@@ -28,7 +28,7 @@ disable_progress_bars()
 @pytest.fixture
 def load(tmp_path, monkeypatch):
     """`load_dart` of task 5 with a cache of its own, and shards of 16 rows."""
-    monkeypatch.setattr("datasets_dart.variant_effects.CHUNK_ROWS", 16)
+    monkeypatch.setattr("datasets_dart.base.CHUNK_ROWS", 16)
 
     def load(variants=CAQTL, split="test", **options):
         options = {"genome": GENOME, "cache_dir": tmp_path / "cache", **options}
@@ -207,9 +207,7 @@ def test_duplicates_are_left_out_and_counted(load, tmp_path):
     path.write_text(header + "".join(lines))
     data = load(path)
     assert data["id"] == [1, 2, 3]
-    assert (
-        "2 stand there before, left out; 3 are kept; 2 of these in the benchmark; 2 positive" in data.info.description
-    )
+    assert "2 are duplicates, left out; 3 are kept; 2 of these in the benchmark; 2 positive" in data.info.description
     assert load(path, protocol="paper")["id"] == [0, 1, 2, 3, 4]
 
 
@@ -314,10 +312,10 @@ BAD_TABLES = {
     "no rows": (HEADER, r"bad\.tsv: no variant is left|bad\.tsv: has no variants"),
     "empty": ("", r"bad\.tsv: the file is empty"),
     "only indels": (HEADER + "chr5\t3000\tA\t-\t1\t1\n", r"bad\.tsv: no variant is left in a split"),
-    "no VCF header": ("##fileformat=VCFv4.2\nchr5\t3000\n", r"bad\.tsv:2: the header of the VCF has no line '#CHROM'"),
+    "no VCF header": ("##fileformat=VCFv4.2\nchr5\t3000\n", r"bad\.tsv:2: the header's line '#CHROM' must come here"),
     "VCF columns": (
-        "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\nchr5\t30\t.\tA\tC\n",
-        r"bad\.tsv:3: 5 columns where a VCF has 8",
+        "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\nchr5\t30\t.\tA\tC\n",
+        r"bad\.tsv:3: 5 tab-separated columns where a VCF has 8",
     ),
 }
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation_dart.models.markov import UNKNOWN, encode_bases, reverse_complement_codes
+from datasets_dart.alphabet import UNKNOWN, encode_bases, reverse_complement_codes
 from trainer_scripts.genome_windows import (
     GenomeCodes,
     apart_from,

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import modeling_hyenadna
-from evaluation_dart.models.markov import encode_bases
+from datasets_dart.alphabet import encode_bases
 from trainer_scripts import pretrain
 from trainer_scripts.genome_windows import base_codes
 from trainer_scripts.pretrain import DataArguments, ModelArguments, TrainingArguments, train

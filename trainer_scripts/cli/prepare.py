@@ -2,15 +2,13 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from datasets_dart.errors import InputError
-from trainer_scripts.cli.prepare_peaks import Protocol, ProtocolOption
-
-if TYPE_CHECKING:
-    from datasets_dart.downloads import Download
+from trainer_scripts.cli.inputs import InputsCommand
+from trainer_scripts.cli.prepare_peaks import Genome, Protocol, ProtocolOption
 
 steps = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -20,36 +18,16 @@ class Form(StrEnum):
     parquet = "parquet"
 
 
-Files = Annotated[list[str] | None, typer.Option(help="file, or NAME=FILE for each cell line or type")]
-Motifs = Annotated[Path, typer.Option(help="MEME file")]
 Output = Annotated[Path, typer.Option(help="file to write")]
 
 
 def prepare(
+    ctx: typer.Context,
     task: Annotated[str, typer.Option(help="regulatory_elements, motif_footprinting, ...: see dart-eval ls")],
-    genome: Annotated[Path | None, typer.Option(help="FASTA: plain, gzip or bgzip")] = None,
-    elements: Annotated[Path | None, typer.Option(help="BED of elements: plain, gzip or bgzip")] = None,
-    motifs: Annotated[Path | None, typer.Option(help="motif_footprinting: MEME file")] = None,
-    backgrounds: Annotated[Path | None, typer.Option(help="motif_footprinting: one sequence a line")] = None,
-    peaks: Files = None,
-    idr: Files = None,
-    nonpeaks: Files = None,
-    signal: Files = None,
-    counts: Files = None,
-    cell_type: Annotated[str | None, typer.Option(help="chromatin_activity: of single files")] = None,
-    labels: Annotated[list[str] | None, typer.Option(help="cell_type_elements: the classes, in order")] = None,
-    variants: Annotated[Path | None, typer.Option(help="variant_effects: table or VCF")] = None,
-    effect: Annotated[str | None, typer.Option(help="variant_effects: column of the effect")] = None,
-    label: Annotated[str | None, typer.Option(help="variant_effects: column of the label")] = None,
-    mismatch: Annotated[str | None, typer.Option(help="variant_effects: skip, refuse or keep")] = None,
-    processed: Annotated[Path | None, typer.Option(help="the original's own data.h5 or table")] = None,
-    window: Annotated[int | None, typer.Option(help="bp, where not as published", min=1)] = None,
-    protocol: ProtocolOption = Protocol.fixed,
-    splits: Annotated[str, typer.Option(help='"paper", or BED of blocks named train, validation, test')] = "paper",
     download: Annotated[Path | None, typer.Option(help="folder to fetch the task's public inputs into")] = None,
     to: Annotated[Form, typer.Option(help="the datasets library's cache, or a dataset repository")] = Form.cache,
     output: Annotated[Path | None, typer.Option(help="with --to parquet: folder of the repository")] = None,
-    cache_dir: Annotated[Path | None, typer.Option(help="of the datasets library")] = None,
+    cache_dir: Annotated[Path | None, typer.Option(help="cache of the datasets library")] = None,
     num_proc: Annotated[int | None, typer.Option(help="processes", min=1)] = None,
 ) -> None:
     """Build a task's rows from its inputs, after fetching these if need be, and say what was kept and left out.
@@ -58,50 +36,27 @@ def prepare(
 
     dart-eval prepare --task variant_effects --genome hg38.fa --variants Afr.CaQTLS.tsv
     """
-    from datasets_dart import BUILDERS, load_dart
-    from trainer_scripts.cli.dart_eval import by_name
+    from datasets_dart import load_dart
 
-    if task not in BUILDERS:
-        raise InputError(f"--task {task}: there are {', '.join(BUILDERS)}")
     if (to == Form.parquet) != (output is not None):
         raise InputError("--to parquet and --output go together")
-    single = {"genome": genome, "elements": elements, "motifs": motifs, "backgrounds": backgrounds}
-    single |= {"variants": variants, "processed": processed}
-    several = {"peaks": peaks, "idr": idr, "nonpeaks": nonpeaks, "signal": signal, "counts": counts}
-    options = {"cell_type": cell_type, "labels": labels, "effect": effect, "label": label, "mismatch": mismatch}
-    given: dict[str, Any] = {**single, **{name: by_name(files) for name, files in several.items()}, **options}
-    given["window"] = window
-    given = {name: value for name, value in given.items() if value is not None}
+    given: dict[str, Any] = ctx.obj
     if download is not None:
-        given = {**fetched(task, download), **given}
-    rows: Any = load_dart(task, protocol=protocol.value, splits=splits, cache_dir=cache_dir, num_proc=num_proc, **given)
+        from datasets_dart.downloads import fetch_task
+
+        inputs, said = fetch_task(task, download)
+        given = {**inputs, **given}
+        for line in said:
+            typer.echo(line, err=True)
+    rows: Any = load_dart(task, cache_dir=cache_dir, num_proc=num_proc, **given)
     for split, part in rows.items():
         typer.echo(f"{split}: {len(part)} rows, {', '.join(part.column_names)}")
     typer.echo(next(iter(rows.values())).info.description, err=True)
     if output is not None:
         from datasets_dart.export import export_parquet
 
-        for path in export_parquet(rows, output, task, protocol.value):
+        for path in export_parquet(rows, output, task, given.get("protocol", "fixed")):
             typer.echo(f"written: {path}")
-
-
-def fetched(task: str, folder: Path) -> dict[str, Any]:
-    """A task's public inputs, fetched into a folder, by their names in `load_dart` where that is one file."""
-    from datasets_dart.downloads import fetch_inputs, read_table
-
-    rows = [row for row in read_table(task) if row.needed == "yes"]
-    for path, sha256 in fetch_inputs(rows, folder).items():
-        typer.echo(f"{path}: sha256 {sha256}", err=True)
-    inputs: dict[str, Any] = {}
-    for row in rows:
-        name, _, cell = row.role.partition(" ")
-        if cell.startswith("("):
-            typer.echo(f"{folder / row.file}: {row.role}; give it as --{name}", err=True)
-        elif cell:
-            inputs.setdefault(name, {})[cell] = str(folder / row.file)
-        else:
-            inputs[name] = folder / row.file
-    return inputs
 
 
 def list_inputs(
@@ -113,22 +68,14 @@ def list_inputs(
     """
     from datasets_dart.downloads import read_table
 
-    rows = read_table(task)
-    if not rows:
-        raise InputError(f"--task {task}: no inputs are known of it")
-    for row in rows:
-        typer.echo(described(row))
-
-
-def described(row: "Download") -> str:
-    where = f"https://www.synapse.org/Synapse:{row.source}" if row.synapse else row.source
-    return f"{row.task}\t{row.role}\t{row.file}\t{where}\t{row.status}\t{row.note}"
+    for row in read_table(task):
+        typer.echo("\t".join((row.task, row.role, row.file, row.address, row.status, row.note)))
 
 
 def push(
     folder: Annotated[Path, typer.Argument(help="of a dataset repository, as prepare --to parquet writes it")],
     repository: Annotated[str, typer.Argument(help="owner/name of the dataset repository on the Hub")],
-    private: Annotated[bool, typer.Option(help="where it is made anew")] = False,
+    private: Annotated[bool, typer.Option(help="where it does not exist yet")] = False,
 ) -> None:
     """Upload a dataset repository to the Hub, with the token of `hf auth login` or HF_TOKEN.
 
@@ -176,7 +123,7 @@ def consensus(
 @steps.command()
 def backgrounds(
     elements: Annotated[Path, typer.Argument(help="BED of elements, or the original's table of them")],
-    genome: Annotated[Path, typer.Option(help="FASTA: plain, gzip or bgzip")],
+    genome: Genome,
     output: Output,
     protocol: ProtocolOption = Protocol.fixed,
 ) -> None:
@@ -191,7 +138,7 @@ def backgrounds(
 
 @steps.command()
 def insertions(
-    motifs: Motifs,
+    motifs: Annotated[Path, typer.Option(help="MEME file")],
     backgrounds: Annotated[Path, typer.Option(help="one sequence a line")],
     output: Output,
     protocol: ProtocolOption = Protocol.fixed,
@@ -203,15 +150,16 @@ def insertions(
     from datasets_dart import load_dart
     from datasets_dart.original_tables import write_motif_table
 
-    inputs: dict[str, Any] = {"motifs": motifs, "backgrounds": backgrounds}
-    rows: Any = load_dart("motif_footprinting", protocol=protocol.value, streaming=True, **inputs)
+    rows: Any = load_dart(
+        "motif_footprinting", protocol=protocol.value, streaming=True, motifs=motifs, backgrounds=backgrounds
+    )
     typer.echo(f"{output}: {write_motif_table(rows.values(), output)} sequences")
 
 
 @steps.command()
 def alleles(
     variants: Annotated[Path, typer.Argument(help="table or VCF")],
-    genome: Annotated[Path, typer.Option(help="FASTA: plain, gzip or bgzip")],
+    genome: Genome,
     output: Output,
 ) -> None:
     """Task 5: list the variants neither of whose alleles is the genome's base.
@@ -226,7 +174,7 @@ def alleles(
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands to `dart-eval`."""
-    app.command()(prepare)
+    app.command(cls=InputsCommand)(prepare)
     app.command("inputs")(list_inputs)
     app.command()(push)
     app.add_typer(steps, name="prepare-step")

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from datasets_dart.contigs import check_same_build, genome_build
 from datasets_dart.formats import fasta as genome_module
-from datasets_dart.formats.fasta import check_same_build, genome_build, open_genome
+from datasets_dart.formats.fasta import open_genome
 
 CONTIGS = {"chr1": "ACGTNacgtnRYKMryk" * 9, "chrUn_1": "TTTTGGGGC", "2": "A" * 61}
 
@@ -120,7 +121,7 @@ BAD = {
     "\n\n": r"bad\.fa: not FASTA: no '>' header",
     ">\nACGT\n": r"bad\.fa:1: a header without a name",
     "> a\nACGT\n": r"bad\.fa:1: a header without a name",
-    ">a\nACGT\n>a\nACGT\n": r"bad\.fa:3: contig 'a' stands a second time, first in line 1",
+    ">a\nACGT\n>a\nACGT\n": r"bad\.fa:3: contig 'a' appears a second time, first in line 1",
     ">a\n>b\nACGT\n": r"bad\.fa:2: no sequence since the last header, in line 1",
     ">b\nACGT\n>a\n": r"bad\.fa: contig 'a' in line 3 has no sequence",
     ">a\nAC1GT\n": r"bad\.fa:2: not a sequence: b'AC1GT\\n'",
@@ -163,8 +164,8 @@ def test_builds_are_told_by_the_contigs_lengths(tmp_path):
     with pytest.raises(ValueError, match=r"a\.fa: mixes genome builds: chr20 of hg19 \(63025520 bp\) and chr1 of hg38"):
         genome_build("a.fa", {"chr20": 63025520, "chr1": 248956422})
     genome = open_genome(write(tmp_path, "plain"))
-    check_same_build("b.bw", {"2": 61, "chr20": 63025520}, genome)
+    check_same_build("b.bw", {"2": 61, "chr20": 63025520}, genome.contigs, genome.path)
     with pytest.raises(
         ValueError, match=r"b\.bw: 2 has 62 bp \(build hg19\), but 61 bp in .*plain\.fa \(build unknown\)"
     ):
-        check_same_build("b.bw", {"chr20": 63025520, "2": 62}, genome)
+        check_same_build("b.bw", {"chr20": 63025520, "2": 62}, genome.contigs, genome.path)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from datasets_dart.contigs import find_contig
 from datasets_dart.formats import vcf
 from datasets_dart.formats.fasta import open_genome
 from datasets_dart.formats.vcf import (
     Record,
-    genome_contig,
     haplotypes,
     read_header,
     read_records,
@@ -117,10 +117,10 @@ def test_swapped_alleles_take_the_place_of_the_one_that_is_there(genome):
 
 
 def test_contigs_by_either_name(genome, tmp_path):
-    assert [genome_contig(name, genome) for name in ("chr1", "1", "chr7", "MT")] == ["chr1", "chr1", None, None]
+    assert [find_contig(name, genome.contigs) for name in ("chr1", "1", "chr7", "MT")] == ["chr1", "chr1", None, None]
     fasta = tmp_path / "ensembl.fa"
     fasta.write_text(">1\nACGT\n>MT\nACGT\n")
-    names = [genome_contig(name, open_genome(fasta)) for name in ("chr1", "1", "chrM", "M")]
+    names = [find_contig(name, open_genome(fasta).contigs) for name in ("chr1", "1", "chrM", "M")]
     assert names == ["1", "1", "MT", "MT"]
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datasets_dart.alphabet import encode_bases, reverse_complement_codes
 from evaluation_dart.models import markov as baselines
-from evaluation_dart.models.markov import MarkovModel, encode_bases, reverse_complement_codes
+from evaluation_dart.models.markov import MarkovModel
 
 dna = st.text(alphabet="ACGTN", max_size=40)
 

@@ -101,7 +101,7 @@ def test_inputs_are_fetched_and_used(run, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="needs variants="):
         run("prepare", "--task", "variant_effects", "--download", folder)
     said = run("prepare", "--task", "variant_effects", "--download", folder, "--variants", folder / "Afr.CaQTLS.tsv")
-    assert "variants (dsQTLs); give it as --variants" in said
+    assert "variants (dsQTLs); choose the input variants" in said
     assert "test: 50 rows" in said
 
 
@@ -115,13 +115,13 @@ def test_inputs_are_listed_with_their_status(run):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["prepare", "--task", "task6"], "dart-eval: --task task6: there are regulatory_elements, motif"),
+        (["prepare", "--task", "task6"], "dart-eval: task 'task6' is unknown: cell_type_elements, chromatin"),
         (
             ["prepare", "--task", "variant_effects", "--to", "parquet"],
             "dart-eval: --to parquet and --output go together",
         ),
         (["push", ".", "me/x"], "dart-eval: .: has no README.md or no Parquet files"),
-        (["inputs", "--task", "x"], "dart-eval: --task x: no inputs are known of it"),
+        (["inputs", "--task", "x"], "dart-eval: task 'x': no inputs are known of it"),
     ],
 )
 def test_errors_are_one_line(words, message, tmp_path):

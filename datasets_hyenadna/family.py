@@ -1,0 +1,45 @@
+"""What the families of tasks have in common: files of each split, classes, and chunks of columns."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from datasets_hyenadna.sequence_files import Columns
+
+
+class Family:
+    """A task with its inputs, which are the arguments of its class after `task` and `index_dir`.
+
+    Attributes:
+        shards: of each split, what `chunks` is called with, one after the other.
+        files: all files and folders of texts that rows depend on.
+        classes: names of the classes, in order.
+        left_out: how many of what were left out, for people to read.
+    """
+
+    def __init__(
+        self, shards: Mapping[str, Sequence[Any]], classes: Sequence[str], files: Sequence[str | Path]
+    ) -> None:
+        self.shards, self.classes, self.files = shards, tuple(classes), [str(path) for path in files]
+        self.left_out: Counter[str] = Counter()
+
+    def columns(self) -> dict[str, Any]:
+        """Name of each column and its type: a name of Arrow's, or a feature."""
+        return {"id": "int64", "sequence": "string", "label": datasets.ClassLabel(names=list(self.classes))}
+
+    def chunks(self, shard: Any) -> Iterator[Columns]:
+        """Columns of the rows of a shard, in its order; an id is counted where they have none."""
+        raise NotImplementedError
+
+
+def numbered(classes: int) -> list[str]:
+    """Names of classes that have none."""
+    return [str(number) for number in range(classes)]
+
+
+def every_path(paths: Mapping[str, Sequence[Path]]) -> list[Path]:
+    """The files of all splits."""
+    return [path for own in paths.values() for path in own]
