@@ -112,10 +112,11 @@ def generate(
     if target is None:
         return pa.table({"name": names, "prompt_length": list(map(len, contexts)), "sequence": written})
     write_fasta(target, names, [f"prompt_length={len(context)}" for context in contexts], written)
+    files = {"prompts": None if isinstance(prompts, Mapping) else prompts, "reference": reference}
     report = {
         "model": scorer.describe(),
         "sampling": sampling._asdict() | {"seed": seed, "batch_size": batch_size, "dtype": dtype},
-        "inputs": described_inputs(prompts=None if isinstance(prompts, Mapping) else prompts, reference=reference),
+        "inputs": described_inputs(**{name: path for name, path in files.items() if path is not None}),
         "sequences": len(bases),
         "length": length,
         "distinct": len(set(bases)),

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, Value
 
-from datasets_dart.alphabet import CODES, LETTERS
-from datasets_dart.contigs import check_same_build, renamed
+from datasets_dart.alphabet import decode_bases, encode_bases
+from datasets_dart.contigs import check_same_build, find_contig, renamed
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, replacing, write_text
 from datasets_dart.formats.bed import Windows, centred_start, read_intervals, read_narrowpeak
@@ -272,10 +272,10 @@ def with_shuffles(found: Rows, ratio: int, seed: int) -> Rows:
     sequences = list(found.sequence)
     for copy in range(ratio):
         for row, sequence in enumerate(found.sequence):
-            codes = CODES[np.frombuffer(sequence.encode(), dtype=np.uint8)]
+            codes = encode_bases(sequence)
             place = str(found.chrom[row]) or sequence, int(found.start[row]), int(found.end[row])
             rng = np.random.default_rng(item_seed(*place, seed * 1000 + copy))
-            sequences.append(LETTERS["fixed"][shuffle_known(codes, rng)].tobytes().decode())
+            sequences.append(decode_bases(shuffle_known(codes, rng)))
     n = len(found.sequence)
     chrom, start, end, group = (
         np.tile(column, ratio + 1) for column in (found.chrom, found.start, found.end, found.group)
@@ -342,11 +342,11 @@ def split_rows(rows: Rows, splits: str, validation: str | None, test: str | None
         if both := sorted(set(named["validation"]) & set(named["test"])):
             raise InputError(f"{both[0]} is in validation and in test")
         assigned = np.zeros(len(rows.sequence), dtype=np.int8)
-        bare = np.array([name.removeprefix("chr") for name in rows.chrom.tolist()])
         for split, names in named.items():
-            assigned[np.isin(bare, [name.removeprefix("chr") for name in names])] = SPLITS.index(split)
+            inside = [find_contig(chrom, names) is not None for chrom in rows.chrom.tolist()]
+            assigned[inside] = SPLITS.index(split)
     else:
-        assigned = assign_splits(read_splits(splits), rows.chrom, rows.start, rows.end)
+        assigned = assign_splits(read_splits(splits, set(rows.chrom.tolist())), rows.chrom, rows.start, rows.end)
     found = {name: rows.take(np.flatnonzero(assigned == code)) for code, name in enumerate(SPLITS)}
     if empty := [name for name, own in found.items() if not own.sequence]:
         contigs = sorted(set(rows.chrom.tolist()))

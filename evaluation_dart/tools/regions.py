@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets_dart.alphabet import LETTERS
-from datasets_dart.contigs import find_contig
+from datasets_dart.alphabet import decode_bases
+from datasets_dart.contigs import contig_ends, renamed
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import input_file, replacing
 from datasets_dart.formats.bed import read_intervals
@@ -190,24 +190,22 @@ def read_regions(bed: Path, genome: Genome) -> Regions:
     chrom, start, end, line = (
         np.concatenate(columns) for columns in zip(*(chunk[:4] for chunk in chunks), strict=True)
     )
-    contigs = {name: find_contig(name, genome.contigs) for name in set(chrom.tolist())}
-    limits = {name: -1 if contig is None else genome.length(contig) for name, contig in contigs.items()}
-    beyond = end > np.array([limits[name] for name in chrom])
-    if beyond.any():
-        row = int(beyond.argmax())
-        place, contig = f"{path}:{line[row]}: {chrom[row]}:{start[row]}-{end[row]}", contigs[chrom[row]]
-        if contig is None:
+    on_genome = renamed(chrom, genome.contigs)
+    limits = contig_ends(on_genome, genome.contigs)
+    if (beyond := np.flatnonzero(end > limits)).size:
+        row = int(beyond[0])
+        place = f"{path}:{line[row]}: {chrom[row]}:{start[row]}-{end[row]}"
+        if limits[row] < 0:
             raise InputError(f"{place} is on a contig that {genome.path} does not have")
-        raise InputError(f"{place} is beyond the end of its contig ({genome.length(contig)} bp)")
-    names = [name for chunk in chunks for (name,) in chunk.extra]
-    on_genome = np.array([contigs[name] for name in chrom], dtype=object)
+        raise InputError(f"{place} is beyond the end of its contig ({limits[row]} bp)")
+    names = [name for chunk in chunks for extra in chunk.extra for name in extra]
     return Regions(on_genome, start, end, np.array(names, dtype=object) if names else None)
 
 
 def sequence_of(genome: Genome, chrom: str, start: int, end: int) -> str:
     """Upper-case bases; letters other than A, C, G, T are N."""
     codes = window_codes(genome, np.array([chrom], object), np.array([start]), int(end - start))
-    return LETTERS["fixed"][codes[0]].tobytes().decode()
+    return decode_bases(codes[0])
 
 
 def vectors_of(part: Path) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets_dart.contigs import check_same_build, find_contig
+from datasets_dart.contigs import check_same_build
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, replacing
 from datasets_dart.formats.fasta import Genome, open_genome
@@ -180,8 +180,7 @@ def opened(vcf: Path, fasta: Path, name: str) -> tuple[Header, Genome]:
     if taken := sorted(key for key in header.info if key == name or key.startswith(f"{name}_")):
         raise InputError(f"{vcf}: the INFO key {taken[0]} is there already; choose another name for the new ones")
     genome = open_genome(fasta)
-    renamed = {find_contig(contig, genome.contigs) or contig: length for contig, length in header.contigs.items()}
-    check_same_build(vcf, renamed, genome.contigs, genome.path)
+    check_same_build(vcf, header.contigs, genome.contigs, genome.path)
     return header, genome
 
 
