@@ -1,0 +1,77 @@
+"""Options that several commands have, declared once: their names, their types and their help."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+COMPUTING = "Computing"
+
+
+class Protocol(StrEnum):
+    """Of a benchmark's rows and metrics."""
+
+    fixed = "fixed"
+    paper = "paper"
+
+
+class Dtype(StrEnum):
+    """Of a model's weights."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+class Strand(StrEnum):
+    """Which strand of a sequence a model reads."""
+
+    forward = "forward"
+    reverse = "reverse"
+    mean = "mean"
+
+
+def batch_size(text: str) -> int | str:
+    """A number of rows, or "auto"."""
+    if text == "auto" or (text.isdecimal() and int(text) > 0):
+        return text if text == "auto" else int(text)
+    raise typer.BadParameter(f"{text!r} is neither a number of rows from 1 nor auto")
+
+
+Genome = Annotated[Path, typer.Option(help="reference genome: FASTA, plain, gzip or bgzip")]
+Model = Annotated[str, typer.Option(help="Hub id or folder of a model, or a baseline: markov:FILE.safetensors")]
+Output = Annotated[Path, typer.Option(help="file to write")]
+NewFolder = Annotated[Path, typer.Option(help="folder to write; new or empty")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there, and start afresh")]
+Seed = Annotated[int, typer.Option(help="of everything that is drawn at random")]
+ProtocolOption = Annotated[Protocol, typer.Option("--protocol", help="the sound one, or the original with its defects")]
+Layer = Annotated[int, typer.Option(help="of embeddings: index into the hidden states; -1 is the last")]
+Label = Annotated[
+    str | None, typer.Option(help="of a trained head with several outputs: which, by name or by number from 0")
+]
+BatchSize = Annotated[
+    Any,
+    typer.Option(
+        parser=batch_size,
+        metavar="N|auto",
+        help="rows in a forward pass; auto: as many as fit",
+        rich_help_panel=COMPUTING,
+    ),
+]
+Part = Annotated[
+    int, typer.Option(help="rows in a part: the most that a kill can cost", min=1, rich_help_panel=COMPUTING)
+]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one", rich_help_panel=COMPUTING)
+]
+DtypeOption = Annotated[Dtype, typer.Option("--dtype", help="of the model's weights", rich_help_panel=COMPUTING)]
+Revision = Annotated[
+    str | None, typer.Option(help="commit, branch or tag of the model on the Hub", rich_help_panel=COMPUTING)
+]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code", help="run the Python code in the model's repository", rich_help_panel=COMPUTING
+    ),
+]

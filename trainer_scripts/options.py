@@ -1,0 +1,92 @@
+"""Former names of options and models, and one way to run a command: shared by the commands and the scripts."""
+
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from datasets_dart.errors import InputError, MissingExtra
+
+# Former name -> today's, accepted for one version by all commands and scripts. A key is "--option" or, of a model's
+# spelling, "--model PATTERN"; a word before it is the only command ("finetune") or setting where that holds.
+OLD_NAMES: dict[str, str] = {
+    "--fasta": "--genome",
+    "--vcf": "--variants",
+    "--bed": "--regions",
+    "--output-dir": "--output",
+    "--half": "--stored-dtype float16",
+    r"--model (.+\.safetensors)": r"markov:\1",
+    r"--model (.+\.meme(\.gz)?)": r"motifs:\1",
+    r"--model kmers-([1-8])": r"kmers:\1",
+    r"--model gc-content": "gc",
+    r"--model (probing-head-like|chrombpnet-like|chrombpnet-counts)": r"network:\1",
+    r"ab_initio --model (.+\.(tsv|csv)(\.gz)?|.+\.parquet)": r"table:\1",
+    r"ab_initio --model (.*/.*)": r"random:\1",
+}
+KIND = re.compile("[a-z]+:")
+
+
+def renamed(words: list[str], command: str = "") -> list[str]:
+    """Words of a command line with today's names: `--batch_size` is `--batch-size`, and so on by [`OLD_NAMES`].
+
+    Each former name that is used is reported in one line on standard error, after `command`, such as "hyenadna score".
+    """
+    joined = " ".join(words)
+    setting = re.search(r"--setting[ =](\w+)", joined)
+    scopes = ("", f"{command} ", f"{setting[1]} " if setting else "")
+    prog = f"{command}: " if command else ""
+
+    def today(old: str, shown: str) -> str | None:
+        for key, new in OLD_NAMES.items():
+            for scope in scopes:
+                if key.startswith(f"{scope}--") and (match := re.fullmatch(key.removeprefix(scope), old)):
+                    name = match.expand(new)
+                    print(f"{prog}{shown} is now {name}; the former name goes with the next version", file=sys.stderr)
+                    return name
+        return None
+
+    def model(value: str) -> str:
+        if KIND.match(value):
+            return value
+        path = f"./{value}" if "/" not in value and Path(value).is_dir() else value
+        return today(f"--model {path}", value) or value
+
+    found: list[str] = []
+    for word in words:
+        option, equals, value = word.partition("=")
+        if found[-1:] == ["--model"]:
+            found.append(model(word))
+        elif word.startswith("--"):
+            option = option.replace("_", "-")
+            name = today(option, option) or option
+            value = model(value) if name == "--model" and equals else value
+            found += [f"{name}={value}"] if equals else name.split()
+        else:
+            found.append(word)
+    return found
+
+
+def run(main: Callable[[list[str]], object], prog: str, words: list[str] | None = None) -> None:
+    """Run a program on its words (by default those of the process) and leave with its exit status.
+
+    0 is success; 1 a fault of the input or of where it runs, in one line on standard error; 2, by the parser, a line
+    that cannot be understood. `--debug` among the words gives the traceback of a fault; a bug always keeps its own.
+    SIGTERM ends a program as SIGINT does, with 130 and without a traceback.
+    """
+    given = sys.argv[1:] if words is None else words
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main_thread else None
+    try:
+        main([word for word in given if word != "--debug"])
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (InputError, MissingExtra, OSError) as error:
+        if "--debug" in given:
+            raise
+        print(f"{prog}:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(1)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
