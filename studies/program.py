@@ -1,14 +1,14 @@
 """How every program here is run."""
 
-import sys
 from collections.abc import Callable
 
 import typer
 
+from trainer_scripts.options import run
+
 
 def run_program(program: Callable[..., None]) -> None:
-    """Run `program` on the command line's options; faults of input or environment end it with one line, status 1."""
-    try:
-        typer.run(program)
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"{program.__name__}: {' '.join(str(error).split())}")
+    """Run `program` on the command line's options; [`trainer_scripts.options.run`] says with which exit status."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(program)
+    run(lambda words: app(args=words, prog_name=program.__name__), program.__name__)
