@@ -8,7 +8,7 @@ from trainer_scripts.options import run
 
 
 def run_program(program: Callable[..., None]) -> None:
-    """Run `program` on the command line's options; a fault of input or environment is one line and status 1."""
+    """Run `program` on the command line's options; [`trainer_scripts.options.run`] says with which exit status."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(program)
-    run(app, program.__name__)
+    run(lambda words: app(args=words, prog_name=program.__name__), program.__name__)

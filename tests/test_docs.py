@@ -17,7 +17,8 @@ from transformers import TrainingArguments
 from trainer_scripts.cli import dart_eval, hyenadna
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+ABOUT = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "studies/README.md", "benchmarks/README.md")
+PAGES = sorted([*(ROOT / name for name in ABOUT), *(ROOT / "docs").rglob("*.md")])
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 SHELL = ("bash", "sh", "shell", "console")
 APPS = {"hyenadna": hyenadna.app, "dart-eval": dart_eval.app}
