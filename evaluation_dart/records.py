@@ -12,7 +12,9 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,13 @@ RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
 RUN = ("task", "split", "setting", "protocol", "recipe", "model", "dataset")
 # The choices that have a folder of their own, where they are not the default
 CHOICES = {"recipe": None, "method": None, "layer": -1, "window": None, "seed": 0}
-VERSIONS = ("hyenadna-dart", "torch", "transformers", "datasets", "numpy", "scipy", "scikit-learn")
+VERSIONS = ("hyenadna-dart", "torch", "transformers", "accelerate", "datasets", "numpy", "scipy", "scikit-learn")
+# Kind of record -> "module:function" that gives its metrics from (predictions, record)
+MEASURES = {
+    "task": "evaluation_dart.records:task_metrics",
+    "finetune": "evaluation_dart.training.downstream:metrics_of",
+    "own model": "evaluation_dart.tools.own_model:metrics_of",
+}
 # Relative. Sums are taken in another order by another numpy; p-values differ by 1e-6 between versions of scipy.
 TOLERANCE, P_VALUE_TOLERANCE = 1e-9, 1e-5
 # Columns of predictions that a dataset may lack: a bare background's motif, places, labels and effects of variants
@@ -116,6 +124,34 @@ def digest(value: Any) -> str:
 def package_versions() -> dict[str, str]:
     """The versions of the packages that numbers depend on."""
     return {name: version(name) for name in VERSIONS}
+
+
+def completed(
+    what: Mapping[str, Any], metrics: Mapping[str, Metric], device: str, processes: int, seconds: float
+) -> dict[str, Any]:
+    """A record of what was run, with what came of it; [`write_record`] adds the predictions' digest.
+
+    Metrics without a value (of a constant, say) are left out.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "spec": {},
+        **what,
+        "metrics": {name: dict(metric) for name, metric in metrics.items() if math.isfinite(metric["value"])},
+        "versions": package_versions(),
+        "device": device,
+        "processes": processes,
+        "seconds": round(seconds, 3),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "fingerprint": fingerprint(what),
+    }
+
+
+def measured(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:
+    """The metrics of a record of any kind, from its predictions."""
+    module, _, name = MEASURES[record.get("kind", "task")].partition(":")
+    found: dict[str, Metric] = getattr(import_module(module), name)(predictions, record)
+    return {name: metric for name, metric in found.items() if math.isfinite(metric["value"])}
 
 
 def task_metrics(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:
@@ -246,8 +282,8 @@ def validate_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
     if fingerprint(record) != record["fingerprint"]:
         raise InputError(f"{folder / RESULTS}: the fingerprint is not that of {', '.join(RUN)} as they stand there")
     path, predictions = folder / PREDICTIONS, predictions_of(folder, record)
-    task = TASKS[record["task"]]
-    for column in task.settings[record["setting"]].columns:
+    task = TASKS[record["task"]] if record.get("kind", "task") == "task" else None
+    for column in () if task is None else task.settings[record["setting"]].columns:
         if column not in predictions.column_names:
             raise InputError(f"{path}: no column {column!r}")
         if predictions[column].null_count and column not in NULLABLE:
@@ -257,8 +293,13 @@ def validate_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path}: {predictions.num_rows} rows, but the record counts {record['predictions']['rows']} "
             f"of a dataset of {record['dataset']['rows']}"
         )
-    check_keys(path, predictions, task.keys)
-    expected = task_metrics(predictions, record)
+    keys = ("id",) if task is None else task.keys
+    if set(keys) <= set(predictions.column_names):
+        check_keys(path, predictions, keys)
+    try:
+        expected = measured(predictions, record)
+    except (KeyError, IndexError, TypeError) as error:
+        raise InputError(f"{path}: not the predictions of such a record: {error}") from None
     if record["metrics"].keys() != expected.keys():
         difference = sorted(record["metrics"].keys() ^ expected.keys())
         raise InputError(f"{folder / RESULTS}: metrics {', '.join(difference)} are missing or unknown")
@@ -314,7 +355,10 @@ def validate_submission(folder: str | os.PathLike[str], root: str | os.PathLike[
             raise InputError(f"{path}: is not a plain file")
         if path.stat().st_size > LIMITS[path.name]:
             raise InputError(f"{path}: {path.stat().st_size:,} bytes, more than {LIMITS[path.name]:,}")
-    place = record_folder(root, read_record(folder))
+    record = read_record(folder)
+    if record.get("kind", "task") != "task":
+        raise InputError(f"{folder}: a record of kind {record['kind']!r} is on no board")
+    place = record_folder(root, record)
     if place.resolve() != folder.resolve():
         raise InputError(f"{folder}: a record of this model, task and setting belongs into {place}")
     return validate_record(folder)

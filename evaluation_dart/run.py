@@ -9,7 +9,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,12 +32,11 @@ from evaluation_dart.models.protocols import NEEDS, abilities
 from evaluation_dart.recipes import Recipe, recipe_named
 from evaluation_dart.records import (
     RESULTS,
-    SCHEMA_VERSION,
     Record,
+    completed,
     digest,
     fingerprint,
     load_record,
-    package_versions,
     predictions_of,
     read_record,
     record_folder,
@@ -207,18 +205,9 @@ def evaluate_rows(
     if state.is_main_process:
         predictions = pa.concat_tables(pq.read_table(path) for path in sorted(shards.glob("*.parquet")))
         predictions = setting.finish(predictions) if setting.finish else predictions
-        record = {
-            "schema_version": SCHEMA_VERSION,
-            **what,
-            "metrics": task_metrics(predictions, what),
-            "versions": package_versions(),
-            "device": scorer.device_name,
-            "processes": state.num_processes,
-            "seconds": round(seconds, 3),
-            "sequences_per_second": round(len(task.columns) * scored / seconds, 1),
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "fingerprint": identity,
-        }
+        metrics = task_metrics(predictions, what)
+        record = completed(what, metrics, scorer.device_name, state.num_processes, seconds)
+        record["sequences_per_second"] = round(len(task.columns) * scored / seconds, 1)
         write_record(folder, record, predictions)
         shutil.rmtree(shards)
     state.wait_for_everyone()

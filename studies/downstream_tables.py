@@ -26,7 +26,7 @@ def take_downstream(results: Path, records: Path) -> None:
     shutil.rmtree(records, ignore_errors=True)
     for path in found:
         record = read_json(path)
-        kept = {key: record[key] for key in KEPT} | {"learning_rate": record["recipe"].get("learning_rate")}
+        kept = {key: record.get(key) for key in KEPT} | {"learning_rate": record["recipe"].get("learning_rate")}
         place = records.joinpath(*path.parent.parts[-4:])
         write_json(place.with_name(f"{place.name}.json"), kept)
 

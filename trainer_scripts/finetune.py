@@ -40,27 +40,25 @@ from transformers.utils import logging
 
 import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
 from datasets_dart.errors import InputError
-from datasets_dart.files import replacing, write_text
+from datasets_dart.files import replacing
 from datasets_hyenadna import load_task
 from datasets_hyenadna.builder import FAMILIES, open_source
 from datasets_hyenadna.chromatin_profile import label_groups
 from evaluation_dart.models.kmers import kmer_frequencies
 from evaluation_dart.models.language_model import model_id
 from evaluation_dart.models.linear import choose_linear, save_linear
-from evaluation_dart.records import PREDICTIONS, RESULTS
+from evaluation_dart.records import RESULTS, write_record
 from evaluation_dart.statistics.classification import (
     accuracy,
     auroc_by_label,
-    classification_metrics,
     confusion,
     f1_by_class,
     f1_macro,
-    label_metrics,
     matthews_correlation,
 )
 from evaluation_dart.training.accelerators import process_state
 from evaluation_dart.training.classifiers import ConvolutionalClassifier, SequenceClassifier
-from evaluation_dart.training.downstream import finetune_record, write_predictions
+from evaluation_dart.training.downstream import downstream_record, predictions_table
 from evaluation_dart.training.finetuning import load_classifier
 from evaluation_dart.training.loop import WEIGHTS, Progress, fit, predict, trained_parameters
 from evaluation_dart.training.objective import Objective
@@ -263,17 +261,6 @@ def scorer(metric: str, labels: np.ndarray, classes: int) -> Any:
     return lambda outputs: float(of_counts[metric](confusion(outputs.argmax(axis=1), labels, classes)))
 
 
-def judge(outputs: np.ndarray, rows: LabelledRows, splits: Splits) -> dict[str, Any]:
-    """Metrics of the test split's outputs, by genome blocks where rows have coordinates."""
-    columns = rows.rows.column_names
-    place: dict[str, Any] = {}
-    if {"chrom", "start"} <= set(columns) and None not in rows.rows.unique("start"):
-        place = {"chrom": np.array(rows.rows["chrom"][:]), "start": np.array(rows.rows["start"][:])}
-    if splits.groups is not None:
-        return dict(label_metrics(outputs, rows.labels, splits.groups, **place))
-    return dict(classification_metrics(outputs.argmax(axis=1), rows.labels, splits.classes, **place))
-
-
 def build_network(arguments: ModelArguments, outputs: int, longest: int) -> tuple[torch.nn.Module, dict[str, Any]]:
     """The network that is trained, for sequences of up to `longest` bases, and what a record says of it."""
     if arguments.model == CNN:
@@ -379,27 +366,32 @@ def finetune(
             record: dict[str, Any] = json.loads((folder / RESULTS).read_text())
             return record
         outputs = predict(network, splits.test, 2 * training.per_device_train_batch_size)
-    record = finetune_record(
+    predictions = predictions_table(outputs, splits.test)
+    record = downstream_record(
+        predictions,
         task=task.task,
+        setting="finetuned",
         protocol=task.protocol,
         budget=task.budget,
         model=about,
-        training=training,
+        training=None if progress is None else training,
+        seed=training.seed,
         rows=splits.sizes,
-        progress=progress,
-        max_length=model.max_length,
-        reading={"pooling": model.pooling, "masked": model.masked, "special_tokens": model.special_tokens},
-        chosen_by=task.metric,
-        metrics=judge(outputs, splits.test, splits),
-        published=published or {},
         fingerprint=fingerprint,
+        classes=splits.classes,
         device=str(state.device),
         processes=state.num_processes,
         seconds=time.perf_counter() - began,
+        groups=splits.groups,
+        steps=None if progress is None else progress.step,
+        epoch=None if progress is None else progress.best_epoch,
+        max_length=model.max_length,
+        reading={"pooling": model.pooling, "masked": model.masked, "special_tokens": model.special_tokens},
+        chosen_by=task.metric,
+        published=published,
     )
     if state.is_main_process:
-        write_predictions(folder / PREDICTIONS, outputs, splits.test)
-        write_text(folder / RESULTS, json.dumps(record, indent=1) + "\n")
+        write_record(folder, record, predictions)
     state.wait_for_everyone()
     return record
 

@@ -12,7 +12,6 @@ Other choices are those of trainer_scripts/downstream/METHOD.yaml, or of --recip
 reads them. Each prompt of few_shot has shots of its own, drawn from the training rows; the paper does not say whose.
 """
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -27,12 +26,11 @@ from transformers import HfArgumentParser
 from transformers.utils import logging
 
 from datasets_dart.errors import InputError
-from datasets_dart.files import write_text
 from evaluation_dart.models.language_model import LanguageModel, load_language_model, model_id
-from evaluation_dart.records import PREDICTIONS, RESULTS
-from evaluation_dart.statistics.classification import accuracy, classification_metrics, confusion
+from evaluation_dart.records import write_record
+from evaluation_dart.statistics.classification import accuracy, confusion
 from evaluation_dart.training.accelerators import process_state
-from evaluation_dart.training.downstream import in_context_record, write_predictions
+from evaluation_dart.training.downstream import called_classes, downstream_record, predictions_table
 from evaluation_dart.training.loop import fit, predict
 from evaluation_dart.training.objective import Objective
 from evaluation_dart.training.recipe import Training
@@ -53,7 +51,6 @@ from trainer_scripts.prompts import (
     PromptRows,
     PromptWriter,
     SoftPromptClassifier,
-    called_classes,
     label_token_ids,
 )
 from trainer_scripts.scripts import argument_parser
@@ -165,27 +162,32 @@ def in_context(
             arguments, loaded, splits, training, model.max_length, folder, described, model.overwrite
         )
         size = {"shots": arguments.shots, "tuning_rows": min(arguments.tuning_rows, len(splits.train))}
-    called = called_classes(outputs, label_token_ids(loaded, splits.outputs))
-    record = in_context_record(
+    tokens = label_token_ids(loaded, splits.outputs)
+    predictions = predictions_table(outputs, splits.test)
+    record = downstream_record(
+        predictions,
         task=task.task,
-        method=arguments.method,
-        size=size,
+        setting=arguments.method,
         protocol=task.protocol,
         budget=task.budget,
         model={"id": model_id(model.model), "revision": loaded.revision, "trained": about["parameters"]},
         training=training,
+        seed=training.seed,
         rows=splits.sizes,
+        fingerprint=described["data"]["fingerprint"],
+        classes=splits.classes,
+        device=str(state.device),
+        processes=state.num_processes,
+        seconds=time.perf_counter() - began,
+        label_tokens=tokens.tolist(),
+        calls_of_no_class=int((called_classes(outputs, tokens) == splits.outputs).sum()),
         steps=about["steps"],
         epoch=about["epoch"],
         max_length=model.max_length,
-        calls_of_no_class=int((called == splits.outputs).sum()),
-        metrics=classification_metrics(called, splits.test.labels, splits.classes),
-        fingerprint=described["data"]["fingerprint"],
-        seconds=time.perf_counter() - began,
+        **size,
     )
     if state.is_main_process:
-        write_predictions(folder / PREDICTIONS, outputs, splits.test)
-        write_text(folder / RESULTS, json.dumps(record, indent=1) + "\n")
+        write_record(folder, record, predictions)
     state.wait_for_everyone()
     return record
 

@@ -30,13 +30,6 @@ def label_token_ids(language_model: LanguageModel, classes: int) -> np.ndarray:
     return np.array(language_model.tokenizer.convert_tokens_to_ids(list(LABEL_TOKENS[classes])), dtype=np.int64)
 
 
-def called_classes(outputs: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """The class whose token is the likeliest of the whole vocabulary, (n,); len(tokens) where no class has it."""
-    places = np.full(outputs.shape[1], len(tokens))
-    places[tokens] = np.arange(len(tokens))
-    return np.asarray(places[outputs.argmax(axis=1)])
-
-
 class SoftPromptClassifier(nn.Module):
     """A frozen causal model behind trained vectors: the token it predicts after [vectors, sequence, [SEP]].
 

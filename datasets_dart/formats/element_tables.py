@@ -98,7 +98,7 @@ def read_rows(
         else:
             names, why = Windows(*chunk[:3]).names(), f"is not a window of {length} bp"
             wrong = chunk.end - chunk.start != length
-            refuse_rows(path, chunk.line, wrong, lambda row, names=names, why=why: f"{names[row]} {why}")
+            refuse_rows(path, chunk.line, wrong, lambda row: f"{names[row]} {why}")  # noqa: B023
             start = chunk.start
         chrom = renamed(chunk.chrom, contigs)
         labels = [sys.intern(text[-1]) for text in chunk.extra] if layout.label is not None else [""] * len(start)

@@ -1,5 +1,6 @@
 """What every metric is: a value with its interval, how the interval was made, and n."""
 
+import math
 from typing import Any
 
 
@@ -29,8 +30,8 @@ class Metric(dict[str, Any]):
     ):
         super().__init__(
             value=float(value),
-            low=None if low is None else float(low),
-            high=None if high is None else float(high),
+            low=None if low is None or not math.isfinite(low) else float(low),
+            high=None if high is None or not math.isfinite(high) else float(high),
             n=n,
             method=method,
             higher_is_better=higher_is_better,

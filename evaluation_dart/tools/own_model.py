@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,12 +22,13 @@ from datasets_dart.files import input_file
 from evaluation_dart.models.kmers import kmer_frequencies
 from evaluation_dart.models.language_model import LanguageModel, model_id
 from evaluation_dart.models.linear import choose_linear
-from evaluation_dart.records import PREDICTIONS, RESULTS
+from evaluation_dart.records import completed, digest, write_record
 from evaluation_dart.report.logo import check_logo, draw_logos
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.statistics.metrics import activity_metrics, class_metrics
 from evaluation_dart.tools.mutagenesis import changes, head_scorer, importance
 from evaluation_dart.training.accelerators import process_state
+from evaluation_dart.training.downstream import OUTPUT
 from evaluation_dart.training.finetuning import FineTuned, load_classifier
 from evaluation_dart.training.loop import fit
 from evaluation_dart.training.lora import merge_lora
@@ -76,6 +78,7 @@ def train_own_model(
     if logo:
         check_logo(Path(LOGO))
     about, splits, objective = read_rows(data)
+    began = time.perf_counter()
     state = process_state(device)
     set_seed(training.seed)
     started = load_classifier(
@@ -106,23 +109,32 @@ def train_own_model(
     if not state.is_main_process:
         return {}
     scores = _predicted(Predictor(network, objective), splits["test"])
-    record: dict[str, Any] = {
+    test = splits["test"].select_columns(["chrom", "start", "end", "label"]).data.table
+    what = {
+        "kind": "own model",
+        "task": about["kind"],
+        "split": "test",
+        "setting": "finetuned",
+        "protocol": "fixed",
+        "recipe": {"name": training.method, **asdict(training)},
         "model": origin | {"parameters": started.num_parameters},
+        "dataset": {"rows": len(test), "fingerprint": digest(about), "inputs": about["inputs"]},
         "training": {
             "validation_loss": progress.validation_loss,
             "best_epoch": progress.best_epoch,
             "steps": progress.step,
         },
-        "choices": asdict(training),
         "data": about,
-        "metrics": metrics_of(scores, splits["test"], objective),
-        f"metrics of {KMER}-mers": metrics_of(_kmer_predictions(splits, objective), splits["test"], objective),
     }
+    predictions, others = (with_outputs(test, own) for own in (scores, _kmer_predictions(splits, objective)))
+    what["baselines"] = {f"{KMER}-mers": metrics_of(others, what)}
+    seconds = time.perf_counter() - began
+    record = completed(what, metrics_of(predictions, what), str(state.device), state.num_processes, seconds)
     logger.info("best epoch %d", progress.best_epoch)
     if lora is not None:
         merge_lora(getattr(started.model, started.model.base_model_prefix))
     _name_outputs(started.model.config, objective)
-    _write_model(output, started, splits["test"], scores, record, logo, licence)
+    _write_model(output, started, splits["test"], scores, predictions, record, logo, licence)
     shutil.rmtree(scratch)
     return shown(record["metrics"], objective)
 
@@ -174,11 +186,21 @@ def _kmer_predictions(splits: Mapping[str, Dataset], objective: Objective) -> np
     return chosen.model(features["test"])
 
 
-def metrics_of(scores: np.ndarray, rows: Dataset, objective: Objective) -> dict[str, Metric]:
-    """Metrics with intervals, by blocks of the genome where it is known where the rows lie."""
-    chrom, start = np.array(rows["chrom"][:]), np.array(rows["start"][:])
+def with_outputs(rows: pa.Table, outputs: np.ndarray) -> pa.Table:
+    """Rows with columns output_0, ... of a model's outputs."""
+    return pa.table(
+        {name: rows[name] for name in rows.column_names}
+        | {f"{OUTPUT}{number}": own for number, own in enumerate(outputs.T)}
+    )
+
+
+def metrics_of(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:
+    """Metrics of a record's predictions, by blocks of the genome where it is known where the rows lie."""
+    objective = objective_of(record["data"])
+    names = [name for name in predictions.column_names if name.startswith(OUTPUT)]
+    scores = np.stack([predictions[name].to_numpy() for name in names], axis=1)
+    labels, chrom, start = (predictions[name].to_numpy() for name in ("label", "chrom", "start"))
     where = (chrom, start) if (start >= 0).all() else (None, None)
-    labels = np.array(rows["label"][:])
     if objective.kind == "classes":
         return class_metrics(scores, labels, objective.classes, *where)
     found = activity_metrics(scores[:, 0], labels, np.full(len(labels), "peaks"), *where)
@@ -208,6 +230,7 @@ def _write_model(
     classifier: LanguageModel,
     rows: Dataset,
     scores: np.ndarray,
+    predictions: pa.Table,
     record: Mapping[str, Any],
     logo: bool,
     licence: str,
@@ -218,10 +241,7 @@ def _write_model(
     temporary.mkdir(parents=True)
     classifier.model.save_pretrained(temporary)
     classifier.tokenizer.save_pretrained(temporary)
-    table = {name: rows[name][:] for name in ("chrom", "start", "end", "label")}
-    table |= {f"output_{number}": own for number, own in enumerate(scores.T)}
-    pq.write_table(pa.table(table), temporary / PREDICTIONS)
-    (temporary / RESULTS).write_text(json.dumps(record, indent=1) + "\n")
+    write_record(temporary, record, predictions)
     if logo:
         _draw(temporary / LOGO, classifier, rows, scores)
     (temporary / "README.md").write_text(card(folder.name, record, logo, licence))
@@ -252,10 +272,10 @@ def with_interval(metric: Mapping[str, Any]) -> str:
 
 def card(name: str, record: Mapping[str, Any], logo: bool, licence: str) -> str:
     """The model's card: metadata that the Hub reads, what it was trained on, and what came of it."""
-    about, choices = record["data"], record["choices"]
+    about, choices = record["data"], record["recipe"]
     classes = about["classes"]
     rows = {split: sum(n.values()) if isinstance(n, dict) else n for split, n in about["rows"].items()}
-    ours, beside = shown(record["metrics"], objective_of(about)), record[f"metrics of {KMER}-mers"]
+    ours, beside = shown(record["metrics"], objective_of(about)), record["baselines"][f"{KMER}-mers"]
     origin = record["model"]["id"]
     data = ModelCardData(
         license=licence,

@@ -1,108 +1,94 @@
-"""What is kept of a run on one of HyenaDNA's downstream tasks: its record, and its predictions."""
+"""What is kept of a run on one of HyenaDNA's downstream tasks: its predictions, the metrics that follow, its record."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from datasets_dart.files import replacing
-from evaluation_dart.training.loop import Progress
+from evaluation_dart.records import completed
+from evaluation_dart.statistics.classification import classification_metrics, label_metrics
+from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.training.recipe import Training
 from evaluation_dart.training.rows import LabelledRows
 
-VERSIONS = ("hyenadna-dart", "torch", "transformers", "accelerate")
+OUTPUT = "output_"  # what the columns of a model's outputs begin with
 
 
-def finetune_record(
+def predictions_table(outputs: np.ndarray, rows: LabelledRows) -> pa.Table:
+    """Columns id, label(s), chrom and start where rows have them, and output_0, ... of the test split, in its order."""
+    label = "label" if rows.labels.ndim == 1 else "labels"
+    columns: dict[str, Any] = {"id": rows.rows["id"][:], label: list(rows.labels)}
+    columns |= {name: rows.rows[name][:] for name in ("chrom", "start") if name in rows.rows.column_names}
+    return pa.table(columns | {f"{OUTPUT}{number}": own for number, own in enumerate(outputs.T)})
+
+
+def called_classes(outputs: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """The class whose token is the likeliest of the whole vocabulary, (n,); len(tokens) where no class has it."""
+    places = np.full(outputs.shape[1], len(tokens))
+    places[tokens] = np.arange(len(tokens))
+    return np.asarray(places[outputs.argmax(axis=1)])
+
+
+def metrics_of(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:
+    """Metrics of the test split, by blocks of the genome where rows have coordinates.
+
+    Args:
+        record: with `classes`; `groups`, where rows have many labels; `label_tokens`, where outputs are over a
+            vocabulary.
+    """
+    names = [name for name in predictions.column_names if name.startswith(OUTPUT)]
+    outputs = np.stack([predictions[name].to_numpy() for name in names], axis=1)
+    place: dict[str, Any] = {}
+    if {"chrom", "start"} <= set(predictions.column_names) and not predictions["start"].null_count:
+        place = {name: predictions[name].to_numpy() for name in ("chrom", "start")}
+    if record.get("groups"):
+        labels = np.stack(predictions["labels"].to_pylist())
+        return dict(label_metrics(outputs, labels, record["groups"], **place))
+    tokens = record.get("label_tokens")
+    called = called_classes(outputs, np.array(tokens)) if tokens else outputs.argmax(axis=1)
+    return dict(classification_metrics(called, predictions["label"].to_numpy(), tuple(record["classes"]), **place))
+
+
+def downstream_record(
+    predictions: pa.Table,
     *,
     task: str,
+    setting: str,
     protocol: str,
     budget: str,
     model: Mapping[str, Any],
-    training: Training,
+    training: Training | None,
+    seed: int,
     rows: Mapping[str, int],
-    progress: Progress | None,
-    max_length: int,
-    reading: Mapping[str, Any],
-    chosen_by: str,
-    metrics: Mapping[str, Any],
-    published: Mapping[str, Any],
     fingerprint: str,
+    classes: tuple[str, ...],
     device: str,
     processes: int,
     seconds: float,
+    **more: Any,
 ) -> dict[str, Any]:
-    """The record of a fine-tuned model or a baseline. progress: None where nothing was trained step by step."""
-    return {
+    """The record of a run.
+
+    Args:
+        setting: "finetuned", "soft_prompt" or "few_shot". training: None where nothing was trained step by step.
+        rows: of each split. fingerprint: of the rows. more: what else the record says: steps, epoch, reading, groups,
+            label_tokens, published, ...
+    """
+    what = {
+        "kind": "finetune",
         "task": task,
+        "split": "test",
+        "setting": setting,
         "protocol": protocol,
-        "budget": budget,
+        "recipe": {} if training is None else {"name": setting, **asdict(training)},
         "model": dict(model),
-        "seed": training.seed,
-        "rows": dict(rows),
-        "steps": None if progress is None else progress.step,
-        "epoch": None if progress is None else progress.best_epoch,
-        "recipe": {} if progress is None else asdict(training) | {"max_length": max_length},
-        "reading": dict(reading),
-        "chosen_by": chosen_by,
-        "metrics": dict(metrics),
-        "published": dict(published),
-        "fingerprint": fingerprint,
-        "versions": {name: version(name) for name in VERSIONS},
-        "device": device,
-        "processes": processes,
-        "seconds": round(seconds, 1),
-    }
-
-
-def in_context_record(
-    *,
-    task: str,
-    method: str,
-    size: Mapping[str, int],
-    protocol: str,
-    budget: str,
-    model: Mapping[str, Any],
-    training: Training,
-    rows: Mapping[str, int],
-    steps: int,
-    epoch: int | None,
-    max_length: int,
-    calls_of_no_class: int,
-    metrics: Mapping[str, Any],
-    fingerprint: str,
-    seconds: float,
-) -> dict[str, Any]:
-    """The record of in-context learning. size: the numbers of virtual tokens, or of shots and tuning rows."""
-    return {
-        "task": task,
-        "method": method,
-        **size,
-        "protocol": protocol,
+        "dataset": {"rows": rows["test"], "fingerprint": fingerprint, "rows_by_split": dict(rows)},
         "budget": budget,
-        "model": dict(model),
-        "seed": training.seed,
+        "seed": seed,
         "rows": dict(rows),
-        "steps": steps,
-        "epoch": epoch,
-        "recipe": asdict(training) | {"max_length": max_length},
-        "calls_of_no_class": calls_of_no_class,
-        "metrics": dict(metrics),
-        "published": {},
-        "fingerprint": fingerprint,
-        "seconds": round(seconds, 1),
+        "classes": list(classes),
+        **{name: value for name, value in more.items() if value is not None},
     }
-
-
-def write_predictions(path: Path, outputs: np.ndarray, rows: LabelledRows) -> None:
-    """Columns id, label(s) and output_0, ... of the test split, in its order."""
-    label = "label" if rows.labels.ndim == 1 else "labels"
-    columns: dict[str, Any] = {"id": rows.rows["id"][:], label: list(rows.labels)}
-    columns |= {f"output_{number}": outputs[:, number] for number in range(outputs.shape[1])}
-    with replacing(path) as temporary:
-        pq.write_table(pa.table(columns), temporary)
+    return completed(what, metrics_of(predictions, what), device, processes, seconds)

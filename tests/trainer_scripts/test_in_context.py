@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from safetensors.numpy import load_file
 
 from evaluation_dart.models.language_model import load_language_model
+from evaluation_dart.training.downstream import called_classes
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
 from trainer_scripts.finetune import RECIPES
 from trainer_scripts.in_context import in_context, main, parse
@@ -20,7 +21,6 @@ from trainer_scripts.prompts import (
     PromptWriter,
     SoftPromptClassifier,
     asked_logits,
-    called_classes,
     draw_shots,
     label_token_ids,
 )
