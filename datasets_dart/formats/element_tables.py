@@ -43,7 +43,7 @@ class Rows(NamedTuple):
     label: np.ndarray  # (n,) str objects, "" where the table has none
 
     def take(self, rows: np.ndarray) -> "Rows":
-        return Rows(*(column[rows] for column in self))
+        return Rows._make(column[rows] for column in self)
 
 
 def table_layout(path: Path) -> Layout:
