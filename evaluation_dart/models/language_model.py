@@ -124,14 +124,17 @@ class Encoder:
 
     @property
     def num_parameters(self) -> int:
+        """Parameters of the network."""
         return self.model.num_parameters()
 
     @property
     def device(self) -> torch.device:
+        """Where the network is."""
         return self.model.device
 
     @property
     def device_name(self) -> str:
+        """The GPU's name, or "cpu"."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
 
     def encode(

@@ -16,11 +16,11 @@ def score_sequences(scorer: Any, sequences: Sequence[str], recipe: Recipe, **opt
     """Scores (n,) of `sequences` by anything that has `log_likelihood(sequences, ...)`."""
 
     def score(strand: Sequence[str]) -> np.ndarray:
-        return scorer.log_likelihood(strand, **recipe.options(), **options)
+        return np.asarray(scorer.log_likelihood(strand, **recipe.options(), **options))
 
     if recipe.strand == "forward":
         return score(sequences)
-    return (score(sequences) + score([reverse_complement(sequence) for sequence in sequences])) / 2
+    return np.asarray(score(sequences) + score([reverse_complement(sequence) for sequence in sequences])) / 2
 
 
 def score_alleles(
