@@ -1,7 +1,7 @@
 """Names of contigs: which of two files are the same, what build they tell, and joins by them.
 
-The rule: "20" and "chr20" are the same contig, and so are "M", "MT", "chrM" and "chrMT"; other names are compared as
-they stand. Files are read under the names of the genome that they go with, so that a comparison after that is exact.
+The rule: "20" and "chr20" are the same contig, and so are "M", "MT", "chrM" and "chrMT"; other names are compared
+unchanged. Files are read under the names of the genome that they go with, so that a comparison after that is exact.
 """
 
 import os

@@ -62,7 +62,7 @@ def differential_accessibility(matrix: CountMatrix, cell: str, num_proc: int | N
         fitted.deseq2()
         tested = DeseqStats(fitted, contrast=["condition", "cell", "other"], inference=inference, quiet=True)
         tested.summary()
-    return Differential(*(tested.results_df[name].to_numpy(dtype=np.float64) for name in COLUMNS[1:]))
+    return Differential._make(tested.results_df[name].to_numpy(dtype=np.float64) for name in COLUMNS[1:])
 
 
 def is_gained(result: Differential) -> np.ndarray:
@@ -80,17 +80,17 @@ def top_elements(results: dict[str, Differential], protocol: str, top: int = TOP
 
     The `top` elements of each cell line with the smallest adjusted p-value, ties in the file's order.
     protocol="paper": of all elements, those that the cell line has lost included; one that is chosen twice goes to
-    the later cell line. protocol="fixed": of those that the cell line alone gained, ties by the Wald statistic.
+    the later cell line. protocol="fixed": of those that only this cell line gained, ties by the Wald statistic.
     """
     chosen = np.full(len(next(iter(results.values())).adjusted), -1, dtype=np.int8)
-    alone = sole_gain(results)
+    sole = sole_gain(results)
     for code, result in enumerate(results.values()):
         if protocol == "paper":
             order = np.argsort(result.adjusted, kind="stable")  # nan last
             order = order[~np.isnan(result.adjusted[order])]
         else:
             order = np.lexsort((-result.statistic, result.adjusted))
-            order = order[alone[order] == code]
+            order = order[sole[order] == code]
         chosen[order[:top]] = code
     return chosen
 

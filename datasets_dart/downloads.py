@@ -31,7 +31,7 @@ class Download(NamedTuple):
 
     task: str
     role: str  # which input of `load_dart` it is
-    needed: str  # "yes", or "no" for what can stand in place of others
+    needed: str  # "yes", or "no" for what can be given instead of others
     file: str  # its name in the folder of inputs
     source: str
     checksum: str
@@ -56,7 +56,7 @@ def read_table(task: str | None = None) -> list[Download]:
 
 
 def fetch(url: str, path: Path, checksum: str = "") -> str:
-    """Download `url` to `path`, and return its SHA-256; a file that is there and right is left alone.
+    """Download `url` to `path`, and return its SHA-256; a file that is there and right is left as it is.
 
     A download that broke off is in a hidden file ending in .part beside `path`, and is gone on with from there.
     checksum: as in the table; "" for none.

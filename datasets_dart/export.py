@@ -145,7 +145,7 @@ def push(folder: str | os.PathLike[str], repository: str, private: bool = False,
     """
     folder = Path(folder)
     if not (folder / CARD).is_file() or not list(folder.glob("*/*.parquet")):
-        raise InputError(f"{folder}: has no {CARD} or no Parquet files; dart-eval prepare --to parquet writes them")
+        raise InputError(f"{folder}: has no {CARD} or no Parquet files; `export_parquet` writes them")
     owner, _, name = repository.partition("/")
     if not owner or not name or "/" in name:
         raise InputError(f"{repository!r} is not owner/name of a repository")

@@ -178,7 +178,7 @@ def shuffles(motifs: Sequence[Motif], background: int, state: tuple[Any, ...] | 
     """One shuffle of each motif's consensus for a background.
 
     With `state`, the original's: drawn on from it, motif by motif, each different from its motif. Without, a function
-    of the background's number and the motif's name alone, so that neither other motifs nor their order change it; and
+    only of the background's number and the motif's name, so that neither other motifs nor their order change it; and
     different from the motif on either strand, as the reverse complement of a motif is the motif to a protein.
     """
     rng = random.Random(0)

@@ -38,7 +38,7 @@ class Elements(NamedTuple):
     reverse_complement: np.ndarray  # (n,) bool
 
     def take(self, rows: np.ndarray) -> "Elements":
-        return Elements(*(column[rows] for column in self))
+        return Elements._make(column[rows] for column in self)
 
 
 Chunk = tuple[Elements, np.ndarray]  # rows and their line numbers
@@ -47,7 +47,7 @@ Chunk = tuple[Elements, np.ndarray]  # rows and their line numbers
 def pairs(elements: Elements, genome: Genome, protocol: str, window: int = WINDOW) -> tuple[np.ndarray, np.ndarray]:
     """Windows of the elements and of their controls: two (n, window) uint8 arrays of ASCII codes.
 
-    In the control the element, or as much of it as is in the window, is shuffled and its flanks are left alone.
+    In the control the element, or as much of it as is in the window, is shuffled and its flanks are kept.
     A base that is none of A, C, G, T, or lies off the contig, is N. protocol="fixed": N stays N, and only the runs of
     bases between N are shuffled, each in place. protocol="paper": N is written as A, on either strand; within the
     element it has become an A before the control is shuffled and complemented.
@@ -74,7 +74,7 @@ def strand_draws(rows: int) -> np.ndarray:
     """(rows,) bool: whether each row of an element file is shown as its reverse complement.
 
     The original's draws: one `np.random.choice([True, False])` a row after `np.random.seed(0)`, here from a generator
-    of its own. They depend on a row's place in the file alone, so that every shard agrees.
+    of its own. They depend only on a row's place in the file, so that every shard agrees.
     """
     draws: np.ndarray = np.random.RandomState(0).randint(0, 2, size=rows) == 0
     draws.flags.writeable = False

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def item_seed(chrom: str, start: int, end: int, seed: int = 0) -> int:
-    """Seed of one element's shuffle: a function of the data set's seed and the element's interval alone."""
+    """Seed of one element's shuffle: a function only of the data set's seed and the element's interval."""
     digest = hashlib.sha256(repr((seed, chrom, start, end)).encode()).hexdigest()
     return int(digest, 16) % 2**128
 
@@ -37,7 +37,7 @@ def dinucleotide_shuffle(bases: np.ndarray, rng: np.random.Generator) -> np.ndar
 def shuffle_known(bases: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """`dinucleotide_shuffle` of each run of known bases (codes 0..3) in turn, from left to right.
 
-    Every other code (N) keeps its place, so it neither moves nor stands for a base. Without any, the result and the
+    Every other code (N) keeps its place, so it neither moves nor counts as a base. Without any, the result and the
     draws are those of `dinucleotide_shuffle`.
     """
     known = bases < 4

@@ -35,7 +35,7 @@ def load_task(
     `species=` in the order of their classes, `splits=`, the chromosomes of validation and test, `seed=`.
     biotypes: `annotation=`, GTF; `genome=`; `classes=`, how many of the commonest biotypes.
 
-    protocol: "fixed", where a tenth of the training rows, chosen by their sequence alone so that equal sequences stay
+    protocol: "fixed", where a tenth of the training rows, chosen only by their sequence so that equal sequences stay
     together, is held out as split validation, unless the task has one of its own; or "paper", where validation IS the
     test split, on which the original chose its epochs and its hyper-parameters.
     split, streaming, cache_dir: as in `datasets.load_dataset`. The cache is named by the contents of the inputs.

@@ -1,4 +1,4 @@
-"""Which training rows are held out for validation: a function of the sequence alone."""
+"""Which training rows are held out for validation: a function only of the sequence."""
 
 import hashlib
 from collections.abc import Iterable

@@ -159,8 +159,8 @@ def task_metrics(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, 
     return TASKS.named(record["task"]).metrics(predictions, record["protocol"], record["setting"])
 
 
-def write_record(folder: Path, record: Mapping[str, Any], predictions: pa.Table) -> None:
-    """Write predictions, then the record with their digest: each appears whole or not at all."""
+def write_record(folder: Path, record: Mapping[str, Any], predictions: pa.Table) -> dict[str, Any]:
+    """Write predictions, then the record with their digest, which is returned: each appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
         parquet, results = Path(scratch) / PREDICTIONS, Path(scratch) / RESULTS
@@ -171,6 +171,7 @@ def write_record(folder: Path, record: Mapping[str, Any], predictions: pa.Table)
         results.write_text(json.dumps(whole, indent=2) + "\n")
         os.replace(parquet, folder / PREDICTIONS)
         os.replace(results, folder / RESULTS)
+    return whole
 
 
 def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:

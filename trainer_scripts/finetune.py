@@ -391,7 +391,7 @@ def finetune(
         published=published,
     )
     if state.is_main_process:
-        write_record(folder, record, predictions)
+        record = write_record(folder, record, predictions)
     state.wait_for_everyone()
     return record
 

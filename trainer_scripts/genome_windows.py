@@ -238,9 +238,8 @@ def original_spans(intervals: np.ndarray, contigs: np.ndarray, length: int) -> n
 
 def apart_from(spans: np.ndarray, regions: np.ndarray) -> np.ndarray:
     """Which of the spans (n, 2) share no base with any of the regions: (n,) bool."""
-    return np.searchsorted(regions[:, 1], spans[:, 0], side="right") == np.searchsorted(
-        regions[:, 0], spans[:, 1], side="left"
-    )
+    before = np.searchsorted(regions[:, 1], spans[:, 0], side="right")
+    return np.asarray(before == np.searchsorted(regions[:, 0], spans[:, 1], side="left"))
 
 
 def epoch_windows(

@@ -187,7 +187,7 @@ def in_context(
         **size,
     )
     if state.is_main_process:
-        write_record(folder, record, predictions)
+        record = write_record(folder, record, predictions)
     state.wait_for_everyone()
     return record
 

@@ -43,7 +43,7 @@ class Rows(NamedTuple):
     label: np.ndarray  # (n,) str objects, "" where the table has none
 
     def take(self, rows: np.ndarray) -> "Rows":
-        return Rows(*(column[rows] for column in self))
+        return Rows._make(column[rows] for column in self)
 
 
 def table_layout(path: Path) -> Layout:
@@ -96,9 +96,8 @@ def read_rows(
         elif layout.kind == "bed":
             start = centred_start(chunk.start, chunk.end, length)
         else:
-            names, why = Windows(*chunk[:3]).names(), f"is not a window of {length} bp"
-            wrong = chunk.end - chunk.start != length
-            refuse_rows(path, chunk.line, wrong, lambda row: f"{names[row]} {why}")  # noqa: B023
+            whys = [f"{name} is not a window of {length} bp" for name in Windows(*chunk[:3]).names()]
+            refuse_rows(path, chunk.line, chunk.end - chunk.start != length, whys.__getitem__)
             start = chunk.start
         chrom = renamed(chunk.chrom, contigs)
         labels = [sys.intern(text[-1]) for text in chunk.extra] if layout.label is not None else [""] * len(start)

@@ -83,7 +83,7 @@ class Genome(Reopened[pysam.FastaFile]):
         return self.contigs[self.contig(chrom)]
 
     def fetch(self, chrom: str, start: int, end: int, keep_case: bool = False) -> str:
-        """Upper-cased bases [start, end), or as they stand; raises ValueError unless 0 <= start <= end <= length."""
+        """Upper-cased bases [start, end), or as written; raises ValueError unless 0 <= start <= end <= its length."""
         if not 0 <= start <= end <= self.length(chrom):
             raise InputError(f"{self.path}: {chrom}:{start}-{end} is not within 0-{self.length(chrom)}")
         return self._bases(chrom, start, end, keep_case).tobytes().decode()

@@ -57,7 +57,7 @@ class Variants(NamedTuple):
     extra: np.ndarray  # (n, columns) str objects
 
     def take(self, rows: np.ndarray) -> "Variants":
-        return Variants(*(column[rows] for column in self))
+        return Variants._make(column[rows] for column in self)
 
     def name(self, row: int) -> str:
         return f"{self.chrom[row]}:{self.position[row]} {self.allele1[row]}>{self.allele2[row]}"

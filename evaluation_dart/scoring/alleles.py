@@ -175,7 +175,8 @@ class VariantScorer:
         """(n, C) float32, means over the sequences' own tokens."""
         layer = self.recipe.layer
         if not self.shares:
-            return self.scorer.embed(sequences, layer=layer, batch_size=self.batch_size)
+            whole: np.ndarray = self.scorer.embed(sequences, layer=layer, batch_size=self.batch_size)
+            return whole
         inputs, own = self.scorer.encode(sequences)
         vectors: list[tuple[np.ndarray, np.ndarray]] = []
         for part in passes(self.scorer, inputs, own, first, self.batch_size, output_hidden_states=True):

@@ -265,7 +265,8 @@ def _log_probabilities(model: LanguageModel, sequence: str, start: int, end: int
         masked["input_ids"][here, part] = model.tokenizer.mask_token_id
         with model.passing(size, tokens):
             logits = model.model(**masked).logits[here, part]
-        return logits.float().log_softmax(-1)[:, ids].double().cpu().numpy()
+        log_p: np.ndarray = logits.float().log_softmax(-1)[:, ids].double().cpu().numpy()
+        return log_p
 
     return np.concatenate(model.in_batches(len(at), tokens, batch_size, run))
 

@@ -57,7 +57,7 @@ def begin(output: Path, about: dict[str, Any], part: int, overwrite: bool, **als
         finished = None
     same = isinstance(finished, dict) and finished.get("fingerprint") == work.fingerprint
     if same and output.exists() and not overwrite:
-        return finished
+        return dict(finished)
     if overwrite and PartialState().is_main_process:
         shutil.rmtree(work.folder, ignore_errors=True)
     PartialState().wait_for_everyone()

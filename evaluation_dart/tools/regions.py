@@ -211,7 +211,8 @@ def sequence_of(genome: Genome, chrom: str, start: int, end: int) -> str:
 def vectors_of(part: Path) -> np.ndarray:
     """(n, C) vectors of a part."""
     column = pq.read_table(part)["embedding"].combine_chunks()
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+    values: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(-1, column.type.list_size)
 
 
 def write_parquet(output: Path, parts: Sequence[Path], found: Regions) -> int:
@@ -254,4 +255,4 @@ def write_zarr(output: Path, parts: Sequence[Path], found: Regions) -> int:
     if output.is_dir():
         shutil.rmtree(output)
     unfinished.rename(output)
-    return shape[1]
+    return int(shape[1])

@@ -89,6 +89,6 @@ def downstream_record(
         "seed": seed,
         "rows": dict(rows),
         "classes": list(classes),
-        **{name: value for name, value in more.items() if value is not None},
+        **more,
     }
     return completed(what, metrics_of(predictions, what), device, processes, seconds)

@@ -78,7 +78,7 @@ def test_two_token_gather(monkeypatch):
     hidden = torch.randn(2, 351, 8)
     changed = hidden.clone()
     changed[:, 1:350] = torch.randn(2, 349, 8)
-    head = ProbingHead(8, 1, kernel=choices("probing", "regulatory_elements", "caduceus", "paper").kernel)
+    head = ProbingHead(8, 1, kernel=choices("probing", "pairs", "caduceus", "paper").kernel)
     moved = {}
     for protocol in ("paper", "fixed"):
         tokens = torch.from_numpy(tokens_read(scorer, batch, "regulatory_elements", protocol, 351))
@@ -169,7 +169,7 @@ def test_rows_are_in_genome_order(elements):
     lines = np.array(elements["paper"]["train"]["id"])  # numbers of the file's lines, which published files sort
     read = {}
     for protocol in ("paper", "fixed"):
-        shuffle = choices("lora", "regulatory_elements", "hyenadna", protocol).shuffle
+        shuffle = choices("lora", "pairs", "hyenadna", protocol).train_sampling_strategy == "random"
         orders = [epoch_rows(np.zeros(len(lines), bool), epoch, shuffle=shuffle) for epoch in range(2)]
         read[protocol] = [lines[order].tolist() for order in orders]
     assert read["paper"] == [sorted(lines.tolist())] * 2

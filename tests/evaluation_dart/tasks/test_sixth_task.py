@@ -8,37 +8,39 @@ from pathlib import Path
 
 import pytest
 
+from datasets_dart import BUILDERS
+from evaluation_dart import TASKS
+
 MARKOV = Path(__file__).parents[3] / "model_cards" / "markov-chrX" / "markov.safetensors"
 LEADERBOARD = Path(__file__).parents[3] / "leaderboard"
 BUILDER = """
-import datasets
-import pyarrow as pa
+from dataclasses import dataclass
+
+from datasets_dart.base import DartBuilder, DartConfig, file_input
 
 
-class Config(datasets.BuilderConfig):
-    def __init__(self, words="", protocol="fixed", splits="paper", index_dir=None, **more):
-        super().__init__(**more)
-        self.words, self.protocol, self.splits, self.index_dir = words, protocol, splits, index_dir
+@dataclass
+class PalindromesConfig(DartConfig):
+    words: str = file_input("a word a line")
 
 
-class Palindromes(datasets.ArrowBasedBuilder):
-    BUILDER_CONFIG_CLASS = Config
-    INPUTS = (("words",),)
-    OPTIONS = ()
+class Palindromes(DartBuilder):
+    BUILDER_CONFIG_CLASS = PalindromesConfig
+    NEEDS = (("words",),)
+    DESCRIPTION = "Words: {report}."
 
-    def _info(self):
-        types = {"id": "int64", "sequence": "string", "palindrome": "bool"}
-        features = datasets.Features({name: datasets.Value(kind) for name, kind in types.items()})
-        return datasets.DatasetInfo(features=features)
+    def columns(self):
+        return {"id": "int64", "sequence": "string", "palindrome": "bool"}
 
-    def _split_generators(self, manager):
-        return [datasets.SplitGenerator("test", gen_kwargs={"words": [self.config.words]})]
+    def shards(self, report):
+        return {"test": [self.config.words]}, {}
 
-    def _generate_tables(self, words):
-        lines = open(words[0]).read().split()
-        other = str.maketrans("ACGT", "TGCA")
-        flags = [line == line.translate(other)[::-1] for line in lines]
-        yield 0, pa.table({"id": range(len(lines)), "sequence": lines, "palindrome": flags})
+    def rows_of(self, shards, split):
+        for path in shards:
+            lines = open(path).read().split()
+            other = str.maketrans("ACGT", "TGCA")
+            flags = [line == line.translate(other)[::-1] for line in lines]
+            yield {"id": range(len(lines)), "sequence": lines, "palindrome": flags}
 """
 TASK = """
 from evaluation_dart.tasks.base import Input, Setting, Task, taken
@@ -131,3 +133,11 @@ def test_a_task_without_its_builder_is_an_error(package):
     program = "from evaluation_dart import TASKS; list(TASKS)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert "task 'palindromes' of evaluation_dart.tasks has no entry in datasets_dart.tasks" in done.stderr
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_tasks_and_builders_agree(name):
+    known = BUILDERS[name].BUILDER_CONFIG_CLASS.inputs()
+    for own, taken in TASKS[name].inputs.items():
+        assert known[own].metadata["file"] == (taken.kind != "text"), own
+        assert known[own].metadata["several"] == (taken.kind == "files"), own

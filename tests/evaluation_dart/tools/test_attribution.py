@@ -160,3 +160,12 @@ def test_both_strands_see_the_same(model):
 def test_masked_alleles_of_longer_tokens_are_refused():
     with pytest.raises(ValueError, match="needs a token for each base"):
         likelihood_changes(load_language_model(BPE), SEQUENCES[1], 0, 3, RECIPES["dart-eval"])
+
+
+def test_the_model_is_left_in_its_mode():
+    classifier = load_classifier(BERT, 2)
+    wrapped, rows = OneHotModel(classifier), one_hot(SEQUENCES[1:])
+    expected = head_scorer(classifier)(SEQUENCES[1:])
+    classifier.model.train()  # with dropout
+    assert predict(wrapped, rows)[0, 0].item() == pytest.approx(expected[0], abs=1e-5)
+    assert all(module.training for module in classifier.model.modules())

@@ -153,3 +153,15 @@ def test_errors_are_one_line(bed, tmp_path, run, options, message):
     assert status == 1
     assert message in errors.splitlines()[-1]
     assert "Traceback" not in errors
+
+
+def test_former_names_of_options_work_and_say_so(bed, tmp_path, capsys, monkeypatch):
+    words = ["--bed", bed, "--fasta", FASTA, "--model", MODEL, "--output", tmp_path / "out.parquet", "--half"]
+    monkeypatch.setattr("sys.argv", ["hyenadna", "embed", *map(str, words), "--batch_size", "4", "--device", "cpu"])
+    with pytest.raises(SystemExit) as done:
+        hyenadna.main()
+    errors = capsys.readouterr().err
+    assert done.value.code == 0, errors
+    for old, new in (("bed", "regions"), ("fasta", "genome"), ("half", "stored-dtype float16")):
+        assert errors.count(f"hyenadna embed: --{old} is now --{new}; ") == 1
+    assert len(pq.read_table(tmp_path / "out.parquet")["embedding"][0]) == 32

@@ -253,7 +253,7 @@ def test_masked_model_on_both_strands_of_blocks_of_ones_own(run_options, tmp_pat
         ("chr5\t100\t300\nchr5\tten\t300\n", "elements.bed:2"),
         ("chr5\t100\n", "elements.bed:1"),
         ("", "elements.bed: the file is empty"),
-        ("chrM\t100\t300\n", "none of its 1 elements lies in a split"),
+        ("chrM\t100\t300\n", "none of its 1 rows lies in a split"),
         ("chr6\t100\t300\n", "no element is in split 'test'; there are validation"),
     ],
 )
