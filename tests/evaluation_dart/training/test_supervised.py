@@ -489,7 +489,7 @@ def test_tables_of_predictions(tmp_path):
     refused(head + "\n".join(lines[1:]) + "\n", "no prediction for cell_type GM12878, category nonpeaks, id 11")
     refused(head + "\n".join([*lines[1:], lines[0].rpartition("\t")[0] + "\tnan"]) + "\n", "id 11 is nan")
     words = head + "\n".join([*lines[1:], lines[0].rpartition("\t")[0] + "\tmuch"]) + "\n"
-    refused(words, "'prediction' is not of numbers")
+    refused(words, "'prediction' does not hold numbers")
     with pytest.raises(FileNotFoundError, match=r"none\.csv: no such file"):
         PredictionTable(tmp_path / "none.csv")
 
