@@ -36,7 +36,7 @@ def load_scorer(
 
     Args:
         spec: Hub id or folder of a language model, or one of `KINDS` and what it is of.
-        model, tokenizer: objects in memory in place of `spec`; they are left as they are, and the revision in records is
+        model, tokenizer: objects in memory in place of `spec`; they are left as they are; the revision in records is
             a digest of the weights as they are now. kind: "causal", "masked" or "encoder"; by default what the model's
             config says.
         revision, device, dtype, trust_remote_code: of a language model. head: False where its embeddings will do.
