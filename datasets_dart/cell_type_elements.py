@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import datasets
 import numpy as np
 
+from datasets_dart.formats.fasta import window_strings
 from datasets_dart.base import DartBuilder, DartConfig, Paths, Shards, chunks_at, deal, file_input, option
 from datasets_dart.counts import read_counts
 from datasets_dart.differential import differential_accessibility, sole_gain
@@ -29,7 +30,6 @@ from datasets_dart.formats.element_tables import (
 from datasets_dart.formats.hdf5 import Slice
 from datasets_dart.peaks import consensus_windows, sole_cell_line
 from datasets_dart.splits import SPLITS
-from datasets_dart.windows import window_strings
 
 WINDOW = 500  # bp, as published
 CELL_LINES = ("GM12878", "H1ESC", "HEPG2", "IMR90", "K562")  # in the published order of the classes

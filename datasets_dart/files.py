@@ -8,6 +8,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Generic, Literal, NamedTuple, TypeVar
 
@@ -154,6 +155,23 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, final)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def batched(items: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    """Consecutive items in lists of `size`, of which the last may be shorter."""
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def write_lines(path: str | os.PathLike[str], lines: Iterable[str]) -> int:
+    """Write lines, given without their ends, to a file of UTF-8, whole or not at all; returns their number."""
+    written = 0
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for line in lines:
+            file.write(f"{line}\n")
+            written += 1
+    return written
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from datasets_dart.alphabet import one_hot_letters, reverse_complement, reverse_complement_letters
+from datasets_dart.alphabet import one_hot_letters, reverse_complement, reverse_complement_letters, arrow_strings
 from datasets_dart.base import DartBuilder, DartConfig, Shards, file_input
 from datasets_dart.errors import InputError
 from datasets_dart.files import START, Position, input_file, numbered_lines, row_chunks
@@ -20,7 +20,6 @@ from datasets_dart.formats.hdf5 import open_hdf5
 from datasets_dart.formats.meme import Motif, read_meme
 from datasets_dart.regulatory_elements import check_elements, pairs, read_elements
 from datasets_dart.splits import SPLITS, Blocks, assign_splits
-from datasets_dart.windows import arrow_strings
 
 KINDS = ("motif", "shuffled")
 ORIGINAL_KINDS = {"true": "motif", "shuffled": "shuffled"}

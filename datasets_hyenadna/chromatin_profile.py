@@ -12,9 +12,8 @@ from datasets_dart.contigs import contig_ends, renamed
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
 from datasets_dart.formats.bed import centred_start
-from datasets_dart.formats.fasta import open_genome
+from datasets_dart.formats.fasta import open_genome, window_strings
 from datasets_dart.formats.tables import read_batches, read_header
-from datasets_dart.windows import window_strings
 from datasets_hyenadna.family import Family, every_path
 from datasets_hyenadna.sequence_files import Columns
 
