@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from datasets_dart.alphabet import LETTERS, UNKNOWN, A, one_hot_letters, reverse_complement_codes, arrow_strings
+from datasets_dart.alphabet import LETTERS, UNKNOWN, A, arrow_strings, one_hot_letters, reverse_complement_codes
 from datasets_dart.base import DartBuilder, DartConfig, Shards, chunks_at, deal, file_input, option
 from datasets_dart.contigs import check_within, renamed
 from datasets_dart.errors import InputError, refuse_rows

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from datasets_dart.alphabet import LETTERS, UNKNOWN, one_hot_letters, arrow_strings
+from datasets_dart.alphabet import LETTERS, UNKNOWN, arrow_strings, one_hot_letters
 from datasets_dart.base import DartBuilder, DartConfig, Shards, chunks_at, deal, file_input, option
 from datasets_dart.contigs import check_same_build, contig_ends, genome_build
 from datasets_dart.errors import InputError, refuse_rows

@@ -11,7 +11,7 @@ import numpy as np
 
 from datasets_dart.contigs import check_within, contig_ends, join_contigs, renamed
 from datasets_dart.errors import InputError, refuse_rows
-from datasets_dart.files import START, Position, numbered_lines, replacing
+from datasets_dart.files import START, Position, numbered_lines, write_lines
 from datasets_dart.formats.bed import SUMMIT, Windows, centred_start, is_no_row, read_intervals, summits
 from datasets_dart.formats.fasta import Genome
 from datasets_dart.formats.tables import split_line
@@ -161,7 +161,7 @@ def read_windows(path: Path, contigs: Collection[str] = ()) -> Windows:
 
 def write_windows(path: str | os.PathLike[str], windows: Windows) -> None:
     """The original's table of consensus windows: a header, then chrom, start, end."""
-    _write_rows(path, "chrom start end", zip(*windows, strict=True))
+    _write_table(path, "chrom start end", windows)
 
 
 def write_activity_windows(path: str | os.PathLike[str], windows: Windows, counted: int) -> None:
@@ -169,10 +169,9 @@ def write_activity_windows(path: str | os.PathLike[str], windows: Windows, count
     first = (windows.end - windows.start - counted) // 2
     columns = [*windows, windows.start + first, windows.start + first + counted, first, first + counted]
     names = "chr input_start input_end elem_start elem_end elem_relative_start elem_relative_end"
-    _write_rows(path, names, zip(*columns, strict=True))
+    _write_table(path, names, columns)
 
 
-def _write_rows(path: str | os.PathLike[str], names: str, rows: Iterable[tuple[object, ...]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for row in [tuple(names.split()), *rows]:
-            file.write("\t".join(map(str, row)) + "\n")
+def _write_table(path: str | os.PathLike[str], names: str, columns: Iterable[np.ndarray]) -> None:
+    rows = [names.split(), *zip(*columns, strict=True)]
+    write_lines(path, ("\t".join(map(str, row)) for row in rows))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from datasets_dart.alphabet import one_hot_letters, arrow_strings
+from datasets_dart.alphabet import arrow_strings, one_hot_letters
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import input_file
 

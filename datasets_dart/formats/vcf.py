@@ -326,8 +326,10 @@ def sort_records(path: Path, target: Path, contigs: Sequence[str]) -> None:
         runs = []
         for chunk in batched(read_records(path), SORT_RUN_RECORDS):
             run = opened.enter_context(tempfile.TemporaryFile(dir=target.parent))
-            run.writelines(sorted((record.text + b"\n" for record in chunk), key=key))
+            lines = sorted((record.text + b"\n" for record in chunk), key=key)
+            run.writelines(lines)
             run.seek(0)
             runs.append(run)
         file.write(b"\n".join([*header.meta, header.columns]) + b"\n")
-        file.writelines(heapq.merge(*runs, key=key))
+        merged = heapq.merge(*runs, key=key)
+        file.writelines(merged)

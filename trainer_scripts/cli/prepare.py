@@ -100,7 +100,7 @@ def windows(
 
     dart-eval prepare-step windows ENCFF420VPZ.bed.gz --output ENCFF420VPZ_processed.tsv
     """
-    from datasets_dart.original_tables import write_elements_table
+    from datasets_dart.element_files import write_elements_table
 
     typer.echo(f"{output}: {write_elements_table(elements, output)} elements")
 
@@ -115,7 +115,7 @@ def consensus(
 
     dart-eval prepare-step consensus H12CORE_meme_format.meme --output consensus.tsv
     """
-    from datasets_dart.original_tables import write_consensus
+    from datasets_dart.element_files import write_consensus
 
     typer.echo(f"{output}: {write_consensus(motifs, output, protocol.value)} motifs")
 
@@ -131,7 +131,7 @@ def backgrounds(
 
     dart-eval prepare-step backgrounds ENCFF420VPZ.bed.gz --genome hg38.fa --output backgrounds.txt
     """
-    from datasets_dart.original_tables import write_backgrounds
+    from datasets_dart.element_files import write_backgrounds
 
     typer.echo(f"{output}: {write_backgrounds(str(genome), str(elements), output, protocol.value)} backgrounds")
 
@@ -148,7 +148,7 @@ def insertions(
     dart-eval prepare-step insertions --motifs m.meme --backgrounds bg.txt --output footprint_dataset_350_v1.txt
     """
     from datasets_dart import load_dart
-    from datasets_dart.original_tables import write_motif_table
+    from datasets_dart.element_files import write_motif_table
 
     rows: Any = load_dart(
         "motif_footprinting", protocol=protocol.value, streaming=True, motifs=motifs, backgrounds=backgrounds
