@@ -16,12 +16,11 @@ from datasets_dart.base import DartBuilder, DartConfig, Paths, Shards, chunks_at
 from datasets_dart.counts import read_counts
 from datasets_dart.differential import differential_accessibility, sole_gain
 from datasets_dart.errors import InputError
-from datasets_dart.files import contents_key, default_cache, input_file, write_lines
+from datasets_dart.files import contents_key, default_cache, files_by_name, input_file, write_lines
 from datasets_dart.formats.bed import Windows, read_narrowpeak
 from datasets_dart.formats.element_tables import (
     Rows,
     check_rows,
-    files_by_name,
     read_rows,
     split_codes,
     table_layout,

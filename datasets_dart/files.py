@@ -4,9 +4,10 @@ import contextlib
 import gzip
 import hashlib
 import os
+import re
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
@@ -46,6 +47,24 @@ def input_file(path: str | os.PathLike[str]) -> Path:
     if resolved.is_file() and resolved.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty")
     return resolved
+
+
+def files_by_name(value: str | Sequence[str] | Mapping[str, str], ends: str = "._") -> dict[str, str]:
+    """Files by name: a mapping as it is; paths, or what a folder holds, by file names up to the first of `ends`.
+
+    Raises ValueError where two files have one name.
+    """
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, str):
+        value = sorted(map(str, Path(value).glob("[!.]*"))) if os.path.isdir(value) else [value]
+    named: dict[str, str] = {}
+    for path in value:
+        name = re.split(f"[{ends}]", os.path.basename(path))[0]
+        if name in named:
+            raise InputError(f"{named[name]} and {path} are both named {name!r}; write NAME=FILE or {{name: path}}")
+        named[name] = path
+    return named
 
 
 def compression(path: Path) -> Literal["plain", "gzip", "bgzip"]:

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -124,25 +124,6 @@ def check_rows(path: Path, rows: Rows, layout: Layout, genome: Genome, protocol:
     if protocol == "paper":
         what = 'has a window that starts before its contig (protocol="paper")'
         refuse_rows(path, rows.line, rows.start < 0, lambda row: f"{name(row)} {what}")
-
-
-def files_by_name(value: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
-    """Files by cell line: a mapping as it is; paths, or what a folder holds, by file names up to the first dot or
-    underscore.
-
-    Raises ValueError where two files have one name.
-    """
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, str):
-        value = sorted(map(str, Path(value).glob("[!.]*"))) if os.path.isdir(value) else [value]
-    named: dict[str, str] = {}
-    for path in value:
-        name = re.split(r"[._]", os.path.basename(path))[0]
-        if name in named:
-            raise InputError(f"{named[name]} and {path} are both named {name!r}; give them as {{name: path}}")
-        named[name] = path
-    return named
 
 
 def read_windows(path: Path, contigs: Collection[str] = ()) -> Windows:
