@@ -1,9 +1,10 @@
-"""The alphabet of DNA: codes, unknown bases, ambiguity letters, RNA, the other strand, and one-hot rows.
+"""The alphabet of DNA: codes, unknown bases, ambiguity letters, RNA, the other strand, one-hot rows and Arrow strings.
 
 A base code is 0, 1, 2, 3 for A, C, G, T (U of RNA is T) and 4, UNKNOWN, for every other letter.
 """
 
 import numpy as np
+import pyarrow as pa
 
 from datasets_dart.errors import InputError
 
@@ -70,3 +71,9 @@ def one_hot_letters(rows: np.ndarray, protocol: str) -> np.ndarray:
     if not (np.isin(rows, (0, 1)).all() and (ones <= 1).all()):
         raise InputError("not one-hot: a base has other values than 0 and one 1")
     return LETTERS[protocol][np.where(ones == 1, rows.argmax(axis=2), UNKNOWN)]
+
+
+def arrow_strings(letters: np.ndarray) -> pa.Array:
+    """(n, length) ASCII codes as n Arrow strings."""
+    offsets = np.arange(len(letters) + 1, dtype=np.int32) * letters.shape[1]
+    return pa.StringArray.from_buffers(len(letters), pa.py_buffer(offsets), pa.py_buffer(letters.tobytes()))

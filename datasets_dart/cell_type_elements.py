@@ -16,20 +16,19 @@ from datasets_dart.base import DartBuilder, DartConfig, Paths, Shards, chunks_at
 from datasets_dart.counts import read_counts
 from datasets_dart.differential import differential_accessibility, sole_gain
 from datasets_dart.errors import InputError
-from datasets_dart.files import contents_key, default_cache, input_file, replacing
+from datasets_dart.files import contents_key, default_cache, files_by_name, input_file, write_lines
 from datasets_dart.formats.bed import Windows, read_narrowpeak
 from datasets_dart.formats.element_tables import (
     Rows,
     check_rows,
-    files_by_name,
     read_rows,
     split_codes,
     table_layout,
 )
+from datasets_dart.formats.fasta import window_strings
 from datasets_dart.formats.hdf5 import Slice
 from datasets_dart.peaks import consensus_windows, sole_cell_line
 from datasets_dart.splits import SPLITS
-from datasets_dart.windows import window_strings
 
 WINDOW = 500  # bp, as published
 CELL_LINES = ("GM12878", "H1ESC", "HEPG2", "IMR90", "K562")  # in the published order of the classes
@@ -107,11 +106,9 @@ def write_elements(
     if (windows.start[rows] < 0).any():
         first = windows.take(rows[windows.start[rows] < 0]).names()[0]
         raise InputError(f'the window {first} starts before its contig; protocol="fixed" leaves such windows out')
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for reason, count in (left_out or Counter()).items():
-            file.write(f"# {count} windows {reason}, left out\n")
-        for row in rows.tolist():
-            file.write(f"{windows.chrom[row]}\t{windows.start[row]}\t{windows.end[row]}\t{label[row]}\n")
+    notes = [f"# {count} windows {reason}, left out" for reason, count in (left_out or {}).items()]
+    chosen = zip(windows.chrom[rows], windows.start[rows], windows.end[rows], label[rows], strict=True)
+    write_lines(path, [*notes, *("\t".join(map(str, row)) for row in chosen)])
     return len(rows)
 
 
@@ -222,16 +219,8 @@ def _named(label: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 def refuse_contradictions(path: Path, rows: Rows) -> None:
     """Raise ValueError naming both lines where one window has two cell lines: it is specific to neither."""
-    chrom = np.unique(rows.chrom.astype(str), return_inverse=True)[1]
-    label = np.unique(rows.label.astype(str), return_inverse=True)[1]
-    order = np.lexsort((rows.line, rows.start, chrom))
-    before, after = order[:-1], order[1:]
-    twice = (
-        (chrom[before] == chrom[after]) & (rows.start[before] == rows.start[after]) & (label[before] != label[after])
-    )
-    if twice.any():
-        one, two = before[np.argmax(twice)], after[np.argmax(twice)]
-        raise InputError(
-            f"{path}:{rows.line[two]}: {rows.chrom[two]}:{rows.start[two]} is {rows.label[two]!r} here and "
-            f"{rows.label[one]!r} in line {rows.line[one]}"
-        )
+    first: dict[tuple[str, int], tuple[str, int]] = {}
+    for chrom, start, label, line in zip(rows.chrom, rows.start.tolist(), rows.label, rows.line, strict=True):
+        there, there_line = first.setdefault((chrom, start), (label, line))
+        if there != label:
+            raise InputError(f"{path}:{line}: {chrom}:{start} is {label!r} here and {there!r} in line {there_line}")

@@ -17,11 +17,10 @@ from datasets_dart.files import Position, input_file
 from datasets_dart.formats.bed import Windows
 from datasets_dart.formats.bigwig import Signal, log_counts
 from datasets_dart.formats.element_tables import Layout, Rows, check_rows, read_rows, split_codes, table_layout
-from datasets_dart.formats.fasta import Genome
+from datasets_dart.formats.fasta import Genome, window_strings
 from datasets_dart.formats.hdf5 import SPLIT_GROUPS, Slice
 from datasets_dart.peaks import overlaps_any
 from datasets_dart.splits import SPLITS
-from datasets_dart.windows import window_strings
 
 WINDOW = 2114  # bp, as published: what ChromBPNet reads
 COUNTED = 1000  # bp in its centre, whose signal is the target

@@ -3,6 +3,8 @@
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +13,7 @@ import pysam
 
 from datasets_dart.contigs import check_same_build, find_contig, join_contigs
 from datasets_dart.errors import InputError
-from datasets_dart.files import input_file, replacing
+from datasets_dart.files import batched, input_file, write_lines
 from datasets_dart.formats.bed import Windows, count_overlaps, read_intervals
 from datasets_dart.formats.tables import read_header, read_table
 
@@ -90,35 +92,24 @@ def sum_overlaps(windows: Windows, batches: Iterator[Batch]) -> np.ndarray:
 
 
 def _spans(alignments: pysam.AlignmentFile, protocol: str, names: Mapping[str, str]) -> Iterator[Batch]:
-    contig = -1
-    start: list[int] = []
-    end: list[int] = []
+    for name, reads in groupby(alignments.fetch(until_eof=True), key=attrgetter("reference_name")):
+        spans = (span for read in reads if (span := _span(read, protocol)))
+        for batch in batched(spans, BATCH):
+            start, end = np.array(batch).T
+            yield names.get(name, name), start, end
 
-    def batch() -> Batch:
-        name = alignments.get_reference_name(contig)
-        return names.get(name, name), np.array(start), np.array(end)
 
-    for read in alignments.fetch(until_eof=True):
-        if read.is_unmapped:
-            continue
-        first, last = read.reference_start, read.reference_end
-        if protocol != "paper":
-            if read.is_secondary or read.is_supplementary or read.is_duplicate or read.is_qcfail:
-                continue
-            if read.is_proper_pair and read.template_length:
-                if read.template_length < 0:  # the other mate counts for both
-                    continue
-                last = first + read.template_length
-        if last is None:  # an alignment without a base
-            continue
-        if start and (read.reference_id != contig or len(start) == BATCH):
-            yield batch()
-            start, end = [], []
-        contig = read.reference_id
-        start.append(first)
-        end.append(last)
-    if start:
-        yield batch()
+def _span(read: pysam.AlignedSegment, protocol: str) -> tuple[int, int] | None:
+    """The interval that an alignment counts with; None where it does not count, or has no base."""
+    first, last = read.reference_start, read.reference_end
+    if read.is_unmapped:
+        return None
+    if protocol != "paper":
+        if read.is_secondary or read.is_supplementary or read.is_duplicate or read.is_qcfail:
+            return None
+        if read.is_proper_pair and read.template_length:  # of two mates the one on the left counts for both
+            last = first + read.template_length if read.template_length > 0 else None
+    return None if last is None else (first, last)
 
 
 def read_counts(paths: Sequence[str | os.PathLike[str]]) -> CountMatrix:
@@ -181,7 +172,6 @@ def parse_windows(path: Path, names: list[str]) -> Windows:
 
 def write_counts(path: str | os.PathLike[str], matrix: CountMatrix) -> None:
     """The table that `read_counts` reads, comma-separated, as the original's."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write(",".join(["peak", *matrix.samples]) + "\n")
-        for name, counts in zip(matrix.windows.names(), matrix.counts.tolist(), strict=True):
-            file.write(",".join([name, *map(str, counts)]) + "\n")
+    rows = zip(matrix.windows.names(), matrix.counts.tolist(), strict=True)
+    lines = (",".join([name, *map(str, counts)]) for name, counts in rows)
+    write_lines(path, [",".join(["peak", *matrix.samples]), *lines])

@@ -4,7 +4,6 @@ DESeq2 (Love, Huber and Anders 2014) in the form of pydeseq2, which is the extra
 and the Wald test are the same method as the original's R package; numbers agree to a few per cent, not to the bit.
 """
 
-import csv
 import os
 import warnings
 from typing import NamedTuple
@@ -13,7 +12,7 @@ import numpy as np
 
 from datasets_dart.counts import CountMatrix
 from datasets_dart.errors import InputError, MissingExtra
-from datasets_dart.files import input_file, replacing
+from datasets_dart.files import input_file, write_lines
 from datasets_dart.formats.bed import Windows
 from datasets_dart.formats.tables import read_table
 from datasets_dart.peaks import sole_class
@@ -97,11 +96,11 @@ def top_elements(results: dict[str, Differential], protocol: str, top: int = TOP
 
 def write_differential(path: str | os.PathLike[str], windows: Windows, result: Differential) -> None:
     """The original's table of one cell line: peak, baseMean, ..., padj, significant; nan as NA."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow([*COLUMNS, "significant"])
-        for peak, gained, values in zip(windows.names(), is_gained(result), zip(*result, strict=True), strict=True):
-            table.writerow([peak, *("NA" if np.isnan(x) else repr(float(x)) for x in values), str(bool(gained))])
+    lines = [",".join([*COLUMNS, "significant"])]
+    for peak, gained, values in zip(windows.names(), is_gained(result), zip(*result, strict=True), strict=True):
+        numbers = ["NA" if np.isnan(value) else repr(float(value)) for value in values]
+        lines.append(",".join([peak, *numbers, str(bool(gained))]))
+    write_lines(path, lines)
 
 
 def read_differential(path: str | os.PathLike[str]) -> tuple[list[str], Differential]:

@@ -1,17 +1,18 @@
-"""The element files of tasks 3 and 4 from peaks, reads and a genome, step by step as the original makes them.
+"""The files that the original makes on the way to its rows, step by step: elements, windows, motifs and backgrounds.
 
-Every function writes a file and returns what is in it, and what was left out by reason.
+Every function writes a file and returns what is in it; of tasks 3 and 4 also what was left out, by reason.
 """
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from datasets import IterableDataset
 from tqdm import tqdm
 
 from datasets_dart.cell_type_elements import WINDOW, write_elements
@@ -29,8 +30,8 @@ from datasets_dart.differential import (
     write_differential,
 )
 from datasets_dart.errors import InputError
-from datasets_dart.files import input_file
-from datasets_dart.formats.bed import Windows, read_narrowpeak
+from datasets_dart.files import input_file, write_lines
+from datasets_dart.formats.bed import CHUNK_ROWS, Windows, read_narrowpeak
 from datasets_dart.formats.element_tables import (
     read_rows,
     read_windows,
@@ -39,8 +40,12 @@ from datasets_dart.formats.element_tables import (
     write_windows,
 )
 from datasets_dart.formats.fasta import open_genome
+from datasets_dart.formats.meme import read_meme
 from datasets_dart.gc_matching import STRIDE, gc_matched_negatives
+from datasets_dart.motif_footprinting import backgrounds_from_elements, original_key
 from datasets_dart.peaks import consensus_windows, on_contigs, summit_windows
+from datasets_dart.regulatory_elements import PROCESSED_HEADER, read_elements
+from datasets_dart.regulatory_elements import WINDOW as ELEMENT_WINDOW
 
 ALIGNMENTS = (".bam", ".sam", ".cram")
 File = str | os.PathLike[str]
@@ -59,6 +64,46 @@ class Selection(NamedTuple):
 
     files: list[Written]
     gained: dict[str, tuple[int, int]]  # of each cell line: elements that it gained, and those that no other did
+
+
+def write_elements_table(elements: File, output: File) -> int:
+    """Task 1: a BED's windows and strands as the original's table, which `elements=` takes too; returns the rows.
+
+    Raises ValueError naming file, line and element that is longer than the window, or whose window starts before its
+    contig; the original can read neither.
+    """
+    path = input_file(elements)
+    total = sum(len(lines) for _, (_, lines) in read_elements(path, CHUNK_ROWS))
+
+    def table() -> Iterator[str]:
+        yield PROCESSED_HEADER
+        for _, (chunk, lines) in read_elements(path, CHUNK_ROWS, total=total):
+            columns = zip(*(column.tolist() for column in chunk), lines.tolist(), strict=True)
+            for _, chrom, start, end, first, reverse, line in columns:
+                last = first + ELEMENT_WINDOW
+                if not 0 <= first <= start < end <= last:
+                    where = f"{path}:{line}: {chrom}:{start}-{end}"
+                    raise InputError(f"{where} has no window of {ELEMENT_WINDOW} bp on its contig")
+                yield "\t".join(map(str, (chrom, first, last, start, end, start - first, end - first, reverse)))
+
+    return write_lines(output, table()) - 1
+
+
+def write_consensus(motifs: File, output: File, protocol: str = "fixed") -> int:
+    """Task 2: a table of motif and consensus; returns the number of motifs."""
+    found = read_meme(input_file(motifs), protocol)
+    return write_lines(output, (f"{motif.name}\t{motif.consensus}" for motif in found))
+
+
+def write_backgrounds(genome: File, elements: File, output: File, protocol: str = "fixed") -> int:
+    """Task 2: controls of 100 elements, one sequence a line, which `backgrounds=` takes; returns their number."""
+    chosen = backgrounds_from_elements(open_genome(genome), elements, protocol)["test"]
+    return write_lines(output, (background.letters.tobytes().decode() for background in chosen))
+
+
+def write_motif_table(rows: Iterable[IterableDataset], output: File) -> int:
+    """Task 2: key and sequence of every row, the original's table, which `processed=` takes; returns the rows."""
+    return write_lines(output, (f"{original_key(row)}\t{row['sequence']}" for split in rows for row in split))
 
 
 def write_consensus_windows(

@@ -4,10 +4,12 @@ import contextlib
 import gzip
 import hashlib
 import os
+import re
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Generic, Literal, NamedTuple, TypeVar
 
@@ -45,6 +47,24 @@ def input_file(path: str | os.PathLike[str]) -> Path:
     if resolved.is_file() and resolved.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty")
     return resolved
+
+
+def files_by_name(value: str | Sequence[str] | Mapping[str, str], ends: str = "._") -> dict[str, str]:
+    """Files by name: a mapping as it is; paths, or what a folder holds, by file names up to the first of `ends`.
+
+    Raises ValueError where two files have one name.
+    """
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, str):
+        value = sorted(map(str, Path(value).glob("[!.]*"))) if os.path.isdir(value) else [value]
+    named: dict[str, str] = {}
+    for path in value:
+        name = re.split(f"[{ends}]", os.path.basename(path))[0]
+        if name in named:
+            raise InputError(f"{named[name]} and {path} are both named {name!r}; write NAME=FILE or {{name: path}}")
+        named[name] = path
+    return named
 
 
 def compression(path: Path) -> Literal["plain", "gzip", "bgzip"]:
@@ -154,6 +174,23 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, final)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def batched(items: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    """Consecutive items in lists of `size`, of which the last may be shorter."""
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def write_lines(path: str | os.PathLike[str], lines: Iterable[str]) -> int:
+    """Write lines, given without their ends, to a file of UTF-8, whole or not at all; returns their number."""
+    written = 0
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for line in lines:
+            file.write(f"{line}\n")
+            written += 1
+    return written
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -1,8 +1,9 @@
 """Task 2: motifs against their own shuffles, put into backgrounds without them (DART-Eval spec section 3)."""
 
+import os
 import random
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -10,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from datasets_dart.alphabet import one_hot_letters, reverse_complement, reverse_complement_letters
+from datasets_dart.alphabet import arrow_strings, one_hot_letters, reverse_complement, reverse_complement_letters
 from datasets_dart.base import DartBuilder, DartConfig, Shards, file_input
 from datasets_dart.errors import InputError
 from datasets_dart.files import START, Position, input_file, numbered_lines, row_chunks
@@ -20,7 +21,6 @@ from datasets_dart.formats.hdf5 import open_hdf5
 from datasets_dart.formats.meme import Motif, read_meme
 from datasets_dart.regulatory_elements import check_elements, pairs, read_elements
 from datasets_dart.splits import SPLITS, Blocks, assign_splits
-from datasets_dart.windows import arrow_strings
 
 KINDS = ("motif", "shuffled")
 ORIGINAL_KINDS = {"true": "motif", "shuffled": "shuffled"}
@@ -95,7 +95,7 @@ def background_rows(elements: int) -> list[int]:
 
 
 def backgrounds_from_elements(
-    genome: Genome, elements_file: str, protocol: str, blocks: dict[str, Blocks] | None = None
+    genome: Genome, elements_file: str | os.PathLike[str], protocol: str, blocks: dict[str, Blocks] | None = None
 ) -> dict[str, list[Background]]:
     """Backgrounds of each split, made of the elements: windows of 350 bp with the element shuffled, controls of task 1.
 
@@ -227,6 +227,13 @@ def parse_key(path: Path, line: int, key: str) -> Trial:
     if not (background.isdecimal() and kind and strand in ("forward", "reverse")):
         raise InputError(f"{path}:{line}: {key!r} is not background_raw_strand or background_motif_strand_kind")
     return Trial(int(background), motif or None, strand, kind)
+
+
+def original_key(row: Mapping[str, Any]) -> str:
+    """The key of a row in the original's table, from its columns: what `parse_key` reads."""
+    kind = next((there for there, here in ORIGINAL_KINDS.items() if here == row["kind"]), "")
+    name = f"{row['motif']}_{row['strand']}_{kind}" if kind else f"raw_{row['strand']}"
+    return f"{row['background']}_{name}"
 
 
 class MotifFootprinting(DartBuilder):

@@ -9,17 +9,16 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from datasets_dart.alphabet import LETTERS, UNKNOWN, A, one_hot_letters, reverse_complement_codes
+from datasets_dart.alphabet import LETTERS, UNKNOWN, A, arrow_strings, one_hot_letters, reverse_complement_codes
 from datasets_dart.base import DartBuilder, DartConfig, Shards, chunks_at, deal, file_input, option
 from datasets_dart.contigs import check_within, renamed
 from datasets_dart.errors import InputError, refuse_rows
 from datasets_dart.files import START, Position, input_file, numbered_lines
 from datasets_dart.formats.bed import Intervals, centred_start, read_intervals
-from datasets_dart.formats.fasta import Genome
+from datasets_dart.formats.fasta import Genome, window_codes
 from datasets_dart.formats.hdf5 import Slice
 from datasets_dart.shuffling import dinucleotide_shuffle, item_seed, shuffle_known
 from datasets_dart.splits import SPLITS, assign_splits
-from datasets_dart.windows import arrow_strings, window_codes
 
 WINDOW = 350  # bp, as published
 PROCESSED_HEADER = (  # of the table that the original makes of the element file

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from datasets_dart.alphabet import LETTERS, UNKNOWN, one_hot_letters
+from datasets_dart.alphabet import LETTERS, UNKNOWN, arrow_strings, one_hot_letters
 from datasets_dart.base import DartBuilder, DartConfig, Shards, chunks_at, deal, file_input, option
 from datasets_dart.contigs import check_same_build, contig_ends, genome_build
 from datasets_dart.errors import InputError, refuse_rows
@@ -33,7 +33,6 @@ from datasets_dart.formats.variants import (
     single_base,
 )
 from datasets_dart.splits import SPLITS, Blocks, assign_splits, read_splits
-from datasets_dart.windows import arrow_strings
 
 WINDOW = 2114  # bp, as published
 MISMATCHES = ("skip", "refuse", "keep")

@@ -1,6 +1,5 @@
 """Genes by biotype, for embeddings (paper section 4.4.2 and A.5, spec 6.6)."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -8,11 +7,12 @@ from typing import Any
 from datasets_dart.alphabet import known_bases, reverse_complement
 from datasets_dart.contigs import join_contigs
 from datasets_dart.errors import InputError
-from datasets_dart.files import input_file
-from datasets_dart.formats.fasta import Genome, open_genome
+from datasets_dart.files import batched, input_file
+from datasets_dart.formats.fasta import open_genome
 from datasets_dart.formats.gtf import Gene, read_genes
 from datasets_hyenadna.family import Family
 from datasets_hyenadna.sequence_files import Columns
+from datasets_hyenadna.validation import is_chosen
 
 TEST_SHARE = 0.2
 ROWS = 32  # genes are long
@@ -50,25 +50,17 @@ class Biotypes(Family):
         return columns | {"start": "int64", "end": "int64", "label": super().columns()["label"]}
 
     def chunks(self, shard: str) -> Iterator[Columns]:
-        rows: list[Gene] = []
-        for gene in read_genes(self.annotation):
-            if gene.biotype in self.classes and gene.chrom in self.contigs and _split(gene.id) == shard:
-                rows.append(gene._replace(chrom=self.contigs[gene.chrom]))
-            if len(rows) == ROWS:
-                yield self._columns(rows, self.genome)
-                rows = []
-        if rows:
-            yield self._columns(rows, self.genome)
-
-    def _columns(self, rows: list[Gene], genome: Genome) -> Columns:
-        sequences = []
-        for gene in rows:
-            forward = known_bases(genome.fetch(gene.chrom, gene.start, gene.end))
-            sequences.append(reverse_complement(forward) if gene.strand == "-" else forward)
-        columns: Columns = {name: [getattr(gene, name) for gene in rows] for name in Gene._fields if name != "biotype"}
-        return columns | {"sequence": sequences, "label": [self.classes.index(gene.biotype) for gene in rows]}
-
-
-def _split(gene: str) -> str:
-    number = int.from_bytes(hashlib.sha256(gene.encode()).digest()[:8])
-    return "test" if number < TEST_SHARE * 2**64 else "train"
+        genes = (
+            gene._replace(chrom=self.contigs[gene.chrom])
+            for gene in read_genes(self.annotation)
+            if gene.biotype in self.classes and gene.chrom in self.contigs
+            if is_chosen(gene.id, TEST_SHARE) == (shard == "test")
+        )
+        for rows in batched(genes, ROWS):
+            sequences = []
+            for gene in rows:
+                forward = known_bases(self.genome.fetch(gene.chrom, gene.start, gene.end))
+                sequences.append(reverse_complement(forward) if gene.strand == "-" else forward)
+            columns: Columns = {name: [getattr(gene, name) for gene in rows] for name in Gene._fields}
+            labels = [self.classes.index(biotype) for biotype in columns.pop("biotype")]
+            yield columns | {"sequence": sequences, "label": labels}

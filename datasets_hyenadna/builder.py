@@ -2,7 +2,7 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,7 @@ from datasets_hyenadna.nucleotide_transformer import NucleotideTransformer
 from datasets_hyenadna.species import Species
 from datasets_hyenadna.validation import held_out
 
-FAMILIES: dict[str, type[Family]] = {
+FAMILIES: dict[str, Callable[..., Family]] = {
     "genomic_benchmarks": GenomicBenchmarks,
     "nucleotide_transformer": NucleotideTransformer,
     "gue": Gue,
@@ -43,9 +43,7 @@ def open_source(family: str, task: str, inputs: Mapping[str, Any], index_dir: st
     needed = [parameter.name for parameter in known if parameter.default is parameter.empty]
     if missing := [name for name in needed if name not in inputs]:
         raise InputError(f"{family} needs the input {', '.join(missing)}")
-    made: Any = FAMILIES[family]
-    source: Family = made(task, index_dir, **inputs)
-    return source
+    return FAMILIES[family](task, index_dir, **inputs)
 
 
 @dataclass

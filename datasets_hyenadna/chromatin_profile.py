@@ -9,13 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from datasets_dart.contigs import contig_ends, renamed
-from datasets_dart.errors import InputError
+from datasets_dart.errors import InputError, refuse_rows
 from datasets_dart.files import input_file
 from datasets_dart.formats.bed import centred_start
-from datasets_dart.formats.fasta import open_genome
+from datasets_dart.formats.fasta import open_genome, window_strings
 from datasets_dart.formats.tables import read_batches, read_header
-from datasets_dart.windows import window_strings
-from datasets_hyenadna.family import Family, every_path
+from datasets_hyenadna.family import Family
 from datasets_hyenadna.sequence_files import Columns
 
 COORDINATES = ("Chr_No", "Start", "End")
@@ -63,7 +62,7 @@ class ChromatinProfile(Family):
         if not {"train", "test"} <= paths.keys():
             raise FileNotFoundError(f"{data}: has no train_{build}_coords_targets.csv and test_... (build=)")
         self.genome_path, self.index_dir, self.window = genome, index_dir, window
-        super().__init__(paths, ("no", "yes"), [*every_path(paths), genome])
+        super().__init__(paths, ("no", "yes"), [genome])
         (first,) = paths["train"]
         self.names = [name for name in read_header(first).names if name.startswith("y_")]  # of the labels
         if not self.names:
@@ -83,19 +82,17 @@ class ChromatinProfile(Family):
             bad = ~((numbers >= 0) & (numbers <= 23) & (starts >= 0) & (starts < ends))
             chrom = renamed(chrom, genome.contigs)
             outside = starts >= contig_ends(chrom, genome.contigs)
-            if (bad | outside).any():
-                row = int(np.argmax(bad | outside))
-                where = f"{shard}:{before + row + 2}: "
-                if bad[row]:
-                    place = f"Chr_No {numbers[row]}, {starts[row]}-{ends[row]}"
-                    raise InputError(f"{where}{place} is no interval of chromosomes 0 to 23")
-                raise InputError(f"{where}{genome.path} has no {chrom[row]}:{starts[row]}-{ends[row]}")
+            spans = [f"{start}-{end}" for start, end in zip(starts, ends, strict=True)]
+            lines = before + 2 + np.arange(len(batch))
+            what = "is no interval of chromosomes 0 to 23"
+            whys = [f"Chr_No {number}, {span} {what}" for number, span in zip(numbers, spans, strict=True)]
+            refuse_rows(shard, lines, bad, whys.__getitem__)
+            whys = [f"{genome.path} has no {name}:{span}" for name, span in zip(chrom, spans, strict=True)]
+            refuse_rows(shard, lines, outside, whys.__getitem__)
             window_start = centred_start(starts, ends, self.window)
             labels = np.stack([np.array(batch.column(name)) for name in self.names], axis=1)
-            if not np.isin(labels, (0, 1)).all():
-                row, column = np.argwhere(~np.isin(labels, (0, 1)))[0].tolist()
-                where = f"{shard}:{before + row + 2}: "
-                raise InputError(f"{where}{self.names[column]} is {labels[row, column]}, not 0 or 1")
+            for row, column in np.argwhere(~np.isin(labels, (0, 1)))[:1].tolist():
+                raise InputError(f"{shard}:{lines[row]}: {self.names[column]} is {labels[row, column]}, not 0 or 1")
             yield {
                 "chrom": chrom.tolist(),
                 "start": window_start,

@@ -1,7 +1,7 @@
 """What the families of tasks have in common: files of each split, classes, and chunks of columns."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,17 @@ class Family:
 
     Attributes:
         shards: of each split, what `chunks` is called with, one after the other.
-        files: all files and folders of texts that rows depend on.
+        files: all files and folders of texts that rows depend on: shards that are paths, and further ones.
         classes: names of the classes, in order.
         left_out: how many of what were left out, for people to read.
     """
 
     def __init__(
-        self, shards: Mapping[str, Sequence[Any]], classes: Sequence[str], files: Sequence[str | Path]
+        self, shards: Mapping[str, Sequence[Any]], classes: Iterable[str], files: Iterable[str | Path] = ()
     ) -> None:
-        self.shards, self.classes, self.files = shards, tuple(classes), [str(path) for path in files]
+        self.shards, self.classes = shards, tuple(classes)
+        paths = [shard for own in shards.values() for shard in own if isinstance(shard, Path)]
+        self.files = [str(path) for path in (*paths, *files)]
         self.left_out: Counter[str] = Counter()
 
     def columns(self) -> dict[str, Any]:
@@ -33,13 +35,3 @@ class Family:
     def chunks(self, shard: Any) -> Iterator[Columns]:
         """Columns of the rows of a shard, in its order; an id is counted where they have none."""
         raise NotImplementedError
-
-
-def numbered(classes: int) -> list[str]:
-    """Names of classes that have none."""
-    return [str(number) for number in range(classes)]
-
-
-def every_path(paths: Mapping[str, Sequence[Path]]) -> list[Path]:
-    """The files of all splits."""
-    return [path for own in paths.values() for path in own]

@@ -11,7 +11,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
 from datasets_dart.formats.fasta import open_genome
 from datasets_dart.formats.tables import read_batches
-from datasets_hyenadna.family import Family, every_path
+from datasets_hyenadna.family import Family
 from datasets_hyenadna.sequence_files import ROWS, Columns, split_files, table_chunks, task_folder, text_chunks
 
 TASKS = (
@@ -51,7 +51,7 @@ class GenomicBenchmarks(Family):
             raise InputError(f"{self.folder}: has neither train/ and test/ nor train and test in parquet")
         genomes = genome if isinstance(genome, Mapping) else dict.fromkeys(classes, genome or "")
         self.genome_paths = {name: path for name, path in genomes.items() if path}
-        super().__init__(shards, classes, [*every_path(shards), *dict.fromkeys(self.genome_paths.values())])
+        super().__init__(shards, classes, dict.fromkeys(self.genome_paths.values()))
 
     def columns(self) -> dict[str, Any]:
         return super().columns() | {"chrom": "string", "start": "int64", "end": "int64", "strand": "string"}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets_hyenadna.family import Family, every_path, numbered
+from datasets_hyenadna.family import Family
 from datasets_hyenadna.sequence_files import Columns, number_of_classes, split_files, table_chunks, task_folder
 
 
@@ -15,7 +15,7 @@ class Gue(Family):
         paths = split_files(folder, (".csv", ".parquet"))
         if not {"train", "test"} <= paths.keys():
             raise FileNotFoundError(f"{folder}: has no train.csv and test.csv")
-        super().__init__(paths, numbered(number_of_classes(paths["train"])), every_path(paths))
+        super().__init__(paths, map(str, range(number_of_classes(paths["train"]))))
 
     def chunks(self, shard: Path) -> Iterator[Columns]:
         return table_chunks(shard, len(self.classes))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets_dart.errors import InputError
-from datasets_hyenadna.family import Family, every_path, numbered
+from datasets_hyenadna.family import Family
 from datasets_hyenadna.sequence_files import Columns, fasta_chunks, split_files, table_chunks, task_folder
 
 FASTA = (".fna", ".fasta", ".fa")
@@ -48,7 +48,7 @@ class NucleotideTransformer(Family):
         if not {"train", "test"} <= paths.keys():
             folder = folders[0] if folders else task_folder(data, self.task)
             raise FileNotFoundError(f"{folder}: has no train and test in FASTA or parquet")
-        super().__init__(paths, numbered(CLASSES[self.task]), every_path(paths))
+        super().__init__(paths, map(str, range(CLASSES[self.task])))
 
     def columns(self) -> dict[str, Any]:
         return super().columns() | {"name": "string"}

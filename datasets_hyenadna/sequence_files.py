@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
+
 from datasets_dart.alphabet import known_bases
 from datasets_dart.errors import InputError
-from datasets_dart.files import input_file
+from datasets_dart.files import batched, input_file
 from datasets_dart.formats.fasta import read_fasta
 from datasets_dart.formats.tables import read_batches
 
@@ -42,8 +44,7 @@ def split_files(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
 
 def fasta_chunks(path: Path, classes: int) -> Iterator[Columns]:
     """Columns name, sequence, label of a FASTA whose headers end with the class, one digit."""
-    records = read_fasta(input_file(path))
-    while rows := list(islice(records, ROWS)):
+    for rows in batched(read_fasta(input_file(path)), ROWS):
         labels = []
         for line, header, _ in rows:
             digit = header.rstrip()[-1:]
@@ -68,19 +69,20 @@ def table_chunks(path: Path, classes: int | None, where: tuple[str, str] | None 
         sequence = next((name for name in ("sequence", "seq", "text") if name in names), None)
         if sequence is None or "label" not in names:
             raise InputError(f"{path}: needs columns sequence and label, has {', '.join(names)}")
-        rows = [(before + row, *values) for row, values in enumerate(zip(*table.to_pydict().values(), strict=True))]
+        numbers = np.arange(before, before + len(table))
         if where is not None and where[0] in names:
-            rows = [row for row in rows if row[1 + names.index(where[0])] == where[1]]
-        labels, texts = ([row[1 + names.index(name)] for row in rows] for name in ("label", sequence))
-        for (row, *_), label, text in zip(rows, labels, texts, strict=True):
+            kept = pc.equal(table[where[0]], where[1])
+            table, numbers = table.filter(kept), numbers[np.array(kept)]
+        labels, texts = table["label"].to_pylist(), table[sequence].to_pylist()
+        for row, label, text in zip(numbers, labels, texts, strict=True):
             if not isinstance(label, int) or label < 0 or (classes is not None and label >= classes):
                 raise InputError(f"{path}: row {row}: label {label!r} is none of the classes 0, 1, ...")
             if not isinstance(text, str) or not text:
                 raise InputError(f"{path}: row {row}: no sequence: {text!r}")
         columns = {"sequence": [known_bases(text) for text in texts], "label": labels}
         if "name" in names:
-            columns["name"] = [row[1 + names.index("name")] for row in rows]
-        if rows:
+            columns["name"] = table["name"].to_pylist()
+        if texts:
             yield columns
 
 
@@ -92,11 +94,10 @@ def number_of_classes(files: Sequence[Path]) -> int:
 def text_chunks(folder: Path, label: int) -> Iterator[Columns]:
     """Columns sequence, label and name of a folder of texts of one class, by name; numbers in their order."""
     paths = sorted(folder.glob("*.txt"), key=lambda path: (len(path.stem), path.stem))
-    for first in range(0, len(paths), ROWS):
-        chunk = paths[first : first + ROWS]
+    for chunk in batched(paths, ROWS):
         texts = [path.read_text().strip() for path in chunk]
         for path, text in zip(chunk, texts, strict=True):
             if not text.isalpha():
                 raise InputError(f"{path}: not a sequence: {text[:60]!r}")
-        names = [path.stem for path in chunk]
-        yield {"sequence": [known_bases(text) for text in texts], "label": [label] * len(chunk), "name": names}
+        sequences, names = [known_bases(text) for text in texts], [path.stem for path in chunk]
+        yield {"sequence": sequences, "label": [label] * len(chunk), "name": names}

@@ -15,10 +15,10 @@ def held_out(sequences: Iterable[str], share: float = SHARE) -> np.ndarray:
 
     Independent of order, of other rows and of any seed, so that every run and every model has the same split.
     """
-    threshold = int(share * 2**64)
-    return np.array([_number(sequence) < threshold for sequence in sequences], dtype=bool)
+    either = (min(sequence, reverse_complement(sequence)) for sequence in sequences)
+    return np.array([is_chosen(text, share) for text in either], dtype=bool)
 
 
-def _number(sequence: str) -> int:
-    either = min(sequence, reverse_complement(sequence))
-    return int.from_bytes(hashlib.sha256(either.encode()).digest()[:8])
+def is_chosen(text: str, share: float) -> bool:
+    """Whether a text is one of about `share` of all texts, by its SHA-256."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) < share * 2**64

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from datasets_dart.contigs import check_within, contig_ends, join_contigs, renamed
 from datasets_dart.errors import InputError, refuse_rows
-from datasets_dart.files import START, Position, numbered_lines, replacing
+from datasets_dart.files import START, Position, numbered_lines, write_lines
 from datasets_dart.formats.bed import SUMMIT, Windows, centred_start, is_no_row, read_intervals, summits
 from datasets_dart.formats.fasta import Genome
 from datasets_dart.formats.tables import split_line
@@ -126,25 +126,6 @@ def check_rows(path: Path, rows: Rows, layout: Layout, genome: Genome, protocol:
         refuse_rows(path, rows.line, rows.start < 0, lambda row: f"{name(row)} {what}")
 
 
-def files_by_name(value: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
-    """Files by cell line: a mapping as it is; paths, or what a folder holds, by file names up to the first dot or
-    underscore.
-
-    Raises ValueError where two files have one name.
-    """
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, str):
-        value = sorted(map(str, Path(value).glob("[!.]*"))) if os.path.isdir(value) else [value]
-    named: dict[str, str] = {}
-    for path in value:
-        name = re.split(r"[._]", os.path.basename(path))[0]
-        if name in named:
-            raise InputError(f"{named[name]} and {path} are both named {name!r}; give them as {{name: path}}")
-        named[name] = path
-    return named
-
-
 def read_windows(path: Path, contigs: Collection[str] = ()) -> Windows:
     """All intervals of a table, as given there, under the genome's names of their contigs, where these are given.
 
@@ -161,7 +142,7 @@ def read_windows(path: Path, contigs: Collection[str] = ()) -> Windows:
 
 def write_windows(path: str | os.PathLike[str], windows: Windows) -> None:
     """The original's table of consensus windows: a header, then chrom, start, end."""
-    _write_rows(path, "chrom start end", zip(*windows, strict=True))
+    _write_table(path, "chrom start end", windows)
 
 
 def write_activity_windows(path: str | os.PathLike[str], windows: Windows, counted: int) -> None:
@@ -169,10 +150,9 @@ def write_activity_windows(path: str | os.PathLike[str], windows: Windows, count
     first = (windows.end - windows.start - counted) // 2
     columns = [*windows, windows.start + first, windows.start + first + counted, first, first + counted]
     names = "chr input_start input_end elem_start elem_end elem_relative_start elem_relative_end"
-    _write_rows(path, names, zip(*columns, strict=True))
+    _write_table(path, names, columns)
 
 
-def _write_rows(path: str | os.PathLike[str], names: str, rows: Iterable[tuple[object, ...]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for row in [tuple(names.split()), *rows]:
-            file.write("\t".join(map(str, row)) + "\n")
+def _write_table(path: str | os.PathLike[str], names: str, columns: Iterable[np.ndarray]) -> None:
+    rows = [names.split(), *zip(*columns, strict=True)]
+    write_lines(path, ("\t".join(map(str, row)) for row in rows))

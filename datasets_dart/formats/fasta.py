@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pysam
 
+from datasets_dart.alphabet import CODES, LETTERS, arrow_strings
 from datasets_dart.contigs import find_contig, genome_build
 from datasets_dart.errors import InputError
 from datasets_dart.files import (
@@ -150,6 +152,23 @@ def open_genome(path: str | os.PathLike[str], cache_dir: str | os.PathLike[str] 
     genome = Genome(path, fasta, fai, gzi)
     genome_build(path, genome.contigs)  # refuses a mixture
     return genome
+
+
+def window_codes(genome: Genome, chrom: np.ndarray, start: np.ndarray, length: int) -> np.ndarray:
+    """(n, length) uint8 base codes of the windows [start, start + length); chrom: (n,) str objects, start: (n,) int64.
+
+    What is none of A, C, G, T, or lies off the contig, is unknown.
+    """
+    windows = np.empty((len(start), length), dtype=np.uint8)
+    for name in dict.fromkeys(chrom.tolist()):
+        rows = np.flatnonzero(chrom == name)
+        windows[rows] = genome.windows(name, start[rows], length)
+    return CODES[windows]
+
+
+def window_strings(genome: Genome, chrom: np.ndarray, start: np.ndarray, length: int, protocol: str) -> pa.Array:
+    """The windows of `window_codes` as n Arrow strings."""
+    return arrow_strings(LETTERS[protocol][window_codes(genome, chrom, start, length)])
 
 
 def _decompress(path: Path, fasta: Path) -> None:

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from datasets_dart.alphabet import one_hot_letters
+from datasets_dart.alphabet import arrow_strings, one_hot_letters
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import input_file
-from datasets_dart.windows import arrow_strings
 
 if TYPE_CHECKING:
     import h5py

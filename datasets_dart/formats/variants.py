@@ -13,8 +13,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import Position, numbered_lines, row_chunks, shown
 from datasets_dart.formats import tables, vcf
 from datasets_dart.formats.bed import CHUNK_ROWS
-from datasets_dart.formats.fasta import Genome
-from datasets_dart.windows import window_codes
+from datasets_dart.formats.fasta import Genome, window_codes
 
 USED = (("IsUsed", "in_peaks"), ("var.isused",))  # columns that together say what is in the benchmark
 LABELS, EFFECTS = ("label", "var.label"), ("beta", "obs.estimate", "obs.beta", "effect")

@@ -4,19 +4,21 @@ Records are carried as the bytes they are, so that a file can be written again w
 Whatever a VCF holds is read, in constant memory; `variants` takes single-base variants from it into arrays.
 """
 
+import contextlib
 import heapq
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from datasets_dart.alphabet import CODES, IUPAC, LETTERS
+from datasets_dart.alphabet import IUPAC, LETTERS
 from datasets_dart.contigs import find_contig
 from datasets_dart.errors import InputError
-from datasets_dart.files import Position, numbered_lines, shown
-from datasets_dart.formats.fasta import Genome
+from datasets_dart.files import Position, batched, numbered_lines, shown
+from datasets_dart.formats.fasta import Genome, window_codes
 
 CHUNK_RECORDS = 4096
 COLUMNS = 8  # CHROM, POS, ID, REF, ALT, QUAL, FILTER, INFO
@@ -30,6 +32,7 @@ _WITHOUT_SEQUENCE = re.compile(rb"<[^<>]+>|\*|\.|.*[\[\]].*|\.[A-Za-z]+|[A-Za-z]
 
 # Why an allele has no score; of one with a score: empty, or SWAPPED.
 SCORED, SWAPPED = "", "swapped"
+HAS_SCORE = (SCORED, SWAPPED)
 NO_CONTIG = "no_contig"  # the genome has none of that name
 BEYOND_CONTIG = "beyond_contig"
 REF_MISMATCH = "ref_mismatch"
@@ -90,8 +93,6 @@ class Haplotypes(NamedTuple):
 def read_header(path: Path) -> Header:
     """Raises ValueError naming file and line where `path` is no VCF (BCF among others) or lacks its #CHROM line."""
     meta: list[bytes] = []
-    contigs: dict[str, int] = {}
-    info: set[str] = set()
     offset = 0
     for line, text in numbered_lines(path):
         words = text.rstrip(b"\r\n")
@@ -102,16 +103,14 @@ def read_header(path: Path) -> Header:
             raise InputError(f"{path}:1: not a VCF, which begins with ##fileformat=VCF: {shown(words, SHOWN)}")
         if words.startswith(b"##"):
             meta.append(words)
-            if match := re.match(rb"##INFO=<.*?ID=([^,>]+)", words):
-                info.add(match[1].decode(errors="replace"))
-            if (contig := re.match(rb"##contig=<.*?ID=([^,>]+)", words)) and (
-                length := re.search(rb"[<,]length=(\d+)", words)
-            ):
-                contigs[contig[1].decode(errors="replace")] = int(length[1])
         elif words.startswith(b"#CHROM\t"):
             if len(words.split(b"\t")) < COLUMNS:
                 raise InputError(f"{path}:{line}: a VCF has {COLUMNS} columns or more: {shown(words, SHOWN)}")
-            return Header(meta, words, contigs, frozenset(info), Position(offset, line + 1))
+            text_above = b"\n".join(meta).decode(errors="replace")
+            info = re.findall(r"(?m)^##INFO=<.*?ID=([^,>]+)", text_above)
+            contigs = re.findall(r"(?m)^##contig=(?=<.*?ID=([^,>]+)).*?[<,]length=(\d+)", text_above)
+            lengths = {name: int(length) for name, length in contigs}
+            return Header(meta, words, lengths, frozenset(info), Position(offset, line + 1))
         else:
             raise InputError(f"{path}:{line}: the header's line '#CHROM' must come here, not {shown(words, SHOWN)}")
     raise InputError(f"{path}: the header of the VCF has no line '#CHROM'")
@@ -123,11 +122,7 @@ def read_records(path: Path) -> Iterator[Record]:
     Raises ValueError as `split_record`, and for a REF that is not bases, or an ALT that is neither bases nor a symbol
     of the VCF specification.
     """
-    header = True
-    for line, text in numbered_lines(path):
-        if header and text.startswith(b"#"):
-            continue
-        header = False
+    for line, text in numbered_lines(path, read_header(path).records):
         words = text.rstrip(b"\r\n")
         if not words:
             continue
@@ -161,17 +156,6 @@ def split_record(path: Path, line: int, text: bytes) -> list[bytes]:
     return columns
 
 
-def chunks(records: Iterable[Record], size: int = CHUNK_RECORDS) -> Iterator[list[Record]]:
-    chunk: list[Record] = []
-    for record in records:
-        chunk.append(record)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
 def summarise(path: Path, genome: Genome, mismatch: Callable[[Mismatch], None] = lambda _: None) -> Summary:
     """Read all records once, and compare every REF with the genome; `mismatch` is called for each that differs.
 
@@ -181,7 +165,7 @@ def summarise(path: Path, genome: Genome, mismatch: Callable[[Mismatch], None] =
     in_order = True
     contigs: dict[str, str | None] = {}
     before = ("", 0)
-    for chunk in chunks(read_records(path)):
+    for chunk in batched(read_records(path), CHUNK_RECORDS):
         for record in chunk:
             if record.chrom not in contigs:
                 contigs[record.chrom] = find_contig(record.chrom, genome.contigs)
@@ -241,61 +225,79 @@ def haplotypes(
     one; their status is SWAPPED. Scores are then still those of the record's own REF and ALT.
     substitutions: only of alleles as long as REF.
     """
-    status = [[SCORED] * len(record.alternatives) for record in records]
+    status: list[list[str]] = []
     replaced: dict[int, int] = {}  # row -> how many bases of the genome the alleles take the place of
     for row, (record, bases) in enumerate(zip(records, reference_bases(records, genome), strict=True)):
-        status[row], length = _statuses(record, bases, genome, window, swap)
-        if substitutions:
-            pairs = zip(record.alternatives, status[row], strict=True)
-            fits = (SCORED, SWAPPED)
-            status[row] = [
-                UNEQUAL_LENGTH if state in fits and len(allele) != len(record.reference) else state
-                for allele, state in pairs
-            ]
-        if any(state in (SCORED, SWAPPED) for state in status[row]):
+        states, length = _statuses(record, bases, genome, window, swap, substitutions)
+        status.append(states)
+        if any(state in HAS_SCORE for state in states):
             replaced[row] = length
-    sequences: list[str] = []
-    owner: list[int] = []
-    allele_number: list[int] = []
-    spans = _Spans(records, replaced, genome, window)
-    for row in replaced:
-        record = records[row]
-        for number, allele in enumerate((record.reference, *record.alternatives)):
-            if number == 0 or status[row][number - 1] in (SCORED, SWAPPED):
-                sequences.append(spans.window(row, allele.upper().encode()))
-                owner.append(row)
-                allele_number.append(number)
-    return Haplotypes(sequences, np.array(owner, dtype=np.int64), np.array(allele_number, dtype=np.int64), status)
+    alleles = [
+        (row, number, allele.upper().encode())
+        for row in replaced
+        for number, allele in enumerate((records[row].reference, *records[row].alternatives))
+        if number == 0 or status[row][number - 1] in HAS_SCORE
+    ]
+    # The genome around a record is read once, with as many bp more on either side as its alleles' windows may reach.
+    pad = max((abs(len(allele) - replaced[row]) for row, _, allele in alleles), default=0)
+    first = {
+        row: _window_start(records[row], length, genome.length(records[row].chrom), window) - pad
+        for row, length in replaced.items()
+    }
+    chrom = np.array([records[row].chrom for row in replaced], dtype=object)
+    codes = window_codes(genome, chrom, np.array([*first.values()], dtype=np.int64), window + 2 * pad)
+    spans = {row: letters.tobytes() for row, letters in zip(replaced, LETTERS["fixed"][codes], strict=True)}
+    sequences = []
+    for row, _, allele in alleles:
+        position = records[row].position - 1
+        length = genome.length(records[row].chrom) + len(allele) - replaced[row]
+        start = _window_start(records[row], replaced[row], length, window)
+        rest = min(window, length) - (position - start) - len(allele)  # bases to the right of the allele
+        left, right = position - first[row], position - first[row] + replaced[row]
+        span = spans[row]
+        sequences.append((span[start - first[row] : left] + allele + span[right : right + rest]).decode())
+    owner, number = (np.array([allele[column] for allele in alleles], dtype=np.int64) for column in range(2))
+    return Haplotypes(sequences, owner, number, status)
 
 
-def _statuses(record: Record, bases: str | None, genome: Genome, window: int, swap: bool) -> tuple[list[str], int]:
+def _window_start(record: Record, replaced: int, length: int, window: int) -> int:
+    """Start of the window in a haplotype of `length` bp, whose alleles take the place of `replaced` bp."""
+    centre = record.position - 1 + replaced // 2
+    return min(max(centre - window // 2, 0), max(length - window, 0))
+
+
+def _statuses(
+    record: Record, bases: str | None, genome: Genome, window: int, swap: bool, substitutions: bool
+) -> tuple[list[str], int]:
     """Status of each alternative allele, and how many bases of the genome the alleles take the place of."""
+    present: str | None = record.reference  # the allele that the genome has
+    state = SCORED
+    if bases is not None and not same_bases(record.reference, bases):
+        present, state = _present_alternative(record, genome) if swap else None, SWAPPED
+    length = len(present or "")
     everywhere = ""
-    length, state = len(record.reference), SCORED
-    if find_contig(record.chrom, genome.contigs) is None:
-        everywhere = NO_CONTIG
-    elif bases is None:
-        everywhere = BEYOND_CONTIG
-    elif not same_bases(record.reference, bases):
-        present = _present_alternative(record, genome) if swap else None
-        if present is None:
-            everywhere = REF_MISMATCH
-        else:
-            length, state = len(present), SWAPPED
-    if not everywhere and not _BASES.fullmatch(record.reference.encode()):
+    if bases is None:
+        everywhere = BEYOND_CONTIG if find_contig(record.chrom, genome.contigs) else NO_CONTIG
+    elif present is None:
+        everywhere = REF_MISMATCH
+    elif not _BASES.fullmatch(record.reference.encode()):
         everywhere = AMBIGUOUS
-    if not everywhere and max(len(record.reference), length) > window // 2:
+    elif max(len(record.reference), length) > window // 2:
         everywhere = TOO_LONG
-    return [everywhere or _allele_status(allele, window) or state for allele in record.alternatives], length
+    wanted = len(record.reference) if substitutions else None
+    return [everywhere or _allele_status(allele, window, wanted) or state for allele in record.alternatives], length
 
 
-def _allele_status(allele: str, window: int) -> str:
+def _allele_status(allele: str, window: int, wanted: int | None) -> str:
+    """Why an allele has no score; `wanted`: the only length that has one."""
     text = allele.encode()
     if _WITHOUT_SEQUENCE.fullmatch(text):
         return NO_SEQUENCE
     if not _BASES.fullmatch(text):
         return AMBIGUOUS
-    return TOO_LONG if len(text) > window // 2 else SCORED
+    if len(text) > window // 2:
+        return TOO_LONG
+    return SCORED if wanted in (None, len(text)) else UNEQUAL_LENGTH
 
 
 def _present_alternative(record: Record, genome: Genome) -> str | None:
@@ -308,70 +310,26 @@ def _present_alternative(record: Record, genome: Genome) -> str | None:
     return None
 
 
-class _Spans:
-    """Stretches of the genome around records, read together, from which windows with alleles are cut."""
-
-    def __init__(self, records: Sequence[Record], replaced: dict[int, int], genome: Genome, window: int):
-        self.records, self.replaced, self.genome, self.half_up = records, replaced, genome, window // 2
-        self.size = window
-        self.pad = 0  # bp beyond a window that some allele's window may reach
-        by_contig: dict[str, list[int]] = {}
-        for row in replaced:
-            record = records[row]
-            contig = find_contig(record.chrom, genome.contigs)
-            assert contig is not None
-            by_contig.setdefault(contig, []).append(row)
-            usable = [len(allele) for allele in record.alternatives if len(allele) <= window // 2]
-            self.pad = max(self.pad, *(abs(length - replaced[row]) for length in (len(record.reference), *usable)))
-        self.contig_of = {row: contig for contig, rows in by_contig.items() for row in rows}
-        self.start: dict[int, int] = {}
-        self.text: dict[int, bytes] = {}
-        for contig, rows in by_contig.items():
-            starts = [self._start(row, genome.length(contig)) - self.pad for row in rows]
-            letters = genome.windows(contig, np.array(starts), window + 2 * self.pad)
-            for row, start, span in zip(rows, starts, LETTERS["fixed"][CODES[letters]], strict=True):
-                self.start[row], self.text[row] = start, span.tobytes()
-
-    def _start(self, row: int, length: int) -> int:
-        """Start of the window in a haplotype of `length` bp."""
-        centre = self.records[row].position - 1 + self.replaced[row] // 2
-        return min(max(centre - self.half_up, 0), max(length - self.size, 0))
-
-    def window(self, row: int, allele: bytes) -> str:
-        position, replaced, span = self.records[row].position - 1, self.replaced[row], self.start[row]
-        length = self.genome.length(self.contig_of[row]) + len(allele) - replaced
-        start = self._start(row, length)
-        rest = min(self.size, length) - (position - start) - len(allele)  # bases to the right of the allele
-        text, right = self.text[row], position + replaced - span
-        return (text[start - span : position - span] + allele + text[right : right + rest]).decode()
-
-
 def sort_records(path: Path, target: Path, contigs: Sequence[str]) -> None:
     """Write `path` to `target`, plain, with its records in order of `contigs` and position, equal ones as they come.
 
-    Runs of `SORT_RUN_RECORDS` are sorted in memory, and merged from files beside `target`, which are removed.
+    Runs of `SORT_RUN_RECORDS` are sorted in memory, and merged from unnamed files in the folder of `target`.
     """
     rank = {name: number for number, name in enumerate(contigs)}
-    runs: list[Path] = []
 
-    def key(record: Record) -> tuple[int, int]:
-        return rank[record.chrom], record.position
+    def key(text: bytes) -> tuple[int, int]:
+        chrom, position, _ = text.split(b"\t", 2)
+        return rank[chrom.decode()], int(position)
 
-    def lines(run: Path) -> Iterator[tuple[tuple[int, int], bytes]]:
-        with run.open("rb") as file:
-            for text in file:
-                chrom, position, _ = text.split(b"\t", 2)
-                yield (rank[chrom.decode()], int(position)), text
-
-    try:
-        for chunk in chunks(read_records(path), SORT_RUN_RECORDS):
-            runs.append(target.with_name(f"{target.name}.run{len(runs)}"))
-            runs[-1].write_bytes(b"".join(record.text + b"\n" for record in sorted(chunk, key=key)))
-        header = read_header(path)
-        with target.open("wb") as file:
-            file.write(b"\n".join([*header.meta, header.columns]) + b"\n")
-            for _, text in heapq.merge(*map(lines, runs), key=lambda item: item[0]):
-                file.write(text)
-    finally:
-        for run in runs:
-            run.unlink(missing_ok=True)
+    header = read_header(path)
+    with contextlib.ExitStack() as opened, target.open("wb") as file:
+        runs = []
+        for chunk in batched(read_records(path), SORT_RUN_RECORDS):
+            run = opened.enter_context(tempfile.TemporaryFile(dir=target.parent))
+            lines = sorted((record.text + b"\n" for record in chunk), key=key)
+            run.writelines(lines)
+            run.seek(0)
+            runs.append(run)
+        file.write(b"\n".join([*header.meta, header.columns]) + b"\n")
+        merged = heapq.merge(*runs, key=key)
+        file.writelines(merged)

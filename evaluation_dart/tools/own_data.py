@@ -22,12 +22,11 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, replacing, write_text
 from datasets_dart.formats.bed import Windows, centred_start, read_intervals, read_narrowpeak
 from datasets_dart.formats.bigwig import Signal, log_counts
-from datasets_dart.formats.fasta import Genome, open_genome
+from datasets_dart.formats.fasta import Genome, open_genome, window_strings
 from datasets_dart.gc_matching import gc_matched_negatives
 from datasets_dart.peaks import consensus_windows, overlaps_any
 from datasets_dart.shuffling import item_seed, shuffle_known
 from datasets_dart.splits import SPLITS, assign_splits, read_splits
-from datasets_dart.windows import window_strings
 from evaluation_dart.run import described_inputs
 
 ABOUT = "dataset.json"

@@ -16,8 +16,7 @@ from datasets_dart.contigs import contig_ends, renamed
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import input_file, replacing
 from datasets_dart.formats.bed import read_intervals
-from datasets_dart.formats.fasta import Genome, open_genome
-from datasets_dart.windows import window_codes
+from datasets_dart.formats.fasta import Genome, open_genome, window_codes
 from evaluation_dart.models.language_model import BatchSize
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.regions import RegionRecipe, chunk_length, embed_sequences

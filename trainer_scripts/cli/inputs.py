@@ -23,13 +23,13 @@ class Inputs(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def inputs_of(tasks: tuple[str, ...]) -> Inputs:
-    """A parameter for each input or option of any of the tasks, in panels by task."""
+def inputs() -> Inputs:
+    """A parameter for each input or option of any task, in panels by task."""
     from datasets_dart import BUILDERS
 
     fields: dict[str, dict[str, Field[Any]]] = defaultdict(dict)
-    for task in tasks:
-        for name, field in BUILDERS[task].BUILDER_CONFIG_CLASS.inputs().items():
+    for task, builder in BUILDERS.items():
+        for name, field in builder.BUILDER_CONFIG_CLASS.inputs().items():
             fields[name][task] = field
     parameters, files = [], set()
     for name, owners in sorted(fields.items(), key=lambda item: (len(item[1]) == 1, list(item[1]))):
@@ -44,11 +44,10 @@ def inputs_of(tasks: tuple[str, ...]) -> Inputs:
         place = inspect.Parameter.POSITIONAL_OR_KEYWORD
         parameters.append(inspect.Parameter(name, place, default=None, annotation=annotation))
 
-    def command(**inputs: Any) -> None:
+    def command(**given: Any) -> None:
         """What typer makes parameters from."""
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     app = typer.Typer(add_completion=False)
     app.command()(command)
     return Inputs(tuple(typer.main.get_command(app).params), frozenset(files))
@@ -59,15 +58,10 @@ class InputsCommand(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         own = super().get_params(ctx)
-        return [*own[:-1], *self.inputs().options, *own[-1:]]  # the last is --help
-
-    def inputs(self) -> Inputs:
-        from datasets_dart import BUILDERS
-
-        return inputs_of(tuple(BUILDERS))
+        return [*own[:-1], *inputs().options, *own[-1:]]  # the last is --help
 
     def invoke(self, ctx: Any) -> Any:
-        options, files = self.inputs()
+        options, files = inputs()
         given = {option.name: ctx.params.pop(option.name) for option in options}
         ctx.obj = {name: by_name(value) if name in files else value for name, value in given.items() if value}
         return super().invoke(ctx)
@@ -79,11 +73,7 @@ def by_name(words: list[str] | tuple[str, ...]) -> Any:
     Raises ValueError where only some have a name.
     """
     parts = [("", "", word) if os.path.exists(word) else word.rpartition("=") for word in words]
-    named = [bool(mark) for _, mark, _ in parts]
-    if not words:
-        return None
-    if any(named) and not all(named):
+    named = {name: path for name, mark, path in parts if mark}
+    if named and not all(mark for _, mark, _ in parts):
         raise InputError(f"{' '.join(words)}: NAME=FILE for all of them, or for none")
-    if any(named):
-        return {name: path for name, _, path in parts}
-    return words[0] if len(words) == 1 else list(words)
+    return named or (words[0] if len(words) == 1 else list(words))

@@ -1,31 +1,29 @@
 """The commands `dart-eval prepare`, `inputs`, `prepare-step` and `push`: from public inputs to datasets."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from datasets_dart.errors import InputError
 from trainer_scripts.cli.inputs import InputsCommand
-from trainer_scripts.cli.prepare_peaks import Genome, Protocol, ProtocolOption
+from trainer_scripts.cli.options import Genome, Output, Protocol, ProtocolOption
 
-steps = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-
-class Form(StrEnum):
-    cache = "cache"
-    parquet = "parquet"
-
-
-Output = Annotated[Path, typer.Option(help="file to write")]
+steps = typer.Typer(
+    help="Single steps of tasks 1, 2 and 5 on the way from public inputs to rows (of tasks 3 and 4: prepare-peaks).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 
 
 def prepare(
     ctx: typer.Context,
     task: Annotated[str, typer.Option(help="regulatory_elements, motif_footprinting, ...: see dart-eval ls")],
     download: Annotated[Path | None, typer.Option(help="folder to fetch the task's public inputs into")] = None,
-    to: Annotated[Form, typer.Option(help="the datasets library's cache, or a dataset repository")] = Form.cache,
+    to: Annotated[
+        Literal["cache", "parquet"], typer.Option(help="the datasets library's cache, or a dataset repository")
+    ] = "cache",
     output: Annotated[Path | None, typer.Option(help="with --to parquet: folder of the repository")] = None,
     cache_dir: Annotated[Path | None, typer.Option(help="cache of the datasets library")] = None,
     num_proc: Annotated[int | None, typer.Option(help="processes", min=1)] = None,
@@ -38,7 +36,7 @@ def prepare(
     """
     from datasets_dart import load_dart
 
-    if (to == Form.parquet) != (output is not None):
+    if (to == "parquet") != (output is not None):
         raise InputError("--to parquet and --output go together")
     given: dict[str, Any] = ctx.obj
     if download is not None:
@@ -86,11 +84,6 @@ def push(
     typer.echo(f"pushed: {upload(folder, repository, private)}")
 
 
-@steps.callback()
-def prepare_step() -> None:
-    """Single steps of tasks 1, 2 and 5 on the way from public inputs to rows (of tasks 3 and 4: prepare-peaks)."""
-
-
 @steps.command()
 def windows(
     elements: Annotated[Path, typer.Argument(help="BED of elements")],
@@ -100,7 +93,7 @@ def windows(
 
     dart-eval prepare-step windows ENCFF420VPZ.bed.gz --output ENCFF420VPZ_processed.tsv
     """
-    from datasets_dart.original_tables import write_elements_table
+    from datasets_dart.element_files import write_elements_table
 
     typer.echo(f"{output}: {write_elements_table(elements, output)} elements")
 
@@ -115,7 +108,7 @@ def consensus(
 
     dart-eval prepare-step consensus H12CORE_meme_format.meme --output consensus.tsv
     """
-    from datasets_dart.original_tables import write_consensus
+    from datasets_dart.element_files import write_consensus
 
     typer.echo(f"{output}: {write_consensus(motifs, output, protocol.value)} motifs")
 
@@ -131,7 +124,7 @@ def backgrounds(
 
     dart-eval prepare-step backgrounds ENCFF420VPZ.bed.gz --genome hg38.fa --output backgrounds.txt
     """
-    from datasets_dart.original_tables import write_backgrounds
+    from datasets_dart.element_files import write_backgrounds
 
     typer.echo(f"{output}: {write_backgrounds(str(genome), str(elements), output, protocol.value)} backgrounds")
 
@@ -148,7 +141,7 @@ def insertions(
     dart-eval prepare-step insertions --motifs m.meme --backgrounds bg.txt --output footprint_dataset_350_v1.txt
     """
     from datasets_dart import load_dart
-    from datasets_dart.original_tables import write_motif_table
+    from datasets_dart.element_files import write_motif_table
 
     rows: Any = load_dart(
         "motif_footprinting", protocol=protocol.value, streaming=True, motifs=motifs, backgrounds=backgrounds

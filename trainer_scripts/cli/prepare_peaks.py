@@ -1,36 +1,25 @@
 """Commands that make the element files of tasks 3 and 4 from peaks and reads, step by step as the original does."""
 
-import os
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from datasets_dart.errors import InputError
+from datasets_dart.files import files_by_name
 from trainer_scripts.cli.inputs import by_name
+from trainer_scripts.cli.options import Genome, Protocol, ProtocolOption
 
 if TYPE_CHECKING:
     from datasets_dart.element_files import Selection, Written
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-
-class Protocol(StrEnum):
-    fixed = "fixed"
-    paper = "paper"
-
-
-Genome = Annotated[Path, typer.Option(help="FASTA: plain, gzip or bgzip")]
-ProtocolOption = Annotated[Protocol, typer.Option(help="the sound one, or the original with its defects")]
-Processes = Annotated[int, typer.Option(help="processes", min=1)]
+app = typer.Typer(
+    help="Element files of tasks 3 and 4 from narrowPeak, BAM and FASTA files.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 Top = Annotated[int, typer.Option(help="elements of each cell line in the zero-shot subset", min=1)]
 Width = Annotated[int, typer.Option(help="bp of a window", min=1000)]
-
-
-@app.callback()
-def prepare_peaks() -> None:
-    """Element files of tasks 3 and 4 from narrowPeak, BAM and FASTA files."""
 
 
 @app.command()
@@ -57,7 +46,7 @@ def counts(
     windows: Annotated[Path, typer.Option(help="table of windows, of `consensus`")],
     output: Annotated[Path, typer.Option(help="CSV: peak, then a column a sample")],
     genome: Annotated[Path | None, typer.Option(help="FASTA whose contigs the BAMs must have")] = None,
-    num_proc: Processes = 1,
+    num_proc: Annotated[int, typer.Option(help="processes", min=1)] = 1,
     protocol: ProtocolOption = Protocol.fixed,
 ) -> None:
     """Task 3, steps 2 and 3: reads (protocol paper) or fragments (fixed) in each window, a column a sample.
@@ -140,16 +129,7 @@ def negatives(
 
 def named(words: list[str]) -> dict[str, str]:
     """Files by name, from NAME=FILE, or FILE whose name up to the first dot is NAME."""
-    given = by_name(words)
-    if isinstance(given, dict):
-        return given
-    found: dict[str, str] = {}
-    for path in words:
-        name = os.path.basename(path).partition(".")[0]
-        if name in found:
-            raise InputError(f"{found[name]} and {path} are both named {name!r}; write NAME=FILE")
-        found[name] = path
-    return found
+    return files_by_name(by_name(words), ends=".")
 
 
 def selected(selection: "Selection") -> None:

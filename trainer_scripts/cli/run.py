@@ -12,6 +12,7 @@ from datasets_dart.errors import InputError
 from evaluation_dart.spec import RunSpec
 from evaluation_dart.tasks import TASKS
 from trainer_scripts.cli.app import result
+from trainer_scripts.cli.inputs import by_name
 from trainer_scripts.cli.options import COMPUTING, BatchSize, Device, Dtype, Protocol, Revision, TrustRemoteCode
 
 TRAINING = "Settings that train"
@@ -149,21 +150,6 @@ def chosen(given: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(f"--set {override}: NAME=VALUE")
         changes[name] = yaml.safe_load(value)
     return arguments | ({"hyperparameters": changes} if changes else {})
-
-
-def by_name(paths: list[str]) -> str | list[str] | dict[str, str]:
-    """A single file, several, or NAME=FILE of each as a dict.
-
-    Raises:
-        InputError: if only some have a name.
-    """
-    parts = [path.partition("=") for path in paths]
-    named = [bool(equals) for _, equals, _ in parts]
-    if any(named):
-        if not all(named):
-            raise InputError(f"{' '.join(paths)}: NAME=FILE for all of them, or for none")
-        return {name: path for name, _, path in parts}
-    return paths[0] if len(paths) == 1 else paths
 
 
 def print_metrics(record: Any) -> None:
