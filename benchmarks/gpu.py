@@ -22,7 +22,8 @@ from long_conv import operands, ours, stock
 from record import Row, Work, medians, milliseconds, parsed, parser, row, write
 from table import table
 from torch import nn
-from torch.nn import functional as F
+from torch.autograd import grad
+from transformers import GPTNeoXConfig, GPTNeoXModel
 
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAModel
 from modeling_hyenadna.long_conv import prepare_kernel
@@ -38,13 +39,6 @@ Times = dict[str, float]
 FLASHFFTCONV = {8_192: (16_384, 12.2), 1_000_000: (2_097_152, 4623.5)}  # L: its circular length, ms
 
 
-def relative_error(found: torch.Tensor | None, exact: torch.Tensor | None) -> float:
-    """Norm of the difference over that of the exact tensor, in float64."""
-    assert found is not None
-    assert exact is not None
-    return float((found.double() - exact).norm() / exact.norm())
-
-
 def check(lengths: list[int], device: torch.device) -> list[Row]:
     """The largest relative error, values and gradients, of each length. Exits if one is too large."""
     rows = []
@@ -53,10 +47,9 @@ def check(lengths: list[int], device: torch.device) -> list[Row]:
         exact = [t.detach().double().requires_grad_() for t in tensors]
         value, expected = ours(*tensors), long_conv_torch(*exact)
         gradient = torch.randn_like(value)
-        value.backward(gradient)
-        expected.backward(gradient.double())
-        errors = [relative_error(value, expected)]
-        errors += [relative_error(a.grad, b.grad) for a, b in zip(tensors, exact, strict=True)]
+        pairs = [(value, expected)]
+        pairs += zip(grad(value, tensors, gradient), grad(expected, exact, gradient.double()), strict=True)
+        errors = [float((found.double() - exact).norm() / exact.norm()) for found, exact in pairs]
         again = ours(*tensors)
         if max(errors) > 2e-6 or not torch.equal(again, value):
             sys.exit(f"wrong at {length:,} positions: relative errors {errors}, repeated: {torch.equal(again, value)}")
@@ -101,7 +94,7 @@ def operator_times(
             {
                 "ours": lambda: ours(*tensors),
                 "prepared": lambda: ours(v, prepared, *others),
-                "stock": lambda: stock_operator(*tensors),
+                "stock": lambda: stock(*tensors),
             },
             rounds,
             device,
@@ -110,8 +103,8 @@ def operator_times(
     gradient = torch.randn_like(v)
     training = in_turns(
         {
-            "ours": lambda: torch.autograd.grad(ours(*leaves), leaves, gradient),
-            "stock": lambda: torch.autograd.grad(stock_operator(*leaves), leaves, gradient),
+            "ours": lambda: grad(ours(*leaves), leaves, gradient),
+            "stock": lambda: grad(stock(*leaves), leaves, gradient),
         },
         rounds,
         device,
@@ -142,51 +135,22 @@ def operator_rows(length: int, batch: int, dtype: torch.dtype, rounds: int, devi
     return rows
 
 
-def stock_operator(
-    v: torch.Tensor, k: torch.Tensor, skip: torch.Tensor, gate_in: torch.Tensor, gate_out: torch.Tensor
-) -> torch.Tensor:
-    """benchmarks/long_conv.py's, in float32, as the official port computes half precision."""
-    return stock(v.float(), k, skip, gate_in.float(), gate_out.float()).to(v.dtype)
-
-
-class Transformer(nn.Module):
-    """As many layers and channels as the HyenaDNA beside it, with causal attention by PyTorch's flash attention."""
-
-    def __init__(self, vocabulary: int, channels: int, layers: int, heads: int = 8) -> None:
-        super().__init__()
-        self.heads = heads
-        self.embedding = nn.Embedding(vocabulary, channels)
-        self.layers = nn.ModuleList(
-            nn.ModuleDict(
-                {
-                    "norm1": nn.LayerNorm(channels),
-                    "norm2": nn.LayerNorm(channels),
-                    "qkv": nn.Linear(channels, 3 * channels),
-                    "out": nn.Linear(channels, channels),
-                    "fc1": nn.Linear(channels, 4 * channels),
-                    "fc2": nn.Linear(4 * channels, channels),
-                }
-            )
-            for _ in range(layers)
-        )
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """(B, L) to (B, L, channels)."""
-        hidden: torch.Tensor = self.embedding(ids)
-        for layer in self.layers:
-            assert isinstance(layer, nn.ModuleDict)
-            q, k, v = layer["qkv"](layer["norm1"](hidden)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
-            hidden = hidden + layer["out"](mixed)
-            hidden = hidden + layer["fc2"](F.gelu(layer["fc1"](layer["norm2"](hidden)), approximate="tanh"))
-        return hidden
-
-
 def model_row(length: int, rounds: int, device: torch.device) -> Row:
     """The paper's headline figure: forward and backward of two layers of 128 channels, one sequence, bfloat16."""
     config = HyenaDNAConfig(d_model=128, n_layer=2, d_inner=512, max_seq_len=length, embed_dropout=0.0)
     hyena = HyenaDNAModel(config).to(device)  # type: ignore[arg-type]
-    transformer = Transformer(config.vocab_size, 128, 2).to(device)
+    transformer = GPTNeoXModel(
+        GPTNeoXConfig(
+            vocab_size=config.vocab_size,
+            hidden_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=8,
+            intermediate_size=512,
+            max_position_embeddings=length,
+            use_parallel_residual=False,
+            use_cache=False,
+        )
+    ).to(device)  # type: ignore[arg-type]
     ids = torch.randint(7, 11, (1, length), device=device)
 
     def step(model: nn.Module, hidden: Callable[[], torch.Tensor]) -> None:
@@ -198,7 +162,7 @@ def model_row(length: int, rounds: int, device: torch.device) -> Row:
     times = in_turns(
         {
             "hyena": lambda: step(hyena, lambda: hyena(ids).last_hidden_state),
-            "transformer": lambda: step(transformer, lambda: transformer(ids)),
+            "transformer": lambda: step(transformer, lambda: transformer(ids).last_hidden_state),
         },
         rounds,
         device,

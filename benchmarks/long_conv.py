@@ -25,8 +25,8 @@ ours: Callable[..., torch.Tensor] = long_conv
 def stock(
     v: torch.Tensor, k: torch.Tensor, skip: torch.Tensor, gate_in: torch.Tensor, gate_out: torch.Tensor
 ) -> torch.Tensor:
-    """The stock operator with its gates."""
-    return convolve(v * gate_in, k, skip) * gate_out
+    """The stock operator with its gates; half precision is computed in float32, as the official port does."""
+    return (convolve(v.float() * gate_in.float(), k, skip) * gate_out.float()).to(v.dtype)
 
 
 def operands(

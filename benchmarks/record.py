@@ -5,15 +5,16 @@ import argparse
 import json
 import os
 import platform
+import re
 import shlex
 import statistics
 import sys
-import time
+import timeit
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from table import table
@@ -22,23 +23,23 @@ RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "numpy")
 
 
-class Row(TypedDict):
-    """One measurement beside what it is compared with in the same run, both in `unit`."""
-
-    what: str
-    value: float
-    against: str
-    against_value: float
-    unit: str
-    higher_is_better: bool
-
-
+Row = dict[str, Any]
 Work = Callable[[], object]
 
 
 def row(what: str, value: float, against: str, against_value: float, unit: str, higher: bool = False) -> Row:
-    """A row; `higher`: whether a higher value is better."""
-    return Row(what=what, value=value, against=against, against_value=against_value, unit=unit, higher_is_better=higher)
+    """One measurement beside what it is compared with in the same run, both in `unit`.
+
+    `higher`: whether a higher value is better.
+    """
+    return {
+        "what": what,
+        "value": value,
+        "against": against,
+        "against_value": against_value,
+        "unit": unit,
+        "higher_is_better": higher,
+    }
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
@@ -58,22 +59,15 @@ def parsed(made: argparse.ArgumentParser) -> argparse.Namespace:
 
 def milliseconds(work: Work) -> float:
     """Time of one call."""
-    start = time.perf_counter()
-    work()
-    return 1000 * (time.perf_counter() - start)
+    return 1000 * timeit.timeit(work, number=1)
 
 
 def medians(
     peers: dict[str, Work], rounds: int, clock: Callable[[Work], float] = milliseconds, warm_up: int = 1
 ) -> dict[str, float]:
     """Milliseconds of each, the peers taking turns, after some rounds that are not counted."""
-    times: dict[str, list[float]] = {name: [] for name in peers}
-    for turn in range(rounds + warm_up):
-        for name, work in peers.items():
-            elapsed = clock(work)
-            if turn >= warm_up:
-                times[name].append(elapsed)
-    return {name: statistics.median(values) for name, values in times.items()}
+    turns = [[clock(work) for work in peers.values()] for _ in range(warm_up + rounds)]
+    return dict(zip(peers, map(statistics.median, zip(*turns[warm_up:], strict=True)), strict=True))
 
 
 def write(benchmark: str, rows: list[Row], gpu: str | None = None) -> None:
@@ -98,8 +92,5 @@ def write(benchmark: str, rows: list[Row], gpu: str | None = None) -> None:
 def processor() -> str:
     """The processor's name from Linux, or else from `platform`."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    named = re.search(r"model name\s*:(.*)", cpuinfo.read_text(encoding="utf-8")) if cpuinfo.exists() else None
+    return named[1].strip() if named else platform.processor() or platform.machine()

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from record import Row, medians, parsed, parser, row, write
 
-import modeling_hyenadna  # noqa: F401
 from evaluation_dart.models.language_model import LanguageModel
 from evaluation_dart.scoring.alleles import VariantScorer, variant_recipe
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer

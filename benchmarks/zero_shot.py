@@ -20,7 +20,6 @@ from regulatory_elements import ELEMENTS, pair, simulated
 from stock_model import StockHyenaDNA
 from transformers import PreTrainedTokenizer
 
-import modeling_hyenadna  # noqa: F401
 from datasets_dart import load_dart
 from datasets_dart.regulatory_elements import strand_draws
 from evaluation_dart.models.language_model import LanguageModel
@@ -53,9 +52,6 @@ class CharacterTokenizer(PreTrainedTokenizer):
 
     def _convert_token_to_id(self, token: str) -> int:
         return VOCABULARY.get(token, UNK)
-
-    def _convert_id_to_token(self, index: int) -> str:
-        return next(token for token, number in VOCABULARY.items() if number == index)
 
     def build_inputs_with_special_tokens(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
@@ -99,9 +95,7 @@ def main() -> None:
         config.long_conv_backend = backend
         model = HyenaDNAForCausalLM(HyenaDNAConfig.from_dict(config.to_dict())).eval()  # type: ignore[no-untyped-call]
         models[backend] = LanguageModel(model, HyenaDNATokenizer(), "causal", "tiny-1k", "random")
-    stock = StockHyenaDNA(config)
-    stock.load_weights(models["auto"].model.state_dict())
-    stock.eval()
+    stock = StockHyenaDNA(model)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         genome, elements = simulated(folder, OTHER_CONTIGS)

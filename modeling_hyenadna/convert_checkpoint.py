@@ -9,7 +9,6 @@ import logging
 import os
 import pickle
 import re
-import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -106,17 +105,17 @@ OFFICIAL_CLASSES: dict[str, type[HyenaDNAPreTrainedModel]] = {
     model.__name__: model for model in (HyenaDNAForCausalLM, HyenaDNAForSequenceClassification, HyenaDNAModel)
 }
 # What the official port computes whatever its config says; a model that differs would change its outputs there.
-OFFICIAL_CONSTANTS = {"shift": 0.05, "short_filter_order": 3, "layer_norm_epsilon": 1e-5}
+OFFICIAL_CONSTANTS: dict[str, Any] = {"shift": 0.05, "short_filter_order": 3, "layer_norm_epsilon": 1e-5}
 
 
 class Skipped:
     """Replaces any object of a checkpoint that is not a tensor, and discards its contents."""
 
     def __init__(self, *args: Any):
-        pass
+        """Take any arguments."""
 
     def __setstate__(self, state: Any) -> None:
-        pass
+        """Take any state."""
 
 
 def convert_lightning_checkpoint(
@@ -281,18 +280,26 @@ def write_official_folder(folder: str | os.PathLike[str], output: str | os.PathL
         except StrictDataclassError as error:
             raise ValueError(f"{folder}/config.json: {last_line(error)}") from None
         architecture = official_architecture(config, folder)
-        loaded: Any = OFFICIAL_CLASSES[architecture].from_pretrained(
+        model_class: Any = OFFICIAL_CLASSES[architecture]
+        model, report = model_class.from_pretrained(
             folder, config=config, dtype=torch.float32, output_loading_info=True
         )
-        model, report = loaded
         if missing := sorted(report["missing_keys"]):
             raise ValueError(f"{folder}: no weights for {', '.join(missing)}")
         save_file(official_state_dict(model), unfinished / "model.safetensors", metadata={"format": "pt"})
         name = Path(folder).resolve().name
-        write_json(official_config(config, architecture, name), unfinished / "config.json")
-        write_json(official_tokenizer_config(config.max_seq_len), unfinished / "tokenizer_config.json")
-        write_json(official_special_tokens_map(), unfinished / "special_tokens_map.json")
-        if _upper_cases(Path(folder)):
+        contents = {
+            "config.json": official_config(config, architecture, name),
+            "tokenizer_config.json": official_tokenizer_config(config.max_seq_len),
+            "special_tokens_map.json": {
+                name: {"content": token, **PLAIN_TOKEN} for name, token in SPECIAL_TOKENS.items()
+            },
+        }
+        for file, content in contents.items():
+            text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+            (unfinished / file).write_text(text, encoding="utf-8")
+        settings = Path(folder) / "tokenizer_config.json"
+        if settings.is_file() and json.loads(settings.read_text(encoding="utf-8")).get("do_upper_case"):
             logger.warning(
                 f"{folder}: the official tokenizer does not know do_upper_case; upper-case its input yourself"
             )
@@ -305,10 +312,8 @@ def official_architecture(config: Any, folder: str | os.PathLike[str]) -> str:
     architecture = (config.architectures or ["HyenaDNAForCausalLM"])[0]
     if architecture not in OFFICIAL_CLASSES:
         raise ValueError(f"{folder}: the official port has no {architecture}, only {', '.join(OFFICIAL_CLASSES)}")
-    fixed: dict[str, Any] = dict(OFFICIAL_CONSTANTS)
-    if architecture == "HyenaDNAForSequenceClassification":
-        fixed["pooling"] = "last"
-    for name, value in fixed.items():
+    pooling = {"pooling": "last"} if architecture == "HyenaDNAForSequenceClassification" else {}
+    for name, value in (OFFICIAL_CONSTANTS | pooling).items():
         if getattr(config, name) != value:
             raise ValueError(
                 f"{folder}: {name} is {getattr(config, name)!r}, but the official port computes with {value!r} always"
@@ -320,11 +325,12 @@ def official_state_dict(model: HyenaDNAPreTrainedModel) -> dict[str, torch.Tenso
     """`model`'s weights under the official keys, with the buffers that the official files hold, none sharing memory."""
     config = model.config
     prefix = "" if isinstance(model, HyenaDNAModel) else "hyena."
-    buffers = official_buffers(config)
-    state = dict(model.state_dict())
-    for layer in range(config.n_layer):
-        for name, buffer in buffers.items():
-            state[f"{prefix}backbone.layers.{layer}.mixer.filter_fn.{name}"] = buffer
+    buffers = {
+        f"{prefix}backbone.layers.{layer}.mixer.filter_fn.{name}": buffer
+        for name, buffer in official_buffers(config).items()
+        for layer in range(config.n_layer)
+    }
+    state = dict(model.state_dict()) | buffers
     return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
 
 
@@ -373,37 +379,14 @@ def official_tokenizer_config(max_seq_len: int) -> dict[str, Any]:
     }
 
 
-def official_special_tokens_map() -> dict[str, dict[str, Any]]:
-    """The official special_tokens_map.json, as a dict."""
-    return {name: {"content": token, **PLAIN_TOKEN} for name, token in SPECIAL_TOKENS.items()}
-
-
-def write_json(content: dict[str, Any], path: Path) -> None:
-    """Write `content` to `path`, sorted by key."""
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
 @contextmanager
 def written_folder(output: Path) -> Iterator[Path]:
     """A new folder beside `output` to write into, which becomes `output` if nothing goes wrong, else disappears."""
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise FileExistsError(f"{output}: is there already; name a new or empty folder")
     output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch:
+        unfinished = Path(scratch) / output.name
+        unfinished.mkdir()
         yield unfinished
-        unfinished.chmod(0o777 & ~_umask())
         os.replace(unfinished, output)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
-
-
-def _upper_cases(folder: Path) -> bool:
-    path = folder / "tokenizer_config.json"
-    return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8")).get("do_upper_case"))

@@ -503,9 +503,7 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(outputs.last_hidden_state[:, kept])
-        loss = None
-        if labels is not None:
-            loss = self.causal_loss(logits, labels, **kwargs)
+        loss = None if labels is None else self.causal_loss(logits, labels, **kwargs)
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
@@ -639,12 +637,8 @@ class HyenaDNAForSequenceClassification(HyenaDNAPreTrainedModel):
 
     def classification_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Loss of logits (B, num_labels) by `config.problem_type`, or by the labels' type where it is None."""
-        problem = self.config.problem_type
-        if problem is None:
-            if self.num_labels == 1:
-                problem = "regression"
-            else:
-                problem = "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
+        of_classes = "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
+        problem = self.config.problem_type or ("regression" if self.num_labels == 1 else of_classes)
         logits = logits.float()
         if problem == "regression":
             return F.mse_loss(logits, labels.to(logits.dtype).view_as(logits))

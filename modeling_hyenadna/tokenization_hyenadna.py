@@ -8,9 +8,10 @@ is about a hundred times faster (benchmarks/tokenizer.py).
 import logging
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
+import torch
 from tokenizers import Encoding, Tokenizer, decoders, normalizers
 from tokenizers.models import BPE
 from transformers import BatchEncoding, TokenizersBackend
@@ -270,17 +271,14 @@ class _RustEncodings(Sequence[Encoding]):
 
     @cached_property
     def _encodings(self) -> list[Encoding]:
-        backend = Tokenizer.from_str(self._backend)
-        return backend.encode_batch(list(self._texts), add_special_tokens=self._add_special_tokens)
+        return Tokenizer.from_str(self._backend).encode_batch(
+            list(self._texts), add_special_tokens=self._add_special_tokens
+        )
 
     def __len__(self) -> int:
         return len(self._texts)
 
-    @overload
-    def __getitem__(self, index: int) -> Encoding: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Encoding]: ...
-    def __getitem__(self, index: int | slice) -> Encoding | list[Encoding]:
+    def __getitem__(self, index: Any) -> Any:
         return self._encodings[index]
 
 
@@ -298,8 +296,4 @@ def _unmodified_behaviour(upper_case: bool) -> str:
 def _as_tensor(rows: list[bytes], kind: str) -> Any:
     """(len(rows), length) int64 NumPy array ("np") or torch tensor ("pt") of equally long rows."""
     array = np.frombuffer(b"".join(rows), np.uint8).astype(np.int64).reshape(len(rows), len(rows[0]))
-    if kind == "np":
-        return array
-    import torch  # only the caller who asks for tensors needs it
-
-    return torch.from_numpy(array)
+    return array if kind == "np" else torch.from_numpy(array)

@@ -8,7 +8,7 @@ import torch
 from . import torch_backend
 from .mixer import hyena_mixer, short_convolution
 from .operator import BACKENDS, gated_convolution, resolved
-from .prepared import PreparedKernel, prepare_kernel
+from .prepared import PreparedKernel, prepare_kernel, unpacked
 from .reference import long_conv_reference
 
 
@@ -42,34 +42,10 @@ def long_conv(
         ValueError: for an unknown backend or shapes that do not fit.
         RuntimeError: if the backend asked for is not available.
     """
-    backend = resolved(backend)
-    _check_shapes(v, k, skip, gate_in, gate_out)
-    if isinstance(k, PreparedKernel):
-        k.must_serve(backend)
-        if v.dtype == torch.float64:
-            return torch_backend.long_conv_torch(v, k.kernel, skip, gate_in, gate_out)
-        return gated_convolution(v, k.kernel, skip, gate_in, gate_out, k.spectrum, k.backend)  # type: ignore[no-any-return]
-    if backend == "reference":
-        return long_conv_reference(v, k, skip, gate_in, gate_out)
-    if torch.float64 in (v.dtype, k.dtype):
-        return torch_backend.long_conv_torch(v, k, skip, gate_in, gate_out)
-    return gated_convolution(v, k, skip, gate_in, gate_out, None, backend)  # type: ignore[no-any-return]
-
-
-def _check_shapes(
-    v: torch.Tensor,
-    k: torch.Tensor | PreparedKernel,
-    skip: torch.Tensor,
-    gate_in: torch.Tensor | None,
-    gate_out: torch.Tensor | None,
-) -> None:
+    kernel, taps, spectrum, backend = unpacked(k, backend)
     if v.ndim != 3 or 0 in v.shape:
         raise ValueError(f"v must be (B, D, L) with none of them 0, got {tuple(v.shape)}")
     _, channels, length = v.shape
-    kernel = k.kernel if isinstance(k, PreparedKernel) else k
-    if kernel.ndim != 2:
-        raise ValueError(f"k must be (D, L'), got {tuple(kernel.shape)}")
-    taps = k.length if isinstance(k, PreparedKernel) else kernel.shape[1]
     if kernel.shape[0] != channels or taps < length:
         raise ValueError(
             f"k covers {kernel.shape[0]} channels and {taps} taps, but v has {channels} channels and length {length}"
@@ -79,6 +55,11 @@ def _check_shapes(
     for name, gate in (("gate_in", gate_in), ("gate_out", gate_out)):
         if gate is not None and gate.shape != v.shape:
             raise ValueError(f"{name} must have v's shape {tuple(v.shape)}, got {tuple(gate.shape)}")
+    if backend == "reference":
+        return long_conv_reference(v, kernel, skip, gate_in, gate_out)
+    if torch.float64 in (v.dtype, kernel.dtype):
+        return torch_backend.long_conv_torch(v, kernel, skip, gate_in, gate_out)
+    return gated_convolution(v, kernel, skip, gate_in, gate_out, spectrum, backend)  # type: ignore[no-any-return]
 
 
 __all__ = [

@@ -59,10 +59,7 @@ class Strided(ctypes.Structure):
     ]
 
 
-def strided(tensor: torch.Tensor | None) -> Strided:
+def strided(tensor: torch.Tensor) -> Strided:
     """`tensor` as a compiled part takes it."""
-    if tensor is None:
-        return Strided(None, 0, 0, 0)
-    if tensor.ndim == 2:
-        return Strided(tensor.data_ptr(), 0, tensor.stride(0), tensor.stride(1))
-    return Strided(tensor.data_ptr(), *tensor.stride())
+    strides = tensor.stride()
+    return Strided(tensor.data_ptr(), *((0, *strides) if tensor.ndim == 2 else strides))

@@ -10,8 +10,10 @@ import platform
 import shutil
 import subprocess
 import warnings
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -50,7 +52,7 @@ class _Problem(ctypes.Structure):
 
 
 @cache
-def library() -> ctypes.CDLL | None:
+def library() -> Any:
     """The compiled kernels, built on the first call; None, after one warning, where they cannot be had."""
     try:
         compiled = ctypes.CDLL(str(build()))
@@ -104,36 +106,27 @@ def _compile(compiler: str, machine: str, target: Path) -> None:
     subprocess.run([compiler, "-shared", *openmp, "-o", str(target), *objects], check=True, capture_output=True)
 
 
-def _loaded() -> ctypes.CDLL:
-    compiled = library()
-    assert compiled is not None, "callers ask library() first"
-    return compiled
-
-
-def _run(
-    name: str, shape: tuple[int, int, int], transform_length: int, taps: int, **tensors: torch.Tensor | None
-) -> None:
-    compiled = _loaded()
-    problem = _Problem(*shape, transform_length, torch.get_num_threads(), taps)
-    for key in TENSORS:
-        setattr(problem, key, strided(tensors.get(key)))
-    for key in VECTORS:
-        tensor = tensors.get(key)
-        setattr(problem, key, None if tensor is None else tensor.data_ptr())
-    if getattr(compiled, f"hyena_{name}")(BEST_BUILD, ctypes.byref(problem)) != 0:
+def _run(name: str, shape: Sequence[int], **tensors: torch.Tensor | None) -> None:
+    """Call the library. `shape` is (B, D, L), `tensors` are the problem's, read and written in float32."""
+    given = {
+        key: tensor.float().contiguous() if key in VECTORS else tensor.float()
+        for key, tensor in tensors.items()
+        if tensor is not None
+    }
+    points = given["spectrum"].shape[1] if "spectrum" in given else right_angle_length(shape[2])
+    taps = given["short_weight"].shape[1] if "short_weight" in given else 0
+    problem = _Problem(*shape, points, torch.get_num_threads(), taps)
+    for key, tensor in given.items():
+        setattr(problem, key, tensor.data_ptr() if key in VECTORS else strided(tensor))
+    if getattr(library(), f"hyena_{name}")(BEST_BUILD, ctypes.byref(problem)) != 0:
         raise MemoryError(f"no memory for the scratch space of a long convolution of {shape[2]} positions")
-
-
-def _single(tensor: torch.Tensor | None) -> torch.Tensor | None:
-    return None if tensor is None else tensor.float()
 
 
 def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
     """Spectrum of the first `length` taps of `k` (D, L'), in the kernels' own order: (groups, N, 2, lanes) floats."""
-    compiled = _loaded()
-    lanes, points = compiled.hyena_lanes(BEST_BUILD), right_angle_length(length)
+    lanes, points = library().hyena_lanes(BEST_BUILD), right_angle_length(length)
     spectrum = torch.empty(-(-k.shape[0] // lanes), points, 2, lanes)
-    _run("prepare", (1, k.shape[0], length), points, 0, k=k.float(), spectrum=spectrum)
+    _run("prepare", (1, k.shape[0], length), k=k, spectrum=spectrum)
     return spectrum
 
 
@@ -147,20 +140,7 @@ def forward(
 ) -> torch.Tensor:
     """The gated convolution. `spectrum` (of [`transform_kernel`]) saves transforming `k`, which stays needed."""
     y = torch.empty_like(v, dtype=torch.float32)
-    points = right_angle_length(v.shape[-1]) if spectrum is None else spectrum.shape[1]
-    _run(
-        "forward",
-        (v.shape[0], v.shape[1], v.shape[2]),
-        points,
-        0,
-        v=v.float(),
-        k=k.float(),
-        skip=skip.float().contiguous(),
-        gate_in=_single(gate_in),
-        gate_out=_single(gate_out),
-        y=y,
-        spectrum=spectrum,
-    )
+    _run("forward", v.shape, v=v, k=k, skip=skip, gate_in=gate_in, gate_out=gate_out, y=y, spectrum=spectrum)
     return y.to(v.dtype)
 
 
@@ -175,30 +155,14 @@ def backward(
     """Gradients (v, k, skip, gate_in, gate_out), everything recomputed from the inputs."""
     inputs = {"v": v, "k": k, "skip": skip, "gate_in": gate_in, "gate_out": gate_out}
     gradients = {
-        f"d{name}": _kernel_gradient(k, v.shape[-1]) if name == "k" else torch.empty_like(tensor, dtype=torch.float32)
+        f"d{name}": torch.empty_like(tensor, dtype=torch.float32)
         for name, tensor in inputs.items()
         if tensor is not None
     }
-    single = {name: _single(tensor) for name, tensor in inputs.items()}
-    single["skip"] = skip.float().contiguous()
-    _run(
-        "backward",
-        (v.shape[0], v.shape[1], v.shape[2]),
-        right_angle_length(v.shape[-1]),
-        0,
-        dy=dy.float(),
-        **single,
-        **gradients,
-    )
+    gradients["dk"][:, v.shape[-1] :] = 0  # at the lags that no input reaches
+    _run("backward", v.shape, dy=dy, **inputs, **gradients)
     cast = {name: None if tensor is None else gradients[f"d{name}"].to(tensor.dtype) for name, tensor in inputs.items()}
     return cast["v"], cast["k"], cast["skip"], cast["gate_in"], cast["gate_out"]  # type: ignore[return-value]
-
-
-def _kernel_gradient(k: torch.Tensor, length: int) -> torch.Tensor:
-    """To be filled, and zero at the lags that no input of `length` reaches."""
-    dk = torch.empty_like(k, dtype=torch.float32)
-    dk[:, length:] = 0
-    return dk
 
 
 def _mixer_inputs(
@@ -210,12 +174,12 @@ def _mixer_inputs(
     mask: torch.Tensor | None,
 ) -> dict[str, torch.Tensor | None]:
     return {
-        "projected": projected.float().transpose(1, 2),
-        "short_weight": weight.float().contiguous(),
-        "short_bias": bias.float().contiguous(),
-        "k": k.float(),
-        "skip": skip.float().contiguous(),
-        "mask": None if mask is None else mask.float()[:, None],
+        "projected": projected.float().mT,
+        "short_weight": weight,
+        "short_bias": bias,
+        "k": k,
+        "skip": skip,
+        "mask": None if mask is None else mask[:, None],
     }
 
 
@@ -229,17 +193,9 @@ def mixer_forward(
     spectrum: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The whole mixer between its projections; shapes of [`hyena_mixer`], `spectrum` as of [`forward`]."""
-    batch, length, channels = projected.shape[0], projected.shape[1], skip.shape[0]
-    y = projected.new_empty(batch, length, channels, dtype=torch.float32)
-    _run(
-        "forward",
-        (batch, channels, length),
-        right_angle_length(length) if spectrum is None else spectrum.shape[1],
-        weight.shape[1],
-        **_mixer_inputs(projected, weight, bias, k, skip, mask),
-        y=y.transpose(1, 2),
-        spectrum=spectrum,
-    )
+    y = projected.new_empty(*projected.shape[:2], skip.shape[0], dtype=torch.float32)
+    inputs = _mixer_inputs(projected, weight, bias, k, skip, mask)
+    _run("forward", y.mT.shape, **inputs, y=y.mT, spectrum=spectrum)
     return y.to(projected.dtype)
 
 
@@ -253,27 +209,19 @@ def mixer_backward(
     mask: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Gradients (projected, weight, bias, k, skip), everything recomputed from the inputs."""
-    batch, length, channels = projected.shape[0], projected.shape[1], skip.shape[0]
-    dprojected = torch.empty(projected.shape)  # first of the short convolution's outputs, then of its inputs
-    dweight, dbias, dskip = torch.empty(weight.shape), torch.empty(bias.shape), torch.empty(skip.shape)
-    dk = _kernel_gradient(k, length)
+    inputs = (projected, weight, bias, k, skip)
+    gradients = [torch.empty(tensor.shape) for tensor in inputs]
+    dprojected, dweight, dbias, dk, dskip = gradients  # dprojected is first of the short convolution's outputs
+    dk[:, projected.shape[1] :] = 0  # at the lags that no input reaches
     _run(
         "backward",
-        (batch, channels, length),
-        right_angle_length(length),
-        weight.shape[1],
-        dy=dy.float().transpose(1, 2),
+        dy.mT.shape,
+        dy=dy.float().mT,
         **_mixer_inputs(projected, weight, bias, k, skip, mask),
-        dprojected=dprojected.transpose(1, 2),
+        dprojected=dprojected.mT,
         dshort_weight=dweight,
         dshort_bias=dbias,
         dk=dk,
         dskip=dskip,
     )
-    return (
-        dprojected.to(projected.dtype),
-        dweight.to(weight.dtype),
-        dbias.to(bias.dtype),
-        dk.to(k.dtype),
-        dskip.to(skip.dtype),
-    )
+    return tuple(found.to(tensor.dtype) for found, tensor in zip(gradients, inputs, strict=True))  # type: ignore[return-value]

@@ -10,10 +10,11 @@ import math
 import shutil
 import subprocess
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import torch
 
@@ -62,29 +63,17 @@ class _Problem(ctypes.Structure):
     ]
 
 
-class Library(Protocol):
-    """What a library must offer: each function takes the address of a problem and returns 0 or an error's number."""
-
-    def hyena_gpu_prepare(self, problem: object) -> int:
-        """Transform a kernel."""
-
-    def hyena_gpu_forward(self, problem: object) -> int:
-        """Convolve."""
-
-    def hyena_gpu_backward(self, problem: object) -> int:
-        """All gradients of a convolution."""
-
-    def hyena_gpu_error(self, error: int) -> bytes:
-        """The words for an error's number."""
-
-
 @cache
-def library() -> Library | None:
-    """The kernels; None, after one warning, where there is a GPU but they cannot be had."""
+def library() -> Any:
+    """The kernels; None, after one warning, where there is a GPU but they cannot be had.
+
+    `hyena_gpu_prepare`, `hyena_gpu_forward` and `hyena_gpu_backward` take the address of a problem and return 0 or the
+    number of an error, which `hyena_gpu_error` puts into words.
+    """
     if not torch.cuda.is_available() or torch.version.hip:
         return None
     reasons = []
-    for attempt in (_prebuilt, _compiled, _from_kernel_hub):
+    for attempt in (partial(load, PREBUILT), _compiled, _from_kernel_hub):
         try:
             return attempt()
         except (OSError, RuntimeError, subprocess.SubprocessError, ImportError) as error:
@@ -98,15 +87,11 @@ def library() -> Library | None:
     return None
 
 
-def _prebuilt() -> Library:
-    return load(PREBUILT)
-
-
-def _compiled() -> Library:
+def _compiled() -> Any:
     return load(build())
 
 
-def _from_kernel_hub() -> Library:
+def _from_kernel_hub() -> Any:
     """Through `kernels`, by its own rules of whom to trust; its LOCAL_KERNELS can name a folder instead.
 
     Raises:
@@ -115,12 +100,12 @@ def _from_kernel_hub() -> Library:
     from kernels import get_kernel
 
     try:
-        return get_kernel(KERNEL_REPOSITORY, version=KERNEL_VERSION)  # type: ignore[no-any-return]
+        return get_kernel(KERNEL_REPOSITORY, version=KERNEL_VERSION)
     except Exception as error:
         raise RuntimeError(f"Kernel Hub: {error}") from error
 
 
-def load(path: Path) -> Library:
+def load(path: Path) -> Any:
     """A compiled library; OSError if it cannot be loaded."""
     compiled = ctypes.CDLL(str(path))
     for name in ("prepare", "forward", "backward"):
@@ -181,14 +166,6 @@ def column_count(points: int, shared_limit: int) -> int:
     return min(columns, MOST_COLUMNS)
 
 
-@dataclass(frozen=True)
-class Tables:
-    """A plan of transforms and the tensors it points to."""
-
-    plan: _Plan
-    tensors: tuple[torch.Tensor, ...]
-
-
 def _turns(numerators: torch.Tensor, denominator: int) -> torch.Tensor:
     """e^{2 pi i numerator / denominator}, (n, 2) float32, computed in float64."""
     angle = 2 * math.pi * numerators.double() / denominator
@@ -207,8 +184,8 @@ def _order(radix_list: list[int], points: int) -> torch.Tensor:
 
 
 @lru_cache(maxsize=32)
-def tables(points: int, columns: int, device: torch.device) -> Tables:
-    """The plan of transforms of `points` in `columns`, with its tables of roots of unity on `device`."""
+def tables(points: int, columns: int, device: torch.device) -> tuple[_Plan, tuple[torch.Tensor, ...]]:
+    """The plan of transforms of `points` in `columns`, and the tables of roots of unity on `device` it points to."""
     rows = points // columns
     column_radices, row_radices = radices(columns), radices(rows)
     coarse = 1024 * torch.arange(points // 1024 + 1)
@@ -223,7 +200,7 @@ def tables(points: int, columns: int, device: torch.device) -> Tables:
     )
     tensors = tuple(tensor.to(device) for tensor in made)
     packed = [sum(radix << (8 * i) for i, radix in enumerate(r)) for r in (column_radices, row_radices)]
-    return Tables(_Plan(columns, rows, *packed, *(tensor.data_ptr() for tensor in tensors)), tensors)
+    return _Plan(columns, rows, *packed, *(tensor.data_ptr() for tensor in tensors)), tensors
 
 
 @dataclass(frozen=True)
@@ -271,8 +248,7 @@ def lanes_of(points: int, columns: int, channel_last: bool, independent: int, de
 
 def _run(
     name: str,
-    shape: tuple[int, int, int],
-    points: int,
+    shape: Sequence[int],
     *,
     regions: int,
     spectrum: torch.Tensor | None = None,
@@ -280,10 +256,11 @@ def _run(
 ) -> None:
     """Call the library. `tensors` are the problem's, (B, D, L) or (D, L'), and `skip`."""
     batch, channels, length = shape
-    first = next(iter(tensors.values()))
-    device, limits = first.device, properties(first.device)
+    points = padded_length(length) if spectrum is None else spectrum.shape[1]
+    device = tensors["k"].device
+    limits = properties(device)
     columns = column_count(points, limits.shared_limit)
-    made = tables(points, columns, device)
+    made = tables(points, columns, device)  # kept until the launch
     preparing = name == "prepare"
     if preparing and columns > 1:
         lanes = MOST_LANES
@@ -311,33 +288,25 @@ def _run(
         shared_limit=limits.shared_limit,
         tiles=tiles,
         scratch=scratch.data_ptr(),
-        plan=made.plan,
+        plan=made[0],
         stream=torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else None,
     )
     if spectrum is not None and not (preparing and columns > 1):
         problem.spectrum = spectrum.data_ptr()
     for key, tensor in tensors.items():
-        if key == "skip":
-            problem.skip = tensor.data_ptr()
-        else:
-            setattr(problem, key, strided(tensor))
-    found = library()
-    assert found is not None, "callers ask library() first"
-    error = getattr(found, f"hyena_gpu_{name}")(ctypes.addressof(problem))
+        setattr(problem, key, tensor.data_ptr() if key == "skip" else strided(tensor))
+    error = getattr(library(), f"hyena_gpu_{name}")(ctypes.addressof(problem))
     if error:
-        raise RuntimeError(f"the CUDA long convolution failed: {found.hyena_gpu_error(error).decode()}")
+        raise RuntimeError(f"the CUDA long convolution failed: {library().hyena_gpu_error(error).decode()}")
 
 
-def _same_dtype(*tensors: torch.Tensor | None) -> list[torch.Tensor | None]:
-    """The tensors in one dtype that the kernels read: their own, or float32."""
-    dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
+def _same_dtype(**tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    """The tensors that there are, in one dtype that the kernels read: their own, or float32."""
+    given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    dtypes = {tensor.dtype for tensor in given.values()}
     if len(dtypes) == 1 and dtypes <= DTYPES.keys():
-        return list(tensors)
-    return [None if tensor is None else tensor.float() for tensor in tensors]
-
-
-def _given(**tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        return given
+    return {name: tensor.float() for name, tensor in given.items()}
 
 
 def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
@@ -349,7 +318,7 @@ def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
     groups = -(-k.shape[0] // MOST_LANES) if possible else 0
     spectrum = torch.zeros(groups, points, MOST_LANES, 2, device=k.device)
     if possible:
-        _run("prepare", (1, k.shape[0], length), points, regions=0, spectrum=spectrum, k=k.float())
+        _run("prepare", (1, k.shape[0], length), regions=0, spectrum=spectrum, k=k.float())
     return spectrum
 
 
@@ -367,16 +336,14 @@ def forward(
     """
     if not fits(v.shape[-1], v.device) or (spectrum is not None and len(spectrum) == 0):
         return torch_backend.forward(v, k, skip, gate_in, gate_out)
-    inputs = dict(zip(("v", "gate_in", "gate_out"), _same_dtype(v, gate_in, gate_out), strict=True))
-    assert inputs["v"] is not None
+    inputs = _same_dtype(v=v, gate_in=gate_in, gate_out=gate_out)
     y = torch.empty_like(inputs["v"])
     _run(
         "forward",
-        (v.shape[0], v.shape[1], v.shape[2]),
-        padded_length(v.shape[-1]) if spectrum is None else spectrum.shape[1],
+        v.shape,
         regions=2,
         spectrum=spectrum,
-        **_given(**inputs),
+        **inputs,
         k=k.float(),
         skip=skip.float().contiguous(),
         y=y,
@@ -395,14 +362,12 @@ def backward(
     """Gradients (v, k, skip, gate_in, gate_out), everything recomputed from the inputs."""
     if not fits(v.shape[-1], v.device):
         return torch_backend.backward(dy, v, k, skip, gate_in, gate_out)
-    names = ("dy", "v", "gate_in", "gate_out")
-    inputs = _given(**dict(zip(names, _same_dtype(dy, v, gate_in, gate_out), strict=True)))
-    gradients = {f"d{name}": torch.empty_like(inputs[name]) for name in ("v", "gate_in", "gate_out") if name in inputs}
+    inputs = _same_dtype(dy=dy, v=v, gate_in=gate_in, gate_out=gate_out)
+    gradients = {f"d{name}": torch.empty_like(tensor) for name, tensor in inputs.items() if name != "dy"}
     dk = torch.zeros_like(k, dtype=torch.float32)
     _run(
         "backward",
-        (v.shape[0], v.shape[1], v.shape[2]),
-        padded_length(v.shape[-1]),
+        v.shape,
         regions=4,
         **inputs,
         **gradients,

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from . import cpu_backend, torch_backend
-from .operator import MODULES, Gradients, chosen_backend, resolved
-from .prepared import PreparedKernel
+from .operator import MODULES, Gradients, chosen_backend, save_inputs
+from .prepared import PreparedKernel, unpacked
 from .reference import long_conv_reference
 
 PIECE_BYTES = 4 << 20
@@ -60,19 +60,14 @@ def hyena_mixer(
     Raises:
         ValueError: for an unknown backend, or a kernel shorter than the input.
     """
-    backend, spectrum = resolved(backend), None
-    taps = k.length if isinstance(k, PreparedKernel) else k.shape[1]
+    kernel, taps, spectrum, backend = unpacked(k, backend)
     if taps < projected.shape[1]:
         raise ValueError(f"k covers {taps} taps, but projected has length {projected.shape[1]}")
-    if isinstance(k, PreparedKernel):
-        k.must_serve(backend)
-        spectrum, backend = k.spectrum, k.backend
-        k = k.kernel
-    if backend == "reference" or torch.float64 in (projected.dtype, k.dtype):
+    if backend == "reference" or torch.float64 in (projected.dtype, kernel.dtype):
         x0, x1, v = _branches(projected, weight, bias, mask)
         convolve = long_conv_reference if backend == "reference" else torch_backend.long_conv_torch
-        return convolve(v, k, skip, x1, x0).transpose(1, 2)
-    return _mixer(projected, weight, bias, k, skip, mask, spectrum, backend)  # type: ignore[no-any-return]
+        return convolve(v, kernel, skip, x1, x0).transpose(1, 2)
+    return _mixer(projected, weight, bias, kernel, skip, mask, spectrum, backend)  # type: ignore[no-any-return]
 
 
 def _fused(backend: str, projected: torch.Tensor, weight: torch.Tensor) -> bool:
@@ -161,13 +156,8 @@ def _(dy, projected, weight, bias, k, skip, mask, backend):  # type: ignore[no-u
     return tuple(torch.empty_like(tensor) for tensor in (projected, weight, bias, k, skip))
 
 
-def _save_inputs(ctx, inputs, output):  # type: ignore[no-untyped-def]
-    *tensors, _, ctx.backend = inputs
-    ctx.save_for_backward(*tensors)
-
-
 def _gradients(ctx, dy):  # type: ignore[no-untyped-def]
     return (*_mixer_backward(dy, *ctx.saved_tensors, ctx.backend), None, None, None)
 
 
-_mixer.register_autograd(_gradients, setup_context=_save_inputs)
+_mixer.register_autograd(_gradients, setup_context=save_inputs)

@@ -85,24 +85,17 @@ def _(dy, v, k, skip, gate_in, gate_out, backend):  # type: ignore[no-untyped-de
     return torch.empty_like(v), torch.empty_like(k), torch.empty_like(skip), dgate_in, dgate_out
 
 
-def _save_inputs(ctx, inputs, output):  # type: ignore[no-untyped-def]
-    v, k, skip, gate_in, gate_out, _, backend = inputs
-    ctx.save_for_backward(v, k, skip, gate_in, gate_out)
-    ctx.backend = backend
+def save_inputs(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    """Keep an operator's tensors, without the spectrum, and its backend for the backward."""
+    *tensors, _, ctx.backend = inputs
+    ctx.save_for_backward(*tensors)
 
 
 def _gradients(ctx, dy):  # type: ignore[no-untyped-def]
-    v, k, skip, gate_in, gate_out = ctx.saved_tensors
-    dv, dk, dskip, dgate_in, dgate_out = gated_convolution_backward(dy, v, k, skip, gate_in, gate_out, ctx.backend)
-    return (
-        dv,
-        dk,
-        dskip,
-        None if gate_in is None else dgate_in,
-        None if gate_out is None else dgate_out,
-        None,
-        None,
-    )
+    inputs = ctx.saved_tensors
+    found = gated_convolution_backward(dy, *inputs, ctx.backend)
+    gradients = (None if of is None else gradient for gradient, of in zip(found, inputs, strict=True))
+    return (*gradients, None, None)
 
 
-gated_convolution.register_autograd(_gradients, setup_context=_save_inputs)
+gated_convolution.register_autograd(_gradients, setup_context=save_inputs)

@@ -28,12 +28,21 @@ class PreparedKernel:
         """Bytes of kernel and transform."""
         return self.kernel.nbytes + self.spectrum.nbytes
 
-    def must_serve(self, backend: str) -> None:
-        """ValueError unless `backend`, the one asked for, is "auto" or the one that made this."""
-        if backend not in ("auto", self.backend):
-            raise ValueError(
-                f"k was prepared for the {self.backend} backend of the long convolution, not for {backend}"
-            )
+
+def unpacked(k: torch.Tensor | PreparedKernel, backend: str) -> tuple[torch.Tensor, int, torch.Tensor | None, str]:
+    """The kernel itself, how many taps of it there are to use, its spectrum if it is prepared, and the backend.
+
+    Raises:
+        ValueError: for an unknown backend or another than the one that prepared `k`, or if `k` is not (D, L').
+    """
+    backend, kernel = resolved(backend), k.kernel if isinstance(k, PreparedKernel) else k
+    if kernel.ndim != 2:
+        raise ValueError(f"k must be (D, L'), got {tuple(kernel.shape)}")
+    if not isinstance(k, PreparedKernel):
+        return kernel, kernel.shape[1], None, backend
+    if backend not in ("auto", k.backend):
+        raise ValueError(f"k was prepared for the {k.backend} backend of the long convolution, not for {backend}")
+    return kernel, k.length, k.spectrum, k.backend
 
 
 def prepare_kernel(k: torch.Tensor, length: int, backend: str = "auto") -> PreparedKernel:

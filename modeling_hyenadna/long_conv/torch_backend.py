@@ -24,7 +24,7 @@ def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
 
 def long_conv_torch(
     v: torch.Tensor,
-    k: torch.Tensor | None,
+    k: torch.Tensor,
     skip: torch.Tensor,
     gate_in: torch.Tensor | None = None,
     gate_out: torch.Tensor | None = None,
@@ -35,9 +35,7 @@ def long_conv_torch(
     Zero-padded linear convolution (HyenaDNA section 1.6); shapes as in [`long_conv`].
     """
     length = v.shape[-1]
-    if spectrum is None:
-        assert k is not None
-        spectrum = transform_kernel(k, length)
+    spectrum = transform_kernel(k, length) if spectrum is None else spectrum
     compute = torch.promote_types(v.dtype, torch.float32)
     fft_length = 2 * (spectrum.shape[-1] - 1)
     u = v.to(compute) if gate_in is None else v.to(compute) * gate_in.to(compute)
@@ -48,7 +46,7 @@ def long_conv_torch(
 
 def forward(
     v: torch.Tensor,
-    k: torch.Tensor | None,
+    k: torch.Tensor,
     skip: torch.Tensor,
     gate_in: torch.Tensor | None,
     gate_out: torch.Tensor | None,
@@ -61,7 +59,7 @@ def forward(
     for chunk in channel_chunks(v.shape[0], v.shape[1], fft_length, v.device):
         y[:, chunk] = long_conv_torch(
             v[:, chunk],
-            None if k is None else k[chunk],
+            k[chunk],
             skip[chunk],
             None if gate_in is None else gate_in[:, chunk],
             None if gate_out is None else gate_out[:, chunk],
