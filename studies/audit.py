@@ -28,7 +28,6 @@ from evaluation_dart.statistics.metrics import (
     variant_metrics,
 )
 from evaluation_dart.tasks.cell_type_elements import CLUSTERS, COMPONENTS
-from studies.program import run_program
 from studies.real_inputs import (
     CELL_LINES,
     CONTIGS,
@@ -40,6 +39,7 @@ from studies.real_inputs import (
     promoters,
     write_places,
 )
+from trainer_scripts.options import run_function
 
 MOTIFS = 100  # of H12CORE, drawn at random
 
@@ -166,4 +166,4 @@ def audit(
 
 
 if __name__ == "__main__":
-    run_program(audit)
+    run_function(audit)

@@ -20,7 +20,7 @@ import typer
 from datasets_dart.errors import InputError
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM
 from studies.pages import DOCS, ROOT, markdown, put, read_json
-from studies.program import run_program
+from trainer_scripts.options import run_function
 
 CARDS, MEASURED, PAGE = ROOT / "model_cards", ROOT / "benchmarks" / "results" / "memory.json", "pretraining_configs.md"
 OPERATOR = "peak over inputs, forward and backward"
@@ -237,4 +237,4 @@ def pretraining_memory(
 
 
 if __name__ == "__main__":
-    run_program(pretraining_memory)
+    run_function(pretraining_memory)

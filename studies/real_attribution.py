@@ -32,8 +32,8 @@ from evaluation_dart.tools.own_model import train_own_model
 from evaluation_dart.training.finetuning import load_classifier
 from evaluation_dart.training.recipe import SupervisedTraining
 from studies.pages import read_json, write_json
-from studies.program import run_program
 from studies.real_inputs import DEMO
+from trainer_scripts.options import run_function
 
 PEAKS, MOTIFS = "benchmarks/gm12878_ctcf_top500.200bp.fa.gz", "motifs/JASPAR2022_vertebrates.pfm.gz"
 MOTIF = "MA0139.1"
@@ -303,4 +303,4 @@ def figure(path: Path, means: dict[str, np.ndarray], motif: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    run_program(real_attribution)
+    run_function(real_attribution)

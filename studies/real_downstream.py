@@ -9,7 +9,6 @@ What is done already is not done again; what was killed goes on. --budget full t
 
 import os
 import shlex
-import shutil
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -20,9 +19,9 @@ import torch
 import typer
 
 from datasets_dart.files import write_text
-from studies.program import run_program
-from studies.real_inputs import DEMO, GUE, genome, rows_of
+from studies.real_inputs import DEMO, GUE, genome, gue_folder, rows_of
 from trainer_scripts.finetune import finetune, parse, summary
+from trainer_scripts.options import run_function
 
 GENOMIC_BENCHMARKS = (
     "human_enhancers_cohn",
@@ -48,17 +47,6 @@ OF_LENGTHS = [
     f"genomic_benchmarks/{name}"
     for name in ("human_enhancers_ensembl", "human_ensembl_regulatory", "human_ocr_ensembl")
 ]
-
-
-def gue_folder(data: Path, work: Path) -> Path:
-    """The sets as `datasets_hyenadna` reads them, a folder each."""
-    for name in GUE:
-        for split in ("train", "dev", "test"):
-            target = work / "gue" / name / f"{split}.csv.gz"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.exists():
-                shutil.copyfile(data / f"benchmarks/GUE_{name}_{split}.csv.gz", target)
-    return work / "gue"
 
 
 def genomic_benchmarks_folder(data: Path, work: Path) -> Path:
@@ -138,4 +126,4 @@ def real_downstream(
 
 
 if __name__ == "__main__":
-    run_program(real_downstream)
+    run_function(real_downstream)

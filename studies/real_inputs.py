@@ -2,8 +2,7 @@
 hg19 chr20 and chr22 and of a piece of hg38 chr22.
 """
 
-import csv
-import gzip
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import numpy as np
 import pyBigWig
 
 from datasets_dart.files import replacing, write_text
+from datasets_dart.formats.fasta import read_fasta
+from datasets_dart.formats.tables import read_table
 
 DEMO, MARKOV = "model_cards/hyenadna-tiny-1k-demo", "markov:model_cards/markov-chrX/markov.safetensors"
 WINDOW = 1024  # bp that the demo checkpoint reads
@@ -25,20 +26,18 @@ CHR22, PIECE_START, HG38_CHR22 = 51_304_566, 32_000_000, 50_818_468
 GUE = ("prom_core_tata", "prom_300_tata", "tf_0", "tf_1", "tf_2")
 CONTIGS = {"chr20": "genomes/hg19.chr20.fa.gz", "chr22": "genomes/hg19.chr22.partial.fa.gz"}
 DSQTLS = "variants/dsqtl_degner2012.chr20_chr22.hg19.tsv.gz"
+DSQTL_PAIRS = {level: f"benchmarks/dsqtl_degner2012_{level}.100bp.fa.gz" for level in ("low", "high")}
 Place = tuple[str, int, int]  # contig, start, end
 
 
 def rows_of(path: Path) -> Iterator[dict[str, str]]:
-    """Rows of a tab-separated table with a header, compressed."""
-    with gzip.open(path, "rt", newline="") as file:
-        yield from csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+    """Rows of a table with a header."""
+    return (row for _, row in read_table(path))
 
 
 def contig(path: Path) -> str:
-    """The sequence of a compressed FASTA of one contig."""
-    with gzip.open(path, "rt") as file:
-        next(file)
-        return "".join(line.strip() for line in file)
+    """The sequence of a FASTA of one contig."""
+    return next(sequence for _, _, sequence in read_fasta(path))
 
 
 def fasta(name: str, sequence: str) -> str:
@@ -191,17 +190,27 @@ def dsqtl_inputs(data: Path, work: Path) -> dict[str, Any]:
     return {"genome": genome(data, work), "variants": data / DSQTLS, "effect": "beta"}
 
 
-def dsqtl_pairs(data: Path) -> Any:
+def dsqtl_pairs(data: Path) -> datasets.Dataset:
     """Task 5: the 5,668 dsQTLs of all chromosomes as pairs of 100 bp, without a genome: low allele 1, high allele 2."""
-    columns: dict[str, list[Any]] = {"id": [], "chrom": [], "position": [], "sequence1": [], "sequence2": []}
-    texts = []
-    for level in ("low", "high"):
-        with gzip.open(data / f"benchmarks/dsqtl_degner2012_{level}.100bp.fa.gz", "rt") as file:
-            texts.append(file.read().split())
-    names, low, high = texts[0][::2], texts[0][1::2], texts[1][1::2]
-    for row, (name, one, two) in enumerate(zip(names, low, high, strict=True)):
-        chrom, _, position = name.lstrip(">").partition(".")
-        for column, value in zip(columns.values(), (row, chrom, int(position), one, two), strict=True):
-            column.append(value)
+    low, high = ([*read_fasta(data / path)] for path in DSQTL_PAIRS.values())
+    places = [name.split(".") for _, name, _ in low]
+    columns = {
+        "id": [*range(len(low))],
+        "chrom": [chrom for chrom, _ in places],
+        "position": [int(position) for _, position in places],
+        "sequence1": [sequence for _, _, sequence in low],
+        "sequence2": [sequence for _, _, sequence in high],
+    }
     same = {"label": None, "effect": 1.0, "used": True, "effect_allele": 2}
-    return datasets.Dataset.from_dict(columns | {name: [value] * len(names) for name, value in same.items()})
+    return datasets.Dataset.from_dict(columns | {name: [value] * len(low) for name, value in same.items()})
+
+
+def gue_folder(data: Path, work: Path) -> Path:
+    """The sets of GUE as `datasets_hyenadna` reads them, a folder each."""
+    for name in GUE:
+        for split in ("train", "dev", "test"):
+            target = work / "gue" / name / f"{split}.csv.gz"
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(data / f"benchmarks/GUE_{name}_{split}.csv.gz", target)
+    return work / "gue"

@@ -64,8 +64,7 @@ from evaluation_dart.training.loop import WEIGHTS, Progress, fit, predict, train
 from evaluation_dart.training.objective import Objective
 from evaluation_dart.training.recipe import Training, renewed
 from evaluation_dart.training.rows import LabelledRows, limited
-from trainer_scripts.options import renamed, run
-from trainer_scripts.scripts import argument_parser
+from trainer_scripts.options import argument_parser, renamed, run
 
 RECIPES = Path(__file__).parent / "downstream"
 CNN, KMERS, LENGTH = "network:cnn", "kmers:", "length"

@@ -272,3 +272,12 @@ def tile_windows(codes: np.ndarray, regions: np.ndarray, length: int, max_unknow
     starts = np.concatenate(grid or [np.empty(0)]).astype(np.int64)
     unknown = [np.count_nonzero(codes[start : start + length] == UNKNOWN) for start in starts.tolist()]
     return starts[np.array(unknown, dtype=np.int64) <= max_unknown * length]
+
+
+def sample_tiles(
+    codes: np.ndarray, regions: np.ndarray, length: int, number: int, seed: int, max_unknown: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """At most `number` of the windows of [`tile_windows`], drawn by `seed`: starts (n,) and codes (n, length)."""
+    starts = tile_windows(codes, regions, length, max_unknown)
+    starts = np.random.default_rng(seed).permutation(starts)[:number]
+    return starts, codes[starts[:, None] + np.arange(length)]

@@ -45,7 +45,7 @@ from trainer_scripts.finetune import (
     summary,
     with_recipe,
 )
-from trainer_scripts.options import renamed, run
+from trainer_scripts.options import argument_parser, renamed, run
 from trainer_scripts.prompts import (
     PromptClassifier,
     PromptRows,
@@ -53,7 +53,6 @@ from trainer_scripts.prompts import (
     SoftPromptClassifier,
     label_token_ids,
 )
-from trainer_scripts.scripts import argument_parser
 
 METHODS = ("soft_prompt", "few_shot")
 

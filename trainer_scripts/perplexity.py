@@ -21,11 +21,10 @@ from datasets_dart.files import write_text
 from evaluation_dart.models.language_model import usable_device
 from evaluation_dart.models.markov import MarkovModel
 from evaluation_dart.statistics.metric import Metric
-from trainer_scripts.genome_windows import GenomeCodes, subtract_regions, tile_windows
-from trainer_scripts.options import renamed, run
+from trainer_scripts.genome_windows import GenomeCodes, sample_tiles, subtract_regions
+from trainer_scripts.options import argument_parser, renamed, run
 from trainer_scripts.pretrain import window_losses
 from trainer_scripts.pretraining_data import base_token_ids
-from trainer_scripts.scripts import argument_parser
 
 METHOD = "percentile bootstrap over {block:,}-bp blocks, {resamples:,} resamples, 95 %"
 
@@ -75,11 +74,9 @@ def markov_window_losses(model: MarkovModel, windows: np.ndarray) -> np.ndarray:
 
 def causal_window_losses(name: str, windows: np.ndarray, random: bool = False, device: str | None = None) -> np.ndarray:
     """The same for a causal model whose tokens are single bases; `random` leaves its weights as initialised."""
-    if random:
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name))
-    else:
-        model = AutoModelForCausalLM.from_pretrained(name)
-    model = model.eval().to(usable_device(device))
+    config = AutoConfig.from_pretrained(name)
+    made = AutoModelForCausalLM.from_config(config) if random else AutoModelForCausalLM.from_pretrained(name)
+    model = made.eval().to(usable_device(device))
     token_ids = base_token_ids(AutoTokenizer.from_pretrained(name))
     return np.asarray(window_losses(model, windows, token_ids, model.device).mean(axis=1))
 
@@ -101,14 +98,12 @@ def measure(arguments: PerplexityArguments) -> dict[str, Any]:
     regions = genome.whole()
     for bed in arguments.exclude or []:
         regions = subtract_regions(regions, genome.regions(bed))
-    starts = tile_windows(genome.codes, regions, arguments.length)
+    starts, windows = sample_tiles(genome.codes, regions, arguments.length, arguments.windows, arguments.seed)
     if len(starts) < arguments.windows:
         raise InputError(
             f"{arguments.genome}: only {len(starts)} windows of {arguments.length} bases without N, "
             f"not {arguments.windows}"
         )
-    starts = np.sort(np.random.default_rng(arguments.seed).permutation(starts)[: arguments.windows])
-    windows = genome.codes[starts[:, None] + np.arange(arguments.length)]
 
     losses = {name: causal_window_losses(name, windows, device=arguments.device) for name in arguments.model}
     if arguments.random:

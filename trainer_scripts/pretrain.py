@@ -46,8 +46,8 @@ from evaluation_dart.training.loop import parameter_groups
 from evaluation_dart.training.recipe import Optimisation
 from evaluation_dart.training.states import check_same_run, load_newest_state, remove_leftovers, save_state
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNATokenizer
-from trainer_scripts.genome_windows import tile_windows
-from trainer_scripts.options import renamed, run
+from trainer_scripts.genome_windows import sample_tiles
+from trainer_scripts.options import argument_parser, renamed, run
 from trainer_scripts.pretraining_data import (
     IGNORED,
     DataArguments,
@@ -60,7 +60,6 @@ from trainer_scripts.pretraining_data import (
     window_source,
 )
 from trainer_scripts.pretraining_state import FREE_ON_RESUME, plot_loss, read_log, save_model
-from trainer_scripts.scripts import argument_parser
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 CONSTANT = ("sequences", "tokens")
@@ -320,14 +319,19 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
     genome = read_genome(data_arguments)
     regions = training_and_validation_regions(genome, data_arguments, seed)
     source = window_source(genome, regions, data_arguments, seed)
-    starts = tile_windows(genome.codes, regions.held_out, context, data_arguments.max_unknown)
-    if not len(starts):
+    _, validation = sample_tiles(
+        genome.codes,
+        regions.held_out,
+        context,
+        data_arguments.validation_windows,
+        seed,
+        data_arguments.max_unknown,
+    )
+    if not len(validation):
         raise InputError(
             f"no held-out window of {context} bases has at most {data_arguments.max_unknown:.0%} of N: hold out more "
             "or other bases"
         )
-    starts = np.random.default_rng(seed).permutation(starts)[: data_arguments.validation_windows]
-    validation = genome.codes[starts[:, None] + np.arange(context)]
 
     set_seed(seed)
     tokenizer = HyenaDNATokenizer(model_max_length=context + 2)

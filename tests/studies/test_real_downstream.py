@@ -6,7 +6,7 @@ import json
 import pytest
 
 from studies import real_downstream
-from studies.downstream_tables import downstream_tables, over_seeds, take_downstream
+from studies.tables import downstream_tables, over_seeds, take_downstream
 from trainer_scripts.finetune import parse
 
 
