@@ -57,10 +57,10 @@ def operator_tensors(path: Path) -> float:
     Raises:
         FileNotFoundError, ValueError: without such a measurement.
     """
-    for measured in read_json(path)["rows"]:
-        if measured["what"].startswith(OPERATOR):
-            return float(measured["value"])
-    raise InputError(f"{path}: has no row {OPERATOR!r}")
+    found = [float(row["value"]) for row in read_json(path)["rows"] if row["what"].startswith(OPERATOR)]
+    if not found:
+        raise InputError(f"{path}: has no row {OPERATOR!r}")
+    return found[0]
 
 
 def mixer_bytes(config: HyenaDNAConfig, tokens: int, length: int, half: int) -> int:

@@ -20,7 +20,8 @@ import typer
 
 from datasets_dart.files import write_text
 from studies.real_inputs import DEMO, GUE, genome, gue_folder, rows_of
-from trainer_scripts.finetune import finetune, parse, summary
+from trainer_scripts.finetune import summary
+from trainer_scripts.finetune import train as finetune
 from trainer_scripts.options import run_function
 
 GENOMIC_BENCHMARKS = (
@@ -85,12 +86,10 @@ def commands(data: Path, output: Path, budget: str, seeds: Iterable[int]) -> dic
     return made
 
 
-def train(words: list[str], threads: int | None = None) -> str:
+def train(words: list[str], threads: int) -> str:
     """One run of finetune, and what it says in the end."""
-    if threads is not None:
-        torch.set_num_threads(threads)
-    task, model, training, about = parse(words)
-    return summary(finetune(task, model, training, about["published"]))
+    torch.set_num_threads(threads)
+    return summary(finetune(words))
 
 
 def real_downstream(
@@ -110,10 +109,6 @@ def real_downstream(
         for name, words in commands(data, output, budget, range(seeds)).items()
         if any(all(part in name for part in word.split("+")) for word in only.split(","))
     }
-    if jobs == 1:
-        for name, words in chosen.items():
-            typer.echo(f"{name}\n{train(words)}")
-        return
     threads = max(1, (os.cpu_count() or jobs) // jobs)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         running = {pool.submit(train, words, threads): name for name, words in chosen.items()}

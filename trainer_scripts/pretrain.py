@@ -22,6 +22,8 @@ everything else decayed. The head is tied to the embedding.
 import importlib.util
 import json
 import math
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -36,11 +38,11 @@ from accelerate.tracking import filter_trackers
 from accelerate.utils import set_seed
 from torch.nn import functional as F
 from tqdm.auto import tqdm
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from datasets_dart.errors import InputError, MissingExtra
-from datasets_dart.files import write_text
+from datasets_dart.files import replacing, write_text
 from evaluation_dart.training.accelerators import training_accelerator
 from evaluation_dart.training.loop import parameter_groups
 from evaluation_dart.training.recipe import Optimisation
@@ -59,10 +61,11 @@ from trainer_scripts.pretraining_data import (
     training_and_validation_regions,
     window_source,
 )
-from trainer_scripts.pretraining_state import FREE_ON_RESUME, plot_loss, read_log, save_model
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 CONSTANT = ("sequences", "tokens")
+# What a run that is resumed may change: the rest decides which model comes out.
+FREE_ON_RESUME = ("max_steps", "logging_steps", "eval_steps", "save_steps", "save_total_limit", "output", "report_to")
 
 
 @dataclass
@@ -294,6 +297,50 @@ def prepare_model(model: PreTrainedModel, arguments: TrainingArguments) -> None:
     if arguments.torch_compile:
         for block in model.get_submodule("hyena.backbone.layers").children():
             block.compile()
+
+
+def save_model(
+    accelerator: Accelerator, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
+    """Write model and tokenizer to `folder`, each file whole or not at all. All processes call it."""
+    weights = accelerator.get_state_dict(model)  # gathered where they are sharded
+    if accelerator.is_main_process:
+        temporary = folder / ".model.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        accelerator.unwrap_model(model).save_pretrained(temporary, state_dict=weights)
+        tokenizer.save_pretrained(temporary)
+        for file in temporary.iterdir():
+            os.replace(file, folder / file.name)
+        temporary.rmdir()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Entries of a log, without a last line that a kill cut short."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def plot_loss(log: list[dict[str, Any]], path: Path) -> None:
+    """Training and held-out loss against bases seen, as a PNG; nothing where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for key, label, style in (
+        ("loss", "training windows", {"color": "0.75", "linewidth": 0.8}),
+        ("validation_loss", "held-out windows", {"color": "C0", "marker": "o", "markersize": 3}),
+    ):
+        points = [(entry["tokens"] / 1e6, entry[key]) for entry in log if key in entry]
+        axes.plot([bases for bases, _ in points], [loss for _, loss in points], label=label, **style)
+    settled = [entry[key] for entry in log[len(log) // 20 :] for key in ("loss", "validation_loss") if key in entry]
+    axes.set_ylim(min(settled) - 0.01, max(settled) + 0.01)
+    axes.set(xlabel="million bases seen", ylabel="nats a base")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
 
 
 def train(model_arguments: ModelArguments, data_arguments: DataArguments, arguments: TrainingArguments) -> None:
