@@ -146,7 +146,6 @@ def audit(
 
     python -m studies.audit --data real-data
     """
-    work.mkdir(parents=True, exist_ok=True)
     scorer = load_language_model(DEMO)
     rows = []
     for part in (

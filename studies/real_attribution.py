@@ -242,7 +242,8 @@ def aligned_mean(attributions: np.ndarray, hits: dict[int, tuple[int, int, str]]
 def mean_metric(values: np.ndarray, chrom: np.ndarray, start: np.ndarray) -> Metric:
     """Mean with an interval by blocks of the genome; values are of the first places."""
     blocks = genome_blocks(chrom[: len(values)], start[: len(values)])
-    low, high = block_bootstrap_interval(np.mean, values, blocks) or (None, None)
+    found = block_bootstrap_interval(np.mean, values, blocks)
+    low, high = (None, None) if found is None else map(float, found)
     return Metric(float(values.mean()), low, high, len(values), METHOD)
 
 

@@ -56,7 +56,6 @@ def real_data(
     python -m studies.real_data --data real-data
     """
     work = output / "inputs"
-    work.mkdir(parents=True, exist_ok=True)
     random_weights = f"random:{DEMO}"
     likelihood: dict[str, Any] = {"setting": "zero_shot_likelihood"}
     embedding: dict[str, Any] = {"setting": "zero_shot_embedding"}

@@ -148,7 +148,6 @@ def real_supervised(
     python -m studies.real_supervised --data real-data
     """
     work = output / "inputs"
-    work.mkdir(parents=True, exist_ok=True)
     common: dict[str, Any] = {"budget": budget, "training": output / "training"}
 
     def quick(learning_rate: float) -> dict[str, Any]:  # of few steps

@@ -151,11 +151,16 @@ def of_baselines_first(record: dict[str, Any]) -> tuple[int, str, str]:
 
 def audit_table(path: Path) -> str:
     """What each defect changes, from the audit's figures."""
-    rows = []
-    for figure in read_json(path):
-        page = f"[{figure['page']}]({figure['page']}.md)"
-        numbers = [f"{figure['original']:.4g}", f"{figure['sound']:.4g}", f"{figure['n']:,}"]
-        rows.append([page, figure["what"], *numbers])
+    rows = [
+        [
+            f"[{figure['page']}]({figure['page']}.md)",
+            figure["what"],
+            f"{figure['original']:.4g}",
+            f"{figure['sound']:.4g}",
+            f"{figure['n']:,}",
+        ]
+        for figure in read_json(path)
+    ]
     header = ["page", "on real data", "as the original", "as it should be", "n"]
     return "\n".join(markdown(header, rows)) + "\n"
 

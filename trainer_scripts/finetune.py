@@ -438,8 +438,8 @@ def summary(record: Mapping[str, Any]) -> str:
     for name, metric in record["metrics"].items():
         interval = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
         lines.append(f"  {name:<20} {metric['value']:.3f}{interval}")
-    if record["published"]:
-        said = ", ".join(f"{name} {value}" for name, value in record["published"].items())
+    if published := record.get("published"):  # in_context has none
+        said = ", ".join(f"{name} {value}" for name, value in published.items())
         lines.append(f"  published, in per cent: {said}")
     return "\n".join(lines)
 

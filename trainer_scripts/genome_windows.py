@@ -125,7 +125,7 @@ def as_regions(pairs: Iterable[Sequence[int]]) -> np.ndarray:
     Contigs lie end to end, so merging neighbours that touch would let a window cross from one to the next.
     """
     merged: list[list[int]] = []
-    for start, end in sorted(pair for pair in pairs if pair[0] < pair[1]):
+    for start, end in sorted((start, end) for start, end in pairs if start < end):
         if merged and start < merged[-1][1]:
             merged[-1][1] = max(merged[-1][1], end)
         else:

@@ -267,11 +267,6 @@ def make_accelerator(arguments: TrainingArguments) -> Accelerator:
     return accelerator
 
 
-def tracked(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments as all trackers take them."""
-    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in arguments.items()}
-
-
 def new_model(arguments: ModelArguments, tokenizer: HyenaDNATokenizer) -> PreTrainedModel:
     """A HyenaDNA of the released models' proportions, embedding and head tied; or the one to continue from."""
     if arguments.model:
@@ -328,12 +323,20 @@ def plot_loss(log: list[dict[str, Any]], path: Path) -> None:
         return
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for key, label, style in (
-        ("loss", "training windows", {"color": "0.75", "linewidth": 0.8}),
-        ("validation_loss", "held-out windows", {"color": "C0", "marker": "o", "markersize": 3}),
+    for key, label, colour, marker in (
+        ("loss", "training windows", "0.75", ""),
+        ("validation_loss", "held-out windows", "C0", "o"),
     ):
         points = [(entry["tokens"] / 1e6, entry[key]) for entry in log if key in entry]
-        axes.plot([bases for bases, _ in points], [loss for _, loss in points], label=label, **style)
+        axes.plot(
+            [bases for bases, _ in points],
+            [loss for _, loss in points],
+            label=label,
+            color=colour,
+            marker=marker,
+            markersize=3,
+            linewidth=0.8,
+        )
     settled = [entry[key] for entry in log[len(log) // 20 :] for key in ("loss", "validation_loss") if key in entry]
     axes.set_ylim(min(settled) - 0.01, max(settled) + 0.01)
     axes.set(xlabel="million bases seen", ylabel="nats a base")
@@ -402,7 +405,9 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
         write_text(folder / "validation.bed", genome.bed_lines(regions.held_out))
         write_text(log_path, "".join(json.dumps(entry) + "\n" for entry in log))
     if arguments.report_to:
-        accelerator.init_trackers("pretrain", config=tracked(everything))
+        # All trackers take these types.
+        shown = {key: own if isinstance(own, int | float | str) else str(own) for key, own in everything.items()}
+        accelerator.init_trackers("pretrain", config=shown)
 
     def tokens_before(step: int) -> int:
         return place(step, plan)[2] * arguments.gradient_accumulation_steps * int(size)

@@ -170,7 +170,8 @@ def test_rows_are_in_genome_order(elements):
     read = {}
     for protocol in ("paper", "fixed"):
         shuffle = choices("lora", "pairs", "hyenadna", protocol).train_sampling_strategy == "random"
-        orders = [epoch_rows(np.zeros(len(lines), bool), epoch, shuffle=shuffle) for epoch in range(2)]
+        draws = [np.random.default_rng(epoch) if shuffle else None for epoch in range(2)]
+        orders = [epoch_rows(np.zeros(len(lines), bool), epoch, rng=rng) for epoch, rng in enumerate(draws)]
         read[protocol] = [lines[order].tolist() for order in orders]
     assert read["paper"] == [sorted(lines.tolist())] * 2
     one, two = read["fixed"]
