@@ -23,10 +23,8 @@ from studies.pages import (
     model_name,
     put,
     read_json,
-    results_below,
     take,
     with_interval,
-    write_json,
 )
 from trainer_scripts.options import run_function
 
@@ -45,9 +43,8 @@ SUPERVISED = {
     "chromatin_activity": ("spearman_all", "spearman_peaks", "pearson_peaks"),
     "variant_effects": ("pearson", "spearman"),
 }
-# Of downstream tasks: the metrics, what is kept of a record, and the order of a table's rows
+# Of downstream tasks: the metrics, and the order of a table's rows
 METRICS = ("accuracy", "mcc", "f1_macro")
-KEPT = ("task", "protocol", "budget", "model", "seed", "rows", "steps", "epoch", "reading", "metrics", "published")
 ORDER = ("fine-tuned", "from-scratch", "cnn", "kmers-6", "length", "pads-read", "pads-read-last-token")
 HEADER = ("model", "trained parameters", "rows", "steps", "seeds", "test n", *METRICS)
 # Of variants: the order of a table's rows
@@ -187,21 +184,6 @@ def attribution_table(path: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def take_downstream(results: Path, records: Path) -> None:
-    """Copy what the tables need of every results.json below `results`, named FAMILY/NAME/MODEL/seed-N there.
-
-    Raises:
-        FileNotFoundError: if there is none.
-    """
-    found = results_below(results)
-    shutil.rmtree(records, ignore_errors=True)
-    for path in found:
-        record = read_json(path)
-        kept = {key: record.get(key) for key in KEPT} | {"learning_rate": record["recipe"].get("learning_rate")}
-        place = records.joinpath(*path.parent.parts[-4:])
-        write_json(place.with_name(f"{place.name}.json"), kept)
-
-
 def over_seeds(values: Sequence[float]) -> str:
     """Mean with its 95 % interval of Student's t over seeds; of one value, itself."""
     mean, n = math.fsum(values) / len(values), len(values)
@@ -221,7 +203,7 @@ def cell(records: Sequence[dict[str, Any]], metric: str) -> str:
 
 def cells(model: Path) -> list[str]:
     """The row of a model from its records, one of each seed."""
-    own = [read_json(path) for path in sorted(model.glob("seed-*.json"))]
+    own = [read_json(path) for path in sorted(model.glob("seed-*/results.json"))]
     first, drawn = own[0], own[0]["steps"] is not None
     counts = [f"{first['model']['parameters']:,}", f"{first['rows']['train']:,}"]
     counts += [f"{first['steps']:,}", str(len(own))] if drawn else ["–", "–"]
@@ -231,10 +213,10 @@ def cells(model: Path) -> list[str]:
 def downstream_tables(records: Path) -> str:
     """One table a task: model, trained parameters, training rows, steps, seeds, n of the test split, metrics."""
     lines: list[str] = []
-    for task in sorted({path.parents[1] for path in records.rglob("seed-*.json")}):
+    for task in sorted({path.parents[2] for path in records.rglob("results.json")}):
         models = sorted(task.iterdir(), key=lambda path: ORDER.index(path.name))
         lines += [f"### {task.parent.name}/{task.name}", "", *markdown(HEADER, map(cells, models), "---:")]
-        published = read_json(next(models[-1].glob("seed-*.json")))["published"]
+        published = read_json(next(models[-1].rglob("results.json")))["published"]
         if published:
             said = ", ".join(f"{name} {value}" for name, value in published.items())
             lines += ["", f"Published, of the whole task, in per cent: {said}."]
@@ -282,7 +264,7 @@ def tables(
         take(supervised, RECORDS / "real_supervised")
         shutil.copyfile(supervised / "gue.json", RECORDS / "real_supervised" / "gue.json")
     if downstream is not None:
-        take_downstream(downstream, RECORDS / "downstream")
+        take(downstream, RECORDS / "downstream")
     trained = RECORDS / "real_supervised"
     pages = {
         "downstream.md": downstream_tables(RECORDS / "downstream"),
