@@ -21,7 +21,7 @@ demo: $(INSTALLED)
 
 # The demo checkpoint's recipe at small scale, on the bundled sample or on GENOME=genome.fa; STEPS, OUTPUT to change.
 pretrain-demo: $(INSTALLED)
-	$(BIN)/python -m studies.pretraining_demo --output_dir $(or $(OUTPUT),results/pretrain-demo) \
+	$(BIN)/python -m studies.pretraining_demo --output $(or $(OUTPUT),results/pretrain-demo) \
 	    $(if $(GENOME),--genome $(GENOME)) $(if $(STEPS),--steps $(STEPS)) $(DEMO_FLAGS)
 
 test: test-transformers
@@ -34,7 +34,6 @@ test-transformers: $(INSTALLED)
 # benchmarks/results.
 tables: $(INSTALLED)
 	$(BIN)/python -m studies.tables
-	$(BIN)/python -m studies.real_variants --table
 	$(BIN)/python -m studies.pretraining_memory
 	$(BIN)/python leaderboard/build.py
 

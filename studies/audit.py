@@ -3,7 +3,6 @@
 python -m studies.audit --data real-data
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +15,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from datasets_dart import load_dart
-from datasets_dart.files import write_text
 from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.models.motif_counts import MotifCounts
 from evaluation_dart.scoring.clustering import cluster, principal_components
@@ -28,7 +26,7 @@ from evaluation_dart.statistics.metrics import (
     variant_metrics,
 )
 from evaluation_dart.tasks.cell_type_elements import CLUSTERS, COMPONENTS
-from studies.program import run_program
+from studies.pages import write_json
 from studies.real_inputs import (
     CELL_LINES,
     CONTIGS,
@@ -40,6 +38,7 @@ from studies.real_inputs import (
     promoters,
     write_places,
 )
+from trainer_scripts.options import run_function
 
 MOTIFS = 100  # of H12CORE, drawn at random
 
@@ -52,11 +51,9 @@ def figure(page: str, what: str, values: Sequence[float], n: int) -> dict[str, A
 
 def order_of_clusters(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
     """Task 3: adjusted mutual information with embeddings in the order of names, and in that of the rows."""
-    inputs = cell_type_inputs(data, work)
-    dataset = load_dart("cell_type_elements", split="test", **inputs)
+    dataset = load_dart("cell_type_elements", split="test", **cell_type_inputs(data, work))
     labels = np.array(dataset["label"][:])
-    rows = []
-    counts = MotifCounts(data / "motifs/H12CORE_meme_format.meme.gz")
+    counts, rows = MotifCounts(data / "motifs/H12CORE_meme_format.meme.gz"), []
     for name, embedder in (("motif counts", counts), (Path(DEMO).name, scorer)):
         points = principal_components(embedder.embed(dataset["sequence"][:]), COMPONENTS)
         value = [
@@ -120,12 +117,11 @@ def width_of_intervals(data: Path, work: Path, scorer: Any) -> list[dict[str, An
     """Task 1: width of the 95 % interval of the accuracy."""
     dataset = load_dart("regulatory_elements", split="test", **element_inputs(data, work))
     scores = np.split(scorer.log_likelihood([*dataset["sequence"], *dataset["control"]]), 2)
-    place = np.array(dataset["chrom"][:]), np.array(dataset["start"][:])
+    chrom, start = (np.array(dataset[name][:]) for name in ("chrom", "start"))
     width = []
     for protocol in ("paper", "fixed"):
-        metrics = paired_likelihood_metrics(scores[0], scores[1], place[0], place[1], protocol)
-        accuracy = metrics["accuracy"]
-        width.append(float(accuracy["high"] or 0) - float(accuracy["low"] or 0))
+        accuracy = paired_likelihood_metrics(scores[0], scores[1], chrom, start, protocol)["accuracy"]
+        width.append(accuracy["high"] - accuracy["low"])
     what = "task 1, promoter-like cCREs: width of the accuracy's interval"
     return [figure("interval_n", what, width, len(dataset))]
 
@@ -133,15 +129,10 @@ def width_of_intervals(data: Path, work: Path, scorer: Any) -> list[dict[str, An
 def letters_in_place_of_n(data: Path, work: Path, scorer: Any) -> list[dict[str, Any]]:
     """Task 1: windows with an N, and how many of them the original shows a model as A."""
     places = promoters(data, "chr22")
-    inputs: dict[str, Any] = {
-        "genome": data / CONTIGS["chr22"],
-        "elements": write_places(work / "ccre_chr22.bed", places),
-    }
-    windows = {
-        protocol: load_dart("regulatory_elements", protocol, split="test", **inputs)["sequence"][:]
-        for protocol in ("paper", "fixed")
-    }
-    shown = [sum("N" in window for window in windows[protocol]) for protocol in ("paper", "fixed")]
+    bed, shown = write_places(work / "ccre_chr22.bed", places), []
+    for protocol in ("paper", "fixed"):
+        rows = load_dart("regulatory_elements", protocol, "test", genome=data / CONTIGS["chr22"], elements=bed)
+        shown.append(sum("N" in window for window in rows["sequence"]))
     what = "task 1, cCREs of the partly unknown chr22: windows in which a model sees that bases are unknown"
     return [figure("unknown_bases", what, shown, len(places))]
 
@@ -155,15 +146,20 @@ def audit(
 
     python -m studies.audit --data real-data
     """
-    work.mkdir(parents=True, exist_ok=True)
     scorer = load_language_model(DEMO)
-    parts = (order_of_clusters, order_of_motifs, two_tokens, letters_in_place_of_n, width_of_intervals, sign_of_dsqtls)
     rows = []
-    for part in parts:
+    for part in (
+        order_of_clusters,
+        order_of_motifs,
+        two_tokens,
+        letters_in_place_of_n,
+        width_of_intervals,
+        sign_of_dsqtls,
+    ):
         rows += part(data, work, scorer)
         print(rows[-1], flush=True)
-    write_text(output, json.dumps(rows, indent=2) + "\n")
+    write_json(output, rows, indent=2)
 
 
 if __name__ == "__main__":
-    run_program(audit)
+    run_function(audit)

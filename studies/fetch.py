@@ -21,7 +21,7 @@ import typer
 from datasets_dart import downloads
 from datasets_dart.errors import InputError
 from datasets_dart.files import open_bytes, replacing
-from studies.program import run_program
+from trainer_scripts.options import run_function
 
 TABLE = Path(__file__).with_name("inputs.tsv")
 BY_HAND = "by hand"
@@ -128,4 +128,4 @@ def inputs_table() -> list[list[str]]:
 
 
 if __name__ == "__main__":
-    run_program(fetch)
+    run_function(fetch)

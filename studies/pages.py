@@ -50,17 +50,15 @@ def write_json(path: Path, what: Any, indent: int = 1) -> None:
     write_text(path, json.dumps(what, indent=indent) + "\n")
 
 
-def results_below(folder: Path) -> list[Path]:
-    """Every results.json below `folder`; FileNotFoundError if there is none."""
-    found = sorted(folder.rglob("results.json"))
-    if not found:
-        raise FileNotFoundError(f"{folder}: no results.json below it")
-    return found
-
-
 def take(results: Path, records: Path) -> None:
-    """Copy results.json of every run below `results`, without predictions, to the same place below `records`."""
-    found = results_below(results)
+    """Copy results.json of every run below `results`, without predictions, to the same place below `records`.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    found = sorted(results.rglob("results.json"))
+    if not found:
+        raise FileNotFoundError(f"{results}: no results.json below it")
     shutil.rmtree(records, ignore_errors=True)
     for path in found:
         target = records / path.relative_to(results)

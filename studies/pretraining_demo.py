@@ -1,6 +1,6 @@
 """The demo checkpoint's recipe from end to end at small scale: `make pretrain-demo`, or
 
-    python -m studies.pretraining_demo --output_dir results/pretrain-demo [--genome genome.fa]
+    python -m studies.pretraining_demo --output results/pretrain-demo [--genome genome.fa]
 
 Without --genome it trains on the sample that comes with the package, 411 stretches of hg19 chrX around CpG islands,
 every tenth of them held out. With --genome, on its contigs, 5 % held out in blocks. Then it prints the perplexity on
@@ -8,14 +8,13 @@ the held-out windows beside that of Markov models counted on the same training b
 """
 
 import math
-import sys
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from datasets_dart.alphabet import UNKNOWN
@@ -23,33 +22,15 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
 from datasets_dart.samples import cpg_islands_chrx
 from evaluation_dart.models.markov import MarkovModel
-from modeling_hyenadna import HyenaDNATokenizer
-from trainer_scripts.genome_windows import GenomeCodes, as_regions, tile_windows
-from trainer_scripts.perplexity import markov_window_losses
-from trainer_scripts.pretrain import ModelArguments, TrainingArguments, train, window_losses
-from trainer_scripts.pretraining_data import (
-    DataArguments,
-    base_token_ids,
-    read_genome,
-    training_and_validation_regions,
-)
-from trainer_scripts.scripts import argument_parser
+from trainer_scripts.genome_windows import GenomeCodes, as_regions, sample_tiles
+from trainer_scripts.options import run_function
+from trainer_scripts.perplexity import causal_window_losses, markov_window_losses
+from trainer_scripts.pretrain import ModelArguments, TrainingArguments, train
+from trainer_scripts.pretraining_data import DataArguments, read_genome, training_and_validation_regions
 
-HELD_OUT = 10  # every tenth stretch of the sample
+HELD_OUT, HELD_OUT_WINDOWS = 10, 128  # every tenth stretch of the sample; how many windows of them are scored
 ORDERS = (1, 3, 5, 7)
 LARGEST_BLOCK = 1_000_000
-
-
-@dataclass
-class DemoArguments:
-    """The command's options."""
-
-    output_dir: str = field(metadata={"help": "folder of the run"})
-    genome: str | None = field(default=None, metadata={"help": "FASTA to train on; default: the bundled sample"})
-    steps: int = field(default=600, metadata={"help": "optimiser steps; the demo checkpoint had 20,000"})
-    context: int = field(default=1024, metadata={"help": "bases in a window"})
-    d_model: int = field(default=128, metadata={"help": "width"})
-    batch_size: int = field(default=4, metadata={"help": "windows of a step; the demo checkpoint had 8"})
 
 
 def known_stretches(codes: np.ndarray, shortest: int) -> np.ndarray:
@@ -66,75 +47,64 @@ def sample_arguments(folder: Path, context: int) -> DataArguments:
     stretches = known_stretches(genome.codes, context)
     write_text(folder / "stretches.bed", genome.bed_lines(stretches))
     write_text(folder / "held_out.bed", genome.bed_lines(stretches[::HELD_OUT]))
-    return DataArguments(
-        genome=fasta, intervals=str(folder / "stretches.bed"), validation=str(folder / "held_out.bed"),
-        validation_windows=128,
-    )  # fmt: skip
+    intervals, validation = str(folder / "stretches.bed"), str(folder / "held_out.bed")
+    return DataArguments(genome=fasta, intervals=intervals, validation=validation, validation_windows=HELD_OUT_WINDOWS)
 
 
 def genome_arguments(fasta: str) -> DataArguments:
     """A genome of the user's: blocks of at most a million bases are held out, at least one in twenty."""
     bases = sum(GenomeCodes.from_fasta(fasta).lengths.values())
-    return DataArguments(genome=fasta, validation_block=min(LARGEST_BLOCK, bases // 20), validation_windows=128)
+    return DataArguments(
+        genome=fasta, validation_block=min(LARGEST_BLOCK, bases // 20), validation_windows=HELD_OUT_WINDOWS
+    )
 
 
-def compare(folder: Path, data: DataArguments, training: TrainingArguments, context: int) -> dict[str, float]:
-    """Nats a base of the trained model and of Markov models on the run's held-out windows, by name."""
+def compare(folder: Path, data: DataArguments, training: TrainingArguments, context: int) -> dict[str, np.ndarray]:
+    """Nats a base of each held-out window of the run, by the trained model and by Markov models."""
     genome = read_genome(data)
     regions = training_and_validation_regions(genome, data, training.seed)
-    starts = tile_windows(genome.codes, regions.held_out, context)
-    if not len(starts):
+    _, windows = sample_tiles(genome.codes, regions.held_out, context, data.validation_windows, training.seed)
+    if not len(windows):
         raise InputError(f"{data.genome}: no held-out window of {context} bases is without N")
-    starts = np.random.default_rng(training.seed).permutation(starts)[: data.validation_windows]
-    windows = genome.codes[starts[:, None] + np.arange(context)]
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
-    token_ids = base_token_ids(HyenaDNATokenizer())
-    nats = {
-        f"HyenaDNA, {training.max_steps:,} steps": float(window_losses(model, windows, token_ids, model.device).mean())
-    }
+    nats = {f"HyenaDNA, {training.max_steps:,} steps": causal_window_losses(str(folder), windows)}
     counted = (genome.codes[start:end] for start, end in regions.train.tolist())
     markov = MarkovModel.fit(counted, max(ORDERS), both_strands=data.both_strands)
-    for order in ORDERS:
-        nats[f"Markov, order {order}"] = float(markov_window_losses(markov.at_order(order), windows).mean())
-    return nats
+    return nats | {f"Markov, order {order}": markov_window_losses(markov.at_order(order), windows) for order in ORDERS}
 
 
-def demo(arguments: DemoArguments) -> dict[str, float]:
-    """Train by the demo checkpoint's recipe, and compare; nats a base by model."""
-    folder = Path(arguments.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    data = genome_arguments(arguments.genome) if arguments.genome else sample_arguments(folder, arguments.context)
+def pretraining_demo(
+    output: Annotated[Path, typer.Option(help="folder of the run")],
+    genome: Annotated[str | None, typer.Option(help="FASTA to train on; default: the bundled sample")] = None,
+    steps: Annotated[int, typer.Option(help="optimiser steps; the demo checkpoint had 20,000")] = 600,
+    context: Annotated[int, typer.Option(help="bases in a window")] = 1024,
+    d_model: Annotated[int, typer.Option(help="width")] = 128,
+    batch_size: Annotated[int, typer.Option(help="windows of a step; the demo checkpoint had 8")] = 4,
+) -> None:
+    """Train by the demo checkpoint's recipe, and compare with Markov models.
+
+    python -m studies.pretraining_demo --output results/pretrain-demo
+    """
+    logging.disable_progress_bar()
+    data = genome_arguments(genome) if genome else sample_arguments(output, context)
     training = TrainingArguments(
-        output=str(folder),
-        max_steps=arguments.steps,
-        per_device_train_batch_size=arguments.batch_size,
+        output=str(output),
+        max_steps=steps,
+        per_device_train_batch_size=batch_size,
         learning_rate=3e-3,
         filter_learning_rate=1e-3,
         adam_beta2=0.98,
-        warmup_steps=max(1, arguments.steps // 10),
-        logging_steps=max(1, arguments.steps // 20),
-        eval_steps=max(1, arguments.steps // 4),
-        save_steps=max(1, arguments.steps // 4),
+        warmup_steps=max(1, steps // 10),
+        logging_steps=max(1, steps // 20),
+        eval_steps=max(1, steps // 4),
+        save_steps=max(1, steps // 4),
     )
-    train(ModelArguments(d_model=arguments.d_model, context=arguments.context, embed_dropout=0.0), data, training)
-    return compare(folder, data, training, arguments.context)
-
-
-def main() -> None:
-    """The command: train, compare, print."""
-    parser = argument_parser(DemoArguments, "pretraining_demo", __doc__)
-    logging.disable_progress_bar()
-    (arguments,) = parser.parse_args_into_dataclasses()
-    try:
-        nats = demo(arguments)
-    except (ValueError, OSError) as error:
-        sys.exit(f"pretraining_demo: {error}")
+    train(ModelArguments(d_model=d_model, context=context, embed_dropout=0.0), data, training)
     table = Table("model", "nats a base", "perplexity", title="held-out windows")
-    for name, value in nats.items():
-        table.add_row(name, f"{value:.4f}", f"{math.exp(value):.3f}")
+    for name, nats in compare(output, data, training, context).items():
+        table.add_row(name, f"{nats.mean():.4f}", f"{math.exp(nats.mean()):.3f}")
     Console().print(table)
-    print(f"model, log and loss curve: {arguments.output_dir}")
+    print(f"model, log and loss curve: {output}")
 
 
 if __name__ == "__main__":
-    main()
+    run_function(pretraining_demo)

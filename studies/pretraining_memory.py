@@ -20,7 +20,7 @@ import typer
 from datasets_dart.errors import InputError
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM
 from studies.pages import DOCS, ROOT, markdown, put, read_json
-from studies.program import run_program
+from trainer_scripts.options import run_function
 
 CARDS, MEASURED, PAGE = ROOT / "model_cards", ROOT / "benchmarks" / "results" / "memory.json", "pretraining_configs.md"
 OPERATOR = "peak over inputs, forward and backward"
@@ -57,10 +57,10 @@ def operator_tensors(path: Path) -> float:
     Raises:
         FileNotFoundError, ValueError: without such a measurement.
     """
-    for measured in read_json(path)["rows"]:
-        if measured["what"].startswith(OPERATOR):
-            return float(measured["value"])
-    raise InputError(f"{path}: has no row {OPERATOR!r}")
+    found = [float(row["value"]) for row in read_json(path)["rows"] if row["what"].startswith(OPERATOR)]
+    if not found:
+        raise InputError(f"{path}: has no row {OPERATOR!r}")
+    return found[0]
 
 
 def mixer_bytes(config: HyenaDNAConfig, tokens: int, length: int, half: int) -> int:
@@ -237,4 +237,4 @@ def pretraining_memory(
 
 
 if __name__ == "__main__":
-    run_program(pretraining_memory)
+    run_function(pretraining_memory)

@@ -7,8 +7,8 @@ shuffles of some; mutagenesis of the fine-tuned head, which takes longest, of th
     python -m studies.real_attribution --data real-data --output results/attribution
 """
 
-import gzip
 import random
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,21 +19,24 @@ import pyarrow.parquet as pq
 import torch
 import typer
 
-from datasets_dart.files import replacing
+from datasets_dart import alphabet
+from datasets_dart.files import numbered_lines, replacing
 from evaluation_dart.models.language_model import LanguageModel, load_language_model
 from evaluation_dart.recipes import RECIPES
+from evaluation_dart.report.logo import draw_logos
 from evaluation_dart.scoring.heads import head_scorer
-from evaluation_dart.statistics.intervals import block_bootstrap_interval, exact_interval, genome_blocks
+from evaluation_dart.statistics.intervals import block_bootstrap_interval, exact_proportion, genome_blocks
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.statistics.metrics import auroc
+from evaluation_dart.tools.attribution import OneHotModel, path_rule
 from evaluation_dart.tools.mutagenesis import changes, importance, likelihood_changes
 from evaluation_dart.tools.own_data import ABOUT, make_dataset
 from evaluation_dart.tools.own_model import train_own_model
 from evaluation_dart.training.finetuning import load_classifier
 from evaluation_dart.training.recipe import SupervisedTraining
 from studies.pages import read_json, write_json
-from studies.program import run_program
 from studies.real_inputs import DEMO
+from trainer_scripts.options import run_function
 
 PEAKS, MOTIFS = "benchmarks/gm12878_ctcf_top500.200bp.fa.gz", "motifs/JASPAR2022_vertebrates.pfm.gz"
 MOTIF = "MA0139.1"
@@ -71,11 +74,11 @@ def real_attribution(
         )
         train_own_model(rows, DEMO, model, training)
     test = pq.read_table(rows / "test.parquet").to_pydict()
-    label, sequences = np.array(test["label"]), np.array(test["sequence"], dtype=object)
-    of_peaks = np.flatnonzero(label == 1)
-    peaks = sequences[of_peaks].tolist()
-    shuffles = sequences[np.flatnonzero(label == 0)[: len(peaks)]].tolist()  # the first shuffle of each
-    where = np.array(test["chrom"])[of_peaks], np.array(test["start"])[of_peaks]
+    test = {name: np.array(column) for name, column in test.items()}
+    of_peaks = test["label"] == 1
+    peaks = test["sequence"][of_peaks].tolist()
+    shuffles = test["sequence"][~of_peaks].tolist()[: len(peaks)]  # the first shuffle of each
+    where = test["chrom"][of_peaks], test["start"][of_peaks]
     classifier, language_model = load_classifier(model, None), load_language_model(DEMO)
     methods: list[tuple[str, Callable[[list[str]], np.ndarray], int, int]] = [
         (PATH, partial(path_importance, classifier), len(peaks), CONTROLS),
@@ -106,14 +109,12 @@ def real_attribution(
     result = {
         "data": {"peaks": len(peaks), "with a motif hit": len(hits), "motif": motif_name(motifs), "hit p below": HIT_P},
         "model": trained["model"],
-        "training": trained["choices"] | trained["training"],
+        "training": trained["recipe"] | trained["training"],
         "metrics": of_peaks_only(trained["metrics"]),
-        "metrics of 5-mers": of_peaks_only(trained["metrics of 5-mers"]),
+        "metrics of 5-mers": of_peaks_only(trained["baselines"]["5-mers"]),
         "marginal effect": marginal_effect(classifier, shuffles, consensus(motif), where),
         "attributions": found,
-        "correlation of path attributions and mutagenesis": mean_metric(
-            agreement, where[0][: len(agreement)], where[1][: len(agreement)]
-        ),
+        "correlation of path attributions and mutagenesis": mean_metric(agreement, *where),
     }
     for folder in filter(None, (output, record)):
         write_json(folder / RECORD, result)
@@ -139,12 +140,11 @@ def kept(path: Path, method: Callable[[list[str]], np.ndarray], *groups: list[st
 def read_pfm(path: Path) -> dict[str, np.ndarray]:
     """Motifs of a text of counts, one position a line: name -> (4, width) probabilities."""
     motifs: dict[str, list[list[float]]] = {}
-    with gzip.open(path, "rt") as file:
-        for line in filter(None, map(str.strip, file)):
-            if line.startswith(">"):
-                rows = motifs.setdefault(line[1:], [])
-            elif not line.startswith("#"):
-                rows.append([float(count) for count in line.split()])
+    for line in (text.decode().strip() for _, text in numbered_lines(path)):
+        if line.startswith(">"):
+            rows = motifs.setdefault(line[1:], [])
+        elif line and not line.startswith("#"):
+            rows.append([float(count) for count in line.split()])
     return {name: (np.array(rows) / np.sum(rows, axis=1, keepdims=True)).T for name, rows in motifs.items()}
 
 
@@ -160,8 +160,8 @@ def consensus(motif: np.ndarray) -> str:
 
 def one_hot(sequences: list[str]) -> np.ndarray:
     """(n, 4, L) float64."""
-    codes = np.array([["ACGT".index(base) for base in sequence] for sequence in sequences])
-    return cast(np.ndarray, np.eye(4)[codes].transpose(0, 2, 1))
+    codes = np.array([*map(alphabet.encode_bases, sequences)])
+    return alphabet.one_hot(codes).transpose(0, 2, 1).astype(float)
 
 
 def best_hits(sequences: list[str], motifs: dict[str, np.ndarray]) -> dict[int, tuple[int, int, str]]:
@@ -170,9 +170,9 @@ def best_hits(sequences: list[str], motifs: dict[str, np.ndarray]) -> dict[int, 
 
     name = motif_name(motifs)
     table = fimo({name: motifs[name]}, one_hot(sequences).astype(np.int8), threshold=HIT_P)[0]
-    table = table.sort_values("p-value").drop_duplicates("sequence_name")
-    columns = (table[column].tolist() for column in ("sequence_name", "start", "end", "strand"))
-    return {int(row): (int(start), int(end), strand) for row, start, end, strand in zip(*columns, strict=True)}
+    best = table.sort_values("p-value").drop_duplicates("sequence_name")
+    columns = best[["sequence_name", "start", "end", "strand"]]
+    return {int(row): (int(start), int(end), strand) for row, start, end, strand in columns.itertuples(index=False)}
 
 
 def head_importance(model: LanguageModel, sequences: list[str]) -> np.ndarray:
@@ -184,8 +184,6 @@ def head_importance(model: LanguageModel, sequences: list[str]) -> np.ndarray:
 def path_importance(model: LanguageModel, sequences: list[str]) -> np.ndarray:
     """(n, 4, L) by path attributions of a classifier's head."""
     from tangermeme.deep_lift_shap import deep_lift_shap
-
-    from evaluation_dart.tools.attribution import OneHotModel, path_rule
 
     attributions = deep_lift_shap(
         OneHotModel(model),
@@ -212,13 +210,11 @@ def beside_hits(
     where: tuple[np.ndarray, np.ndarray],
 ) -> dict[str, Any]:
     """Attributions (n, 4, L) inside and outside the motif's best hits, and position by position of the motif."""
-    rows = np.array(sorted(hits))
+    rows, positions = sorted(hits), np.arange(attributions.shape[2])
     scores = []
-    for row in rows.tolist():
+    for row in rows:
         start, end, _ = hits[row]
-        inside = np.zeros(attributions.shape[2], dtype=bool)
-        inside[start:end] = True
-        scores.append(auroc(attributions[row].sum(axis=0), inside))
+        scores.append(auroc(attributions[row].sum(axis=0), (start <= positions) & (positions < end)))
     profile = aligned_mean(attributions, hits, motif.shape[1]).sum(axis=0)
     return {
         "auroc of importance inside the hit": mean_metric(np.array(scores), where[0][rows], where[1][rows]),
@@ -235,17 +231,19 @@ def information(motif: np.ndarray) -> np.ndarray:
 
 def aligned_mean(attributions: np.ndarray, hits: dict[int, tuple[int, int, str]], width: int) -> np.ndarray:
     """Mean over the hits, in the motif's direction: (4, width)."""
-    pieces = []
-    for row, (start, _, strand) in hits.items():
-        piece = attributions[row, :, start : start + width]
-        pieces.append(piece if strand == "+" else piece[::-1, ::-1])
+    turn = {"+": 1, "-": -1}
+    pieces = [
+        attributions[row, :, start : start + width][:: turn[strand], :: turn[strand]]
+        for row, (start, _, strand) in hits.items()
+    ]
     return cast(np.ndarray, np.mean(pieces, axis=0))
 
 
 def mean_metric(values: np.ndarray, chrom: np.ndarray, start: np.ndarray) -> Metric:
-    """Mean with an interval by blocks of the genome."""
-    found = block_bootstrap_interval(lambda drawn: drawn.mean(keepdims=True), values, genome_blocks(chrom, start))
-    low, high = (None, None) if found is None else (float(end[0]) for end in found)
+    """Mean with an interval by blocks of the genome; values are of the first places."""
+    blocks = genome_blocks(chrom[: len(values)], start[: len(values)])
+    found = block_bootstrap_interval(np.mean, values, blocks)
+    low, high = (None, None) if found is None else map(float, found)
     return Metric(float(values.mean()), low, high, len(values), METHOD)
 
 
@@ -264,14 +262,10 @@ def seqlet_matches(attributions: np.ndarray, rows: np.ndarray, motifs: dict[str,
     nearest, p_values = annotate_seqlets(torch.from_numpy(rows).float(), seqlets, motifs, n_jobs=1)
     families = [names[index].rpartition("_")[2].split(".", 2)[-1] for index in nearest[:, 0].tolist()]
     ctcf = np.array(["CTCF" in family for family in families])
-    low, high = exact_interval(int(ctcf.sum()), len(ctcf))
-    counts = sorted(((families.count(family), family) for family in set(families)), reverse=True)
     return found | {
-        "nearest motif is CTCF's": Metric(
-            float(ctcf.mean()), low, high, len(ctcf), "exact binomial (Clopper-Pearson)", True
-        ),
+        "nearest motif is CTCF's": exact_proportion(int(ctcf.sum()), len(ctcf)),
         "median p of TOMTOM": float(np.median(p_values[:, 0].numpy())),
-        "most frequent": {family: count for count, family in counts[:8]},
+        "most frequent": dict(Counter(sorted(families, reverse=True)).most_common(8)),
         "sequences with one of CTCF's": len(set(seqlets["example_idx"][ctcf].tolist())),
     }
 
@@ -282,25 +276,23 @@ def marginal_effect(
     """Change of the head's log-odds when the consensus, or its shuffle, replaces the middle of a shuffled peak."""
     from tangermeme.marginalize import marginalize
 
-    from evaluation_dart.tools.attribution import OneHotModel
-
-    wrapped, rows = OneHotModel(model), torch.from_numpy(one_hot(backgrounds)).float()
-    shuffled = "".join(random.Random(0).sample(motif, len(motif)))
+    rows = torch.from_numpy(one_hot(backgrounds)).float()
     effects = {}
-    for name, word in (("consensus", motif), ("shuffled consensus", shuffled)):
-        before, after = marginalize(wrapped, rows, word)
+    for name, word in (
+        ("consensus", motif),
+        ("shuffled consensus", "".join(random.Random(0).sample(motif, len(motif)))),
+    ):
+        before, after = marginalize(OneHotModel(model), rows, word)
         effects[name] = mean_metric((after - before)[:, 0].double().numpy(), *where) | {"word": word}
     return effects
 
 
 def figure(path: Path, means: dict[str, np.ndarray], motif: np.ndarray) -> None:
     """The motif's logo in bits over the mean importance at its best hits, method by method."""
-    from evaluation_dart.report.logo import draw_logos
-
     panels = [(f"JASPAR {MOTIF} (CTCF), bits", (motif * information(motif)).T)]
     panels += [(f"mean importance at its best hits: {name}", heights.T) for name, heights in means.items()]
     draw_logos(path, panels, "")
 
 
 if __name__ == "__main__":
-    run_program(real_attribution)
+    run_function(real_attribution)

@@ -13,9 +13,9 @@ import typer
 from evaluation_dart import RECIPES, evaluate, load_scorer
 from evaluation_dart.run import described_inputs, evaluate_rows
 from evaluation_dart.spec import RunSpec
-from studies.program import run_program
 from studies.real_inputs import (
     DEMO,
+    DSQTL_PAIRS,
     MARKOV,
     WINDOW,
     cell_type_inputs,
@@ -27,6 +27,7 @@ from studies.real_inputs import (
     mutagenesis_inputs,
     piece_activity_inputs,
 )
+from trainer_scripts.options import run_function
 
 Run = tuple[str, str, dict[str, Any]]  # suffix of the folder, model, options of the run
 
@@ -34,10 +35,7 @@ Run = tuple[str, str, dict[str, Any]]  # suffix of the folder, model, options of
 def run_dsqtl_pairs(data: Path, output: Path) -> None:
     """Which allele is more accessible: the direction, as all effects are 1."""
     pairs = dsqtl_pairs(data)
-    inputs = described_inputs(
-        low=data / "benchmarks/dsqtl_degner2012_low.100bp.fa.gz",
-        high=data / "benchmarks/dsqtl_degner2012_high.100bp.fa.gz",
-    )
+    inputs = described_inputs(**{level: data / path for level, path in DSQTL_PAIRS.items()})
     for suffix, model, recipe in (
         ("", DEMO, "dart-eval"),
         ("-whole-alleles", DEMO, "biofoundation"),
@@ -58,7 +56,6 @@ def real_data(
     python -m studies.real_data --data real-data
     """
     work = output / "inputs"
-    work.mkdir(parents=True, exist_ok=True)
     random_weights = f"random:{DEMO}"
     likelihood: dict[str, Any] = {"setting": "zero_shot_likelihood"}
     embedding: dict[str, Any] = {"setting": "zero_shot_embedding"}
@@ -96,4 +93,4 @@ def real_data(
 
 
 if __name__ == "__main__":
-    run_program(real_data)
+    run_function(real_data)

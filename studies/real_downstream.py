@@ -9,7 +9,6 @@ What is done already is not done again; what was killed goes on. --budget full t
 
 import os
 import shlex
-import shutil
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -20,9 +19,10 @@ import torch
 import typer
 
 from datasets_dart.files import write_text
-from studies.program import run_program
-from studies.real_inputs import DEMO, GUE, genome, rows_of
-from trainer_scripts.finetune import finetune, parse, summary
+from studies.real_inputs import DEMO, GUE, genome, gue_folder, rows_of
+from trainer_scripts.finetune import summary
+from trainer_scripts.finetune import train as finetune
+from trainer_scripts.options import run_function
 
 GENOMIC_BENCHMARKS = (
     "human_enhancers_cohn",
@@ -48,17 +48,6 @@ OF_LENGTHS = [
     f"genomic_benchmarks/{name}"
     for name in ("human_enhancers_ensembl", "human_ensembl_regulatory", "human_ocr_ensembl")
 ]
-
-
-def gue_folder(data: Path, work: Path) -> Path:
-    """The sets as `datasets_hyenadna` reads them, a folder each."""
-    for name in GUE:
-        for split in ("train", "dev", "test"):
-            target = work / "gue" / name / f"{split}.csv.gz"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.exists():
-                shutil.copyfile(data / f"benchmarks/GUE_{name}_{split}.csv.gz", target)
-    return work / "gue"
 
 
 def genomic_benchmarks_folder(data: Path, work: Path) -> Path:
@@ -97,12 +86,10 @@ def commands(data: Path, output: Path, budget: str, seeds: Iterable[int]) -> dic
     return made
 
 
-def train(words: list[str], threads: int | None = None) -> str:
+def train(words: list[str], threads: int) -> str:
     """One run of finetune, and what it says in the end."""
-    if threads is not None:
-        torch.set_num_threads(threads)
-    task, model, training, about = parse(words)
-    return summary(finetune(task, model, training, about["published"]))
+    torch.set_num_threads(threads)
+    return summary(finetune(words))
 
 
 def real_downstream(
@@ -122,10 +109,6 @@ def real_downstream(
         for name, words in commands(data, output, budget, range(seeds)).items()
         if any(all(part in name for part in word.split("+")) for word in only.split(","))
     }
-    if jobs == 1:
-        for name, words in chosen.items():
-            typer.echo(f"{name}\n{train(words)}")
-        return
     threads = max(1, (os.cpu_count() or jobs) // jobs)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         running = {pool.submit(train, words, threads): name for name, words in chosen.items()}
@@ -138,4 +121,4 @@ def real_downstream(
 
 
 if __name__ == "__main__":
-    run_program(real_downstream)
+    run_function(real_downstream)

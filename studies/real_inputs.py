@@ -2,9 +2,8 @@
 hg19 chr20 and chr22 and of a piece of hg38 chr22.
 """
 
-import csv
-import gzip
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ import numpy as np
 import pyBigWig
 
 from datasets_dart.files import replacing, write_text
+from datasets_dart.formats.fasta import read_fasta
+from datasets_dart.formats.tables import read_table
 
 DEMO, MARKOV = "model_cards/hyenadna-tiny-1k-demo", "markov:model_cards/markov-chrX/markov.safetensors"
 WINDOW = 1024  # bp that the demo checkpoint reads
@@ -21,24 +22,23 @@ CELL_LINES = {"GM12878": "GM12878", "H1": "H1ESC", "HEPG2": "HEPG2", "K562": "K5
 ACTIVITY_CELLS = ("K562", "GM12878")
 ACTIVITY = "intervals/atac_pileup_500bp_K562_GM12878_MCF7.chr22.hg38_hg19.tsv.gz"
 OPEN, NONPEAKS = 0.05, 1500  # share of bins that count as peaks; how many of the others are taken
+AROUND = 1057  # bp around a bin that task 4 reads
 CHR22, PIECE_START, HG38_CHR22 = 51_304_566, 32_000_000, 50_818_468
 GUE = ("prom_core_tata", "prom_300_tata", "tf_0", "tf_1", "tf_2")
 CONTIGS = {"chr20": "genomes/hg19.chr20.fa.gz", "chr22": "genomes/hg19.chr22.partial.fa.gz"}
 DSQTLS = "variants/dsqtl_degner2012.chr20_chr22.hg19.tsv.gz"
+DSQTL_PAIRS = {level: f"benchmarks/dsqtl_degner2012_{level}.100bp.fa.gz" for level in ("low", "high")}
 Place = tuple[str, int, int]  # contig, start, end
 
 
 def rows_of(path: Path) -> Iterator[dict[str, str]]:
-    """Rows of a tab-separated table with a header, compressed."""
-    with gzip.open(path, "rt", newline="") as file:
-        yield from csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+    """Rows of a table with a header."""
+    return (row for _, row in read_table(path))
 
 
 def contig(path: Path) -> str:
-    """The sequence of a compressed FASTA of one contig."""
-    with gzip.open(path, "rt") as file:
-        next(file)
-        return "".join(line.strip() for line in file)
+    """The sequence of a FASTA of one contig."""
+    return next(sequence for _, _, sequence in read_fasta(path))
 
 
 def fasta(name: str, sequence: str) -> str:
@@ -54,14 +54,14 @@ def genome(data: Path, work: Path) -> Path:
     return path
 
 
-def write_lines(path: Path, lines: list[str]) -> Path:
+def write_lines(path: Path, lines: Iterable[str]) -> Path:
     """`path`, with these lines in it."""
     write_text(path, "".join(f"{line}\n" for line in lines))
     return path
 
 
-def write_places(path: Path, places: set[Place]) -> Path:
-    """`path`, a BED of the places in order."""
+def write_places(path: Path, places: set[Any]) -> Path:
+    """`path`, a BED of the places in order, with what else is said of each."""
     return write_lines(path, ["\t".join(map(str, place)) for place in sorted(places)])
 
 
@@ -103,8 +103,7 @@ def cell_type_bed(data: Path, path: Path, kept: Callable[[Place], bool]) -> Path
             place = row["chrom"], int(row["hg19_start"]), int(row["hg19_end"])
             if len(active) == 1 and kept(place):
                 labels.setdefault(place, set()).add(CELL_LINES[active[0]])
-    unique = ((*place, min(names)) for place, names in sorted(labels.items()) if len(names) == 1)
-    return write_lines(path, ["\t".join(map(str, fields)) for fields in unique])
+    return write_places(path, {(*place, min(names)) for place, names in labels.items() if len(names) == 1})
 
 
 def cell_type_inputs(data: Path, work: Path) -> dict[str, Any]:
@@ -126,13 +125,12 @@ def lifted_activity_inputs(data: Path, work: Path) -> dict[str, Any]:
 def piece_activity_inputs(data: Path, work: Path) -> dict[str, Any]:
     """Task 4 on 300 kb of hg38 chr22, with the bigWigs as they are."""
     piece = contig(data / "genomes/hg38.chr22_32000000-32300000.fa.gz")
+    end = PIECE_START + len(piece)
     genome = work / "hg38.chr22.piece.fa"
-    padded = "N" * PIECE_START + piece + "N" * (HG38_CHR22 - PIECE_START - len(piece))
-    write_text(genome, fasta("chr22", padded))
+    write_text(genome, fasta("chr22", "N" * PIECE_START + piece + "N" * (HG38_CHR22 - end)))
     table = [*rows_of(data / ACTIVITY)]
     bins = [(int(row["hg38_start"]), int(row["hg38_end"])) for row in table]
-    margin = 1057
-    whole = np.array([PIECE_START + margin <= s and e + margin <= PIECE_START + len(piece) for s, e in bins])
+    whole = np.array([first >= PIECE_START + AROUND and last + AROUND <= end for first, last in bins])
     inputs = bins_as_inputs(work / "piece", bins, values_of(table), whole)
     signal = {cell: data / f"intervals/acc.{cell}.chr22.bw" for cell in ACTIVITY_CELLS}
     return {"genome": genome} | inputs | {"signal": signal}
@@ -156,14 +154,13 @@ def bins_as_inputs(
     There are no replicates: the peaks, the most open twentieth, are also taken as the reproducible ones.
     """
     inputs: dict[str, dict[str, Path]] = {}
+    usable = np.flatnonzero(whole)
     for cell, value in values.items():
-        usable = np.flatnonzero(whole)
         ranked = usable[np.argsort(-value[usable], kind="stable")]
         peaks, others = np.split(ranked, [max(2, round(OPEN * len(ranked)))])
         others = np.random.default_rng(0).choice(others, min(NONPEAKS, len(others)), replace=False)
         for category, rows in (("peaks", peaks), ("idr", peaks), ("nonpeaks", others)):
-            lines = [f"chr22\t{bins[row][0]}\t{bins[row][1]}" for row in np.sort(rows)]
-            bed = write_lines(folder / f"{cell}.{category}.bed", lines)
+            bed = write_places(folder / f"{cell}.{category}.bed", {("chr22", *bins[row]) for row in rows})
             inputs.setdefault(category, {})[cell] = bed
         if tracked is not None:
             path = folder / f"{cell}.bw"
@@ -191,17 +188,27 @@ def dsqtl_inputs(data: Path, work: Path) -> dict[str, Any]:
     return {"genome": genome(data, work), "variants": data / DSQTLS, "effect": "beta"}
 
 
-def dsqtl_pairs(data: Path) -> Any:
+def dsqtl_pairs(data: Path) -> datasets.Dataset:
     """Task 5: the 5,668 dsQTLs of all chromosomes as pairs of 100 bp, without a genome: low allele 1, high allele 2."""
-    columns: dict[str, list[Any]] = {"id": [], "chrom": [], "position": [], "sequence1": [], "sequence2": []}
-    texts = []
-    for level in ("low", "high"):
-        with gzip.open(data / f"benchmarks/dsqtl_degner2012_{level}.100bp.fa.gz", "rt") as file:
-            texts.append(file.read().split())
-    names, low, high = texts[0][::2], texts[0][1::2], texts[1][1::2]
-    for row, (name, one, two) in enumerate(zip(names, low, high, strict=True)):
-        chrom, _, position = name.lstrip(">").partition(".")
-        for column, value in zip(columns.values(), (row, chrom, int(position), one, two), strict=True):
-            column.append(value)
+    low, high = ([*read_fasta(data / path)] for path in DSQTL_PAIRS.values())
+    places = [name.split(".") for _, name, _ in low]
+    columns = {
+        "id": [*range(len(low))],
+        "chrom": [chrom for chrom, _ in places],
+        "position": [int(position) for _, position in places],
+        "sequence1": [sequence for _, _, sequence in low],
+        "sequence2": [sequence for _, _, sequence in high],
+    }
     same = {"label": None, "effect": 1.0, "used": True, "effect_allele": 2}
-    return datasets.Dataset.from_dict(columns | {name: [value] * len(names) for name, value in same.items()})
+    return datasets.Dataset.from_dict(columns | {name: [value] * len(low) for name, value in same.items()})
+
+
+def gue_folder(data: Path, work: Path) -> Path:
+    """The sets of GUE as `datasets_hyenadna` reads them, a folder each."""
+    for name in GUE:
+        for split in ("train", "dev", "test"):
+            target = work / "gue" / name / f"{split}.csv.gz"
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(data / f"benchmarks/GUE_{name}_{split}.csv.gz", target)
+    return work / "gue"

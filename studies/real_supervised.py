@@ -5,24 +5,20 @@ chr20 is cut into blocks of 5 Mb for training and validation; chr22 is the test.
     python -m studies.real_supervised --data real-data --output results/real_supervised
 """
 
-import csv
-import gzip
 from collections.abc import Callable, Iterator, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import datasets
 import numpy as np
 import typer
 
+from datasets_hyenadna import load_task
 from evaluation_dart import TASKS, evaluate
 from evaluation_dart.run import SMALL_TEST_ROWS, described_inputs
 from evaluation_dart.statistics.classification import classification_metrics
 from evaluation_dart.training.rows import limited
 from evaluation_dart.training.supervised import train_predictor
 from studies.pages import read_json, write_json
-from studies.program import run_program
 from studies.real_inputs import (
     CHR22,
     CONTIGS,
@@ -34,27 +30,20 @@ from studies.real_inputs import (
     contig,
     dsqtl_inputs,
     genome,
+    gue_folder,
     lifted_activity_inputs,
     promoters,
     rows_of,
     write_lines,
     write_places,
 )
+from trainer_scripts.options import run_function
 
 BLOCK = 5_000_000
 CHR20 = 63_025_520
 LONGEST, MARGIN = 350, 150  # bp of an element of task 1, and around any element
 CELL = "GM12878"
-PARTS = {"train": "train", "validation": "dev", "test": "test"}
-
-
-class Budget(StrEnum):
-    """How much is trained."""
-
-    small = "small"
-    full = "full"
-
-
+Budget = Literal["small", "full"]
 Trial = tuple[str, str, dict[str, Any]]  # model, setting, options of the run
 
 
@@ -105,24 +94,15 @@ def activity_inputs(data: Path, work: Path) -> dict[str, Any]:
     return mine | {"splits": str(write_lines(work / "chr22.bed", [*blocks("chr22", CHR22, "tve")]))}
 
 
-def gue_rows(path: Path) -> datasets.Dataset:
-    """Sequences and labels of one file of GUE."""
-    with gzip.open(path, "rt", newline="") as file:
-        rows = [{"sequence": row["sequence"], "label": int(row["label"])} for row in csv.DictReader(file)]
-    label = datasets.ClassLabel(names=["no", "yes"])
-    return datasets.Dataset.from_list(rows, datasets.Features({"sequence": datasets.Value("string"), "label": label}))
-
-
 def judge_on_gue(
-    data: Path, name: str, model: str, setting: str, options: dict[str, Any], budget: Budget, training: Path
+    folder: Path, name: str, model: str, setting: str, options: dict[str, Any], budget: Budget, training: Path
 ) -> dict[str, Any]:
     """Train on one set of GUE as on classes of a task, and judge on its test file.
 
     Returns:
         what was trained and how, and the metrics of [`classification.classification_metrics`], by bootstrap of rows.
     """
-    files = {split: data / f"benchmarks/GUE_{name}_{part}.csv.gz" for split, part in PARTS.items()}
-    rows = {split: gue_rows(path) for split, path in files.items()}
+    rows: Any = load_task(f"gue/{name}", data=folder)
     trained = train_predictor(
         model,
         TASKS["cell_type_elements"],
@@ -130,12 +110,12 @@ def judge_on_gue(
         rows.__getitem__,
         protocol="fixed",
         folder=training,
-        inputs=described_inputs(**files),
+        inputs=described_inputs(data=sorted((folder / name).iterdir())),
         method=options.get("method"),
-        budget=budget.value,
+        budget=budget,
         hyperparameters=options.get("hyperparameters"),
     )
-    test = limited(rows["test"], SMALL_TEST_ROWS if budget == Budget.small else None)
+    test = limited(rows["test"], SMALL_TEST_ROWS if budget == "small" else None)
     called = trained.predictor.predict(test["sequence"][:]).argmax(axis=1)
     metrics = classification_metrics(called, np.array(test["label"][:]), ("no", "yes"))
     recipe = trained.recipe.described(False)
@@ -144,7 +124,7 @@ def judge_on_gue(
 
 def run_gue(data: Path, output: Path, models: Sequence[Trial], budget: Budget, only: str) -> None:
     """The promoter and transcription-factor sets of GUE; all that was ever run goes into gue.json."""
-    kept = output / "gue"
+    kept, folder = output / "gue", gue_folder(data, output / "inputs")
     for name in GUE:
         for model, setting, options in models:
             label = f"{name}-{Path(model).name}-{setting}-{options.get('method', '')}"
@@ -153,7 +133,7 @@ def run_gue(data: Path, output: Path, models: Sequence[Trial], budget: Budget, o
                 continue
             typer.echo(f"gue-{label}")
             training = output / "training" / f"gue-{name}"
-            write_json(path, judge_on_gue(data, name, model, setting, options, budget, training))
+            write_json(path, judge_on_gue(folder, name, model, setting, options, budget, training))
     write_json(output / "gue.json", [read_json(path) for path in sorted(kept.glob("*.json"))])
 
 
@@ -161,18 +141,17 @@ def real_supervised(
     data: Annotated[Path, typer.Option(help="folder with genomes/, intervals/ and variants/")],
     output: Annotated[Path, typer.Option(help="folder of records and trainings")] = Path("results/real_supervised"),
     only: Annotated[str, typer.Option(help="run only what has this in its name")] = "",
-    budget: Annotated[Budget, typer.Option(help="full: all rows, and the paper's epochs and rates")] = Budget.small,
+    budget: Annotated[Budget, typer.Option(help="full: all rows, and the paper's epochs and rates")] = "small",
 ) -> None:
     """Probe, fine-tune and train from scratch; what is done already is not done again.
 
     python -m studies.real_supervised --data real-data
     """
     work = output / "inputs"
-    work.mkdir(parents=True, exist_ok=True)
-    common: dict[str, Any] = {"budget": budget.value, "training": output / "training"}
+    common: dict[str, Any] = {"budget": budget, "training": output / "training"}
 
     def quick(learning_rate: float) -> dict[str, Any]:  # of few steps
-        return {"hyperparameters": {"learning_rate": learning_rate}} if budget == Budget.small else {}
+        return {"hyperparameters": {"learning_rate": learning_rate}} if budget == "small" else {}
 
     def trials(rate: float, cnn: dict[str, Any]) -> list[Trial]:
         return [
@@ -205,4 +184,4 @@ def real_supervised(
 
 
 if __name__ == "__main__":
-    run_program(real_supervised)
+    run_function(real_supervised)

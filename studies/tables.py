@@ -4,18 +4,29 @@ python -m studies.tables
 python -m studies.tables --take results/real_data     first takes over the records of new runs
 """
 
+import math
 import runpy
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from scipy import stats
 
-from studies.downstream_tables import downstream_tables, take_downstream
 from studies.fetch import inputs_table
-from studies.pages import DOCS, RECORDS, ROOT, markdown, model_name, put, read_json, take, with_interval
-from studies.program import run_program
+from studies.pages import (
+    DOCS,
+    RECORDS,
+    ROOT,
+    markdown,
+    model_name,
+    put,
+    read_json,
+    take,
+    with_interval,
+)
+from trainer_scripts.options import run_function
 
 # Metrics that a table shows, by task; the records hold all.
 SHOWN = {
@@ -32,37 +43,58 @@ SUPERVISED = {
     "chromatin_activity": ("spearman_all", "spearman_peaks", "pearson_peaks"),
     "variant_effects": ("pearson", "spearman"),
 }
+# Of downstream tasks: the metrics, and the order of a table's rows
+METRICS = ("accuracy", "mcc", "f1_macro")
+ORDER = ("fine-tuned", "from-scratch", "cnn", "kmers-6", "length", "pads-read", "pads-read-last-token")
+HEADER = ("model", "trained parameters", "rows", "steps", "seeds", "test n", *METRICS)
+# Of variants: the order of a table's rows
+VARIANT_RECIPES = ("biofoundation", "dart-eval", "traitgym", "embedding-cosine", "embedding-l2")
 INPUTS_HEADER = ("file", "source", "licence", "SHA-256 of the content")
 NUMBER = {task: f"Task {number}" for number, task in enumerate(SHOWN, start=1)}
+Run = tuple[str, dict[str, Any]]  # name and record
 
 
-def runs_of(records: Path) -> dict[str, list[tuple[str, dict[str, Any]]]]:
-    """Names and records of all runs, by task."""
-    runs: dict[str, list[tuple[str, dict[str, Any]]]] = {task: [] for task in SHOWN}
+def task_tables(
+    records: Path,
+    shown: dict[str, tuple[str, ...]],
+    header: Sequence[str],
+    cells: Callable[[Run], list[str]],
+    key: Any = None,
+) -> str:
+    """One table a task, a row a run, in the order of `key` if there is one; then how the intervals were made."""
+    runs: dict[str, list[Run]] = {task: [] for task in SHOWN}
     for path in sorted(records.rglob("results.json")):
         record = read_json(path)
         runs[record["task"]].append((path.relative_to(records).parts[0], record))
-    return runs
-
-
-def record_tables(records: Path) -> str:
-    """One table a task: data, model, setting and recipe of each run, and its metrics; then how intervals were made."""
     lines: list[str] = []
-    for task, of_task in runs_of(records).items():
-        if not of_task:
-            continue
-        shown = [name for name in SHOWN[task] if any(name in record["metrics"] for _, record in of_task)]
-        rows = []
-        for name, record in of_task:
-            recipe = record["recipe"]
-            cells = [name, model_name(record), record["setting"], recipe["name"], f"{recipe['window']:,} bp"]
-            rows.append([*cells, *(with_interval(record["metrics"].get(metric)) for metric in shown)])
-        header = ["run", "model", "setting", "recipe", "window", *shown]
-        lines += [f"### {NUMBER[task]}: {task}", "", *markdown(header, rows), *methods_of(of_task, shown)]
+    for task, own in runs.items():
+        metrics = [name for name in shown.get(task, ()) if any(name in record["metrics"] for _, record in own)]
+        rows = [
+            [*cells(run), *(with_interval(run[1]["metrics"].get(metric)) for metric in metrics)]
+            for run in (sorted(own, key=key) if key else own)
+        ]
+        if rows:
+            lines += [
+                f"### {NUMBER[task]}: {task}",
+                "",
+                *markdown([*header, *metrics], rows),
+                *methods_of(own, metrics),
+            ]
     return "\n".join(lines)
 
 
-def methods_of(runs: list[tuple[str, dict[str, Any]]], shown: Sequence[str]) -> list[str]:
+def record_tables(records: Path) -> str:
+    """Data, model, setting and recipe of each run."""
+
+    def cells(run: Run) -> list[str]:
+        name, record = run
+        recipe = record["recipe"]
+        return [name, model_name(record), record["setting"], recipe["name"], f"{recipe['window']:,} bp"]
+
+    return task_tables(records, SHOWN, ["run", "model", "setting", "recipe", "window"], cells)
+
+
+def methods_of(runs: Sequence[Run], shown: Sequence[str]) -> list[str]:
     """How the intervals of the metrics were made, a line each."""
     methods: dict[str, dict[str, None]] = {}  # of each metric, in the order of the runs
     for _, record in runs:
@@ -72,23 +104,24 @@ def methods_of(runs: list[tuple[str, dict[str, Any]]], shown: Sequence[str]) -> 
 
 
 def supervised_tables(records: Path) -> str:
-    """One table a task: what was trained, on how many rows and steps, and its metrics on the test split."""
-    lines: list[str] = []
-    for task, runs in runs_of(records).items():
-        if not runs:
-            continue
-        shown, rows = SUPERVISED.get(task, ()), []
-        for record in sorted((record for _, record in runs), key=of_baselines_first):
-            recipe, trained = record["recipe"], record["model"].get("trained_parameters")
-            best, epochs = recipe.get("best_epoch"), recipe.get("num_train_epochs", recipe.get("epochs"))
-            mark = " †" if best is not None and best == epochs else ""
-            steps = f"{recipe['steps']:,}{mark}" if "steps" in recipe else "to the optimum"
-            cells = [model_name(record), recipe["name"], "" if trained is None else f"{trained:,}"]
-            cells += [f"{recipe.get('train_rows', 0):,}", "of task 4" if task == "variant_effects" else steps]
-            rows.append([*cells, *(with_interval(record["metrics"].get(metric)) for metric in shown)])
-        header = ["model", "setting", "trained parameters", "rows", "steps", *shown]
-        lines += [f"### {NUMBER[task]}: {task}", "", *markdown(header, rows), *methods_of(runs, shown)]
-    return "\n".join(lines)
+    """What was trained, on how many rows and steps, and its metrics on the test split."""
+
+    def cells(run: Run) -> list[str]:
+        record = run[1]
+        recipe, trained = record["recipe"], record["model"].get("trained_parameters")
+        best, epochs = recipe.get("best_epoch"), recipe.get("num_train_epochs", recipe.get("epochs"))
+        mark = " †" if best is not None and best == epochs else ""
+        steps = f"{recipe['steps']:,}{mark}" if "steps" in recipe else "to the optimum"
+        return [
+            model_name(record),
+            recipe["name"],
+            "" if trained is None else f"{trained:,}",
+            f"{recipe.get('train_rows', 0):,}",
+            "of task 4" if record["task"] == "variant_effects" else steps,
+        ]
+
+    header = ["model", "setting", "trained parameters", "rows", "steps"]
+    return task_tables(records, SUPERVISED, header, cells, lambda run: of_baselines_first(run[1]))
 
 
 def gue_table(path: Path) -> str:
@@ -115,11 +148,16 @@ def of_baselines_first(record: dict[str, Any]) -> tuple[int, str, str]:
 
 def audit_table(path: Path) -> str:
     """What each defect changes, from the audit's figures."""
-    rows = []
-    for figure in read_json(path):
-        page = f"[{figure['page']}]({figure['page']}.md)"
-        numbers = [f"{figure['original']:.4g}", f"{figure['sound']:.4g}", f"{figure['n']:,}"]
-        rows.append([page, figure["what"], *numbers])
+    rows = [
+        [
+            f"[{figure['page']}]({figure['page']}.md)",
+            figure["what"],
+            f"{figure['original']:.4g}",
+            f"{figure['sound']:.4g}",
+            f"{figure['n']:,}",
+        ]
+        for figure in read_json(path)
+    ]
     header = ["page", "on real data", "as the original", "as it should be", "n"]
     return "\n".join(markdown(header, rows)) + "\n"
 
@@ -144,6 +182,61 @@ def attribution_table(path: Path) -> str:
     effects = [[f"{name} {own['word']}", with_interval(own)] for name, own in found["marginal effect"].items()]
     lines += markdown(["in place of the middle of shuffled peaks", "change of the head's log-odds"], effects)
     return "\n".join(lines) + "\n"
+
+
+def over_seeds(values: Sequence[float]) -> str:
+    """Mean with its 95 % interval of Student's t over seeds; of one value, itself."""
+    mean, n = math.fsum(values) / len(values), len(values)
+    if n < 2:
+        return f"{mean:.3f}"
+    half = stats.t.ppf(0.975, n - 1) * stats.tstd(values) / math.sqrt(n)
+    return f"{mean:.3f} ± {half:.3f}"
+
+
+def cell(records: Sequence[dict[str, Any]], metric: str) -> str:
+    """A metric over seeds, and of the first seed the interval over test rows."""
+    own = [record["metrics"][metric] for record in records if metric in record["metrics"]]
+    if not own:
+        return ""
+    return f"{over_seeds([each['value'] for each in own])} [{own[0]['low']:.3f}, {own[0]['high']:.3f}]"
+
+
+def cells(model: Path) -> list[str]:
+    """The row of a model from its records, one of each seed."""
+    own = [read_json(path) for path in sorted(model.glob("seed-*/results.json"))]
+    first, drawn = own[0], own[0]["steps"] is not None
+    counts = [f"{first['model']['parameters']:,}", f"{first['rows']['train']:,}"]
+    counts += [f"{first['steps']:,}", str(len(own))] if drawn else ["–", "–"]
+    return [model.name, *counts, f"{first['rows']['test']:,}", *(cell(own, metric) for metric in METRICS)]
+
+
+def downstream_tables(records: Path) -> str:
+    """One table a task: model, trained parameters, training rows, steps, seeds, n of the test split, metrics."""
+    lines: list[str] = []
+    for task in sorted({path.parents[2] for path in records.rglob("results.json")}):
+        models = sorted(task.iterdir(), key=lambda path: ORDER.index(path.name))
+        lines += [f"### {task.parent.name}/{task.name}", "", *markdown(HEADER, map(cells, models), "---:")]
+        published = read_json(next(models[-1].rglob("results.json")))["published"]
+        if published:
+            said = ", ".join(f"{name} {value}" for name, value in published.items())
+            lines += ["", f"Published, of the whole task, in per cent: {said}."]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def variants_table(folder: Path) -> str:
+    """Scores of variants beside measured effects: a row a run, then how the intervals were made."""
+    records = [read_json(path) for path in sorted(folder.glob("*.json"))]
+    records.sort(key=lambda r: (r["variants"], VARIANT_RECIPES.index(r["recipe"]["name"]), r["model"]["id"]))
+    rows, methods = [], set()
+    for record in records:
+        recipe, metrics = record["recipe"], record["metrics"]
+        shown = [with_interval(metrics.get(name)) for name in ("pearson", "spearman", "direction_accuracy")]
+        rows.append([record["variants"], model_name(record), recipe["name"], recipe["strand"], *shown])
+        methods |= {(name, record["variants"], metric["method"]) for name, metric in metrics.items()}
+    header = ["variants", "model", "recipe", "strand", "Pearson", "Spearman", "signs that agree"]
+    said = [f"- {name}, {variants}: {method}" for name, variants, method in sorted(methods)]
+    return "\n".join([*markdown(header, rows), "", *said]) + "\n"
 
 
 def benchmark_table(folder: Path) -> str:
@@ -171,10 +264,11 @@ def tables(
         take(supervised, RECORDS / "real_supervised")
         shutil.copyfile(supervised / "gue.json", RECORDS / "real_supervised" / "gue.json")
     if downstream is not None:
-        take_downstream(downstream, RECORDS / "downstream")
+        take(downstream, RECORDS / "downstream")
     trained = RECORDS / "real_supervised"
     pages = {
         "downstream.md": downstream_tables(RECORDS / "downstream"),
+        "variants.md": variants_table(RECORDS / "variants"),
         "real_data.md": record_tables(RECORDS / "real_data"),
         "real_supervised.md": supervised_tables(trained) + "\n" + gue_table(trained / "gue.json"),
         "audit/README.md": audit_table(RECORDS / "audit.json"),
@@ -188,4 +282,4 @@ def tables(
 
 
 if __name__ == "__main__":
-    run_program(tables)
+    run_function(tables)

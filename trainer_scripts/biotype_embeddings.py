@@ -13,25 +13,33 @@ HyenaDNA 72.0.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.manifold import TSNE
 
+import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
 from datasets_dart.errors import InputError
-from trainer_scripts.options import renamed, run
-
-if TYPE_CHECKING:
-    from evaluation_dart.statistics.metric import Metric
+from datasets_dart.files import replacing, write_text
+from datasets_hyenadna import load_task
+from evaluation_dart.models.language_model import load_language_model, model_id
+from evaluation_dart.records import RESULTS
+from evaluation_dart.run import score_in_shards
+from evaluation_dart.statistics.classification import confusion, f1_by_class
+from evaluation_dart.statistics.intervals import REPLICATES
+from evaluation_dart.statistics.metric import Metric
+from trainer_scripts.options import Device, Revision, TrustRemoteCode, run_function
 
 TREES = {"max_iter": 1000, "max_depth": 3, "learning_rate": 0.1, "early_stopping": False}
 PUBLISHED = {"DNABERT": 64.6, "Nucleotide Transformer": 66.5, "HyenaDNA": 72.0}
-PLOTTED = 3000  # genes of the picture
+PLOTTED, CHUNK = 3000, 64  # genes of the picture, and in a file of embeddings
 
 
 def pieces(sequence: str, longest: int) -> list[str]:
@@ -48,37 +56,26 @@ def gene_embedding(model: Any, sequence: str, longest: int) -> np.ndarray:
     return np.average(vectors, axis=0, weights=[len(part) for part in parts]).astype(np.float32)
 
 
-def embed_rows(model: Any, rows: Any, longest: int, folder: Path, chunk: int = 64) -> np.ndarray:
+def embed_rows(model: Any, rows: Any, longest: int, folder: Path) -> np.ndarray:
     """Embeddings of all rows, (n, C); chunks of them are kept in `folder`, and read where they are there."""
-    from datasets_dart.files import replacing
 
-    found = []
-    for first in range(0, len(rows), chunk):
-        path = folder / f"{first:08d}.npy"
-        if not path.exists():
-            vectors = [gene_embedding(model, own, longest) for own in rows[first : first + chunk]["sequence"]]
-            with replacing(path) as unfinished, unfinished.open("wb") as file:
-                np.save(file, np.stack(vectors))
-        found.append(np.load(path))
-    return np.concatenate(found)
+    def embeddings(chunk: range) -> dict[str, list[np.ndarray]]:
+        sequences = rows[chunk.start : chunk.stop]["sequence"]
+        return {"embedding": [gene_embedding(model, sequence, longest) for sequence in sequences]}
+
+    score_in_shards(lambda: embeddings, len(rows), folder, CHUNK)
+    kept = [pq.read_table(path)["embedding"] for path in sorted(folder.glob("*.parquet"))]
+    return np.concatenate([np.stack(column.to_numpy()) for column in kept])
 
 
 def weighted_f1(counts: np.ndarray) -> np.ndarray:
     """F1 of the classes of (..., k, k + 1) confusion counts, weighted by how many rows each has."""
-    from evaluation_dart.statistics.classification import f1_by_class
-
     rows = counts.sum(-1)
     return np.asarray((f1_by_class(counts) * rows).sum(-1) / rows.sum(-1))
 
 
-def judge(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, labels: np.ndarray, k: int) -> "Metric":
+def judge(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, labels: np.ndarray, k: int) -> Metric:
     """Weighted F1 on test of trees grown on train, with its interval by bootstrap of genes."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    from evaluation_dart.statistics.classification import confusion
-    from evaluation_dart.statistics.intervals import REPLICATES
-    from evaluation_dart.statistics.metric import Metric
-
     called = HistGradientBoostingClassifier(**TREES, random_state=0).fit(train, train_labels).predict(test)
     counts = confusion(called, labels, k)
     drawn = np.random.default_rng(0).multinomial(len(labels), counts.ravel() / len(labels), size=REPLICATES)
@@ -93,13 +90,10 @@ def plot_tsne(vectors: np.ndarray, labels: np.ndarray, classes: Sequence[str], p
         from matplotlib.figure import Figure
     except ImportError:
         return
-    from sklearn.manifold import TSNE
-
-    from datasets_dart.files import replacing
-
     chosen = np.random.default_rng(0).permutation(len(vectors))[:PLOTTED]
     places = TSNE(random_state=0, perplexity=min(30, len(chosen) - 1)).fit_transform(vectors[chosen])
-    axes = (figure := Figure(figsize=(7, 6), layout="constrained")).subplots()
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    axes = figure.subplots()
     for number, name in enumerate(classes):
         own = places[labels[chosen] == number]
         axes.scatter(own[:, 0], own[:, 1], s=4, label=name, color=f"C{number}")
@@ -117,20 +111,14 @@ def biotype_embeddings(
     output: Annotated[Path, typer.Option(help="folder of embeddings, results and picture")],
     classes: Annotated[int, typer.Option(help="how many of the commonest biotypes", min=2)] = 10,
     longest: Annotated[int | None, typer.Option(help="bases read at once; default: all that the model reads")] = None,
-    revision: Annotated[str | None, typer.Option(help="commit, branch or tag of the model on the Hub")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one")] = None,
-    trust_remote_code: Annotated[bool, typer.Option(help="run the Python code in the model's repository")] = False,
+    revision: Revision = None,
+    device: Device = None,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Embed genes, and classify their biotypes by the embeddings.
 
     python -m trainer_scripts.biotype_embeddings --annotation genes.gtf.gz --genome hg38.fa --model M --output biotypes
     """
-    import modeling_hyenadna  # noqa: F401
-    from datasets_dart.files import replacing, write_text
-    from datasets_hyenadna import load_task
-    from evaluation_dart.models.language_model import load_language_model, model_id
-    from evaluation_dart.records import RESULTS
-
     rows: Any = load_task("biotypes", protocol="paper", annotation=annotation, genome=genome, classes=classes)
     loaded = load_language_model(
         model, revision=revision, device=device, head=False, trust_remote_code=trust_remote_code
@@ -155,28 +143,21 @@ def biotype_embeddings(
         "published": PUBLISHED,
     }
     with replacing(output / "embeddings.parquet") as path:
-        pq.write_table(_table(rows, vectors, names), path)
+        pq.write_table(embeddings_table(rows, vectors, names), path)
     plot_tsne(np.concatenate([*vectors.values()]), np.concatenate([*labels.values()]), names, output / "tsne.png")
     write_text(output / RESULTS, json.dumps(record, indent=1) + "\n")
     typer.echo(f"weighted F1 {metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}], n {metric['n']:,}")
 
 
-def _table(rows: Any, vectors: dict[str, np.ndarray], names: Sequence[str]) -> pa.Table:
-    def tables() -> Iterator[pa.Table]:
-        for split, own in vectors.items():
-            columns = {name: rows[split][name][:] for name in ("id", "chrom", "start", "end", "strand")}
-            columns |= {"biotype": [names[number] for number in rows[split]["label"]], "split": [split] * len(own)}
-            yield pa.table(columns | {"embedding": list(own)})
-
-    return pa.concat_tables(tables())
-
-
-def main() -> None:
-    """Run the command line."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(epilog="--debug shows the traceback of an error.")(biotype_embeddings)
-    run(lambda words: app(args=renamed(words, "biotype_embeddings")), "biotype_embeddings")
+def embeddings_table(rows: Any, vectors: dict[str, np.ndarray], names: Sequence[str]) -> pa.Table:
+    """A row for each gene: its place, biotype and split, and its embedding."""
+    tables = []
+    for split, own in vectors.items():
+        columns = {name: rows[split][name][:] for name in ("id", "chrom", "start", "end", "strand")}
+        columns |= {"biotype": [names[number] for number in rows[split]["label"]], "split": [split] * len(own)}
+        tables.append(pa.table(columns | {"embedding": list(own)}))
+    return pa.concat_tables(tables)
 
 
 if __name__ == "__main__":
-    main()
+    run_function(biotype_embeddings)

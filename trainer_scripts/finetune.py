@@ -21,9 +21,8 @@ else.
 
 import hashlib
 import json
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +34,7 @@ from accelerate import PartialState
 from accelerate.utils import set_seed
 from datasets import DatasetDict
 from datasets import config as datasets_config
+from sklearn.tree import DecisionTreeClassifier
 from transformers import HfArgumentParser
 from transformers.utils import logging
 
@@ -64,8 +64,7 @@ from evaluation_dart.training.loop import WEIGHTS, Progress, fit, predict, train
 from evaluation_dart.training.objective import Objective
 from evaluation_dart.training.recipe import Training, renewed
 from evaluation_dart.training.rows import LabelledRows, limited
-from trainer_scripts.options import renamed, run
-from trainer_scripts.scripts import argument_parser
+from trainer_scripts.options import argument_parser, renamed, run
 
 RECIPES = Path(__file__).parent / "downstream"
 CNN, KMERS, LENGTH = "network:cnn", "kmers:", "length"
@@ -84,6 +83,8 @@ PLACES = (
 SMALL_ROWS = {"train": 1024, "validation": 256, "test": 1024}
 SMALL = {"num_train_epochs": 4, "batch_size": 16, "learning_rate": 1e-3, "filter_learning_rate": 1e-3}
 TRAINED = FAMILIES.keys() - {"biotypes"}  # of which embeddings are taken: trainer_scripts.biotype_embeddings
+# Inputs of a family besides those that all have
+FAMILY_INPUTS = {"chromatin_profile": ("build", "window"), "species": ("length", "windows", "species", "splits")}
 METRICS = ("accuracy", "mcc", "f1_macro", "f1", "median_auroc")
 
 
@@ -183,39 +184,33 @@ def recipe_of(task: str, length: int | None = None, path: Path | None = None) ->
         raise InputError(f"{path}: not YAML: {error}") from None
     if not isinstance(read, dict) or not isinstance(read.get("all"), dict):
         raise InputError(f"{path}: not a recipe: a mapping with an entry `all`")
-    arguments = {"metric": read.get("metric", "accuracy"), **read["all"]}
-    about = {"published": read.get("published")}
-    own = dict((read.get("tasks") or {}).get(name, {}))
+    own = (read.get("tasks") or {}).get(name, {})
     if family == "species":
         own = {"length": length or 1024, "max_length": length or 1024}
         own |= (read.get("lengths") or {}).get(own["length"], {})
-    about["published"] = own.pop("published", about["published"])
-    arguments = renewed(arguments | own)
-    model = arguments.pop("model", read.get("model"))
+    arguments = {name: read[name] for name in ("metric", "model", "published") if name in read} | read["all"] | own
+    about = {"published": arguments.pop("published", None)}
+    arguments = renewed(arguments)
     known = {entry.name for kind in ARGUMENTS for entry in fields(kind)}
     if unknown := sorted(arguments.keys() - known):
         raise InputError(f"{path}: {unknown[0]} is no argument of finetune")
-    return arguments | ({"model": model} if model else {}), about
+    return arguments, about
 
 
 def task_inputs(arguments: TaskArguments) -> dict[str, Any]:
     """The inputs of `load_task` that the command line gives."""
-    inputs: dict[str, Any] = {"data": arguments.data}
+    names = FAMILY_INPUTS.get(arguments.task.partition("/")[0], ())
+    inputs: dict[str, Any] = {name: getattr(arguments, name) for name in ("data", *names)}
     if arguments.genome:
         named = dict(entry.split("=", 1) for entry in arguments.genome if "=" in entry)
         if named and len(named) < len(arguments.genome):
             raise InputError("--genome: one FASTA, or CLASS=FASTA of each class")
         inputs["genome"] = named or arguments.genome[0]
-    family = arguments.task.partition("/")[0]
-    if family == "chromatin_profile":
-        inputs |= {"build": arguments.build, "window": arguments.window}
-    if family == "species":
+    if inputs.get("splits") is not None:
         try:
-            splits = None if arguments.splits is None else json.loads(arguments.splits)
+            inputs["splits"] = json.loads(inputs["splits"])
         except json.JSONDecodeError as error:
             raise InputError(f"--splits {arguments.splits}: not JSON: {error}") from None
-        inputs |= {"length": arguments.length, "windows": arguments.windows, "species": arguments.species}
-        inputs |= {"splits": splits}
     return {name: value for name, value in inputs.items() if value is not None}
 
 
@@ -226,18 +221,15 @@ def load_splits(arguments: TaskArguments, max_length: int) -> Splits:
     assert isinstance(rows, DatasetDict)
     family, _, name = arguments.task.partition("/")
     label = "labels" if family == "chromatin_profile" else "label"
-    small = arguments.budget == "small"
     if arguments.budget not in ("small", "full"):
         raise InputError(f"--budget {arguments.budget}: small or full")
-    fresh = None
     source: Any = open_source(family, name, inputs, str(datasets_config.HF_DATASETS_CACHE))
-    if family == "species" and arguments.fresh_windows:
-        fresh = source.windows("train")
+    fresh = {"train": source.windows("train")} if family == "species" and arguments.fresh_windows else {}
     made = {}
     for split in SPLITS:
-        own = limited(rows[split], SMALL_ROWS[split] if small else None)
+        own = limited(rows[split], SMALL_ROWS[split] if arguments.budget == "small" else None)
         labels = np.array(own[label][:], dtype=np.float32 if label == "labels" else np.int64)
-        made[split] = LabelledRows(own, labels, max_length=max_length, fresh=fresh if split == "train" else None)
+        made[split] = LabelledRows(own, labels, max_length=max_length, fresh=fresh.get(split))
     if label == "label":
         return Splits(**made, classes=tuple(rows["test"].features["label"].names), groups=None)
     return Splits(**made, classes=("no", "yes"), groups=label_groups(source.names))
@@ -289,9 +281,7 @@ def train_linear(arguments: ModelArguments, splits: Splits, folder: Path) -> tup
     k = arguments.model.removeprefix(KMERS)
     if not k.isdecimal() or not 1 <= int(k) <= 8:
         raise InputError(f"--model {arguments.model}: kmers:1 to kmers:8")
-    if splits.groups is not None:
-        raise InputError(f"--model {arguments.model}: a sequence has one label for it, not many")
-    rows = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    rows = {split: getattr(splits, split) for split in SPLITS}
     tables = {split: kmer_frequencies(own.sequences(range(len(own))), int(k)) for split, own in rows.items()}
     name = f"kmers-{k}"
     chosen = choose_linear(
@@ -310,10 +300,6 @@ def train_linear(arguments: ModelArguments, splits: Splits, folder: Path) -> tup
 
 def train_on_length(splits: Splits) -> tuple[np.ndarray, dict[str, Any]]:
     """The class as far as length gives it away: log probabilities of a decision tree, and what a record says of it."""
-    from sklearn.tree import DecisionTreeClassifier
-
-    if splits.groups is not None:
-        raise InputError(f"--model {LENGTH}: a sequence has one label for it, not many")
     tree = DecisionTreeClassifier(min_samples_leaf=LEAF, random_state=0)
     tree.fit(splits.train.lengths[:, None], splits.train.labels)
     outputs = np.full((len(splits.test), splits.outputs), -np.inf, dtype=np.float32)
@@ -336,12 +322,9 @@ def finetune(
     state = process_state(model.device)
     with state.main_process_first():
         splits = load_splits(task, model.max_length)
-    fingerprint = splits.fingerprint()
-    described = {
-        name: {key: value for key, value in asdict(own).items() if key not in PLACES}
-        for name, own in (("task", task), ("model", model))
-    }
-    described["data"] = {"fingerprint": fingerprint}
+    if splits.groups is not None and (model.model.startswith(KMERS) or model.model == LENGTH):
+        raise InputError(f"--model {model.model}: a sequence has one label for it, not many")
+    described = described_run(splits, task=task, model=model)
     began = time.perf_counter()
     progress: Progress | None = None
     if model.model.startswith(KMERS):
@@ -366,22 +349,17 @@ def finetune(
             record: dict[str, Any] = json.loads((folder / RESULTS).read_text())
             return record
         outputs = predict(network, splits.test, 2 * training.per_device_train_batch_size)
-    predictions = predictions_table(outputs, splits.test)
-    record = downstream_record(
-        predictions,
-        task=task.task,
+    return write_results(
+        folder,
+        outputs,
+        splits,
+        task,
+        fingerprint=described["data"]["fingerprint"],
+        seconds=time.perf_counter() - began,
         setting="finetuned",
-        protocol=task.protocol,
-        budget=task.budget,
         model=about,
         training=None if progress is None else training,
         seed=training.seed,
-        rows=splits.sizes,
-        fingerprint=fingerprint,
-        classes=splits.classes,
-        device=str(state.device),
-        processes=state.num_processes,
-        seconds=time.perf_counter() - began,
         groups=splits.groups,
         steps=None if progress is None else progress.step,
         epoch=None if progress is None else progress.best_epoch,
@@ -389,6 +367,36 @@ def finetune(
         reading={"pooling": model.pooling, "masked": model.masked, "special_tokens": model.special_tokens},
         chosen_by=task.metric,
         published=published,
+    )
+
+
+def described_run(splits: Splits, **arguments: Any) -> dict[str, dict[str, Any]]:
+    """What decides what comes of a run: its arguments, but for where things are, and its rows."""
+    described = {
+        name: {key: value for key, value in asdict(own).items() if key not in PLACES} for name, own in arguments.items()
+    }
+    return described | {"data": {"fingerprint": splits.fingerprint()}}
+
+
+def write_results(
+    folder: Path, outputs: np.ndarray, splits: Splits, task: TaskArguments, **more: Any
+) -> dict[str, Any]:
+    """Write predictions.parquet and results.json of outputs for the test split; the record.
+
+    Args:
+        more: what else [`downstream_record`] takes.
+    """
+    state, predictions = PartialState(), predictions_table(outputs, splits.test)
+    record = downstream_record(
+        predictions,
+        task=task.task,
+        protocol=task.protocol,
+        budget=task.budget,
+        rows=splits.sizes,
+        classes=splits.classes,
+        device=str(state.device),
+        processes=state.num_processes,
+        **more,
     )
     if state.is_main_process:
         record = write_record(folder, record, predictions)
@@ -399,13 +407,13 @@ def finetune(
 ARGUMENTS: Any = (TaskArguments, ModelArguments, Training)
 
 
-def parse(words: Sequence[str] | None = None) -> tuple[TaskArguments, ModelArguments, Training, dict[str, Any]]:
+def parse(words: Sequence[str]) -> tuple[TaskArguments, ModelArguments, Training, dict[str, Any]]:
     """Arguments of a command line, over the recipe's, over the budget's and the protocol's."""
     parser = argument_parser(ARGUMENTS, "finetune", __doc__)
-    words = renamed(list(sys.argv[1:] if words is None else words), "finetune")
-    first = HfArgumentParser(ARGUMENTS[:1], add_help=False, allow_abbrev=False)
+    words = renamed(list(words), "finetune")
     about: dict[str, Any] = {"published": None}
     if not {"-h", "--help"} & set(words):
+        first = HfArgumentParser(ARGUMENTS[:1], add_help=False, allow_abbrev=False)
         task, _ = first.parse_args_into_dataclasses(words, return_remaining_strings=True)
         arguments, about = recipe_of(task.task, task.length, Path(task.recipe) if task.recipe else None)
         if task.budget == "small":
@@ -430,23 +438,33 @@ def summary(record: Mapping[str, Any]) -> str:
     for name, metric in record["metrics"].items():
         interval = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
         lines.append(f"  {name:<20} {metric['value']:.3f}{interval}")
-    if record.get("published"):
-        said = ", ".join(f"{name} {value}" for name, value in record["published"].items())
+    if published := record.get("published"):  # in_context has none
+        said = ", ".join(f"{name} {value}" for name, value in published.items())
         lines.append(f"  published, in per cent: {said}")
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run the command line."""
+def train(words: Sequence[str]) -> dict[str, Any]:
+    """The record of the run that a command line asks for."""
+    task, model, training, about = parse(words)
+    return finetune(task, model, training, about["published"])
+
+
+def run_training(trained: Callable[[list[str]], dict[str, Any]], script: str) -> None:
+    """Run a script's command line, and print the metrics of the record that comes of it."""
 
     def program(words: list[str]) -> None:
         logging.disable_progress_bar()
-        task, model, training, about = parse(words)
-        record = finetune(task, model, training, about["published"])
+        record = trained(words)
         if PartialState().is_main_process:
             print(summary(record))
 
-    run(program, "finetune")
+    run(program, script)
+
+
+def main() -> None:
+    """Run the command line."""
+    run_training(train, "finetune")
 
 
 if __name__ == "__main__":

@@ -58,17 +58,12 @@ class GenomeCodes:
             ValueError: naming file and contig, if a contig is not in the FASTA.
         """
         genome = open_genome(path)
-        offsets: dict[str, int] = {}
-        end = 0
-        for name in map(genome.contig, chromosomes or genome.contigs):
-            offsets[name] = end
-            end += genome.length(name)
+        names = list(dict.fromkeys(map(genome.contig, chromosomes or genome.contigs)))
+        *starts, end = np.cumsum([0, *map(genome.length, names)]).tolist()
         codes = np.empty(end, dtype=np.uint8)
-        for name, offset in offsets.items():
-            length = genome.length(name)
-            bases = genome.fetch(name, 0, length, keep_case=True)
-            codes[offset : offset + length] = base_codes(bases, soft_masked)
-        return cls(path, codes, offsets, genome.contigs)
+        for name, start, after in zip(names, starts, [*starts[1:], end], strict=True):
+            codes[start:after] = base_codes(genome.fetch(name, 0, after - start, keep_case=True), soft_masked)
+        return cls(path, codes, dict(zip(names, starts, strict=True)), genome.contigs)
 
     def whole(self, chromosomes: Iterable[str] | None = None) -> np.ndarray:
         """Each contig, or each of the named ones that was read, as one region."""
@@ -95,25 +90,23 @@ class GenomeCodes:
                     raise InputError(f"{bed}:{line}: {self.path} has no contig {given!r}")
                 if end > self.lengths[name]:
                     raise InputError(f"{bed}:{line}: {name} ends at {self.lengths[name]}, before {end}")
-                if split and _split_name(bed, line, extra[0]) != split:
-                    continue
-                if name in self.offsets:
+                if split and extra[0] not in SPLIT_NAMES:
+                    raise InputError(f"{bed}:{line}: split {extra[0]!r} is not one of {', '.join(SPLIT_NAMES)}")
+                if name in self.offsets and (not split or SPLIT_NAMES[extra[0]] == split):
                     first, last = max(0, start - margin), min(self.lengths[name], end + margin)
                     pairs.append((self.offsets[name] + int(first), self.offsets[name] + int(last)))
         return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
     def regions(self, bed: str, margin: int = 0, split: str | None = None) -> np.ndarray:
         """The same as regions: sorted, and merged where they overlap."""
-        return as_regions(map(tuple, self.intervals(bed, margin, split).tolist()))
+        return as_regions(self.intervals(bed, margin, split).tolist())
 
     def bed_lines(self, regions: np.ndarray) -> str:
         """Regions as the text of a BED file."""
         names, offsets = list(self.offsets), np.array(list(self.offsets.values()))
-        lines = []
-        for start, end in regions.tolist():
-            contig = np.searchsorted(offsets, start, side="right") - 1
-            lines.append(f"{names[contig]}\t{start - offsets[contig]}\t{end - offsets[contig]}\n")
-        return "".join(lines)
+        contigs = np.searchsorted(offsets, regions[:, 0], side="right") - 1
+        places = zip(contigs.tolist(), (regions - offsets[contigs, None]).tolist(), strict=True)
+        return "".join(f"{names[contig]}\t{start}\t{end}\n" for contig, (start, end) in places)
 
 
 def base_codes(sequence: str, soft_masked: str = "keep") -> np.ndarray:
@@ -126,19 +119,13 @@ def base_codes(sequence: str, soft_masked: str = "keep") -> np.ndarray:
     return codes
 
 
-def _split_name(bed: str, line: int, name: str) -> str:
-    if name not in SPLIT_NAMES:
-        raise InputError(f"{bed}:{line}: split {name!r} is not one of {', '.join(SPLIT_NAMES)}")
-    return SPLIT_NAMES[name]
-
-
-def as_regions(pairs: Iterable[tuple[int, int]]) -> np.ndarray:
+def as_regions(pairs: Iterable[Sequence[int]]) -> np.ndarray:
     """Sort and merge half-open pairs; empty ones vanish, and pairs that merely touch stay apart.
 
     Contigs lie end to end, so merging neighbours that touch would let a window cross from one to the next.
     """
     merged: list[list[int]] = []
-    for start, end in sorted(pair for pair in pairs if pair[0] < pair[1]):
+    for start, end in sorted((start, end) for start, end in pairs if start < end):
         if merged and start < merged[-1][1]:
             merged[-1][1] = max(merged[-1][1], end)
         else:
@@ -148,15 +135,11 @@ def as_regions(pairs: Iterable[tuple[int, int]]) -> np.ndarray:
 
 def subtract_regions(regions: np.ndarray, removed: np.ndarray) -> np.ndarray:
     """What is left of `regions` without `removed`; both are regions."""
-    kept = []
-    for start, end in regions.tolist():
-        first = np.searchsorted(removed[:, 1], start, side="right")
-        for cut_start, cut_end in removed[first:].tolist():
-            if cut_start >= end:
-                break
-            kept.append((start, cut_start))
-            start = cut_end
-        kept.append((start, end))
+    first = np.searchsorted(removed[:, 1], regions[:, 0], side="right")
+    after = np.searchsorted(removed[:, 0], regions[:, 1])
+    kept: list[list[int]] = []
+    for (start, end), own in zip(regions.tolist(), map(slice, first, after), strict=True):
+        kept += np.array([start, *removed[own].flat, end]).reshape(-1, 2).tolist()  # between one cut and the next
     return as_regions(kept)
 
 
@@ -272,3 +255,12 @@ def tile_windows(codes: np.ndarray, regions: np.ndarray, length: int, max_unknow
     starts = np.concatenate(grid or [np.empty(0)]).astype(np.int64)
     unknown = [np.count_nonzero(codes[start : start + length] == UNKNOWN) for start in starts.tolist()]
     return starts[np.array(unknown, dtype=np.int64) <= max_unknown * length]
+
+
+def sample_tiles(
+    codes: np.ndarray, regions: np.ndarray, length: int, number: int, seed: int, max_unknown: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """At most `number` of the windows of [`tile_windows`], drawn by `seed`: starts (n,) and codes (n, length)."""
+    starts = tile_windows(codes, regions, length, max_unknown)
+    starts = np.random.default_rng(seed).permutation(starts)[:number]
+    return starts, codes[starts[:, None] + np.arange(length)]

@@ -12,40 +12,37 @@ Other choices are those of trainer_scripts/downstream/METHOD.yaml, or of --recip
 reads them. Each prompt of few_shot has shots of its own, drawn from the training rows; the paper does not say whose.
 """
 
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import PartialState
 from accelerate.utils import set_seed
 from transformers import HfArgumentParser
-from transformers.utils import logging
 
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import LanguageModel, load_language_model, model_id
-from evaluation_dart.records import write_record
 from evaluation_dart.statistics.classification import accuracy, confusion
 from evaluation_dart.training.accelerators import process_state
-from evaluation_dart.training.downstream import called_classes, downstream_record, predictions_table
+from evaluation_dart.training.downstream import called_classes
 from evaluation_dart.training.loop import fit, predict
 from evaluation_dart.training.objective import Objective
 from evaluation_dart.training.recipe import Training
 from trainer_scripts.finetune import (
-    PLACES,
     RECIPES,
     ModelArguments,
     Splits,
     TaskArguments,
+    described_run,
     load_splits,
     recipe_of,
-    summary,
+    run_training,
     with_recipe,
+    write_results,
 )
-from trainer_scripts.options import renamed, run
+from trainer_scripts.options import argument_parser, renamed
 from trainer_scripts.prompts import (
     PromptClassifier,
     PromptRows,
@@ -53,7 +50,6 @@ from trainer_scripts.prompts import (
     SoftPromptClassifier,
     label_token_ids,
 )
-from trainer_scripts.scripts import argument_parser
 
 METHODS = ("soft_prompt", "few_shot")
 
@@ -64,6 +60,10 @@ class InContextArguments:
     virtual_tokens: int = field(default=32, metadata={"help": "soft_prompt: vectors ahead of the sequence"})
     shots: int = field(default=2, metadata={"help": "few_shot: examples of each class in a prompt"})
     tuning_rows: int = field(default=16, metadata={"help": "few_shot: prompts to tune the model on; 0: none"})
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise InputError(f"--method {self.method}: {' or '.join(METHODS)}")
 
 
 def soft_prompt(
@@ -132,8 +132,6 @@ def in_context(
     Raises:
         InputError, FileNotFoundError: for inputs that do not fit, naming what is wrong with which.
     """
-    if arguments.method not in METHODS:
-        raise InputError(f"--method {arguments.method}: {' or '.join(METHODS)}")
     folder = Path(model.output)
     state = process_state(model.device)
     with state.main_process_first():
@@ -149,11 +147,7 @@ def in_context(
     )
     if loaded.kind != "causal":
         raise InputError(f"{model.model}: not a causal language model")
-    described = {
-        name: {key: value for key, value in asdict(own).items() if key not in PLACES}
-        for name, own in (("in_context", arguments), ("task", task), ("model", model))
-    }
-    described["data"] = {"fingerprint": splits.fingerprint()}
+    described = described_run(splits, in_context=arguments, task=task, model=model)
     if arguments.method == "soft_prompt":
         outputs, about = soft_prompt(arguments, loaded, splits, training, folder, described, model.overwrite)
         size = {"virtual_tokens": arguments.virtual_tokens}
@@ -163,22 +157,17 @@ def in_context(
         )
         size = {"shots": arguments.shots, "tuning_rows": min(arguments.tuning_rows, len(splits.train))}
     tokens = label_token_ids(loaded, splits.outputs)
-    predictions = predictions_table(outputs, splits.test)
-    record = downstream_record(
-        predictions,
-        task=task.task,
+    return write_results(
+        folder,
+        outputs,
+        splits,
+        task,
+        fingerprint=described["data"]["fingerprint"],
+        seconds=time.perf_counter() - began,
         setting=arguments.method,
-        protocol=task.protocol,
-        budget=task.budget,
         model={"id": model_id(model.model), "revision": loaded.revision, "trained": about["parameters"]},
         training=training,
         seed=training.seed,
-        rows=splits.sizes,
-        fingerprint=described["data"]["fingerprint"],
-        classes=splits.classes,
-        device=str(state.device),
-        processes=state.num_processes,
-        seconds=time.perf_counter() - began,
         label_tokens=tokens.tolist(),
         calls_of_no_class=int((called_classes(outputs, tokens) == splits.outputs).sum()),
         steps=about["steps"],
@@ -186,26 +175,18 @@ def in_context(
         max_length=model.max_length,
         **size,
     )
-    if state.is_main_process:
-        record = write_record(folder, record, predictions)
-    state.wait_for_everyone()
-    return record
 
 
 ARGUMENTS: Any = (InContextArguments, TaskArguments, ModelArguments, Training)
 
 
-def parse(
-    words: Sequence[str] | None = None,
-) -> tuple[InContextArguments, TaskArguments, ModelArguments, Training]:
+def parse(words: Sequence[str]) -> tuple[InContextArguments, TaskArguments, ModelArguments, Training]:
     """Arguments of a command line, over the recipe's of the method."""
     parser = argument_parser(ARGUMENTS, "in_context", __doc__)
-    words = renamed(list(sys.argv[1:] if words is None else words), "in_context")
+    words = renamed(list(words), "in_context")
     if not {"-h", "--help"} & set(words):
         first = HfArgumentParser(ARGUMENTS[:2], add_help=False, allow_abbrev=False)
         arguments, task, _ = first.parse_args_into_dataclasses(words, return_remaining_strings=True)
-        if arguments.method not in METHODS:
-            raise InputError(f"--method {arguments.method}: {' or '.join(METHODS)}")
         path = Path(task.recipe) if task.recipe else RECIPES / f"{arguments.method}.yaml"
         chosen, _ = recipe_of(task.task, task.length, path)
         words = with_recipe(parser, chosen, words)
@@ -215,14 +196,7 @@ def parse(
 
 def main() -> None:
     """Run the command line."""
-
-    def program(words: list[str]) -> None:
-        logging.disable_progress_bar()
-        record = in_context(*parse(words))
-        if PartialState().is_main_process:
-            print(summary(record))
-
-    run(program, "in_context")
+    run_training(lambda words: in_context(*parse(words)), "in_context")
 
 
 if __name__ == "__main__":

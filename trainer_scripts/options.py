@@ -1,13 +1,32 @@
-"""Former names of options and models, and one way to run a command: shared by the commands and the scripts."""
+"""What the commands and the scripts share: options, former names of options and models, one way to run a program."""
 
 import re
 import signal
 import sys
 import threading
+from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from datasets_dart.errors import InputError, MissingExtra
+
+COMPUTING = "Computing"
+DEBUG = "--debug shows the traceback of an error."
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one", rich_help_panel=COMPUTING)
+]
+Revision = Annotated[
+    str | None, typer.Option(help="commit, branch or tag of the model on the Hub", rich_help_panel=COMPUTING)
+]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code", help="run the Python code in the model's repository", rich_help_panel=COMPUTING
+    ),
+]
 
 # Former name -> today's, accepted for one version by all commands and scripts. A key is "--option" or, of a model's
 # spelling, "--model PATTERN"; a word before it is the only command ("finetune") or setting where that holds.
@@ -109,3 +128,28 @@ def run(main: Callable[[list[str]], object], prog: str, words: list[str] | None 
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+def run_function(function: Callable[..., None]) -> None:
+    """Run a function whose arguments are typer's options, under its own name; see [`run`] for the exit status."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(epilog=DEBUG)(function)
+    name = function.__name__
+    run(lambda words: app(args=renamed(words, name), prog_name=name), name)
+
+
+class HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
+    """Defaults shown, and the lines to copy left as they are."""
+
+
+def argument_parser(dataclasses: Any, script: str, description: str | None) -> Any:
+    """The HfArgumentParser of a script of this package, from the dataclasses of its arguments."""
+    from transformers import HfArgumentParser
+
+    return HfArgumentParser(
+        dataclasses,
+        prog=f"python -m trainer_scripts.{script}",
+        description=description,
+        epilog=DEBUG,
+        formatter_class=HelpFormatter,
+    )

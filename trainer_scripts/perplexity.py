@@ -13,19 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, set_seed
 
-import modeling_hyenadna  # noqa: F401  (registers the model with the Auto classes)
 from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
-from evaluation_dart.models.language_model import usable_device
+from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.models.markov import MarkovModel
 from evaluation_dart.statistics.metric import Metric
-from trainer_scripts.genome_windows import GenomeCodes, subtract_regions, tile_windows
-from trainer_scripts.options import renamed, run
+from trainer_scripts.genome_windows import GenomeCodes, sample_tiles, subtract_regions
+from trainer_scripts.options import argument_parser, renamed, run
 from trainer_scripts.pretrain import window_losses
 from trainer_scripts.pretraining_data import base_token_ids
-from trainer_scripts.scripts import argument_parser
 
 METHOD = "percentile bootstrap over {block:,}-bp blocks, {resamples:,} resamples, 95 %"
 
@@ -73,15 +70,12 @@ def markov_window_losses(model: MarkovModel, windows: np.ndarray) -> np.ndarray:
     return np.array([-model.base_log_likelihoods(window)[1:].mean() for window in windows])
 
 
-def causal_window_losses(name: str, windows: np.ndarray, random: bool = False, device: str | None = None) -> np.ndarray:
-    """The same for a causal model whose tokens are single bases; `random` leaves its weights as initialised."""
-    if random:
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name))
-    else:
-        model = AutoModelForCausalLM.from_pretrained(name)
-    model = model.eval().to(usable_device(device))
-    token_ids = base_token_ids(AutoTokenizer.from_pretrained(name))
-    return np.asarray(window_losses(model, windows, token_ids, model.device).mean(axis=1))
+def causal_window_losses(model: str, windows: np.ndarray, device: str | None = None, seed: int = 0) -> np.ndarray:
+    """The same for a causal model whose tokens are single bases; random:MODEL has weights drawn by `seed`."""
+    loaded = load_scorer(model, device=device, seed=seed)
+    return np.asarray(
+        window_losses(loaded.model, windows, base_token_ids(loaded.tokenizer), loaded.device).mean(axis=1)
+    )
 
 
 def interval(value: float, draws: np.ndarray, n: int, method: str) -> Metric:
@@ -101,20 +95,17 @@ def measure(arguments: PerplexityArguments) -> dict[str, Any]:
     regions = genome.whole()
     for bed in arguments.exclude or []:
         regions = subtract_regions(regions, genome.regions(bed))
-    starts = tile_windows(genome.codes, regions, arguments.length)
+    starts, windows = sample_tiles(genome.codes, regions, arguments.length, arguments.windows, arguments.seed)
     if len(starts) < arguments.windows:
         raise InputError(
             f"{arguments.genome}: only {len(starts)} windows of {arguments.length} bases without N, "
             f"not {arguments.windows}"
         )
-    starts = np.sort(np.random.default_rng(arguments.seed).permutation(starts)[: arguments.windows])
-    windows = genome.codes[starts[:, None] + np.arange(arguments.length)]
 
-    losses = {name: causal_window_losses(name, windows, device=arguments.device) for name in arguments.model}
+    losses = {name: causal_window_losses(name, windows, arguments.device) for name in arguments.model}
     if arguments.random:
-        set_seed(arguments.seed)
         losses["random initialisation"] = causal_window_losses(
-            arguments.random, windows, random=True, device=arguments.device
+            f"random:{arguments.random}", windows, arguments.device, arguments.seed
         )
     if arguments.markov:
         markov = MarkovModel.load(arguments.markov)

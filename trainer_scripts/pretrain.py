@@ -22,6 +22,8 @@ everything else decayed. The head is tied to the embedding.
 import importlib.util
 import json
 import math
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -36,18 +38,18 @@ from accelerate.tracking import filter_trackers
 from accelerate.utils import set_seed
 from torch.nn import functional as F
 from tqdm.auto import tqdm
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from datasets_dart.errors import InputError, MissingExtra
-from datasets_dart.files import write_text
+from datasets_dart.files import replacing, write_text
 from evaluation_dart.training.accelerators import training_accelerator
 from evaluation_dart.training.loop import parameter_groups
 from evaluation_dart.training.recipe import Optimisation
 from evaluation_dart.training.states import check_same_run, load_newest_state, remove_leftovers, save_state
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNATokenizer
-from trainer_scripts.genome_windows import tile_windows
-from trainer_scripts.options import renamed, run
+from trainer_scripts.genome_windows import sample_tiles
+from trainer_scripts.options import argument_parser, renamed, run
 from trainer_scripts.pretraining_data import (
     IGNORED,
     DataArguments,
@@ -59,11 +61,11 @@ from trainer_scripts.pretraining_data import (
     training_and_validation_regions,
     window_source,
 )
-from trainer_scripts.pretraining_state import FREE_ON_RESUME, plot_loss, read_log, save_model
-from trainer_scripts.scripts import argument_parser
 
 TRACKERS = ("tensorboard", "trackio", "wandb")
 CONSTANT = ("sequences", "tokens")
+# What a run that is resumed may change: the rest decides which model comes out.
+FREE_ON_RESUME = ("max_steps", "logging_steps", "eval_steps", "save_steps", "save_total_limit", "output", "report_to")
 
 
 @dataclass
@@ -265,11 +267,6 @@ def make_accelerator(arguments: TrainingArguments) -> Accelerator:
     return accelerator
 
 
-def tracked(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments as all trackers take them."""
-    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in arguments.items()}
-
-
 def new_model(arguments: ModelArguments, tokenizer: HyenaDNATokenizer) -> PreTrainedModel:
     """A HyenaDNA of the released models' proportions, embedding and head tied; or the one to continue from."""
     if arguments.model:
@@ -297,6 +294,58 @@ def prepare_model(model: PreTrainedModel, arguments: TrainingArguments) -> None:
             block.compile()
 
 
+def save_model(
+    accelerator: Accelerator, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path
+) -> None:
+    """Write model and tokenizer to `folder`, each file whole or not at all. All processes call it."""
+    weights = accelerator.get_state_dict(model)  # gathered where they are sharded
+    if accelerator.is_main_process:
+        temporary = folder / ".model.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        accelerator.unwrap_model(model).save_pretrained(temporary, state_dict=weights)
+        tokenizer.save_pretrained(temporary)
+        for file in temporary.iterdir():
+            os.replace(file, folder / file.name)
+        temporary.rmdir()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Entries of a log, without a last line that a kill cut short."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def plot_loss(log: list[dict[str, Any]], path: Path) -> None:
+    """Training and held-out loss against bases seen, as a PNG; nothing where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for key, label, colour, marker in (
+        ("loss", "training windows", "0.75", ""),
+        ("validation_loss", "held-out windows", "C0", "o"),
+    ):
+        points = [(entry["tokens"] / 1e6, entry[key]) for entry in log if key in entry]
+        axes.plot(
+            [bases for bases, _ in points],
+            [loss for _, loss in points],
+            label=label,
+            color=colour,
+            marker=marker,
+            markersize=3,
+            linewidth=0.8,
+        )
+    settled = [entry[key] for entry in log[len(log) // 20 :] for key in ("loss", "validation_loss") if key in entry]
+    axes.set_ylim(min(settled) - 0.01, max(settled) + 0.01)
+    axes.set(xlabel="million bases seen", ylabel="nats a base")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
+
+
 def train(model_arguments: ModelArguments, data_arguments: DataArguments, arguments: TrainingArguments) -> None:
     """Train, or go on training, into `arguments.output`.
 
@@ -320,14 +369,19 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
     genome = read_genome(data_arguments)
     regions = training_and_validation_regions(genome, data_arguments, seed)
     source = window_source(genome, regions, data_arguments, seed)
-    starts = tile_windows(genome.codes, regions.held_out, context, data_arguments.max_unknown)
-    if not len(starts):
+    _, validation = sample_tiles(
+        genome.codes,
+        regions.held_out,
+        context,
+        data_arguments.validation_windows,
+        seed,
+        data_arguments.max_unknown,
+    )
+    if not len(validation):
         raise InputError(
             f"no held-out window of {context} bases has at most {data_arguments.max_unknown:.0%} of N: hold out more "
             "or other bases"
         )
-    starts = np.random.default_rng(seed).permutation(starts)[: data_arguments.validation_windows]
-    validation = genome.codes[starts[:, None] + np.arange(context)]
 
     set_seed(seed)
     tokenizer = HyenaDNATokenizer(model_max_length=context + 2)
@@ -351,7 +405,9 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
         write_text(folder / "validation.bed", genome.bed_lines(regions.held_out))
         write_text(log_path, "".join(json.dumps(entry) + "\n" for entry in log))
     if arguments.report_to:
-        accelerator.init_trackers("pretrain", config=tracked(everything))
+        # All trackers take these types.
+        shown = {key: own if isinstance(own, int | float | str) else str(own) for key, own in everything.items()}
+        accelerator.init_trackers("pretrain", config=shown)
 
     def tokens_before(step: int) -> int:
         return place(step, plan)[2] * arguments.gradient_accumulation_steps * int(size)

@@ -85,6 +85,7 @@ def read_genome(arguments: DataArguments) -> GenomeCodes:
 class Regions(NamedTuple):
     train: np.ndarray
     held_out: np.ndarray
+    forbidden: np.ndarray  # to training: held out, of the test split, or excluded
 
 
 def training_and_validation_regions(genome: GenomeCodes, arguments: DataArguments, seed: int) -> Regions:
@@ -93,42 +94,41 @@ def training_and_validation_regions(genome: GenomeCodes, arguments: DataArgument
     Raises:
         ValueError: for two ways at once to say what to hold out, or what to train on.
     """
-    _one_of(arguments, "intervals", "splits")
-    _one_of(arguments, "validation", "validation_chromosomes", "splits")
+    check_one_of(arguments, "intervals", "splits")
+    check_one_of(arguments, "validation", "validation_chromosomes", "splits")
     held_out_chromosomes = arguments.validation_chromosomes or []
     train = genome.whole(name for name in genome.offsets if name not in held_out_chromosomes)
-    removed = as_regions([])
+    removed = np.empty((0, 2), dtype=np.int64)
     if arguments.splits:
         train = genome.regions(arguments.splits, split="train")
         held_out = genome.regions(arguments.splits, split="validation")
         removed = genome.regions(arguments.splits, split="test")
     else:
         if arguments.intervals:
-            train = _intersection(genome.regions(arguments.intervals), train, genome)
+            train = subtract_regions(genome.regions(arguments.intervals), subtract_regions(genome.whole(), train))
         if arguments.validation:
             held_out = genome.regions(arguments.validation)
         elif held_out_chromosomes:
             held_out = genome.whole(held_out_chromosomes)
         else:
-            rng = np.random.default_rng(seed)
             held_out = choose_blocks(
-                genome.codes, genome.whole(), arguments.validation_fraction, arguments.validation_block, rng
+                genome.codes,
+                genome.whole(),
+                arguments.validation_fraction,
+                arguments.validation_block,
+                np.random.default_rng(seed),
             )
-    train = subtract_regions(subtract_regions(train, held_out), removed)
-    for bed in arguments.exclude or []:
-        excluded = genome.regions(bed, arguments.exclude_margin)
-        train, held_out = subtract_regions(train, excluded), subtract_regions(held_out, excluded)
-    return Regions(train, held_out)
+    excluded = as_regions(
+        pair for bed in arguments.exclude or [] for pair in genome.intervals(bed, arguments.exclude_margin).tolist()
+    )
+    forbidden = as_regions([*held_out.tolist(), *removed.tolist(), *excluded.tolist()])
+    return Regions(subtract_regions(train, forbidden), subtract_regions(held_out, excluded), forbidden)
 
 
-def _one_of(arguments: DataArguments, *names: str) -> None:
+def check_one_of(arguments: DataArguments, *names: str) -> None:
     given = [name for name in names if getattr(arguments, name)]
     if len(given) > 1:
         raise InputError(f"give one of --{' and --'.join(given)}, not both")
-
-
-def _intersection(regions: np.ndarray, others: np.ndarray, genome: GenomeCodes) -> np.ndarray:
-    return subtract_regions(regions, subtract_regions(genome.whole(), others))
 
 
 # Numbers of windows and their length -> (n, length) uint8 codes.
@@ -157,12 +157,11 @@ def window_source(genome: GenomeCodes, regions: Regions, arguments: DataArgument
     if not bed:
         raise InputError("--windows original: which intervals? Give --splits or --intervals")
     intervals = genome.intervals(bed, split=split)
-    forbidden = _forbidden(genome, regions, arguments)
 
     @cache  # one length for most of a run, asked for at every step
     def spans_of(length: int) -> np.ndarray:
         every = original_spans(intervals, genome.whole(), length)
-        spans: np.ndarray = every[apart_from(every, forbidden)]
+        spans: np.ndarray = every[apart_from(every, regions.forbidden)]
         if not len(spans):
             raise InputError(f"{bed}: every window of {length} bases reaches into what is held out or excluded")
         return spans
@@ -171,19 +170,6 @@ def window_source(genome: GenomeCodes, regions: Regions, arguments: DataArgument
         return epoch_windows(genome.codes, spans_of(length), numbers, length, seed, arguments.both_strands)
 
     return original
-
-
-def _forbidden(genome: GenomeCodes, regions: Regions, arguments: DataArguments) -> np.ndarray:
-    """What no training window may touch, held-out and excluded regions."""
-    parts = [regions.held_out]
-    if arguments.splits:
-        parts += [genome.regions(arguments.splits, split=split) for split in ("validation", "test")]
-    if arguments.validation:
-        parts.append(genome.regions(arguments.validation))
-    if arguments.validation_chromosomes:
-        parts.append(genome.whole(arguments.validation_chromosomes))
-    parts += [genome.regions(bed, arguments.exclude_margin) for bed in arguments.exclude or []]
-    return as_regions(map(tuple, np.concatenate(parts).tolist()))
 
 
 def base_token_ids(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:

@@ -1,7 +1,6 @@
 """`make pretrain-demo`, a few steps of it."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from studies import pretraining_demo
 from studies.pretraining_demo import known_stretches
 
 REPOSITORY = Path(pretraining_demo.__file__).parents[1]
-SMALL = ["--steps", "2", "--context", "64", "--d_model", "16", "--batch_size", "2"]
 
 
 def test_known_stretches():
@@ -26,20 +24,19 @@ def test_the_target_runs_the_command(tmp_path):
     printed = subprocess.run(run, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     command = printed.replace("\\\n", " ").split()
     assert command[1:] == [
-        "-m", "studies.pretraining_demo", "--output_dir", str(tmp_path), "--genome", "g.fa", "--steps", "2",
+        "-m", "studies.pretraining_demo", "--output", str(tmp_path), "--genome", "g.fa", "--steps", "2",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("genome", [False, True])
-def test_a_few_steps(tmp_path, monkeypatch, capsys, genome):
-    flags = []
+def test_a_few_steps(tmp_path, capsys, genome):
+    given = None
     if genome:
         bases = "".join(np.random.default_rng(0).choice(list("ACGT"), 4000))
         (tmp_path / "g.fa").write_text(f">one\n{bases}\n")
-        flags = ["--genome", str(tmp_path / "g.fa")]
+        given = str(tmp_path / "g.fa")
     output = tmp_path / "run"
-    monkeypatch.setattr(sys, "argv", ["pretraining_demo", *SMALL, *flags, "--output_dir", str(output)])
-    pretraining_demo.main()
+    pretraining_demo.pretraining_demo(output, given, steps=2, context=64, d_model=16, batch_size=2)
     printed = capsys.readouterr().out
     for name in ("HyenaDNA, 2 steps", "Markov, order 1", "Markov, order 7"):
         assert name in printed

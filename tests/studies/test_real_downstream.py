@@ -6,7 +6,8 @@ import json
 import pytest
 
 from studies import real_downstream
-from studies.downstream_tables import downstream_tables, over_seeds, take_downstream
+from studies.pages import take
+from studies.tables import downstream_tables, over_seeds
 from trainer_scripts.finetune import parse
 
 
@@ -82,7 +83,7 @@ def test_tables(tmp_path):
     for seed, value in enumerate((0.5, 0.7)):
         write_record(tmp_path / f"runs/gue/tf_0/cnn/seed-{seed}", value)
     write_record(tmp_path / "runs/gue/tf_0/kmers-6/seed-0", 0.25, None)
-    take_downstream(tmp_path / "runs", tmp_path / "records")
+    take(tmp_path / "runs", tmp_path / "records")
     lines = downstream_tables(tmp_path / "records").splitlines()
     assert lines[0] == "### gue/tf_0"
     assert lines[4] == "| cnn | 1,234 | 1,024 | 256 | 2 | 1,000 |  | 0.600 ± 1.271 [0.400, 0.600] |  |"
@@ -90,4 +91,4 @@ def test_tables(tmp_path):
     assert lines[7] == "Published, of the whole task, in per cent: X 9.5."
     assert over_seeds([0.25]) == "0.250"
     with pytest.raises(FileNotFoundError, match=r"no results\.json"):
-        take_downstream(tmp_path / "nothing", tmp_path / "records")
+        take(tmp_path / "nothing", tmp_path / "records")

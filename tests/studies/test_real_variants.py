@@ -1,26 +1,29 @@
 """The page of real variants says what its records say; scores are compared with the effects of their own alleles."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from studies import real_variants
-from studies.pages import END, START
+from studies.pages import DOCS, END, RECORDS, START
+from studies.tables import VARIANT_RECIPES, variants_table
 
 
 def test_the_page_shows_the_records():
-    _, _, rest = real_variants.PAGE.read_text(encoding="utf-8").partition(START)
-    records = real_variants.read_records()
+    _, _, rest = (DOCS / "variants.md").read_text(encoding="utf-8").partition(START)
+    records = [json.loads(path.read_text()) for path in (RECORDS / "variants").glob("*.json")]
     assert {record["recipe"]["name"] for record in records} == {recipe for recipe, _ in real_variants.RUNS}
-    assert rest.partition(END)[0].strip() == real_variants.table(records)
+    assert {recipe for recipe, _ in real_variants.RUNS} == set(VARIANT_RECIPES)
+    assert rest.partition(END)[0].strip() == variants_table(RECORDS / "variants").strip()
 
 
 @pytest.mark.parametrize("distances", [False, True])
 def test_scores_beside_effects(tmp_path, distances):
     rng = np.random.default_rng(0)
     alleles = {("chr20", 1000 + 5 * row, "A"): {"C": rng.normal(), "G": rng.normal()} for row in range(60)}
-    vcf = real_variants.write_vcf(tmp_path / "v.vcf", alleles)
     rows = [
         {"chrom": chrom, "position": position, "ref": ref, "alt": alt, "score": abs(effect) if distances else effect}
         for (chrom, position, ref), effects in alleles.items()
@@ -28,7 +31,7 @@ def test_scores_beside_effects(tmp_path, distances):
     ]
     rows[3]["score"] = None
     pq.write_table(pa.Table.from_pylist(rows[::-1]), tmp_path / "scores.parquet")
-    metrics = real_variants.compare(vcf, tmp_path / "scores.parquet", distances, one_locus=True)
+    metrics = real_variants.compare(alleles, tmp_path / "scores.parquet", distances, one_locus=True)
     assert metrics["pearson"]["n"] == 119
     assert metrics["spearman"]["value"] == pytest.approx(1)
     assert metrics["pearson"]["low"] == pytest.approx(1)

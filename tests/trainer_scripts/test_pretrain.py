@@ -260,7 +260,7 @@ def test_excluded_bases_are_in_no_window(arguments, tmp_path):
 def test_chromosomes_and_splits(genome, tmp_path):
     data = DataArguments(genome=str(genome), validation_chromosomes=["two"])
     regions = training_and_validation_regions(read_genome(data), data, 0)
-    assert [part.tolist() for part in regions] == [[[0, 2000]], [[2000, 3100]]]
+    assert [part.tolist() for part in (regions.train, regions.held_out)] == [[[0, 2000]], [[2000, 3100]]]
     with pytest.raises(ValueError, match="held out at once: two"):
         read_genome(replace(data, chromosomes=["one", "two"]))
 
@@ -269,7 +269,10 @@ def test_chromosomes_and_splits(genome, tmp_path):
     data = DataArguments(genome=str(genome), splits=str(bed))
     read = read_genome(data)
     regions = training_and_validation_regions(read, data, 0)
-    assert [part.tolist() for part in regions] == [[[0, 90], [95, 100], [150, 200]], [[200, 400]]]
+    assert [part.tolist() for part in (regions.train, regions.held_out)] == [
+        [[0, 90], [95, 100], [150, 200]],
+        [[200, 400]],
+    ]
     with pytest.raises(ValueError, match="give one of --intervals and --splits, not both"):
         training_and_validation_regions(read, replace(data, intervals=str(bed)), 0)
 

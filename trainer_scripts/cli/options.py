@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-COMPUTING = "Computing"
+from trainer_scripts.options import COMPUTING, Device, Revision, TrustRemoteCode  # noqa: F401  (scripts have them, too)
 
 
 class Protocol(StrEnum):
@@ -65,16 +65,4 @@ BatchSize = Annotated[
 Part = Annotated[
     int, typer.Option(help="rows in a part: the most that a kill can cost", min=1, rich_help_panel=COMPUTING)
 ]
-Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one", rich_help_panel=COMPUTING)
-]
 DtypeOption = Annotated[Dtype, typer.Option("--dtype", help="of the model's weights", rich_help_panel=COMPUTING)]
-Revision = Annotated[
-    str | None, typer.Option(help="commit, branch or tag of the model on the Hub", rich_help_panel=COMPUTING)
-]
-TrustRemoteCode = Annotated[
-    bool,
-    typer.Option(
-        "--trust-remote-code", help="run the Python code in the model's repository", rich_help_panel=COMPUTING
-    ),
-]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from datasets_dart.files import write_text
-from trainer_scripts.cli.options import Device, Revision, TrustRemoteCode
+from trainer_scripts.options import Device, Revision, TrustRemoteCode
 
 
 def profile(

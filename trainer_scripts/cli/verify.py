@@ -6,7 +6,7 @@ import typer
 
 from datasets_dart.errors import InputError
 from trainer_scripts.cli.app import checking, result
-from trainer_scripts.cli.options import Revision
+from trainer_scripts.options import Revision
 
 WORDS = {True: "passed", False: "FAILED", None: "-"}
 
