@@ -10,7 +10,6 @@ from trainer_scripts.cli.app import GENERAL, result
 from trainer_scripts.cli.options import (
     BatchSize,
     Device,
-    Dtype,
     DtypeOption,
     Label,
     Model,
@@ -43,7 +42,7 @@ def mutagenesis(
     logo: Annotated[Path | None, typer.Option(help="draw the regions, at most 20: .png or .svg")] = None,
     batch_size: BatchSize = "auto",
     device: Device = None,
-    dtype: DtypeOption = Dtype.float32,
+    dtype: DtypeOption = "float32",
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
