@@ -15,7 +15,7 @@ from datasets_dart.alphabet import decode_bases
 from datasets_dart.contigs import contig_ends, renamed
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import input_file, replacing
-from datasets_dart.formats.bed import read_intervals
+from datasets_dart.formats.bed import Intervals, read_intervals
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.windows import window_codes
 from evaluation_dart.models.language_model import BatchSize
@@ -173,6 +173,19 @@ def check_output(output: Path) -> str:
     return suffix
 
 
+def read_bed(path: Path, extra: Sequence[int] = ()) -> Intervals:
+    """All rows of a BED file, with the columns `extra`, counted from 0.
+
+    Raises:
+        InputError: for a file without any, or as [`bed.read_intervals`].
+    """
+    chunks = [chunk for _, chunk in read_intervals(input_file(path), extra=extra)]
+    if not chunks:
+        raise InputError(f"{path}: no regions in it")
+    chrom, start, end, line = (np.concatenate([chunk[number] for chunk in chunks]) for number in range(4))
+    return Intervals(chrom, start, end, line, [own for chunk in chunks for own in chunk.extra if own])
+
+
 def read_regions(bed: Path, genome: Genome) -> Regions:
     """The regions of a BED file.
 
@@ -180,25 +193,19 @@ def read_regions(bed: Path, genome: Genome) -> Regions:
         InputError: naming file, line and region, if it is not within a contig of the genome ("20" is "chr20"); for a
             file without any; or as [`bed.read_intervals`].
     """
-    path = input_file(bed)
     try:
-        chunks = [chunk for _, chunk in read_intervals(path, extra=(3,))]
+        chrom, start, end, line, extra = read_bed(bed, (3,))
     except InputError:  # not every row has a name
-        chunks = [chunk for _, chunk in read_intervals(path)]
-    if not chunks:
-        raise InputError(f"{bed}: no regions in it")
-    chrom, start, end, line = (
-        np.concatenate(columns) for columns in zip(*(chunk[:4] for chunk in chunks), strict=True)
-    )
+        chrom, start, end, line, extra = read_bed(bed)
     on_genome = renamed(chrom, genome.contigs)
     limits = contig_ends(on_genome, genome.contigs)
     if (beyond := np.flatnonzero(end > limits)).size:
         row = int(beyond[0])
-        place = f"{path}:{line[row]}: {chrom[row]}:{start[row]}-{end[row]}"
+        place = f"{input_file(bed)}:{line[row]}: {chrom[row]}:{start[row]}-{end[row]}"
         if limits[row] < 0:
             raise InputError(f"{place} is on a contig that {genome.path} does not have")
         raise InputError(f"{place} is beyond the end of its contig ({limits[row]} bp)")
-    names = [name for chunk in chunks for extra in chunk.extra for name in extra]
+    names = [name for (name,) in extra]
     return Regions(on_genome, start, end, np.array(names, dtype=object) if names else None)
 
 

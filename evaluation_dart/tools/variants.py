@@ -39,7 +39,7 @@ from evaluation_dart.tools.loading import (
     load,
 )
 from evaluation_dart.tools.parts import begin, complete, one_process
-from evaluation_dart.tools.variant_files import Named, output_suffix, scored, write_scores
+from evaluation_dart.tools.variant_files import Named, output_suffix, write_scores
 from evaluation_dart.training.accelerators import process_state
 
 WINDOW = 1024
@@ -152,8 +152,10 @@ def score_variants(
             made = f"{own['id']} at {own['revision']}, recipe {how.name}, strand {how.strand}, window {window}"
             named = Named(name, made, how.name in DISTANCES)
             counts = write_scores(target, source, work.folder, header, named, bases, found.contigs)
-            status = {state or "scored": count for state, count in sorted(counts.items())}
-            log.info("%s of %s alleles scored: %s", f"{scored(counts):,}", f"{found.alleles:,}", status)
+            done, status = counts[SCORED] + counts[SWAPPED], {name or "scored": n for name, n in sorted(counts.items())}
+            log.info(
+                "%s of %s alleles scored: %s", f"{done:,}", f"{found.alleles:,}", status
+            )
             return {
                 "records": found.records,
                 "alleles": found.alleles,
@@ -245,7 +247,7 @@ def report_passes(scorer: Any, recipe: VariantRecipe, found: Summary, window: in
     """Before it begins: refuse a window that does not fit; log what a masked model's whole alleles cost."""
     if not isinstance(scorer, Encoder):
         return
-    _, own = scorer.encode(["ACGT" * (window // 4) + "ACGT"[: window % 4]])
+    _, own = scorer.encode([("ACGT" * window)[:window]])
     likelihood = recipe.likelihood
     if main_process and scorer.kind == "masked" and likelihood is not None and likelihood.alleles == "whole":
         rows = int(own.sum()) * (found.records + found.alleles) * (2 if recipe.strand == "mean" else 1)
