@@ -46,8 +46,7 @@ class VariantRecipe(NamedTuple):
             described = {"name": self.name, "strand": self.strand, "label": self.label}
         else:
             described = {"name": self.name, "strand": self.strand, "layer": self.layer, "pooling": "mean"}
-        orientation = "distance, without sign" if self.name in DISTANCES else "ALT - REF"
-        return described | {"orientation": orientation}
+        return described | {"orientation": "distance, without sign" if self.name in DISTANCES else "ALT - REF"}
 
 
 def variant_recipe(name: str, strand: str | None = None, layer: int = -1, label: Label = None) -> VariantRecipe:
@@ -121,19 +120,20 @@ class VariantScorer:
         likelihood = self.recipe.likelihood
         if likelihood is not None and likelihood.alleles == "masked":
             references, alternatives = ([sequences[row] for row in which] for which in (first[rows], rows))
-            special = likelihood.special_tokens == "scored"
             reference, alternative = masked_allele_log_likelihoods(
-                self.scorer, references, alternatives, likelihood.reduction, special, self.batch_size
+                self.scorer,
+                references,
+                alternatives,
+                likelihood.reduction,
+                likelihood.special_tokens == "scored",
+                self.batch_size,
             )
             return Scores(reference, alternative, alternative - reference)
         if self.recipe.name in DISTANCES:
             vectors = self._embed(sequences, first).astype(np.float64)
             one, two = vectors[first[rows]], vectors[rows]
-            distance = cosine_distance(one, two)
-            if self.recipe.name == "embedding-l2":
-                distance = np.linalg.norm(one - two, axis=1)
-            nothing = np.full(len(rows), np.nan)
-            return Scores(nothing, nothing, distance)
+            l2, nothing = self.recipe.name == "embedding-l2", np.full(len(rows), np.nan)
+            return Scores(nothing, nothing, np.linalg.norm(one - two, axis=1) if l2 else cosine_distance(one, two))
         if self.recipe.name == HEAD:
             values = head_scores(self.scorer, sequences, self.recipe.label, batch_size=self.batch_size)
         else:
@@ -144,16 +144,17 @@ class VariantScorer:
         recipe = self.recipe.likelihood
         assert recipe is not None
         if not self.shares:
-            forward = recipe._replace(strand="forward")
-            return score_sequences(self.scorer, sequences, forward, batch_size=self.batch_size)
+            return score_sequences(
+                self.scorer, sequences, recipe._replace(strand="forward"), batch_size=self.batch_size
+            )
         inputs, own = self.scorer.encode(sequences, recipe.special_tokens == "scored")
         total, count = np.empty(len(sequences)), np.empty(len(sequences))
         for part in passes(self.scorer, inputs, own, first, self.batch_size):
             rows, ids, scored = part.rows, inputs["input_ids"][part.rows], own[part.rows]
             logits = part.output.logits[:, :-1]
+            begin = max(part.start, 1)
             if part.start:
                 logits = torch.cat([part.prefix.logits[part.head, -1:], logits], dim=1)
-            begin = max(part.start, 1)
             log_p = token_log_probabilities(logits, ids[:, begin:])
             sums = torch.where(scored[:, begin:], log_p, 0.0).double().sum(dim=1)
             if part.start:
@@ -168,8 +169,7 @@ class VariantScorer:
         """(n, C) float32, means over the sequences' own tokens."""
         layer = self.recipe.layer
         if not self.shares:
-            whole: np.ndarray = self.scorer.embed(sequences, layer=layer, batch_size=self.batch_size)
-            return whole
+            return np.asarray(self.scorer.embed(sequences, layer=layer, batch_size=self.batch_size))
         inputs, own = self.scorer.encode(sequences)
         vectors: list[tuple[np.ndarray, np.ndarray]] = []
         for part in passes(self.scorer, inputs, own, first, self.batch_size, output_hidden_states=True):

@@ -260,8 +260,7 @@ def _log_probabilities(model: LanguageModel, sequence: str, start: int, end: int
         masked["input_ids"][here, part] = model.tokenizer.mask_token_id
         with model.passing(size, tokens):
             logits = model.model(**masked).logits[here, part]
-        log_p: np.ndarray = logits.float().log_softmax(-1)[:, ids].double().cpu().numpy()
-        return log_p
+        return np.asarray(logits.float().log_softmax(-1)[:, ids].double().cpu())
 
     return np.concatenate(model.in_batches(len(at), tokens, batch_size, run))
 
@@ -405,5 +404,6 @@ def write_table(path: Path, table: pa.Table) -> None:
         with opened(temporary, "wt") as file:
             file.write(f"#{chr(9).join(table.column_names)}\n")
             for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
-                words = [f"{value:.6g}" if isinstance(value, float) else str(value) for value in row]
-                file.write(f"{chr(9).join(words)}\n")
+                file.write(
+                    "\t".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row) + "\n"
+                )

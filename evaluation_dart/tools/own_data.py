@@ -167,14 +167,14 @@ def from_bed(genome: Genome, path: Path, window: int, column: int, regression: b
     windows = Windows(renamed(chrom, genome.contigs), first, first + window)
     kept, left_out = usable(genome, windows, avoid)
     if regression:
-        values = np.array([number(path, int(at), text) for at, text in zip(line, texts, strict=True)])
+        values = np.array([number(path, at, text) for at, text in zip(line.tolist(), texts, strict=True)])
         return Source(rows_of(genome, windows, kept, values), None, "value", left_out)
     if "" in texts:
         raise InputError(f"{path}:{line[texts.index('')]}: column {column} has no label")
     classes = sorted(set(texts))
     if len(classes) < 2:
         raise InputError(f"{path}: column {column} says {classes[0]!r} everywhere; two classes are needed")
-    labels = np.array([classes.index(text) for text in texts])
+    labels = np.searchsorted(classes, texts)
     return Source(rows_of(genome, windows, kept, labels), classes, "class", left_out)
 
 
@@ -233,9 +233,8 @@ def from_peaks(
     found = rows_of(genome, windows, kept, np.ones(len(windows.start), dtype=np.int64))
     if negatives == "shuffled":
         return Source(with_shuffles(found, ratio, seed), [NEGATIVE, POSITIVE], "class", left_out)
-    whole = Windows(*read[:3])
     others, missing = gc_matched_negatives(
-        genome, windows.take(kept), window, ratio=ratio, seed=seed, avoid=[whole, *avoid]
+        genome, windows.take(kept), window, ratio=ratio, seed=seed, avoid=[Windows(*read[:3]), *avoid]
     )
     zeros = np.zeros(len(others.start), dtype=np.int64)
     background = rows_of(genome, others, np.arange(len(zeros)), zeros)
@@ -307,11 +306,10 @@ def split_rows(rows: pa.Table, splits: str, validation: str | None, test: str | 
     if splits == "random":
         groups = np.unique(group)
         order = np.random.default_rng(seed).permutation(groups)
-        counts = {name: max(1, round(share * len(groups))) for name, share in SHARES.items()}
-        code = np.zeros(int(groups.max()) + 1, dtype=np.int8)
-        code[order[: counts["validation"]]] = SPLITS.index("validation")
-        code[order[counts["validation"] : sum(counts.values())]] = SPLITS.index("test")
-        assigned = code[group]
+        ends = np.cumsum([max(1, round(SHARES[name] * len(groups))) for name in ("validation", "test")])
+        validated, tested, _ = np.split(order, ends)
+        assigned = np.where(np.isin(group, validated), SPLITS.index("validation"), SPLITS.index("train"))
+        assigned[np.isin(group, tested)] = SPLITS.index("test")
     elif test is not None and validation is not None:
         named = {"validation": validation.split(","), "test": test.split(",")}
         if both := sorted(set(named["validation"]) & set(named["test"])):

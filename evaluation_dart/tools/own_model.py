@@ -200,12 +200,10 @@ def shown(metrics: Mapping[str, Metric], objective: Objective) -> dict[str, Metr
 
 
 def _name_outputs(config: Any, objective: Objective) -> None:
-    if objective.kind == "counts":
-        config.problem_type = "regression"
-        return
-    config.problem_type = "single_label_classification"
-    config.id2label = dict(enumerate(objective.classes))
-    config.label2id = {name: number for number, name in enumerate(objective.classes)}
+    config.problem_type = "regression" if objective.kind == "counts" else "single_label_classification"
+    if objective.classes:
+        config.id2label = dict(enumerate(objective.classes))
+        config.label2id = {name: number for number, name in enumerate(objective.classes)}
 
 
 def _write_model(

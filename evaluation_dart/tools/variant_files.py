@@ -128,22 +128,16 @@ def header_lines(header: Header, named: Named, genome: Genome, contigs: dict[str
 
 def with_info(record: Record, scores: Sequence[AlleleScore], named: Named) -> bytes:
     """The record's line with its scores in INFO, all else as it was."""
-    columns = record.columns()
-    added = []
+    columns, added = record.columns(), []
     if any(not np.isnan(score.score) for score in scores):
-        added.append(f"{named.name}={_numbers([score.score for score in scores])}")
-        if not named.distance:
-            added.append(f"{named.name}_REF={_numbers([score.reference for score in scores])}")
-            added.append(f"{named.name}_ALT={_numbers([score.alternative for score in scores])}")
+        values = zip(*(score[: 1 if named.distance else 3] for score in scores), strict=True)
+        for key, own in zip(named.keys(), values, strict=False):
+            added.append(f"{key}={','.join(_number(value) or '.' for value in own)}")
     if any(score.status for score in scores):
         added.append(f"{named.name}_STATUS={','.join(score.status or 'ok' for score in scores)}")
     if added:
         columns[7] = b";".join(([] if columns[7] in (b".", b"") else [columns[7]]) + [";".join(added).encode()])
     return b"\t".join(columns)
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return ",".join(_number(value) or "." for value in values)
 
 
 def _number(value: float) -> str:
@@ -154,9 +148,8 @@ def _table_rows(records: Iterator[tuple[Record, list[AlleleScore]]]) -> Iterator
     """Rows of `SCHEMA`, one for each alternative allele."""
     for record, scores in records:
         name = record.columns()[2].decode(errors="replace")
-        place = record.chrom, record.position, name, record.reference
         for allele, score in zip(record.alternatives, scores, strict=True):
-            yield (*place, allele, score.score, score.reference, score.alternative, score.status)
+            yield (record.chrom, record.position, name, record.reference, allele, *score)
 
 
 def _table_lines(records: Iterator[tuple[Record, list[AlleleScore]]]) -> Iterator[bytes]:

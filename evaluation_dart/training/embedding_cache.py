@@ -81,8 +81,8 @@ def estimated_bytes(embedder: Embedder, rows: int, read: Callable[[Sequence[int]
     sample = np.unique(np.linspace(0, rows - 1, min(rows, SAMPLED)).astype(int)).tolist()
     sequences = read(sample)
     tokens = [len(ids) for ids in embedder.model.tokenizer(sequences)["input_ids"]]
-    bases = sum(map(len, sequences))
-    return round(rows / len(sample) * (2 * embedder.channels() * sum(tokens) + 4 * bases + 8 * len(sequences)))
+    size = 2 * embedder.channels() * sum(tokens) + 4 * sum(map(len, sequences)) + 8 * len(sequences)
+    return round(rows / len(sample) * size)
 
 
 def write_cache(
@@ -177,7 +177,6 @@ def _about(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        about: dict[str, Any] = json.loads(path.read_text())
+        return dict(json.loads(path.read_text()))
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from None
-    return about

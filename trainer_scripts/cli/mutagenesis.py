@@ -72,7 +72,6 @@ def mutagenesis(
         trust_remote_code=trust_remote_code,
         quiet=GENERAL.quiet,
     )
-    number = summary["regions"] if region is None else 1
-    missing = summary["positions_left_out"]
+    number, missing = summary["regions"] if region is None else 1, summary["positions_left_out"]
     without = f"; {missing} positions are none of A, C, G, T" if missing else ""
     result(summary, f"{output}: {summary['rows']} substitutions in {number} regions{without}")
