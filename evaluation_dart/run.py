@@ -105,6 +105,8 @@ def evaluate(
     arguments = {name: value for name, value in locals().items() if name not in ("model", "inputs")}
     scorer = None if isinstance(model, str | os.PathLike) else model
     spec = RunSpec.of({**arguments, **inputs, "model": os.fspath(model) if scorer is None else scorer.name})
+    if scorer is not None and (revision, device, dtype, trust_remote_code) != (None, None, "float32", False):
+        raise InputError("revision, device, dtype and trust_remote_code are of a model that is loaded by its name")
     return run(spec, scorer)
 
 

@@ -9,6 +9,7 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from datasets_dart.errors import InputError
+from evaluation_dart.models.kinds import split_spec
 from evaluation_dart.recipes import DEFAULT, recipe_named
 from evaluation_dart.tasks import SUPERVISED, Task, task_named
 
@@ -108,6 +109,8 @@ class RunSpec:
             raise InputError(f"recipe {self.recipe} is for likelihoods, which {setting} does not take")
         if self.layer != -1 and needs == "likelihoods":
             raise InputError(f"layer {self.layer} is for embeddings, which {setting} does not take")
+        if self.seed and setting not in SUPERVISED and split_spec(self.model)[0] != "random":
+            raise InputError(f"seed {self.seed}: nothing is drawn in {setting} of {self.model}")
         if setting not in SUPERVISED:
             for name in ("method", "trained", "cache", "hyperparameters"):
                 if getattr(self, name):

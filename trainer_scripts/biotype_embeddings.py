@@ -24,7 +24,6 @@ import pyarrow.parquet as pq
 import typer
 
 from datasets_dart.errors import InputError
-from trainer_scripts.cli.options import Device, Revision, TrustRemoteCode
 from trainer_scripts.options import renamed, run
 
 if TYPE_CHECKING:
@@ -118,9 +117,9 @@ def biotype_embeddings(
     output: Annotated[Path, typer.Option(help="folder of embeddings, results and picture")],
     classes: Annotated[int, typer.Option(help="how many of the commonest biotypes", min=2)] = 10,
     longest: Annotated[int | None, typer.Option(help="bases read at once; default: all that the model reads")] = None,
-    revision: Revision = None,
-    device: Device = None,
-    trust_remote_code: TrustRemoteCode = False,
+    revision: Annotated[str | None, typer.Option(help="commit, branch or tag of the model on the Hub")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one")] = None,
+    trust_remote_code: Annotated[bool, typer.Option(help="run the Python code in the model's repository")] = False,
 ) -> None:
     """Embed genes, and classify their biotypes by the embeddings.
 

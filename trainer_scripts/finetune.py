@@ -430,7 +430,7 @@ def summary(record: Mapping[str, Any]) -> str:
     for name, metric in record["metrics"].items():
         interval = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
         lines.append(f"  {name:<20} {metric['value']:.3f}{interval}")
-    if record["published"]:
+    if record.get("published"):
         said = ", ".join(f"{name} {value}" for name, value in record["published"].items())
         lines.append(f"  published, in per cent: {said}")
     return "\n".join(lines)

@@ -97,7 +97,7 @@ class Encoder:
         revision: str,
     ):
         self.model, self.kind, self.name, self.revision = model, kind, name, revision
-        self.random_weights = False
+        self.random_seed: int | None = None  # of weights that were drawn anew
         if tokenizer.pad_token is None:
             tokenizer = copy.deepcopy(tokenizer)
             tokenizer.pad_token = tokenizer.eos_token
@@ -118,20 +118,24 @@ class Encoder:
 
     def describe(self) -> dict[str, Any]:
         """What a record says of the model."""
-        own = model_id(self.name) + (RANDOM_WEIGHTS if self.random_weights else "")
-        described = {"id": own, "revision": self.revision, "parameters": self.num_parameters}
+        own, drawn = model_id(self.name), self.random_seed is not None
+        described: dict[str, Any] = {"id": own + (RANDOM_WEIGHTS if drawn else ""), "revision": self.revision}
+        described |= {"parameters": self.num_parameters} | ({"seed": self.random_seed} if drawn else {})
         return described | {"dtype": str(self.model.dtype).removeprefix("torch.")}
 
     @property
     def num_parameters(self) -> int:
+        """Parameters of the network."""
         return self.model.num_parameters()
 
     @property
     def device(self) -> torch.device:
+        """Where the network is."""
         return self.model.device
 
     @property
     def device_name(self) -> str:
+        """The GPU's name, or "cpu"."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
 
     def encode(
@@ -454,7 +458,7 @@ def load_language_model(
         shapes = f"{tuple(found)} in the checkpoint, {tuple(expected)} by the config"
         raise InputError(f"{name}: weights of another shape than config.json says: {weight}, {shapes}{hint}")
     scorer = (Encoder if kind == "encoder" else LanguageModel)(model.to(device), tokenizer, kind, name, commit)
-    scorer.random_weights = random_weights
+    scorer.random_seed = seed if random_weights else None
     return cast(LanguageModel, scorer)
 
 
@@ -527,6 +531,15 @@ def commit_of(name: str, revision: str | None) -> str:
     """The commit that a branch, tag or part of a commit's name stands for; None is the main branch."""
     # A file of the Hub lies in the cache as snapshots/{commit}/{file}.
     return Path(hf_hub_download(name, "config.json", revision=revision)).parent.name
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """12 hexadecimal digits of SHA-256 over a model's parameters and buffers as they are now."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def folder_digest(folder: Path) -> str:

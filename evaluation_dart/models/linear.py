@@ -110,6 +110,7 @@ def choose_linear(
 
 
 def save_linear(model: Linear, path: Path) -> None:
+    """Write a model as safetensors."""
     save_file({name: np.ascontiguousarray(value) for name, value in model._asdict().items()}, path)
 
 

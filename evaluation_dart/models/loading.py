@@ -6,7 +6,14 @@ from typing import Any
 
 from datasets_dart.errors import InputError
 from evaluation_dart.models.kinds import KINDS, split_spec
-from evaluation_dart.models.language_model import Encoder, Kind, LanguageModel, head_of, load_language_model
+from evaluation_dart.models.language_model import (
+    Encoder,
+    Kind,
+    LanguageModel,
+    head_of,
+    load_language_model,
+    weights_digest,
+)
 
 
 def load_scorer(
@@ -29,8 +36,9 @@ def load_scorer(
 
     Args:
         spec: Hub id or folder of a language model, or one of `KINDS` and what it is of.
-        model, tokenizer: objects in memory in place of `spec`; they are left as they are. kind: "causal", "masked" or
-            "encoder"; by default what the model's config says.
+        model, tokenizer: objects in memory in place of `spec`; they are left as they are; the revision in records is
+            a digest of the weights as they are now. kind: "causal", "masked" or "encoder"; by default what the model's
+            config says.
         revision, device, dtype, trust_remote_code: of a language model. head: False where its embeddings will do.
         seed: of random weights.
 
@@ -44,7 +52,8 @@ def load_scorer(
             raise InputError("load_scorer(model=...) also needs the tokenizer")
         name = str(getattr(model, "name_or_path", "")) or type(model).__name__
         found = kind or head_of(model.config, name, head)
-        return (Encoder if found == "encoder" else LanguageModel)(model, tokenizer, found, name, "in-memory")
+        kind_of = Encoder if found == "encoder" else LanguageModel
+        return kind_of(model, tokenizer, found, name, f"in-memory-{weights_digest(model)}")
     own, of = split_spec(str(spec))
     if not own or own == "random":
         return load_language_model(
@@ -62,5 +71,5 @@ def load_scorer(
     if KINDS[own].scorer is None:
         raise InputError(f"model {spec} has to be trained, by the setting ab_initio")
     module, _, name = str(KINDS[own].scorer).partition(":")
-    kind_of = getattr(import_module(f"evaluation_dart.models.{module}"), name)
-    return kind_of(of) if of else kind_of()
+    scorer = getattr(import_module(f"evaluation_dart.models.{module}"), name)
+    return scorer(of) if of else scorer()

@@ -69,6 +69,7 @@ class MarkovModel:
 
     @property
     def order(self) -> int:
+        """Bases of the longest context."""
         return len(self.counts) - 1
 
     @classmethod

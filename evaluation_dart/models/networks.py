@@ -45,6 +45,7 @@ class ProbingHeadLike(nn.Module):
         self.trunk = ProbingHead(channels, outputs, hidden, kernel)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
         found = self.iconv(x.transpose(1, 2)).transpose(1, 2)
         outputs: torch.Tensor = self.trunk(F.relu(found + self.pos_proj(self.pos_emb)))
         return outputs
@@ -78,6 +79,7 @@ class DilatedCNN(nn.Module):
         self.output_layer = nn.Linear(filters, outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
         x = self.iconv(x.float().transpose(1, 2))
         if self.pos_proj is not None:
             x = x + self.pos_proj(self.pos_emb).T
@@ -98,6 +100,7 @@ class OneHot(nn.Module):
         self.network = network
 
     def forward(self, sequences: Sequence[str]) -> torch.Tensor:
+        """See the class."""
         outputs: torch.Tensor = self.network(one_hot(sequences).to(next(self.network.parameters()).device))
         return outputs
 

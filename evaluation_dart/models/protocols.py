@@ -21,7 +21,9 @@ class Scorer(Protocol):
     name: str
 
     @property
-    def device_name(self) -> str: ...
+    def device_name(self) -> str:
+        """Where it computes."""
+        ...
 
     def describe(self) -> dict[str, Any]:
         """What a record says of the model: `id`, `revision` and, of networks, `parameters`."""
@@ -32,7 +34,9 @@ class Scorer(Protocol):
 class LikelihoodScorer(Scorer, Protocol):
     """Gives log-likelihoods of sequences, (n,) float64 in nats."""
 
-    def log_likelihood(self, sequences: Sequence[str], /, **options: Any) -> "np.ndarray": ...
+    def log_likelihood(self, sequences: Sequence[str], /, **options: Any) -> "np.ndarray":
+        """(n,) float64 in nats."""
+        ...
 
 
 @runtime_checkable
@@ -41,21 +45,27 @@ class AlleleScorer(LikelihoodScorer, Protocol):
 
     def allele_log_likelihoods(
         self, sequences1: Sequence[str], sequences2: Sequence[str], /, **options: Any
-    ) -> "tuple[np.ndarray, np.ndarray]": ...
+    ) -> "tuple[np.ndarray, np.ndarray]":
+        """(n,), (n,) float64 in nats, of which only the differences mean anything."""
+        ...
 
 
 @runtime_checkable
 class EmbeddingScorer(Scorer, Protocol):
     """Gives a vector for each sequence, (n, C) float32."""
 
-    def embed(self, sequences: Sequence[str], /, **options: Any) -> "np.ndarray": ...
+    def embed(self, sequences: Sequence[str], /, **options: Any) -> "np.ndarray":
+        """(n, C) float32."""
+        ...
 
 
 @runtime_checkable
 class Predictor(Scorer, Protocol):
     """Gives the outputs of a trained model, (n, outputs) float64."""
 
-    def predict(self, sequences: Sequence[str], /) -> "np.ndarray": ...
+    def predict(self, sequences: Sequence[str], /) -> "np.ndarray":
+        """(n, outputs) float64."""
+        ...
 
 
 @runtime_checkable

@@ -113,4 +113,4 @@ def headline(record: Mapping[str, Any]) -> str:
     """The name of a record's first metric to look at."""
     if record["task"] in TASKS and record["setting"] in TASKS[record["task"]].settings:
         return TASKS[record["task"]].headline_of(record["setting"], record["metrics"])
-    return next(iter(record["metrics"]))
+    return str(next(iter(record["metrics"])))

@@ -14,7 +14,8 @@ def principal_components(embeddings: np.ndarray, components: int) -> np.ndarray:
     """
     from sklearn.decomposition import PCA
 
-    return PCA(min(components, *embeddings.shape), svd_solver="covariance_eigh").fit_transform(embeddings)
+    pca = PCA(min(components, *embeddings.shape), svd_solver="covariance_eigh")
+    return np.asarray(pca.fit_transform(embeddings))
 
 
 def cluster(points: np.ndarray, clusters: int, seeds: Sequence[int]) -> np.ndarray:

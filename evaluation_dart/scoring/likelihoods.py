@@ -21,7 +21,8 @@ def strands_of(sequences: Sequence[str], strand: str) -> list[list[str]]:
 def score_sequences(scorer: Any, sequences: Sequence[str], recipe: Recipe, **options: Any) -> np.ndarray:
     """Scores (n,) of `sequences` by anything that has `log_likelihood(sequences, ...)`."""
     options |= recipe.options()
-    return np.mean([scorer.log_likelihood(own, **options) for own in strands_of(sequences, recipe.strand)], axis=0)
+    scores = [scorer.log_likelihood(own, **options) for own in strands_of(sequences, recipe.strand)]
+    return np.asarray(np.mean(scores, axis=0))
 
 
 def score_alleles(

@@ -35,7 +35,7 @@ def embed_sequences(scorer: Any, sequences: Sequence[str], job: Job) -> np.ndarr
     """Embeddings (n, C) of sequences by the job's recipe."""
     recipe: EmbeddingRecipe = job.recipe
     if not isinstance(scorer, Encoder):
-        return scorer.embed(sequences)
+        return np.asarray(scorer.embed(sequences))
     return scorer.embed(
         sequences,
         layer=recipe.layer,

@@ -52,6 +52,12 @@ def test_a_record_of_a_model_in_memory(rows, tmp_path, capfd):
     assert accuracy.value == np.mean(predictions["score"].to_numpy() > predictions["control_score"].to_numpy())
     assert TASKS["regulatory_elements"].metrics(predictions, "fixed") == record.metrics
     assert capfd.readouterr().out == ""
+    with torch.no_grad():
+        model.lm_head.weight += 0.1
+    changed = load_scorer(model=model, tokenizer=tokenizer)
+    assert evaluate(changed, "regulatory_elements", output=tmp_path, **rows).folder != record.folder
+    with pytest.raises(ValueError, match="of a model that is loaded by its name"):
+        evaluate(changed, "regulatory_elements", output=tmp_path, dtype="bfloat16", **rows)
     named = evaluate(MODEL, output=tmp_path / "named", **rows)
     np.testing.assert_allclose(named.predictions()["score"], predictions["score"], atol=1e-4)
     assert named.model["id"] == "local/small_d32_l2_s130"
@@ -143,6 +149,7 @@ def test_a_specification_is_keywords_options_and_yaml(rows, tmp_path):
         ({"window": "wide"}, "window is 'wide', but should be int"),
         ({"overwrite": 1}, "overwrite is 1, but should be bool"),
         ({"limit": True}, "limit is True, but should be int"),
+        ({"seed": 1}, "seed 1: nothing is drawn in zero_shot_likelihood of org/model"),
         ({"layer": 1}, "layer 1 is for embeddings, which zero_shot_likelihood does not take"),
         ({"method": "cnn"}, "method is for settings that train, which zero_shot_likelihood does not"),
         (

@@ -24,7 +24,7 @@ from evaluation_dart.statistics.metrics import (
     paired_likelihood_metrics,
     variant_metrics,
 )
-from evaluation_dart.training.order import epoch_rows
+from evaluation_dart.training.order import epoch_batches
 from evaluation_dart.training.paper_choices import choices
 from evaluation_dart.training.probing import ProbingHead, per_base, tokens_read
 
@@ -169,8 +169,9 @@ def test_rows_are_in_genome_order(elements):
     lines = np.array(elements["paper"]["train"]["id"])  # numbers of the file's lines, which published files sort
     read = {}
     for protocol in ("paper", "fixed"):
-        shuffle = choices("lora", "pairs", "hyenadna", protocol).train_sampling_strategy == "random"
-        orders = [epoch_rows(np.zeros(len(lines), bool), epoch, shuffle=shuffle) for epoch in range(2)]
+        training = choices("lora", "pairs", "hyenadna", protocol)
+        none = np.zeros(len(lines), bool)
+        orders = [np.concatenate(epoch_batches(none.astype(int), none, training, epoch)) for epoch in range(2)]
         read[protocol] = [lines[order].tolist() for order in orders]
     assert read["paper"] == [sorted(lines.tolist())] * 2
     one, two = read["fixed"]

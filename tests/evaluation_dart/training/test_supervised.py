@@ -32,8 +32,9 @@ from evaluation_dart.models.linear import (
 )
 from evaluation_dart.models.networks import build
 from evaluation_dart.models.table import PredictionTable
-from evaluation_dart.records import read_record, validate_record
-from evaluation_dart.run import evaluate
+from evaluation_dart.records import validate_record
+from evaluation_dart.run import evaluate_rows
+from evaluation_dart.spec import RunSpec
 from evaluation_dart.statistics.metrics import class_metrics, matthews, original_log_odds, pair_classification_metrics
 from evaluation_dart.tasks import TASKS
 from evaluation_dart.tools.profile import resource_profile
@@ -46,7 +47,7 @@ from evaluation_dart.training.paper_choices import choices
 from evaluation_dart.training.probing import Embedder, Probed
 from evaluation_dart.training.recipe import SupervisedTraining, changed
 from evaluation_dart.training.rows import labelled_rows
-from evaluation_dart.training.supervised import Predictor
+from evaluation_dart.training.supervised import Predictor, train_predictor
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 HYENADNA = FIXTURES / "model" / "small_d32_l2_s130"
@@ -159,7 +160,7 @@ def test_flipped_rows_are_the_other_strand():
     assert rows.read(np.array([0]), flip=np.array([True]))[0] == ["NCGTT", "GGGGT"]
 
 
-def test_what_cannot_be_learned_from():
+def test_what_cannot_be_learned_from(tmp_path):
     whole = cell_types()
     objective = TASKS["cell_type_elements"].objective(whole)
     with pytest.raises(ValueError, match="'validation' is empty"):
@@ -169,8 +170,11 @@ def test_what_cannot_be_learned_from():
     unlabelled = whole.map(lambda row: {"label": -1 if row["id"] == 1 else row["label"]})
     with pytest.raises(ValueError, match="row 1: label -1"):  # ClassLabel of a row without label
         examples_of(unlabelled, "cell_type_elements", objective)
-    with pytest.raises(ValueError, match="variant_effects has no training data"):
-        TASKS["variant_effects"].objective(whole)
+    assert (TASKS["variant_effects"].objective, TASKS["variant_effects"].trained_on) == (None, "chromatin_activity")
+    with pytest.raises(ValueError, match="motif_footprinting has no training data"):
+        train_predictor(
+            "gc", TASKS["motif_footprinting"], "ab_initio", None, protocol="fixed", folder=tmp_path, inputs={}
+        )
     both = Dataset.from_list([*activity(2), *activity(2, cell_type="K562")])
     with pytest.raises(ValueError, match="one cell type, not for GM12878, K562"):
         examples_of(both, "chromatin_activity")
@@ -426,10 +430,11 @@ def test_pair_metrics():
 
 
 def run(scorer, dataset, task, setting, folder, recipe=None):
-    where = {"model": {"id": "local/fixture", "revision": "0"}, "inputs": {}, "split": "test", "protocol": "fixed"}
-    record = evaluate(scorer, dataset, task, setting, recipe, folder, **where)
-    validate_record(record)
-    return pq.read_table(record / "predictions.parquet"), read_record(record)
+    spec = RunSpec(model="fixture", task=task, setting=setting, output=str(folder))
+    fixture = {"id": "local/fixture", "revision": "0"}
+    record = evaluate_rows(scorer, dataset, spec, recipe, inputs={}, described=fixture)
+    validate_record(record.folder)
+    return record.predictions(), record.content
 
 
 def test_predictions_of_every_task(tmp_path):
@@ -467,13 +472,11 @@ def test_tables_of_predictions(tmp_path):
     path = tmp_path / "enformer.tsv"
     lines = [f"GM12878\t{rows[i]['category']}\t{i}\t{i / 7}" for i in reversed(range(12))]
     path.write_text("cell_type\tcategory\tid\tprediction\n" + "\n".join(lines) + "\n")
-    predictions, _ = run(
-        PredictionTable(path, rows, "chromatin_activity"), rows, "chromatin_activity", "ab_initio", tmp_path
-    )
+    predictions, _ = run(PredictionTable(path), rows, "chromatin_activity", "ab_initio", tmp_path)
     np.testing.assert_allclose(predictions["prediction"].to_numpy(), np.arange(12) / 7)
 
     def look_up():
-        return PredictionTable(path, rows, "chromatin_activity").columns(rows[:])
+        return PredictionTable(path).columns(rows[:], TASKS["chromatin_activity"].keys, ["prediction"])
 
     def refused(text, message):
         path.write_text(text)
@@ -482,12 +485,13 @@ def test_tables_of_predictions(tmp_path):
 
     head = "cell_type\tcategory\tid\tprediction\n"
     refused("id\tprediction\n1\t2\n", "no column 'cell_type'")
-    refused(head + lines[0] + "\n" + lines[0] + "\n", "id 11 stands there a second time, in row 2")
+    refused(head + lines[0] + "\n" + lines[0] + "\n", "id 11 occurs a second time in row 2")
     refused(head + "\n".join(lines[1:]) + "\n", "no prediction for cell_type GM12878, category nonpeaks, id 11")
     refused(head + "\n".join([*lines[1:], lines[0].rpartition("\t")[0] + "\tnan"]) + "\n", "id 11 is nan")
-    refused(head + lines[0].rpartition("\t")[0] + "\tmuch\n", "'prediction' is not of numbers")
+    words = head + "\n".join([*lines[1:], lines[0].rpartition("\t")[0] + "\tmuch"]) + "\n"
+    refused(words, "'prediction' does not hold numbers")
     with pytest.raises(FileNotFoundError, match=r"none\.csv: no such file"):
-        PredictionTable(tmp_path / "none.csv", rows, "chromatin_activity")
+        PredictionTable(tmp_path / "none.csv")
 
 
 def test_composition():
@@ -553,12 +557,12 @@ def test_two_processes_train_as_one_does(tmp_path):
         "PartialState(cpu=True)\n"
         "from evaluation_dart.models.networks import build\n"
         "from evaluation_dart.training.loop import fit\n"
-        "from evaluation_dart.training.objective import objective_of\n"
+        "from evaluation_dart.tasks import TASKS\n"
         "from evaluation_dart.training.recipe import SupervisedTraining\n"
         "from evaluation_dart.training.rows import labelled_rows\n"
         "folder = Path(sys.argv[1])\n"
         f"dataset = Dataset.from_parquet({str(tmp_path / 'rows.parquet')!r}, cache_dir=str(folder))\n"
-        "objective = objective_of(dataset, 'regulatory_elements')\n"
+        "objective = TASKS['regulatory_elements'].objective(dataset)\n"
         "rows = labelled_rows(dataset, ('sequence', 'control'), objective, 'train')\n"
         "torch.manual_seed(0)\n"
         "training = SupervisedTraining(num_train_epochs=2, batch_size=9, learning_rate=1e-3, weight_decay=0.0,\n"

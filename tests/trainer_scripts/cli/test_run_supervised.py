@@ -162,10 +162,11 @@ def test_variants_by_the_model_of_task_4(data, tmp_path, model, setting):
 
 
 def test_budget_small_draws_rows(data, tmp_path, monkeypatch):
+    from evaluation_dart import run as runs
     from evaluation_dart.training import supervised
 
+    monkeypatch.setattr(runs, "SMALL_TEST_ROWS", 5)
     monkeypatch.setattr(supervised, "SMALL_ROWS", {"train": 8, "validation": 6})
-    monkeypatch.setattr("evaluation_dart.run.SMALL_TEST_ROWS", 5)
     monkeypatch.setattr(supervised, "SMALL", {"num_train_epochs": 2, "batch_size": 4})
     more = ("--budget", "small", "--window", WINDOW)
     record = record_of(run(data, tmp_path, "cell_type_elements", MODEL, "finetuned", *more))[1]
