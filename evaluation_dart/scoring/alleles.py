@@ -12,16 +12,13 @@ import numpy as np
 import torch
 from accelerate.utils.memory import clear_device_cache
 
-from datasets_dart.alphabet import reverse_complement
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import LARGEST, BatchSize, Encoder, LanguageModel, OutOfMemory
 from evaluation_dart.recipes import RECIPES, Recipe
 from evaluation_dart.scoring.embeddings import cosine_distance, hidden_states, pool
 from evaluation_dart.scoring.heads import Label, head_scores, label_index
-from evaluation_dart.scoring.likelihoods import score_sequences, token_log_probabilities
-from evaluation_dart.training.finetuning import load_classifier
+from evaluation_dart.scoring.likelihoods import STRANDS, score_sequences, strands_of, token_log_probabilities
 
-STRANDS = ("forward", "reverse", "mean")
 DISTANCES = ("embedding-cosine", "embedding-l2")
 HEAD = "head"
 # Below this share of a window, reading a common part once does not pay for the second pass.
@@ -49,8 +46,7 @@ class VariantRecipe(NamedTuple):
             described = {"name": self.name, "strand": self.strand, "label": self.label}
         else:
             described = {"name": self.name, "strand": self.strand, "layer": self.layer, "pooling": "mean"}
-        orientation = "distance, without sign" if self.name in DISTANCES else "ALT - REF"
-        return described | {"orientation": orientation}
+        return described | {"orientation": "distance, without sign" if self.name in DISTANCES else "ALT - REF"}
 
 
 def variant_recipe(name: str, strand: str | None = None, layer: int = -1, label: Label = None) -> VariantRecipe:
@@ -108,12 +104,8 @@ class VariantScorer:
         """
         if len(sequences) == 0:
             return Scores(*(np.empty(0) for _ in Scores._fields))
-        forward, other = list(sequences), []
-        if self.recipe.strand != "forward":
-            other = [reverse_complement(sequence) for sequence in sequences]
-        strands = {"forward": [forward], "reverse": [other], "mean": [forward, other]}[self.recipe.strand]
         try:
-            scores = np.array([self._one_strand(strand, record) for strand in strands])
+            scores = np.array([self._one_strand(own, record) for own in strands_of(sequences, self.recipe.strand)])
         except OutOfMemory:
             if not self.auto or self.batch_size == 1:
                 raise
@@ -128,19 +120,20 @@ class VariantScorer:
         likelihood = self.recipe.likelihood
         if likelihood is not None and likelihood.alleles == "masked":
             references, alternatives = ([sequences[row] for row in which] for which in (first[rows], rows))
-            special = likelihood.special_tokens == "scored"
             reference, alternative = masked_allele_log_likelihoods(
-                self.scorer, references, alternatives, likelihood.reduction, special, self.batch_size
+                self.scorer,
+                references,
+                alternatives,
+                likelihood.reduction,
+                likelihood.special_tokens == "scored",
+                self.batch_size,
             )
             return Scores(reference, alternative, alternative - reference)
         if self.recipe.name in DISTANCES:
             vectors = self._embed(sequences, first).astype(np.float64)
             one, two = vectors[first[rows]], vectors[rows]
-            distance = cosine_distance(one, two)
-            if self.recipe.name == "embedding-l2":
-                distance = np.linalg.norm(one - two, axis=1)
-            nothing = np.full(len(rows), np.nan)
-            return Scores(nothing, nothing, distance)
+            l2, nothing = self.recipe.name == "embedding-l2", np.full(len(rows), np.nan)
+            return Scores(nothing, nothing, np.linalg.norm(one - two, axis=1) if l2 else cosine_distance(one, two))
         if self.recipe.name == HEAD:
             values = head_scores(self.scorer, sequences, self.recipe.label, batch_size=self.batch_size)
         else:
@@ -151,16 +144,17 @@ class VariantScorer:
         recipe = self.recipe.likelihood
         assert recipe is not None
         if not self.shares:
-            forward = recipe._replace(strand="forward")
-            return score_sequences(self.scorer, sequences, forward, batch_size=self.batch_size)
+            return score_sequences(
+                self.scorer, sequences, recipe._replace(strand="forward"), batch_size=self.batch_size
+            )
         inputs, own = self.scorer.encode(sequences, recipe.special_tokens == "scored")
         total, count = np.empty(len(sequences)), np.empty(len(sequences))
         for part in passes(self.scorer, inputs, own, first, self.batch_size):
             rows, ids, scored = part.rows, inputs["input_ids"][part.rows], own[part.rows]
             logits = part.output.logits[:, :-1]
+            begin = max(part.start, 1)
             if part.start:
                 logits = torch.cat([part.prefix.logits[part.head, -1:], logits], dim=1)
-            begin = max(part.start, 1)
             log_p = token_log_probabilities(logits, ids[:, begin:])
             sums = torch.where(scored[:, begin:], log_p, 0.0).double().sum(dim=1)
             if part.start:
@@ -175,8 +169,7 @@ class VariantScorer:
         """(n, C) float32, means over the sequences' own tokens."""
         layer = self.recipe.layer
         if not self.shares:
-            whole: np.ndarray = self.scorer.embed(sequences, layer=layer, batch_size=self.batch_size)
-            return whole
+            return np.asarray(self.scorer.embed(sequences, layer=layer, batch_size=self.batch_size))
         inputs, own = self.scorer.encode(sequences)
         vectors: list[tuple[np.ndarray, np.ndarray]] = []
         for part in passes(self.scorer, inputs, own, first, self.batch_size, output_hidden_states=True):
@@ -186,23 +179,6 @@ class VariantScorer:
             vectors.append((part.rows, pool(hidden, own[part.rows], "mean").cpu().numpy()))
         rows = np.concatenate([rows for rows, _ in vectors])
         return np.concatenate([means for _, means in vectors])[np.argsort(rows)]
-
-
-def load_head(
-    name: str,
-    revision: str | None = None,
-    device: str | torch.device | None = None,
-    dtype: str = "float32",
-    trust_remote_code: bool = False,
-) -> LanguageModel:
-    """A model that was saved as `AutoModelForSequenceClassification`, with the head it was trained with.
-
-    Raises:
-        ValueError: if it was saved without one. OSError: if there is no such model.
-    """
-    scorer = load_classifier(name, None, revision, device, trust_remote_code)
-    scorer.model.to(getattr(torch, dtype))
-    return scorer
 
 
 class Pass(NamedTuple):
@@ -315,39 +291,29 @@ def masked_allele_log_likelihoods(
     (one, two), (own1, own2) = inputs["input_ids"].split(n), own.split(n)
     causal = int(scorer.kind == "causal")
     differ = (one != two) & own1
-    masked = one
-    if (mask_token := scorer.tokenizer.mask_token_id) is not None:
-        masked = one.masked_fill(one != two, mask_token)
-    equal = (own1 == own2).all(dim=1).cpu().numpy()
-    numbers: dict[bytes, int] = {}
+    mask_token = scorer.tokenizer.mask_token_id
+    masked = one if mask_token is None else one.masked_fill(one != two, mask_token)
     last = (differ.int() * torch.arange(1, differ.shape[1] + 1, device=differ.device)).amax(dim=1).cpu().numpy()
     ends = np.maximum(last - causal, 1) if causal else np.full(n, one.shape[1])  # tokens to read
-    rows_on_host, ends_of = masked.cpu().numpy(), []
-    unique: list[int] = []
-    number = np.full(n, -1)
-    for row in np.flatnonzero(equal).tolist():
-        key = rows_on_host[row, : ends[row]].tobytes()
-        if key not in numbers:
-            numbers[key] = len(unique)
-            unique.append(row)
-            ends_of.append(ends[row])
-        number[row] = numbers[key]
+    on_host = masked.cpu().numpy()
+    equal: dict[bytes, list[int]] = {}  # rows that are one input when masked
+    for row in (own1 == own2).all(dim=1).nonzero().flatten().tolist():
+        equal.setdefault(on_host[row, : ends[row]].tobytes(), []).append(row)
+    groups = sorted(equal.values(), key=lambda rows: ends[rows[0]])
     scores = torch.full((2, n), torch.nan, dtype=torch.float64, device=one.device)
-    order = np.argsort(ends_of, kind="stable")
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        rows = [unique[number_] for number_ in batch.tolist()]
-        end = int(max(ends_of[number_] for number_ in batch.tolist()))
+    for start in range(0, len(groups), batch_size):
+        batch = groups[start : start + batch_size]
+        rows, members = [group[0] for group in batch], [row for group in batch for row in group]
+        end = int(ends[rows].max())
         passed = {name: values[:n][rows, :end] for name, values in inputs.items()}
         passed["input_ids"] = masked[rows, :end]
         with scorer.passing(len(rows), end):
             log_p = scorer.model(**passed).logits.float().log_softmax(-1)
-        place = {number_: position for position, number_ in enumerate(batch.tolist())}
-        members = np.flatnonzero(np.isin(number, batch))
         index, token = differ[members].nonzero(as_tuple=True)
         kept = token >= causal  # nothing comes before the first token
         index, token = index[kept], token[kept]
-        at = torch.as_tensor([place[number[member]] for member in members.tolist()], device=one.device)[index]
+        place = np.repeat(np.arange(len(batch)), [*map(len, batch)])
+        at = torch.as_tensor(place, device=one.device)[index]
         for scored, tokens in zip(scores, (one, two), strict=True):
             values = log_p[at, token - causal, tokens[members][index, token]].double()
             total = torch.zeros(len(members), dtype=torch.float64, device=one.device).index_add_(0, index, values)

@@ -75,8 +75,7 @@ def cosine_distance(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     """
     one, two = np.asarray(one, np.float64), np.asarray(two, np.float64)
     norms = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
-    cosine: np.ndarray = (one * two).sum(axis=1) / norms
-    return 1 - cosine
+    return np.asarray(1 - (one * two).sum(axis=1) / norms)
 
 
 def name_order(n: int, batch: int = ORIGINAL_BATCH) -> np.ndarray:

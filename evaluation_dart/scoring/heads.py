@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from datasets_dart.alphabet import reverse_complement
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import BatchSize, Encoder, longest
+from evaluation_dart.scoring.likelihoods import strands_of
 
 Label = str | int | None
 
@@ -67,25 +67,22 @@ def head_scores(
     """[`head_score`] of strings by a classifier with its tokenizer: (n,) float64.
 
     Args:
-        strand: "forward", or the "mean" of the scores of both.
+        strand: "forward", "reverse", or the "mean" of the scores of both.
 
     Raises:
         InputError: as [`label_index`]; if a sequence is longer than the model reads; or memory runs out.
     """
-    if strand == "mean":
-        own = head_scores(model, sequences, label, "forward", batch_size)
-        other = head_scores(model, list(map(reverse_complement, sequences)), label, "forward", batch_size)
-        mean: np.ndarray = (own + other) / 2
-        return mean
-    label_index(model.model.config, label)
+    strands = strands_of(sequences, strand)
+    read = [sequence for own in strands for sequence in own]
 
     def run(rows: slice, size: int) -> np.ndarray:
-        inputs, own = model.encode(sequences[rows])
+        inputs, own = model.encode(read[rows])
         with model.passing(size, own.shape[1]):
             logits = model.model(**inputs).logits
             return head_score(logits, model.model.config, label).double().cpu().numpy()
 
-    return np.concatenate([np.empty(0), *model.in_batches(len(sequences), longest(sequences), batch_size, run)])
+    scores = np.concatenate([np.empty(0), *model.in_batches(len(read), longest(read), batch_size, run)])
+    return np.asarray(scores.reshape(len(strands), -1).mean(axis=0))
 
 
 def head_scorer(

@@ -10,17 +10,19 @@ from datasets_dart.alphabet import reverse_complement
 from evaluation_dart.recipes import Recipe
 
 Model = Callable[..., Any]
+STRANDS = {"forward": (False,), "reverse": (True,), "mean": (False, True)}  # which are reverse complements
+
+
+def strands_of(sequences: Sequence[str], strand: str) -> list[list[str]]:
+    """What a model reads of sequences, one strand or, for a "mean", both."""
+    return [[*map(reverse_complement, sequences)] if turned else [*sequences] for turned in STRANDS[strand]]
 
 
 def score_sequences(scorer: Any, sequences: Sequence[str], recipe: Recipe, **options: Any) -> np.ndarray:
     """Scores (n,) of `sequences` by anything that has `log_likelihood(sequences, ...)`."""
-
-    def score(strand: Sequence[str]) -> np.ndarray:
-        return np.asarray(scorer.log_likelihood(strand, **recipe.options(), **options))
-
-    if recipe.strand == "forward":
-        return score(sequences)
-    return np.asarray(score(sequences) + score([reverse_complement(sequence) for sequence in sequences])) / 2
+    options |= recipe.options()
+    scores = [scorer.log_likelihood(own, **options) for own in strands_of(sequences, recipe.strand)]
+    return np.asarray(np.mean(scores, axis=0))
 
 
 def score_alleles(
@@ -35,15 +37,10 @@ def score_alleles(
     if recipe.alleles == "whole":
         both = score_sequences(scorer, [*sequences1, *sequences2], recipe, **options)
         return both[: len(sequences1)], both[len(sequences1) :]
-
-    def score(one: Sequence[str], two: Sequence[str]) -> np.ndarray:
-        return np.stack(scorer.allele_log_likelihoods(one, two, **recipe.options(), **options))
-
-    scores = score(sequences1, sequences2)
-    if recipe.strand == "mean":
-        other = (list(map(reverse_complement, sequences)) for sequences in (sequences1, sequences2))
-        scores = (scores + score(*other)) / 2
-    return scores[0], scores[1]
+    strands = zip(strands_of(sequences1, recipe.strand), strands_of(sequences2, recipe.strand), strict=True)
+    scores = [scorer.allele_log_likelihoods(one, two, **recipe.options(), **options) for one, two in strands]
+    one, two = np.mean(scores, axis=0)
+    return one, two
 
 
 def token_log_probabilities(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

@@ -11,13 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from datasets_dart.alphabet import reverse_complement
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import BatchSize, Encoder
 from evaluation_dart.scoring.embeddings import hidden_states, pool
+from evaluation_dart.scoring.likelihoods import STRANDS, strands_of
 
 POOLINGS = ("mean", "max", "last")
-STRANDS = ("forward", "reverse", "mean")
 LONGEST_CHUNK = 32_768  # bp, where the model itself would read more
 
 
@@ -56,11 +55,7 @@ def embed_sequences(
     Raises:
         ValueError: if a chunk is more tokens than the model reads, or has no token to pool, or memory runs out.
     """
-    forward, other = list(sequences), []
-    if recipe.strand != "forward":
-        other = [reverse_complement(sequence) for sequence in sequences]
-    strands = {"forward": [forward], "reverse": [other], "mean": [forward, other]}[recipe.strand]
-    vectors = [_one_strand(scorer, strand, recipe, batch_size) for strand in strands]
+    vectors = [_one_strand(scorer, own, recipe, batch_size) for own in strands_of(sequences, recipe.strand)]
     if recipe.pooling is None and recipe.strand != "forward":
         vectors[-1] = [per_base[::-1] for per_base in vectors[-1]]
     if len(vectors) == 1:

@@ -1,7 +1,7 @@
 """Metrics of the tasks: pure functions of arrays, each value with an interval, its method, and n."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -53,19 +53,16 @@ def paired_likelihood_metrics(
     if not np.isfinite(difference).all():
         row = int(np.flatnonzero(~np.isfinite(difference))[0])
         raise InputError(f"the scores of row {row}, {score[row]} and {control_score[row]}, are not finite")
-    wins = int((difference > 0).sum())
-    metrics = {"accuracy": _proportion(wins, n, 2 * PUBLISHED_ELEMENTS, protocol)}
+    metrics = {"accuracy": _proportion(int((difference > 0).sum()), n, 2 * PUBLISHED_ELEMENTS, protocol)}
 
     def summary(values: np.ndarray) -> np.ndarray:
         return np.array([(values > 0).mean(), values.mean(), *np.quantile(values, list(QUANTILES.values()))])
 
-    names = ("accuracy_by_block", "mean_diff", *QUANTILES)
-    metrics |= _by_block(dict.fromkeys(names, True), summary, difference, chrom, start)
-
-    test = _wilcoxon(difference)
+    metrics |= _by_block(("accuracy_by_block", "mean_diff", *QUANTILES), summary, difference, chrom, start)
+    statistic, p_value = _wilcoxon(difference)
     wilcoxon = "one-sided Wilcoxon signed-rank test of score > control_score"
-    metrics["wilcoxon_p"] = Metric(test[1], None, None, n, wilcoxon, False)
-    metrics["wilcoxon_statistic"] = Metric(test[0], None, None, n, wilcoxon, True)
+    metrics["wilcoxon_p"] = Metric(p_value, None, None, n, wilcoxon, False)
+    metrics["wilcoxon_statistic"] = Metric(statistic, None, None, n, wilcoxon, True)
     return metrics
 
 
@@ -152,15 +149,12 @@ def motif_summary(metrics: MotifMetrics, protocol: str = "fixed") -> dict[str, M
 
     value, motifs, backgrounds = summary(metrics.accuracy), len(metrics.motif), metrics.wins.shape[1]
     replicated = [summary(metrics.wins[:, draw].mean(axis=1)) for draw in block_resamples(np.arange(backgrounds))]
-    result: dict[str, Metric] = {}
+    low = high = np.full(len(summaries), np.nan)
+    method = f"no interval: fewer than {FEWEST_BLOCKS} backgrounds"
     if replicated:
-        low, high = standard_error_interval(value, np.array(replicated))
+        low, high = (end.clip(0, 1) for end in standard_error_interval(value, np.array(replicated)))
         method = f"value -+ 1.96 standard errors, from 1000 bootstrap replicates of the {backgrounds} backgrounds"
-        for i, name in enumerate(summaries):
-            result[name] = Metric(value[i], max(low[i], 0), min(high[i], 1), motifs, method, True)
-    else:
-        method = f"no interval: fewer than {FEWEST_BLOCKS} backgrounds"
-        result = {name: Metric(value[i], None, None, motifs, method, True) for i, name in enumerate(summaries)}
+    result = {name: Metric(value[i], low[i], high[i], motifs, method, True) for i, name in enumerate(summaries)}
     if protocol == "paper":
         low_, high_ = normal_interval(float(value[0]), metrics.n)
         method = f"normal approximation with n = {metrics.n}, as published for one motif: strands are not independent"
@@ -170,8 +164,9 @@ def motif_summary(metrics: MotifMetrics, protocol: str = "fixed") -> dict[str, M
     result["share_significant"] = Metric(significant, None, None, motifs, method, True)
     if metrics.accuracy_vs_background is not None:
         method = "share of trials in which the motif changes the background's score more than its shuffle does"
-        change = metrics.accuracy_vs_background.mean()
-        result["accuracy_vs_background"] = Metric(change, None, None, motifs, method, True)
+        result["accuracy_vs_background"] = Metric(
+            metrics.accuracy_vs_background.mean(), None, None, motifs, method, True
+        )
     return result
 
 
@@ -199,10 +194,9 @@ def pair_classification_metrics(
         "accuracy": _proportion(right, 2 * n, 2 * PUBLISHED_ELEMENTS, protocol),
         "accuracy_paired": _proportion(wins, n, PUBLISHED_ELEMENTS, protocol),
     }
-    positive = np.repeat([True, False], n)
 
     def summary(values: np.ndarray) -> np.ndarray:
-        both, is_element = values.T.reshape(-1), positive if len(values) == n else np.repeat([True, False], len(values))
+        both, is_element = values.T.reshape(-1), np.repeat([True, False], len(values))
         return np.array(
             [
                 ((both > 0) == is_element).mean(),
@@ -214,8 +208,7 @@ def pair_classification_metrics(
         )
 
     names = ("accuracy_by_block", "accuracy_paired_by_block", "auroc", "auprc", "mcc")
-    values = np.stack([score, control_score], axis=1)
-    return metrics | _by_block(dict.fromkeys(names, True), summary, values, chrom, start)
+    return metrics | _by_block(names, summary, np.stack([score, control_score], axis=1), chrom, start)
 
 
 def class_metrics(
@@ -250,14 +243,13 @@ def class_metrics(
         of_classes = []
         for number in present:
             score, positive = values[:, 2 + number], values[:, 1] == number
-            called = score >= 0
-            mcc = matthews(called, positive)
-            of_classes += [auroc(score, positive), average_precision(score, positive), mcc, (called == positive).mean()]
+            of_classes += [auroc(score, positive), average_precision(score, positive)]
+            of_classes += [matthews(score >= 0, positive), ((score >= 0) == positive).mean()]
         return np.array([values[:, 0].mean(), *of_classes])
 
     names = [f"{kind}_{classes[number]}" for number in present for kind in ("auroc", "auprc", "mcc", "accuracy")]
     values = np.column_stack([right, label, odds])
-    return metrics | _by_block(dict.fromkeys(["accuracy_by_block", *names], True), summary, values, chrom, start)
+    return metrics | _by_block(["accuracy_by_block", *names], summary, values, chrom, start)
 
 
 def log_odds(logits: np.ndarray) -> np.ndarray:
@@ -322,8 +314,8 @@ def clustering_metrics(
     low, high = (None, None) if interval is None else map(float, interval)
     metrics = {"adjusted_mutual_information": Metric(value, low, high, n, method, True)}
     if seeds > 1:
-        spread = "standard deviation over seeds of k-means"
-        metrics["spread_over_seeds"] = Metric(by_seed.std(ddof=1), None, None, seeds, spread, None)
+        method = "standard deviation over seeds of k-means"
+        metrics["spread_over_seeds"] = Metric(by_seed.std(ddof=1), None, None, seeds, method, None)
     return metrics
 
 
@@ -351,15 +343,11 @@ def activity_metrics(
     groups["all"] = groups["peaks"] | groups["nonpeaks"]
     for name, rows in groups.items():
         if rows.sum() > 1 and (name != "all" or (groups["peaks"].any() and groups["nonpeaks"].any())):
-            values = np.stack([prediction[rows], log_counts[rows]], axis=1)
-            names = {f"pearson_{name}": True, f"spearman_{name}": True}
-            where = (None, None) if chrom is None or start is None else (chrom[rows], start[rows])
-            metrics |= _by_block(names, lambda v: np.array([pearson(*v.T), spearman(*v.T)]), values, *where)
-    rows = groups["idr"] | groups["nonpeaks"]
+            values, names = np.stack([prediction, log_counts], axis=1), (f"pearson_{name}", f"spearman_{name}")
+            metrics |= _by_block(names, lambda v: np.array([pearson(*v.T), spearman(*v.T)]), values, chrom, start, rows)
     if groups["idr"].any() and groups["nonpeaks"].any():
-        values = np.stack([prediction[rows], groups["idr"][rows]], axis=1)
-        where = (None, None) if chrom is None or start is None else (chrom[rows], start[rows])
-        metrics |= _by_block({"auroc": True, "auprc": True}, _discrimination, values, *where)
+        values, rows = np.stack([prediction, groups["idr"]], axis=1), groups["idr"] | groups["nonpeaks"]
+        metrics |= _by_block(("auroc", "auprc"), _discrimination, values, chrom, start, rows)
     if not metrics:
         raise InputError("there are no two rows of a category to correlate")
     return metrics
@@ -394,19 +382,21 @@ def variant_metrics(
     metrics: dict[str, Metric] = {}
     if positive.any() and not positive.all():
         values = np.stack([np.abs(change), positive], axis=1)
-        metrics |= _by_block({"auroc": True, "auprc": True}, _discrimination, values, chrom, position)
-        groups = np.abs(change[positive]), np.abs(change[~positive])
-        test = stats.mannwhitneyu(*groups, alternative="greater")
+        metrics |= _by_block(("auroc", "auprc"), _discrimination, values, chrom, position)
+        test = stats.mannwhitneyu(np.abs(change[positive]), np.abs(change[~positive]), alternative="greater")
         method = "one-sided Mann-Whitney test of positives > controls"
         metrics["mannwhitney_p"] = Metric(test.pvalue, None, None, len(change), method, False)
     if effect is not None:
         rows = positive & np.isfinite(effect)
         if rows.sum() > 1:
-            known = effect[rows] if directed or protocol == "paper" else np.abs(effect[rows])
-            values = np.stack([change[rows], known], axis=1)
-            names = {"pearson": True, "spearman": True}
+            values = np.stack([change, effect if directed or protocol == "paper" else np.abs(effect)], axis=1)
             metrics |= _by_block(
-                names, lambda v: np.array([pearson(*v.T), averaged_spearman(*v.T)]), values, chrom[rows], position[rows]
+                ("pearson", "spearman"),
+                lambda v: np.array([pearson(*v.T), averaged_spearman(*v.T)]),
+                values,
+                chrom,
+                position,
+                rows,
             )
         rows &= np.asarray(effect) != 0
         if directed and rows.any():
@@ -478,26 +468,26 @@ def _wilcoxon(difference: np.ndarray) -> tuple[float, float]:
 
 
 def _by_block(
-    names: dict[str, bool],
+    names: Sequence[str],
     statistic: Callable[[np.ndarray], np.ndarray],
     values: np.ndarray,
     chrom: np.ndarray | None,
     start: np.ndarray | None,
+    rows: np.ndarray | slice = slice(None),
 ) -> dict[str, Metric]:
-    """Metrics of `values` (n, ...) with intervals by resampling blocks of the genome; names: is higher better?"""
-    value, n = statistic(values), len(values)
-    interval = None
+    """Metrics of the `rows` of `values` (n, ...) with intervals by resampling blocks of the genome."""
+    values = values[rows]
+    value, interval = statistic(values), None
+    low = high = np.full(len(names), np.nan)
+    method = f"no interval: fewer than {FEWEST_BLOCKS} blocks of 1 Mb"
     if chrom is not None and start is not None and not np.isnan(value).all():
-        interval = block_bootstrap_interval(statistic, values, genome_blocks(chrom, start))
-    if interval is None:
-        low = high = [None] * len(names)
-        method = f"no interval: fewer than {FEWEST_BLOCKS} blocks of 1 Mb"
-    else:
-        low, high = (end.tolist() for end in interval)
+        interval = block_bootstrap_interval(statistic, values, genome_blocks(chrom[rows], start[rows]))
+    if interval is not None:
+        low, high = interval
         method = "bootstrap of 1-Mb blocks, percentiles of 1000 replicates"
     return {
-        name: Metric(value[i], low[i], high[i], n, method, higher)
-        for i, (name, higher) in enumerate(names.items())
+        name: Metric(value[i], low[i], high[i], len(values), method, True)
+        for i, name in enumerate(names)
         if not math.isnan(value[i])  # of constant scores, say, there is no correlation
     }
 

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from datasets_dart.alphabet import BASES
 from datasets_dart.errors import InputError, MissingExtra
 from evaluation_dart.models.language_model import LanguageModel
 from evaluation_dart.scoring.heads import Label, head_score, label_index
 
-BASES = "ACGT"
 PATH_STEPS = 32
 
 

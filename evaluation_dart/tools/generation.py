@@ -225,11 +225,9 @@ def continuations(
     drawn = {"do_sample": False} if sampling.temperature == 0 else {"do_sample": True, **sampling._asdict()}
 
     def enough(found: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        done = (lengths[found[:, prompt.shape[1] :]].sum(dim=1) >= need).all()
-        return done.expand(len(found))
+        return (lengths[found[:, prompt.shape[1] :]].sum(dim=1) >= need).all().expand(len(found))
 
-    network: Any = model.model
-    generated: Any = network.generate(
+    generated: Any = model.model.generate(  # type: ignore[operator]
         prompt,
         attention_mask=torch.ones_like(prompt),
         max_new_tokens=room,
@@ -238,8 +236,8 @@ def continuations(
         **drawn,
         stopping_criteria=StoppingCriteriaList([enough]) if int(lengths.max()) > 1 else None,
     )
-    tokens = [model.tokenizer.convert_ids_to_tokens(row.tolist()) for row in generated[:, prompt.shape[1] :]]
-    bases = ["".join(row)[:need] for row in tokens]
+    rows = generated[:, prompt.shape[1] :].tolist()
+    bases = ["".join(model.tokenizer.convert_ids_to_tokens(row))[:need] for row in rows]
     if short := [len(own) for own in bases if len(own) < need]:
         raise InputError(f"{model.name}: its {model.max_tokens} tokens at most gave {min(short)} bases of {need}")
     return bases
@@ -276,22 +274,19 @@ def compared(
     batch_size: BatchSize,
 ) -> dict[str, Any]:
     """GC and perplexity of generated and of real sequences, with intervals, and the divergence of their k-mers."""
-    gc = {"generated": interval(gc_content(bases)[:, 0], np.ones(len(bases)), rng)}
-    continued = [context + own for context, own in zip(contexts, bases, strict=True)]
-    whole = model.log_likelihood(continued, batch_size=batch_size)
-    before = np.zeros(len(bases))
-    prompted = [row for row, context in enumerate(contexts) if context]
-    if prompted:
-        before[prompted] = model.log_likelihood([contexts[row] for row in prompted], batch_size=batch_size)
-    # Without a prompt the first base has nothing before it, and is not scored.
-    scored = np.array([len(own) - (not context) for own, context in zip(bases, contexts, strict=True)])
-    perplexity = {"generated": perplexity_interval(whole - before, scored, rng)}
-    if real is None:
-        return {"gc": gc, "perplexity": perplexity}
-    gc["reference"] = interval(gc_content(real)[:, 0], np.ones(len(real)), rng)
-    likelihood = model.log_likelihood(real, batch_size=batch_size)
-    perplexity["reference"] = perplexity_interval(likelihood, np.array([len(own) - 1 for own in real]), rng)
-    return {"gc": gc, "perplexity": perplexity, "kmer_divergence": [*divergences(bases, real, rng)]}
+    found: dict[str, Any] = {"gc": {}, "perplexity": {}}
+    groups = {"generated": (bases, contexts), "reference": (real or [], [""] * len(real or []))}
+    for name, (sequences, before) in groups.items():
+        if sequences:
+            found["gc"][name] = interval(gc_content(sequences)[:, 0], np.ones(len(sequences)), rng)
+            continued = [context + own for context, own in zip(before, sequences, strict=True)]
+            likelihood = model.log_likelihood(continued, batch_size=batch_size)
+            prompted = [row for row, context in enumerate(before) if context]
+            likelihood[prompted] -= model.log_likelihood([before[row] for row in prompted], batch_size=batch_size)
+            # Without a prompt the first base has nothing before it, and is not scored.
+            scored = np.array([len(own) - (not context) for own, context in zip(sequences, before, strict=True)])
+            found["perplexity"][name] = perplexity_interval(likelihood, scored, rng)
+    return found if real is None else found | {"kmer_divergence": [*divergences(bases, real, rng)]}
 
 
 def divergences(one: Sequence[str], two: Sequence[str], rng: np.random.Generator) -> Iterator[dict[str, float]]:
@@ -302,20 +297,24 @@ def divergences(one: Sequence[str], two: Sequence[str], rng: np.random.Generator
     halves = np.array_split(rng.permutation(len(two)), 2)
     for k in range(1, LONGEST_KMER + 1):
         generated, reference = kmer_frequencies(one, k), kmer_frequencies(two, k)
-        found = {"k": k, "generated_and_reference": jensenshannon(generated.mean(0), reference.mean(0), base=2) ** 2}
+        found = {"generated_and_reference": jensenshannon(generated.mean(0), reference.mean(0), base=2)}
         if len(two) > 1:
-            spectra = [reference[half].mean(0) for half in halves]
-            found["halves_of_the_reference"] = jensenshannon(*spectra, base=2) ** 2
-        yield {name: float(value) for name, value in found.items()} | {"k": k}
+            one_half, other = (reference[half].mean(0) for half in halves)
+            found["halves_of_the_reference"] = jensenshannon(one_half, other, base=2)
+        yield {"k": k} | {name: float(value**2) for name, value in found.items()}
 
 
 def interval(total: np.ndarray, count: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
     """Sum of totals over sum of counts, with the percentile interval of a bootstrap of sequences."""
     rows = rng.integers(len(total), size=(REPLICATES, len(total)))
     low, high = np.quantile(total[rows].sum(1) / count[rows].sum(1), [0.025, 0.975])
-    method = f"bootstrap of sequences, percentiles of {REPLICATES} replicates"
-    value = total.sum() / count.sum()
-    return {"value": float(value), "low": float(low), "high": float(high), "n": len(total), "method": method}
+    return {
+        "value": float(total.sum() / count.sum()),
+        "low": float(low),
+        "high": float(high),
+        "n": len(total),
+        "method": f"bootstrap of sequences, percentiles of {REPLICATES} replicates",
+    }
 
 
 def perplexity_interval(likelihood: np.ndarray, bases: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
@@ -325,10 +324,10 @@ def perplexity_interval(likelihood: np.ndarray, bases: np.ndarray, rng: np.rando
 
 
 def write_fasta(path: Path, names: Sequence[str], notes: Sequence[str], sequences: Sequence[str]) -> None:
-    text = []
-    for name, note, sequence in zip(names, notes, sequences, strict=True):
-        lines = [sequence[start : start + LINE] for start in range(0, len(sequence), LINE)]
-        text.append(f">{name} {note}\n" + "\n".join(lines) + "\n")
+    text = [
+        f">{name} {note}\n" + "".join(f"{sequence[start : start + LINE]}\n" for start in range(0, len(sequence), LINE))
+        for name, note, sequence in zip(names, notes, sequences, strict=True)
+    ]
+    whole = "".join(text).encode()
     with replacing(path) as temporary:
-        whole = "".join(text).encode()
         temporary.write_bytes(gzip.compress(whole) if path.suffix == ".gz" else whole)

@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from datasets_dart.errors import InputError
 from evaluation_dart.models.loading import load_scorer
-from evaluation_dart.scoring.alleles import load_head
+from evaluation_dart.training.finetuning import load_classifier
 
 VARIANT_COLUMNS = {
     "chrom": ("chrom", "#chrom", "chr", "contig"),
@@ -60,7 +60,7 @@ def load(
     logging.disable_progress_bar()  # of a second's work
     try:
         if kind == "head":
-            return load_head(os.fspath(model), revision, device, dtype, trust_remote_code)
+            return load_classifier(model, None, revision, device, trust_remote_code, dtype=dtype)
         return load_scorer(
             os.fspath(model),
             revision=revision,
@@ -95,14 +95,11 @@ def as_file(table: Table, columns: dict[str, tuple[str, ...]], name: str) -> Ite
         known = [there[other] for other in names if other in there]
         if not known and column not in OPTIONAL:
             raise InputError(f"the table has no column {column!r} among {', '.join(table.column_names)}")
-        if known or columns is VARIANT_COLUMNS:
+        if known or column == "id":
             found.append(known[0] if known else ["."] * table.num_rows)
-    vcf = columns is VARIANT_COLUMNS
-    ending = "\t.\t.\t.\n" if vcf else "\n"
-    lines = [
-        "\t".join("." if value is None else str(value) for value in row) + ending for row in zip(*found, strict=True)
-    ]
+    start, ending = (VCF_HEADER, "\t.\t.\t.\n") if columns is VARIANT_COLUMNS else ("", "\n")
+    rows = (("." if value is None else str(value) for value in row) for row in zip(*found, strict=True))
     with TemporaryDirectory() as folder:
         path = Path(folder) / name
-        path.write_text((VCF_HEADER if vcf else "") + "".join(lines))
+        path.write_text(start + "".join("\t".join(row) + ending for row in rows))
         yield path

@@ -4,7 +4,7 @@ import gzip
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import AutoConfig
 
-from datasets_dart.alphabet import reverse_complement
+from datasets_dart.alphabet import BASES, UNKNOWN, encode_bases, one_hot, reverse_complement
 from datasets_dart.contigs import find_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
@@ -31,7 +31,7 @@ from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.alleles import HEAD
 from evaluation_dart.scoring.heads import head_scorer, label_index
 from evaluation_dart.scoring.likelihoods import score_sequences
-from evaluation_dart.tools.attribution import BASES, base_ids
+from evaluation_dart.tools.attribution import base_ids
 from evaluation_dart.tools.loading import (
     REGION_COLUMNS,
     Model,
@@ -133,34 +133,35 @@ def mutagenesis(
         inputs = described_inputs(fasta=genome) if bed is None else described_inputs(fasta=genome, bed=bed)
     if logo is not None and len(places) > MOST_ROWS:
         raise InputError(f"logo {logo}: a picture has at most {MOST_ROWS} regions, and here are {len(places)}")
-    options = {"revision": revision, "device": device, "dtype": dtype, "trust_remote_code": trust_remote_code}
     if recipe is None and has_head(model, revision, trust_remote_code):
         recipe = HEAD
-    scorer = load(model, HEAD if recipe == HEAD else "likelihood", **options)
+    scorer = load(
+        model,
+        HEAD if recipe == HEAD else "likelihood",
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
+    )
     table_of, how = method_of(scorer, recipe, strand, label, batch_size)
     if isinstance(scorer, LanguageModel) and how["name"] != HEAD:
         report_rows(scorer, places, Recipe(**how))
-    panels: list[tuple[str, np.ndarray]] = []
-    left_out = 0
-
-    def parts() -> Iterator[pa.Table]:
-        nonlocal left_out
-        total = sum(3 * (own.end - own.start) + 1 for own in places)
-        with tqdm(desc="mutagenesis", unit=" sequences", total=total, disable=quiet) as bar:
-            for own in places:
-                sequence = bases.fetch(own.chrom, own.window_start, own.window_end)
-                first, last = own.start - own.window_start, own.end - own.window_start
-                table = table_of(sequence, first, last, bar.update)
-                left_out += int(np.isnan(table[:, 0]).sum())
-                if logo is not None:
-                    panels.append((own.name, importance(table, sequence[first:last])))
-                yield as_table(own, sequence[first:last], table)
-
-    found: Any = pa.concat_tables(parts()) if target is None else write_table(target, parts())
+    panels, tables = [], []
+    positions = sum(own.end - own.start for own in places)
+    with tqdm(desc="mutagenesis", unit=" sequences", total=3 * positions + len(places), disable=quiet) as bar:
+        for own in places:
+            sequence = bases.fetch(own.chrom, own.window_start, own.window_end)
+            first, last = own.start - own.window_start, own.end - own.window_start
+            table = table_of(sequence, first, last, advance=bar.update)
+            tables.append(as_table(own, sequence[first:last], table))
+            if logo is not None:
+                panels.append((own.name, importance(table, sequence[first:last])))
+    found = pa.concat_tables(tables)
     if logo is not None:
         draw_logos(Path(logo), panels, "log-odds" if how["name"] == HEAD else "nats")
     if target is None:
         return found
+    write_table(target, found)
     about = {
         "model": scorer.describe(),
         "recipe": how,
@@ -168,8 +169,8 @@ def mutagenesis(
         "inputs": inputs,
         "regions": len(places) if region is None else region,
         "window": window or "region",
-        "rows": found,
-        "positions_left_out": left_out,
+        "rows": len(found),
+        "positions_left_out": positions - len(found) // 3,
         "device": scorer.device_name,
         "versions": package_versions(),
     }
@@ -187,20 +188,15 @@ def substitutions(sequence: str, start: int, end: int) -> tuple[list[str], np.nd
     Returns:
         m strings, and (m, 2) int64: the position replaced, counted from `start`, and the new base's index.
     """
-    places = places_of(sequence, start, end)
-    mutants = [sequence[:position] + BASES[base] + sequence[position + 1 :] for position, base in places]
-    return mutants, np.array(places, dtype=np.int64).reshape(-1, 2) - [start, 0]
+    places = places_of(sequence[start:end])
+    mutants = [sequence[: start + row] + BASES[base] + sequence[start + row + 1 :] for row, base in places.tolist()]
+    return mutants, places
 
 
-def places_of(sequence: str, start: int, end: int) -> list[tuple[int, int]]:
-    """(position, index of the new base) of every substitution of a known base of [start, end)."""
-    return [
-        (position, base)
-        for position in range(start, end)
-        if sequence[position] in BASES
-        for base in range(len(BASES))
-        if BASES[base] != sequence[position]
-    ]
+def places_of(sequence: str) -> np.ndarray:
+    """(m, 2) int64: position and index of the new base of every substitution of a known base."""
+    codes = encode_bases(sequence)[:, None]
+    return np.argwhere((codes != UNKNOWN) & (codes != np.arange(len(BASES))))
 
 
 def changes(score: Score, sequence: str, start: int, end: int, advance: Advance = do_nothing) -> np.ndarray:
@@ -217,7 +213,8 @@ def changes(score: Score, sequence: str, start: int, end: int, advance: Advance 
         found.append(score(wanted[first : first + AT_ONCE]))
         advance(len(found[-1]))
     scores = np.concatenate(found)
-    table = _unchanged(sequence[start:end])
+    table = np.zeros((end - start, len(BASES)))
+    table[encode_bases(sequence[start:end]) == UNKNOWN] = np.nan
     table[places[:, 0], places[:, 1]] = scores[1:] - scores[0]
     return table
 
@@ -233,16 +230,14 @@ def conditional_changes(
     Raises:
         ValueError: if the tokenizer has not one token for each base.
     """
-    strands = [sequence] if recipe.strand == "forward" else [sequence, reverse_complement(sequence)]
-    first = _log_probabilities(model, strands[0], start, end, batch_size)
-    if len(strands) == 2:
-        other = _log_probabilities(model, strands[1], len(sequence) - end, len(sequence) - start, batch_size)
-        first = (first + other[::-1, ::-1]) / 2  # of the complement, in reverse: the columns turn round as well
-    table = _unchanged(sequence[start:end])
-    for row, base in enumerate(sequence[start:end]):
-        if base in BASES:
-            table[row] = first[row] - first[row, BASES.index(base)]
-    return table / len(sequence) if recipe.reduction == "mean" else table
+    log_p, length = _log_probabilities(model, sequence, start, end, batch_size), len(sequence)
+    if recipe.strand == "mean":
+        other = _log_probabilities(model, reverse_complement(sequence), length - end, length - start, batch_size)
+        log_p = (log_p + other[::-1, ::-1]) / 2  # of the complement, in reverse: the columns turn round as well
+    codes = encode_bases(sequence[start:end])[:, None].astype(int)
+    own = np.take_along_axis(log_p, codes.clip(max=UNKNOWN - 1), axis=1)
+    table = np.where(codes == UNKNOWN, np.nan, log_p - own)
+    return table / length if recipe.reduction == "mean" else table
 
 
 @torch.inference_mode()
@@ -265,8 +260,7 @@ def _log_probabilities(model: LanguageModel, sequence: str, start: int, end: int
         masked["input_ids"][here, part] = model.tokenizer.mask_token_id
         with model.passing(size, tokens):
             logits = model.model(**masked).logits[here, part]
-        log_p: np.ndarray = logits.float().log_softmax(-1)[:, ids].double().cpu().numpy()
-        return log_p
+        return np.asarray(logits.float().log_softmax(-1)[:, ids].double().cpu())
 
     return np.concatenate(model.in_batches(len(at), tokens, batch_size, run))
 
@@ -285,24 +279,8 @@ def likelihood_changes(
         table = conditional_changes(model, sequence, start, end, recipe, batch_size)
         advance(3 * len(table) + 1)
         return table
-
-    def score(sequences: Sequence[str]) -> np.ndarray:
-        return score_sequences(model, sequences, recipe, batch_size=batch_size)
-
+    score = partial(score_sequences, model, recipe=recipe, batch_size=batch_size)
     return changes(score, sequence, start, end, advance)
-
-
-def forward_rows(model: LanguageModel, sequence: str, start: int, end: int, recipe: Recipe) -> int:
-    """Rows that go through the model for [`likelihood_changes`] of a sequence without N.
-
-    Raises:
-        ValueError: as [`LanguageModel.encode`].
-    """
-    strands = 2 if recipe.strand == "mean" else 1
-    passes = model.forward_passes([sequence], recipe.special_tokens == "scored")
-    if recipe.alleles == "masked":
-        return strands * (1 if model.kind == "causal" else end - start)
-    return strands * passes * (3 * (end - start) + 1)
 
 
 def importance(table: np.ndarray, sequence: str) -> np.ndarray:
@@ -310,17 +288,7 @@ def importance(table: np.ndarray, sequence: str) -> np.ndarray:
 
     The score of the observed base less the mean over all four, out of [`changes`] (L, 4): tangermeme's convention.
     """
-    rows = np.zeros_like(table)
-    for row, base in enumerate(sequence):
-        if base in BASES:
-            rows[row, BASES.index(base)] = -table[row].mean()
-    return rows
-
-
-def _unchanged(sequence: str) -> np.ndarray:
-    table = np.zeros((len(sequence), len(BASES)))
-    table[[base not in BASES for base in sequence]] = np.nan
-    return table
+    return np.where(one_hot(encode_bases(sequence)) > 0, -table.mean(axis=1, keepdims=True), 0.0)
 
 
 def regions_of(genome: Genome, bed: Path | None, region: str | None, window: int | None) -> list[Region]:
@@ -367,8 +335,8 @@ def placed(genome: Genome, source: str, chrom: str, start: int, end: int, window
 
 def method_of(
     scorer: Any, recipe: str | None, strand: str | None, label: str | int | None, batch_size: BatchSize
-) -> tuple[Callable[[str, int, int, Advance], np.ndarray], dict[str, Any]]:
-    """Changes as a function of (sequence, start, end, advance), and the fields of the recipe."""
+) -> tuple[Callable[..., np.ndarray], dict[str, Any]]:
+    """Changes as a function of (sequence, start, end, advance=), and the fields of the recipe."""
     if recipe == HEAD:
         config = scorer.model.config
         how = {"name": HEAD, "strand": strand or "forward", "output": config.id2label[label_index(config, label)]}
@@ -379,11 +347,7 @@ def method_of(
     chosen.check(scorer, alleles=True)
     if strand is not None:
         chosen = chosen._replace(strand=strand)
-
-    def table_of(sequence: str, start: int, end: int, advance: Advance) -> np.ndarray:
-        return likelihood_changes(scorer, sequence, start, end, chosen, batch_size, advance)
-
-    return table_of, chosen._asdict()
+    return partial(likelihood_changes, scorer, recipe=chosen, batch_size=batch_size), chosen._asdict()
 
 
 def has_head(model: Model, revision: str | None, trust_remote_code: bool) -> bool:
@@ -404,46 +368,42 @@ def has_head(model: Model, revision: str | None, trust_remote_code: bool) -> boo
 def report_rows(model: LanguageModel, regions: list[Region], recipe: Recipe) -> None:
     """Refuse a window that the model cannot read; log how much a masked model has to do."""
     longest = max(regions, key=lambda own: own.window_end - own.window_start)
-    width = longest.window_end - longest.window_start
-    rows = forward_rows(model, "ACGT" * (width // 4) + "ACGT"[: width % 4], 0, longest.end - longest.start, recipe)
+    width, bases = longest.window_end - longest.window_start, longest.end - longest.start
+    passes = model.forward_passes([("ACGT" * width)[:width]], recipe.special_tokens == "scored")
     if model.kind == "masked":
-        log.info("masked model: about %s rows through the model", f"{rows * len(regions):,}")
+        rows = bases if recipe.alleles == "masked" else passes * (3 * bases + 1)
+        total = rows * len(regions) * (2 if recipe.strand == "mean" else 1)
+        log.info("masked model: about %s rows through the model", f"{total:,}")
 
 
 def as_table(region: Region, sequence: str, changes: np.ndarray) -> pa.Table:
     """Rows of the output, position by position: [`SCHEMA`], start and end counted from 0, as in BED."""
-    places = places_of(sequence, 0, len(sequence))
-    start = [region.start + row for row, _ in places]
+    row, base = places_of(sequence).T
     columns = {
-        "chrom": [region.chrom] * len(places),
-        "start": start,
-        "end": [position + 1 for position in start],
-        "region": [region.name] * len(places),
-        "ref": [sequence[row] for row, _ in places],
-        "alt": [BASES[column] for _, column in places],
-        "change": [float(changes[place]) for place in places],
+        "chrom": [region.chrom] * len(row),
+        "start": region.start + row,
+        "end": region.start + row + 1,
+        "region": [region.name] * len(row),
+        "ref": np.array([*sequence])[row],
+        "alt": np.array([*BASES])[base],
+        "change": changes[row, base],
     }
     return pa.table(columns, schema=SCHEMA)
 
 
-def write_table(path: Path, parts: Iterator[pa.Table]) -> int:
-    """Write tables one after the other as Parquet or as text, whole or not at all; how many rows there were.
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a table as Parquet or as text, whole or not at all.
 
     Text is tab-separated under a line of names that begins with #, which makes it a BED file.
     """
-    rows = 0
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
-            with pq.ParquetWriter(temporary, SCHEMA) as writer:
-                for part in parts:
-                    writer.write_table(part)
-                    rows += part.num_rows
-            return rows
-        with gzip.open(temporary, "wt") if path.suffix == ".gz" else temporary.open("w") as file:
-            file.write(f"#{chr(9).join(SCHEMA.names)}\n")
-            for part in parts:
-                for row in zip(*(column.to_pylist() for column in part.columns), strict=True):
-                    file.write("\t".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row))
-                    file.write("\n")
-                rows += part.num_rows
-    return rows
+            pq.write_table(table, temporary)
+            return
+        opened: Any = gzip.open if path.suffix == ".gz" else open
+        with opened(temporary, "wt") as file:
+            file.write(f"#{chr(9).join(table.column_names)}\n")
+            for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                file.write(
+                    "\t".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row) + "\n"
+                )

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, Value
 
@@ -20,7 +21,7 @@ from datasets_dart.alphabet import decode_bases, encode_bases
 from datasets_dart.contigs import check_same_build, find_contig, renamed
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, replacing, write_text
-from datasets_dart.formats.bed import Windows, centred_start, read_intervals, read_narrowpeak
+from datasets_dart.formats.bed import Windows, centred_start, read_narrowpeak
 from datasets_dart.formats.bigwig import Signal, log_counts
 from datasets_dart.formats.fasta import Genome, open_genome, window_strings
 from datasets_dart.gc_matching import gc_matched_negatives
@@ -28,6 +29,7 @@ from datasets_dart.peaks import consensus_windows, overlaps_any
 from datasets_dart.shuffling import item_seed, shuffle_known
 from datasets_dart.splits import SPLITS, assign_splits, read_splits
 from evaluation_dart.run import described_inputs
+from evaluation_dart.tools.regions import read_bed
 
 ABOUT = "dataset.json"
 WINDOW = 512
@@ -37,28 +39,14 @@ NEGATIVE, POSITIVE = "negative", "positive"
 SHARES = {"validation": 0.1, "test": 0.2}  # of random splits
 
 
-class Rows(NamedTuple):
-    """Sequences with what is to be learned of them, one entry each.
+class Source(NamedTuple):
+    """Sequences with what is to be learned of them, what that means, and how many were left out, by reason.
 
-    `group` numbers the rows that must not be parted by a split: a peak and its shuffles.
+    Columns of rows are chrom ("" where it is not known), start (-1), end, sequence, label, the number of a class or a
+    value, and group, which numbers the rows that must not be parted by a split: a peak and its shuffles.
     """
 
-    chrom: np.ndarray  # (n,) str objects, "" where it is not known
-    start: np.ndarray  # (n,) int64, -1 where it is not known
-    end: np.ndarray  # (n,) int64
-    sequence: list[str]
-    label: np.ndarray  # (n,) int64 numbers of classes, or float64 values
-    group: np.ndarray  # (n,) int64
-
-    def take(self, rows: np.ndarray) -> "Rows":
-        sequence = [self.sequence[row] for row in rows.tolist()]
-        return Rows(self.chrom[rows], self.start[rows], self.end[rows], sequence, self.label[rows], self.group[rows])
-
-
-class Source(NamedTuple):
-    """Rows, what their labels mean, and how many were left out, by reason."""
-
-    rows: Rows
+    rows: pa.Table
     classes: list[str] | None  # None of values
     target: str
     left_out: Counter[str]
@@ -133,8 +121,8 @@ def make_dataset(
         else:
             source = from_bed(bases, Path(str(regions)), window, label_column, regression, away)
     rows = source.rows
-    if limit is not None and limit < len(rows.sequence):
-        chosen = np.random.default_rng(seed).choice(len(rows.sequence), limit, replace=False)
+    if limit is not None and limit < len(rows):
+        chosen = np.random.default_rng(seed).choice(len(rows), limit, replace=False)
         rows = rows.take(np.sort(chosen))
     of_split = split_rows(rows, str(splits), validation, test, seed)
     files = {"fasta": genome, "bed": regions, "peaks": peaks, "positives": positives, "signal": signal}
@@ -162,12 +150,8 @@ def new_folder(path: Path) -> None:
 
 def read_windows(path: Path, genome: Genome) -> Windows:
     """The intervals of a BED file, their contigs named as in the genome."""
-
-    chunks = [chunk for _, chunk in read_intervals(input_file(path))]
-    if not chunks:
-        raise InputError(f"{path}: has no regions")
-    chrom, start, end = (np.concatenate([chunk[column] for chunk in chunks]) for column in range(3))
-    return Windows(renamed(chrom, genome.contigs), start, end)
+    found = read_bed(path)
+    return Windows(renamed(found.chrom, genome.contigs), found.start, found.end)
 
 
 def from_bed(genome: Genome, path: Path, window: int, column: int, regression: bool, avoid: list[Windows]) -> Source:
@@ -176,23 +160,20 @@ def from_bed(genome: Genome, path: Path, window: int, column: int, regression: b
     Raises:
         ValueError: naming file, line and value, for a label that is missing or, of a regression, no number.
     """
-    chunks = [chunk for _, chunk in read_intervals(input_file(path), extra=(column - 1,))]
-    if not chunks:
-        raise InputError(f"{path}: has no regions")
-    chrom, start, end, line = (np.concatenate([chunk[number] for chunk in chunks]) for number in range(4))
-    texts = [text for chunk in chunks for (text,) in chunk.extra]
+    chrom, start, end, line, extra = read_bed(path, (column - 1,))
+    texts = [text for (text,) in extra]
     first = centred_start(start, end, window)
     windows = Windows(renamed(chrom, genome.contigs), first, first + window)
     kept, left_out = usable(genome, windows, avoid)
     if regression:
-        values = np.array([number(path, int(at), text) for at, text in zip(line, texts, strict=True)])
+        values = np.array([number(path, at, text) for at, text in zip(line.tolist(), texts, strict=True)])
         return Source(rows_of(genome, windows, kept, values), None, "value", left_out)
     if "" in texts:
         raise InputError(f"{path}:{line[texts.index('')]}: column {column} has no label")
     classes = sorted(set(texts))
     if len(classes) < 2:
         raise InputError(f"{path}: column {column} says {classes[0]!r} everywhere; two classes are needed")
-    labels = np.array([classes.index(text) for text in texts])
+    labels = np.searchsorted(classes, texts)
     return Source(rows_of(genome, windows, kept, labels), classes, "class", left_out)
 
 
@@ -216,11 +197,17 @@ def usable(genome: Genome, windows: Windows, avoid: list[Windows]) -> tuple[np.n
     return np.flatnonzero(inside & clear), left_out
 
 
-def rows_of(genome: Genome, windows: Windows, kept: np.ndarray, label: np.ndarray) -> Rows:
+def rows_of(genome: Genome, windows: Windows, kept: np.ndarray, label: np.ndarray) -> pa.Table:
+    """The rows of some windows, in this order, with the labels of these."""
     chrom, start, end = windows.take(kept)
     length = int(end[0] - start[0]) if len(kept) else 1
-    sequences = window_strings(genome, chrom, start, length, "fixed").to_pylist()
-    return Rows(chrom, start, end, sequences, label[kept], np.arange(len(kept)))
+    return labelled(chrom, start, end, window_strings(genome, chrom, start, length, "fixed"), label[kept])
+
+
+def labelled(chrom: np.ndarray, start: np.ndarray, end: np.ndarray, sequence: Any, label: np.ndarray) -> pa.Table:
+    """Rows as [`Source`] has them, each a group of its own."""
+    names = ["chrom", "start", "end", "sequence", "label", "group"]
+    return pa.table([pa.array(chrom, pa.string()), start, end, sequence, label, np.arange(len(label))], names=names)
 
 
 def from_peaks(
@@ -245,42 +232,28 @@ def from_peaks(
     found = rows_of(genome, windows, kept, np.ones(len(windows.start), dtype=np.int64))
     if negatives == "shuffled":
         return Source(with_shuffles(found, ratio, seed), [NEGATIVE, POSITIVE], "class", left_out)
-    whole = Windows(*read[:3])
     others, missing = gc_matched_negatives(
-        genome, windows.take(kept), window, ratio=ratio, seed=seed, avoid=[whole, *avoid]
+        genome, windows.take(kept), window, ratio=ratio, seed=seed, avoid=[Windows(*read[:3]), *avoid]
     )
     zeros = np.zeros(len(others.start), dtype=np.int64)
     background = rows_of(genome, others, np.arange(len(zeros)), zeros)
+    groups = pc.add(background["group"], len(found))
+    rows = pa.concat_tables([found, background.drop_columns("group").append_column("group", groups)])
     left_out += Counter({f"negatives: {reason}": count for reason, count in missing.items()})
-    return Source(joined(found, background), [NEGATIVE, POSITIVE], "class", left_out)
+    return Source(rows, [NEGATIVE, POSITIVE], "class", left_out)
 
 
-def joined(one: Rows, two: Rows) -> Rows:
-    return Rows(
-        np.concatenate([one.chrom, two.chrom]),
-        np.concatenate([one.start, two.start]),
-        np.concatenate([one.end, two.end]),
-        one.sequence + two.sequence,
-        np.concatenate([one.label, two.label]),
-        np.concatenate([one.group, two.group + len(one.group)]),
-    )
-
-
-def with_shuffles(found: Rows, ratio: int, seed: int) -> Rows:
+def with_shuffles(found: pa.Table, ratio: int, seed: int) -> pa.Table:
     """Sequences of class 1 and `ratio` dinucleotide shuffles of each, of class 0, at the same place."""
-    sequences = list(found.sequence)
+    tables = [found]
     for copy in range(ratio):
-        for row, sequence in enumerate(found.sequence):
-            codes = encode_bases(sequence)
-            place = str(found.chrom[row]) or sequence, int(found.start[row]), int(found.end[row])
+        shuffles = found.to_pylist()
+        for row in shuffles:
+            place = row["chrom"] or row["sequence"], row["start"], row["end"]
             rng = np.random.default_rng(item_seed(*place, seed * 1000 + copy))
-            sequences.append(decode_bases(shuffle_known(codes, rng)))
-    n = len(found.sequence)
-    chrom, start, end, group = (
-        np.tile(column, ratio + 1) for column in (found.chrom, found.start, found.end, found.group)
-    )
-    label = np.concatenate([np.ones(n, dtype=np.int64), np.zeros(ratio * n, dtype=np.int64)])
-    return Rows(chrom, start, end, sequences, label, group)
+            row |= {"sequence": decode_bases(shuffle_known(encode_bases(row["sequence"]), rng)), "label": 0}
+        tables.append(pa.Table.from_pylist(shuffles, found.schema))
+    return pa.concat_tables(tables)
 
 
 def from_sequences(path: Path, ratio: int, seed: int) -> Source:
@@ -290,8 +263,7 @@ def from_sequences(path: Path, ratio: int, seed: int) -> Source:
     chrom = np.array([place[1] if place else "" for place in places], dtype=object)
     start, end = (np.array([int(place[k]) if place else -1 for place in places], dtype=np.int64) for k in (2, 3))
     sequences = [fasta.fetch(name, 0, length) for name, length in fasta.contigs.items()]
-    n = len(sequences)
-    found = Rows(chrom, start, end, sequences, np.ones(n, dtype=np.int64), np.arange(n))
+    found = labelled(chrom, start, end, sequences, np.ones(len(sequences), dtype=np.int64))
     return Source(with_shuffles(found, ratio, seed), [NEGATIVE, POSITIVE], "class", Counter())
 
 
@@ -316,39 +288,39 @@ def from_signal(genome: Genome, path: Path, bed: Path | None, window: int, avoid
     values[kept] = log_counts(track, chrom[kept], start[kept], window)
     rows = rows_of(genome, windows, kept, values)
     if bed is None:
-        whole = np.array(["N" not in sequence for sequence in rows.sequence], dtype=bool)
-        left_out["have an N"] = int((~whole).sum())
-        rows = rows.take(np.flatnonzero(whole))
+        unknown = pc.match_substring(rows["sequence"], "N")
+        left_out["have an N"] = pc.sum(unknown).as_py() or 0
+        rows = rows.filter(pc.invert(unknown))
     return Source(rows, None, "log(1 + sum of the signal)", left_out)
 
 
-def split_rows(rows: Rows, splits: str, validation: str | None, test: str | None, seed: int) -> dict[str, Rows]:
+def split_rows(rows: pa.Table, splits: str, validation: str | None, test: str | None, seed: int) -> dict[str, pa.Table]:
     """Rows by split. Rows in no split are left out.
 
     Raises:
         ValueError: if a split is empty, saying which contigs there are.
     """
+    chrom, start, end, group = (rows[name].to_numpy() for name in ("chrom", "start", "end", "group"))
+    contigs = sorted(set(chrom.tolist()))
     if splits == "random":
-        groups = np.unique(rows.group)
+        groups = np.unique(group)
         order = np.random.default_rng(seed).permutation(groups)
-        counts = {name: max(1, round(share * len(groups))) for name, share in SHARES.items()}
-        code = np.zeros(int(groups.max()) + 1, dtype=np.int8)
-        code[order[: counts["validation"]]] = SPLITS.index("validation")
-        code[order[counts["validation"] : sum(counts.values())]] = SPLITS.index("test")
-        assigned = code[rows.group]
+        ends = np.cumsum([max(1, round(SHARES[name] * len(groups))) for name in ("validation", "test")])
+        validated, tested, _ = np.split(order, ends)
+        assigned = np.where(np.isin(group, validated), SPLITS.index("validation"), SPLITS.index("train"))
+        assigned[np.isin(group, tested)] = SPLITS.index("test")
     elif test is not None and validation is not None:
         named = {"validation": validation.split(","), "test": test.split(",")}
         if both := sorted(set(named["validation"]) & set(named["test"])):
             raise InputError(f"{both[0]} is in validation and in test")
-        assigned = np.zeros(len(rows.sequence), dtype=np.int8)
+        assigned = np.zeros(len(rows), dtype=np.int8)
         for split, names in named.items():
-            inside = [find_contig(chrom, names) is not None for chrom in rows.chrom.tolist()]
-            assigned[inside] = SPLITS.index(split)
+            inside = [contig for contig in contigs if find_contig(contig, names) is not None]
+            assigned[np.isin(chrom, inside)] = SPLITS.index(split)
     else:
-        assigned = assign_splits(read_splits(splits, set(rows.chrom.tolist())), rows.chrom, rows.start, rows.end)
-    found = {name: rows.take(np.flatnonzero(assigned == code)) for code, name in enumerate(SPLITS)}
-    if empty := [name for name, own in found.items() if not own.sequence]:
-        contigs = sorted(set(rows.chrom.tolist()))
+        assigned = assign_splits(read_splits(splits, contigs), chrom, start, end)
+    found = {name: rows.take(np.flatnonzero(assigned == number)) for number, name in enumerate(SPLITS)}
+    if empty := [name for name, own in found.items() if not len(own)]:
         there = ", ".join(contigs[:8]) + (", ..." if len(contigs) > 8 else "")
         raise InputError(
             f"no row is in split {empty[0]!r}: the rows are on {there or 'no contig that their names tell'}; name "
@@ -357,18 +329,19 @@ def split_rows(rows: Rows, splits: str, validation: str | None, test: str | None
     return found
 
 
-def counted(rows: Rows, classes: list[str] | None) -> int | dict[str, int]:
+def counted(rows: pa.Table, classes: list[str] | None) -> int | dict[str, int]:
+    """How many rows there are, of each class where there are classes."""
     if classes is None:
-        return len(rows.sequence)
-    return {name: int((rows.label == code).sum()) for code, name in enumerate(classes)}
+        return len(rows)
+    return dict(zip(classes, np.bincount(rows["label"], minlength=len(classes)).tolist(), strict=True))
 
 
-def write_rows(folder: Path, of_split: dict[str, Rows], classes: list[str] | None, about: dict[str, Any]) -> None:
+def write_rows(folder: Path, of_split: dict[str, pa.Table], classes: list[str] | None, about: dict[str, Any]) -> None:
     """Parquet files that carry the names of the classes; dataset.json last, by which the folder is whole."""
     label = Value("float64") if classes is None else ClassLabel(names=classes)
     columns = {"chrom": Value("string"), "start": Value("int64"), "end": Value("int64"), "sequence": Value("string")}
     schema = Features(columns | {"label": label}).arrow_schema
     for split, rows in of_split.items():
         with replacing(folder / f"{split}.parquet") as temporary:
-            pq.write_table(pa.table({name: getattr(rows, name) for name in schema.names}, schema=schema), temporary)
+            pq.write_table(rows.select(schema.names).cast(schema), temporary)
     write_text(folder / ABOUT, json.dumps(about, indent=1, default=str) + "\n")

@@ -16,7 +16,6 @@ from accelerate.utils import set_seed
 from datasets import Dataset
 from huggingface_hub import EvalResult, ModelCardData
 
-from datasets_dart.alphabet import reverse_complement
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
 from evaluation_dart.models.kmers import kmer_frequencies
@@ -24,11 +23,12 @@ from evaluation_dart.models.language_model import LanguageModel, model_id
 from evaluation_dart.models.linear import choose_linear
 from evaluation_dart.records import completed, digest, write_record
 from evaluation_dart.report.logo import check_logo, draw_logos
+from evaluation_dart.scoring.likelihoods import strands_of
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.statistics.metrics import activity_metrics, class_metrics
 from evaluation_dart.tools.mutagenesis import changes, head_scorer, importance
 from evaluation_dart.training.accelerators import process_state
-from evaluation_dart.training.downstream import OUTPUT
+from evaluation_dart.training.downstream import outputs_of, with_outputs
 from evaluation_dart.training.finetuning import FineTuned, load_classifier
 from evaluation_dart.training.loop import fit
 from evaluation_dart.training.lora import merge_lora
@@ -167,38 +167,21 @@ def _labels(rows: Dataset, objective: Objective) -> np.ndarray:
 
 def _predicted(predictor: Predictor, rows: Dataset) -> np.ndarray:
     """Outputs for each row, the mean of both strands: (n, outputs) float64."""
-    sequences: list[str] = rows["sequence"][:]
-    strands = [sequences, [*map(reverse_complement, sequences)]]
-    return np.asarray(np.mean([predictor.predict(strand) for strand in strands], axis=0))
+    return np.asarray(np.mean([predictor.predict(own) for own in strands_of(rows["sequence"][:], "mean")], axis=0))
 
 
 def _kmer_predictions(splits: Mapping[str, Dataset], objective: Objective) -> np.ndarray:
     """Outputs of a linear model of k-mer frequencies for the test rows, its penalty chosen on validation."""
-    features = {split: kmer_frequencies(rows["sequence"][:], KMER) for split, rows in splits.items()}
-    labels = {split: np.array(rows["label"][:]) for split, rows in splits.items()}
-    chosen = choose_linear(
-        {"kmers": features["train"]},
-        labels["train"],
-        {"kmers": features["validation"]},
-        labels["validation"],
-        objective,
-    )
-    return chosen.model(features["test"])
-
-
-def with_outputs(rows: pa.Table, outputs: np.ndarray) -> pa.Table:
-    """Rows with columns output_0, ... of a model's outputs."""
-    return pa.table(
-        {name: rows[name] for name in rows.column_names}
-        | {f"{OUTPUT}{number}": own for number, own in enumerate(outputs.T)}
-    )
+    features = {split: {"kmers": kmer_frequencies(rows["sequence"][:], KMER)} for split, rows in splits.items()}
+    train, validation = (np.array(splits[split]["label"][:]) for split in ("train", "validation"))
+    chosen = choose_linear(features["train"], train, features["validation"], validation, objective)
+    return chosen.model(features["test"]["kmers"])
 
 
 def metrics_of(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:
     """Metrics of a record's predictions, by blocks of the genome where it is known where the rows lie."""
     objective = objective_of(record["data"])
-    names = [name for name in predictions.column_names if name.startswith(OUTPUT)]
-    scores = np.stack([predictions[name].to_numpy() for name in names], axis=1)
+    scores = outputs_of(predictions)
     labels, chrom, start = (predictions[name].to_numpy() for name in ("label", "chrom", "start"))
     where = (chrom, start) if (start >= 0).all() else (None, None)
     if objective.kind == "classes":
@@ -217,12 +200,10 @@ def shown(metrics: Mapping[str, Metric], objective: Objective) -> dict[str, Metr
 
 
 def _name_outputs(config: Any, objective: Objective) -> None:
-    if objective.kind == "counts":
-        config.problem_type = "regression"
-        return
-    config.problem_type = "single_label_classification"
-    config.id2label = dict(enumerate(objective.classes))
-    config.label2id = {name: number for number, name in enumerate(objective.classes)}
+    config.problem_type = "regression" if objective.kind == "counts" else "single_label_classification"
+    if objective.classes:
+        config.id2label = dict(enumerate(objective.classes))
+        config.label2id = {name: number for number, name in enumerate(objective.classes)}
 
 
 def _write_model(
@@ -297,32 +278,50 @@ def card(name: str, record: Mapping[str, Any], logo: bool, licence: str) -> str:
     )
     labels = "one number, " + about["target"] if classes is None else f"{len(classes)} classes: {', '.join(classes)}"
     methods: Sequence[str] = list(dict.fromkeys(metric["method"] for metric in ours.values()))
-    table = [
+    table = "\n".join(
         f"| {key} | {with_interval(metric)} | {with_interval(beside[key]) if key in beside else ''} |"
         for key, metric in ours.items()
-    ]
-    lines = ["---", data.to_yaml(), "---", "", f"# {name}", ""]
-    lines += [
-        f"`{origin}` (revision {record['model']['revision']}), fine-tuned ({choices['method']}) by `hyenadna train`."
-    ]
-    lines += [f"It predicts {labels}.", ""]
-    lines += [f"| test rows | this model | linear model of {KMER}-mers |", "|---|---|---|", *table, ""]
-    lines += ["Intervals: " + "; of others, ".join(methods) + ". Outputs are the mean of both strands."]
-    lines += ["", "## Data", ""]
-    lines += [
-        f"{rows['train']:,} rows to train on, {rows['validation']:,} for validation, {rows['test']:,} for the test"
-        + (f", of {about['window']} bases each" if about["window"] else "")
-        + (f"; negatives: {about['negatives'].replace('_', ' ')}" if about["negatives"] else "")
-        + f"; splits: {json.dumps(about['splits'])}."
-    ]
-    lines += ["", *(f"* {kind}: {value}" for kind, value in about["inputs"].items()), "", "## Training", ""]
-    epochs = f"Epoch {record['training']['best_epoch']} of {choices['num_train_epochs']}"
-    lines += [f"{epochs}, which has the smallest validation loss; batches of {choices['batch_size']},"]
-    lines += [f"learning rate {choices['learning_rate']:g}, seed {choices['seed']}."]
-    if logo:
-        lines += ["", "## What it reads", "", f"![importance of each base in three test rows]({LOGO})", ""]
-        lines += ["Score of the observed base minus the mean over all four (in-silico mutagenesis), in the test"]
-        lines += ["rows with the highest scores. An example, not a motif analysis."]
-    lines += ["", "## Limits", ""]
-    lines += ["The metrics are of the test rows above and of nothing else. Not for clinical use.", ""]
-    return "\n".join(lines)
+    )
+    window = f", of {about['window']} bases each" if about["window"] else ""
+    negatives = f"; negatives: {about['negatives'].replace('_', ' ')}" if about["negatives"] else ""
+    inputs = "\n".join(f"* {kind}: {value}" for kind, value in about["inputs"].items())
+    reads = f"""
+## What it reads
+
+![importance of each base in three test rows]({LOGO})
+
+Score of the observed base minus the mean over all four (in-silico mutagenesis), in the test
+rows with the highest scores. An example, not a motif analysis.
+"""
+    return f"""---
+{data.to_yaml()}
+---
+
+# {name}
+
+`{origin}` (revision {record["model"]["revision"]}), fine-tuned ({choices["method"]}) by `hyenadna train`.
+It predicts {labels}.
+
+| test rows | this model | linear model of {KMER}-mers |
+|---|---|---|
+{table}
+
+Intervals: {"; of others, ".join(methods)}. Outputs are the mean of both strands.
+
+## Data
+
+{rows["train"]:,} rows to train on, {rows["validation"]:,} for validation, {rows["test"]:,} for the test\
+{window}{negatives}; splits: {json.dumps(about["splits"])}.
+
+{inputs}
+
+## Training
+
+Epoch {record["training"]["best_epoch"]} of {choices["num_train_epochs"]}, which has the smallest validation loss; \
+batches of {choices["batch_size"]},
+learning rate {choices["learning_rate"]:g}, seed {choices["seed"]}.
+{reads if logo else ""}
+## Limits
+
+The metrics are of the test rows above and of nothing else. Not for clinical use.
+"""

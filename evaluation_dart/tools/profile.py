@@ -86,29 +86,26 @@ def resource_profile(
     parameters = list(network.parameters())
     device = parameters[0].device
     network.train()
-    passes: dict[str, list[float]] = {
-        name: [] for name in ("forward_seconds", "backward_seconds", "forward_bytes", "backward_bytes")
-    }
-    seen = 0
-    for number, batch in enumerate(islice(batches, warmup + measured)):
+    passes = []
+    read = list(islice(batches, warmup + measured))
+    if len(read) <= warmup:
+        raise InputError(f"{len(read)} batches, but {warmup} are for warming up: nothing is left to measure")
+    for number, batch in enumerate(read):
         network.zero_grad(set_to_none=True)
         started, _ = _mark(device)
         total = network(batch).sum()
         forward, forward_peak = _mark(device)
         total.backward()
         backward, backward_peak = _mark(device)
-        seen += 1
         if number >= warmup:
-            values = (forward - started, backward - forward, forward_peak, backward_peak)
-            for own, value in zip(passes.values(), values, strict=True):
-                own.append(value)
-    if seen < warmup + 1:
-        raise InputError(f"{seen} batches, but {warmup} are for warming up: nothing is left to measure")
+            passes.append((forward - started, backward - forward, forward_peak, backward_peak))
+    names = ("forward_seconds", "backward_seconds", "forward_bytes", "backward_bytes")
+    columns = dict(zip(names, zip(*passes, strict=True), strict=True))
     return {
         "parameters": sum(parameter.numel() for parameter in parameters),
         "trained_parameters": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-        **{name: {"mean": float(np.mean(own)), "std": float(np.std(own))} for name, own in passes.items()},
-        "batches": seen - warmup,
+        **{name: {"mean": float(np.mean(own)), "std": float(np.std(own))} for name, own in columns.items()},
+        "batches": len(passes),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
     }
 

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from datasets_dart.alphabet import decode_bases
+from datasets_dart.alphabet import known_bases
 from datasets_dart.contigs import contig_ends, renamed
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import input_file, replacing
-from datasets_dart.formats.bed import read_intervals
-from datasets_dart.formats.fasta import Genome, open_genome, window_codes
+from datasets_dart.formats.bed import Intervals, read_intervals
+from datasets_dart.formats.fasta import Genome, open_genome
 from evaluation_dart.models.language_model import BatchSize
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.regions import RegionRecipe, chunk_length, embed_sequences
@@ -123,8 +123,7 @@ def embed_regions(
                 log.info("%s: these embeddings are there already", output)
             return work
         if state.is_main_process:
-            size = f"{len(lengths):,} regions, {lengths.sum():,} bases, the longest {longest:,}"
-            log.info(size)
+            log.info(f"{len(lengths):,} regions, {lengths.sum():,} bases, the longest {longest:,}")
             if longest > recipe.chunk:
                 log.info(
                     "regions of more than %s bases are read in separate chunks of this length", f"{recipe.chunk:,}"
@@ -133,9 +132,8 @@ def embed_regions(
         step = max(1, min(STEP, BASES_IN_PART // longest))
 
         def embed(rows: range) -> dict[str, Any]:
-            sequences = [
-                sequence_of(bases, *place) for place in zip(*(column[rows] for column in found[:3]), strict=True)
-            ]
+            regions = zip(found.chrom[rows], found.start[rows].tolist(), found.end[rows].tolist(), strict=True)
+            sequences = [known_bases(bases.fetch(chrom, start, end)) for chrom, start, end in regions]
             vectors = embed_sequences(scorer, sequences, recipe, batch_size)
             flat = pa.array(np.concatenate(vectors, axis=None).astype(stored_dtype))
             return {"embedding": pa.FixedSizeListArray.from_arrays(flat, vectors[0].shape[-1])}
@@ -161,8 +159,7 @@ def check_output(output: Path) -> str:
     suffix = output.suffix
     if suffix not in SUFFIXES:
         raise InputError(f"{output}: name an output that ends with {' or '.join(SUFFIXES)}")
-    whole = not output.is_dir() if suffix == ".parquet" else (output / "zarr.json").is_file()
-    if output.exists() and not whole:
+    if output.is_dir() if suffix == ".parquet" else output.exists() and not (output / "zarr.json").is_file():
         raise InputError(f"{output}: something else is there already")
     if suffix == ".zarr":
         try:
@@ -172,6 +169,19 @@ def check_output(output: Path) -> str:
     return suffix
 
 
+def read_bed(path: Path, extra: Sequence[int] = ()) -> Intervals:
+    """All rows of a BED file, with the columns `extra`, counted from 0.
+
+    Raises:
+        InputError: for a file without any, or as [`bed.read_intervals`].
+    """
+    chunks = [chunk for _, chunk in read_intervals(input_file(path), extra=extra)]
+    if not chunks:
+        raise InputError(f"{path}: no regions in it")
+    chrom, start, end, line = (np.concatenate([chunk[number] for chunk in chunks]) for number in range(4))
+    return Intervals(chrom, start, end, line, [own for chunk in chunks for own in chunk.extra if own])
+
+
 def read_regions(bed: Path, genome: Genome) -> Regions:
     """The regions of a BED file.
 
@@ -179,39 +189,25 @@ def read_regions(bed: Path, genome: Genome) -> Regions:
         InputError: naming file, line and region, if it is not within a contig of the genome ("20" is "chr20"); for a
             file without any; or as [`bed.read_intervals`].
     """
-    path = input_file(bed)
     try:
-        chunks = [chunk for _, chunk in read_intervals(path, extra=(3,))]
+        chrom, start, end, line, extra = read_bed(bed, (3,))
     except InputError:  # not every row has a name
-        chunks = [chunk for _, chunk in read_intervals(path)]
-    if not chunks:
-        raise InputError(f"{bed}: no regions in it")
-    chrom, start, end, line = (
-        np.concatenate(columns) for columns in zip(*(chunk[:4] for chunk in chunks), strict=True)
-    )
+        chrom, start, end, line, extra = read_bed(bed)
     on_genome = renamed(chrom, genome.contigs)
     limits = contig_ends(on_genome, genome.contigs)
     if (beyond := np.flatnonzero(end > limits)).size:
         row = int(beyond[0])
-        place = f"{path}:{line[row]}: {chrom[row]}:{start[row]}-{end[row]}"
+        place = f"{input_file(bed)}:{line[row]}: {chrom[row]}:{start[row]}-{end[row]}"
         if limits[row] < 0:
             raise InputError(f"{place} is on a contig that {genome.path} does not have")
         raise InputError(f"{place} is beyond the end of its contig ({limits[row]} bp)")
-    names = [name for chunk in chunks for extra in chunk.extra for name in extra]
-    return Regions(on_genome, start, end, np.array(names, dtype=object) if names else None)
-
-
-def sequence_of(genome: Genome, chrom: str, start: int, end: int) -> str:
-    """Upper-case bases; letters other than A, C, G, T are N."""
-    codes = window_codes(genome, np.array([chrom], object), np.array([start]), int(end - start))
-    return decode_bases(codes[0])
+    return Regions(on_genome, start, end, np.array([name for (name,) in extra], dtype=object) if extra else None)
 
 
 def vectors_of(part: Path) -> np.ndarray:
     """(n, C) vectors of a part."""
     column = pq.read_table(part)["embedding"].combine_chunks()
-    values: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(-1, column.type.list_size)
+    return np.asarray(column.flatten()).reshape(-1, column.type.list_size)
 
 
 def write_parquet(output: Path, parts: Sequence[Path], found: Regions) -> int:

@@ -1,8 +1,8 @@
 """Files of scored variants: VCF, TSV and Parquet, written from the input's records and the parts of their scores."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import pysam
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome
-from datasets_dart.formats.vcf import SWAPPED, Header, Record, read_records
+from datasets_dart.formats.vcf import Header, Record, read_records
 
 SUFFIXES = (".vcf.gz", ".tsv", ".tsv.gz", ".parquet")
 SCHEMA = pa.schema(
@@ -30,7 +30,6 @@ SCHEMA = pa.schema(
         ("status", pa.string()),
     ]
 )
-COLUMNS = SCHEMA.names
 TABIX_LIMIT = 1 << 29  # bp of a contig that a .tbi can hold; longer ones need a .csi
 BGZF_END = 28  # bytes of the empty block that ends a bgzip file
 ROWS_AT_ONCE = 1 << 16
@@ -78,23 +77,14 @@ def output_suffix(output: Path) -> str:
 
 def scored_records(path: Path, parts: Path) -> Iterator[tuple[Record, list[AlleleScore]]]:
     """Records of a VCF beside the scores of their alternative alleles, from the parts; one part in memory at a time."""
-
-    def rows() -> Iterator[tuple[int, AlleleScore]]:
-        for part in sorted(parts.glob("[0-9]*.parquet")):
-            table = pq.read_table(part)
-            names = ("record", "score", "ref_score", "alt_score", "status")
-            for record, *values in zip(*(table[name].to_pylist() for name in names), strict=True):
-                yield record, AlleleScore(*values)
-
-    row = rows()
+    names = ["record", "score", "ref_score", "alt_score", "status"]
+    tables = (pq.read_table(part, columns=names) for part in sorted(parts.glob("[0-9]*.parquet")))
+    rows = (row for table in tables for row in zip(*(table[name].to_pylist() for name in names), strict=True))
     for number, record in enumerate(read_records(path)):
-        scores = []
-        for _ in record.alternatives:
-            owner, score = next(row, (None, None))
-            if owner != number or score is None:
-                raise InputError(f"{parts}: not the scores of {path}; remove this folder and run again")
-            scores.append(score)
-        yield record, scores
+        scores = [next(rows, (None,)) for _ in record.alternatives]
+        if any(owner != number for owner, *_ in scores):
+            raise InputError(f"{parts}: not the scores of {path}; remove this folder and run again")
+        yield record, [AlleleScore(*values) for _, *values in scores]
 
 
 def write_scores(
@@ -105,30 +95,21 @@ def write_scores(
     Args:
         contigs: those of the records: name in the VCF -> the genome's.
     """
-    counts: Counter[str] = Counter()
-
-    def counted() -> Iterator[tuple[Record, list[AlleleScore]]]:
-        for record, scores in scored_records(vcf, parts):
-            counts.update(score.status for score in scores)
-            yield record, scores
-
     suffix = output_suffix(output)
     longest = max((genome.contigs[name] for name in contigs.values() if name), default=0)
+    records = scored_records(vcf, parts)
     if suffix == ".parquet":
-        _write_parquet(output, counted())
+        _write_parquet(output, records)
     elif suffix == ".vcf.gz":
-        with _bgzip(output, "vcf", longest) as write:
-            for line in header_lines(header, named, genome, contigs):
-                write(line)
-            for record, scores in counted():
-                write(with_info(record, scores, named))
+        changed = (with_info(record, scores, named) for record, scores in records)
+        _write_bgzip(output, "vcf", longest, chain(header_lines(header, named, genome, contigs), changed))
     elif suffix == ".tsv.gz":
-        with _bgzip(output, "table", longest) as write:
-            _write_table(write, counted())
+        _write_bgzip(output, "table", longest, _table_lines(records))
     else:
         with replacing(output) as temporary, temporary.open("wb") as file:
-            _write_table(lambda line: file.write(line + b"\n"), counted())
-    return counts
+            file.writelines(line + b"\n" for line in _table_lines(records))
+    statuses = (pq.read_table(part, columns=["status"])["status"].to_pylist() for part in parts.glob("[0-9]*.parquet"))
+    return Counter(status for own in statuses for status in own)
 
 
 def header_lines(header: Header, named: Named, genome: Genome, contigs: dict[str, str | None]) -> Iterator[bytes]:
@@ -147,13 +128,11 @@ def header_lines(header: Header, named: Named, genome: Genome, contigs: dict[str
 
 def with_info(record: Record, scores: Sequence[AlleleScore], named: Named) -> bytes:
     """The record's line with its scores in INFO, all else as it was."""
-    columns = record.columns()
-    added = []
+    columns, added = record.columns(), []
     if any(not np.isnan(score.score) for score in scores):
-        added.append(f"{named.name}={_numbers([score.score for score in scores])}")
-        if not named.distance:
-            added.append(f"{named.name}_REF={_numbers([score.reference for score in scores])}")
-            added.append(f"{named.name}_ALT={_numbers([score.alternative for score in scores])}")
+        values = zip(*(score[: 1 if named.distance else 3] for score in scores), strict=True)
+        for key, own in zip(named.keys(), values, strict=False):
+            added.append(f"{key}={','.join(_number(value) or '.' for value in own)}")
     if any(score.status for score in scores):
         added.append(f"{named.name}_STATUS={','.join(score.status or 'ok' for score in scores)}")
     if added:
@@ -161,54 +140,42 @@ def with_info(record: Record, scores: Sequence[AlleleScore], named: Named) -> by
     return b"\t".join(columns)
 
 
-def _numbers(values: Sequence[float]) -> str:
-    return ",".join(_number(value) or "." for value in values)
-
-
 def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.8g}"
 
 
 def _table_rows(records: Iterator[tuple[Record, list[AlleleScore]]]) -> Iterator[tuple[Any, ...]]:
-    """Rows of `COLUMNS`, one for each alternative allele."""
+    """Rows of `SCHEMA`, one for each alternative allele."""
     for record, scores in records:
         name = record.columns()[2].decode(errors="replace")
-        place = record.chrom, record.position, name, record.reference
         for allele, score in zip(record.alternatives, scores, strict=True):
-            yield (*place, allele, score.score, score.reference, score.alternative, score.status)
+            yield (record.chrom, record.position, name, record.reference, allele, *score)
 
 
-def _write_table(write: Any, records: Iterator[tuple[Record, list[AlleleScore]]]) -> None:
-    write("\t".join(COLUMNS).encode())
+def _table_lines(records: Iterator[tuple[Record, list[AlleleScore]]]) -> Iterator[bytes]:
+    yield "\t".join(SCHEMA.names).encode()
     for row in _table_rows(records):
-        write("\t".join(_number(v) if isinstance(v, float) else str(v) for v in row).encode())
+        yield "\t".join(_number(v) if isinstance(v, float) else str(v) for v in row).encode()
 
 
 def _write_parquet(output: Path, records: Iterator[tuple[Record, list[AlleleScore]]]) -> None:
-    def table(rows: list[tuple[Any, ...]]) -> pa.Table:
-        columns = zip(*rows, strict=True) if rows else ([] for _ in COLUMNS)
-        arrays = [pa.array(column, field.type, from_pandas=True) for column, field in zip(columns, SCHEMA, strict=True)]
-        return pa.table(arrays, schema=SCHEMA)
-
+    rows = _table_rows(records)
     with replacing(output) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
-        rows: list[tuple[Any, ...]] = []
-        for row in _table_rows(records):
-            rows.append(row)
-            if len(rows) == ROWS_AT_ONCE:
-                writer.write_table(table(rows))
-                rows = []
-        writer.write_table(table(rows))
+        while some := list(islice(rows, ROWS_AT_ONCE)):
+            columns = zip(*some, strict=True)
+            arrays = [pa.array(own, field.type, from_pandas=True) for own, field in zip(columns, SCHEMA, strict=True)]
+            writer.write_table(pa.table(arrays, schema=SCHEMA))
 
 
-@contextmanager
-def _bgzip(output: Path, kind: str, longest: int) -> Iterator[Any]:
-    """A function that takes lines of a bgzip file, which is indexed and renamed to `output` at the end.
+def _write_bgzip(output: Path, kind: str, longest: int, lines: Iterable[bytes]) -> None:
+    """Write lines to a bgzip file, which is indexed and renamed to `output` at the end.
 
     htslib reports a full disk for some writes only: the end-of-file block says whether all of it is there.
     """
     with replacing(output) as temporary:
         with pysam.BGZFile(str(temporary), "wb", None) as file:
-            yield lambda line: file.write(line + b"\n")
+            for line in lines:
+                file.write(line + b"\n")
         with temporary.open("rb") as written:
             written.seek(-min(BGZF_END, temporary.stat().st_size), 2)
             if not written.read().startswith(b"\x1f\x8b\x08\x04"):
@@ -223,7 +190,3 @@ def _bgzip(output: Path, kind: str, longest: int) -> Iterator[Any]:
             raise OSError(f"{output}: cannot be indexed: {error}") from None
         finally:
             made.unlink(missing_ok=True)
-
-
-def scored(counts: Counter[str]) -> int:
-    return counts[""] + counts[SWAPPED]

@@ -39,7 +39,7 @@ from evaluation_dart.tools.loading import (
     load,
 )
 from evaluation_dart.tools.parts import begin, complete, one_process
-from evaluation_dart.tools.variant_files import Named, output_suffix, scored, write_scores
+from evaluation_dart.tools.variant_files import Named, output_suffix, write_scores
 from evaluation_dart.training.accelerators import process_state
 
 WINDOW = 1024
@@ -114,10 +114,9 @@ def score_variants(
     with as_file(variants, VARIANT_COLUMNS, "variants.vcf") as vcf, TemporaryDirectory() as scratch:
         target = Path(scratch) / "scores.parquet" if output is None else Path(output)
         header, bases = opened(vcf, Path(genome), name)
-        kind = "head" if how.name == HEAD else "embedding" if how.likelihood is None else "likelihood"
         scorer = load(
             model,
-            kind,
+            "head" if how.name == HEAD else "embedding" if how.likelihood is None else "likelihood",
             revision=revision,
             device=device or state.device,
             dtype=dtype,
@@ -152,8 +151,8 @@ def score_variants(
             made = f"{own['id']} at {own['revision']}, recipe {how.name}, strand {how.strand}, window {window}"
             named = Named(name, made, how.name in DISTANCES)
             counts = write_scores(target, source, work.folder, header, named, bases, found.contigs)
-            status = {state or "scored": count for state, count in sorted(counts.items())}
-            log.info("%s of %s alleles scored: %s", f"{scored(counts):,}", f"{found.alleles:,}", status)
+            done, status = counts[SCORED] + counts[SWAPPED], {name or "scored": n for name, n in sorted(counts.items())}
+            log.info("%s of %s alleles scored: %s", f"{done:,}", f"{found.alleles:,}", status)
             return {
                 "records": found.records,
                 "alleles": found.alleles,
@@ -198,10 +197,9 @@ def checked(vcf: Path, genome: Genome, output: Path, write_list: bool) -> Summar
         file.write("line\tchrom\tposition\tref\talt\tgenome\n")
 
         def write(found: Mismatch) -> None:
-            record = found.record
-            alternatives = ",".join(record.alternatives) or "."
-            place = f"{record.line}\t{record.chrom}\t{record.position}"
-            file.write(f"{place}\t{record.reference}\t{alternatives}\t{found.genome}\n")
+            own = found.record
+            words = own.line, own.chrom, own.position, own.reference, ",".join(own.alternatives) or ".", found.genome
+            file.write("\t".join(map(str, words)) + "\n")
 
         summary = summarise(path, genome, write)
     if not summary.mismatches:
@@ -224,13 +222,13 @@ def report(vcf: Path, listed: Path, found: Summary, ref_mismatch: str, main_proc
     if not main_process:
         return
     if missing:
-        some = ", ".join(missing[:5])
-        log.warning("%s contigs are not in the genome, their variants get no score: %s", len(missing), some)
+        log.warning(
+            f"{len(missing)} contigs are not in the genome, their variants get no score: {', '.join(missing[:5])}"
+        )
     if found.mismatches:
         log.warning(text)
     else:
-        counts = f"{found.records:,} records, {found.alleles:,} alternative alleles"
-        log.info("%s; every REF is what the genome has", counts)
+        log.info(f"{found.records:,} records, {found.alleles:,} alternative alleles; every REF is what the genome has")
 
 
 def write_sorted(vcf: Path, copy: Path, genome: Genome, found: Summary) -> None:
@@ -245,7 +243,7 @@ def report_passes(scorer: Any, recipe: VariantRecipe, found: Summary, window: in
     """Before it begins: refuse a window that does not fit; log what a masked model's whole alleles cost."""
     if not isinstance(scorer, Encoder):
         return
-    _, own = scorer.encode(["ACGT" * (window // 4) + "ACGT"[: window % 4]])
+    _, own = scorer.encode([("ACGT" * window)[:window]])
     likelihood = recipe.likelihood
     if main_process and scorer.kind == "masked" and likelihood is not None and likelihood.alleles == "whole":
         rows = int(own.sum()) * (found.records + found.alleles) * (2 if recipe.strand == "mean" else 1)
@@ -259,14 +257,13 @@ def record_scorer(
     """A function that scores the records of a range, later ranges after earlier ones."""
     stream, position = read_records(source), 0
     likelihood = apply.recipe.likelihood
-    substitutions = likelihood is not None and likelihood.alleles == "masked"
 
     def score(rows: range) -> dict[str, Any]:
         nonlocal position
         records = list(islice(stream, rows.start - position, rows.stop - position))
         position = rows.stop
         columns: dict[str, list[Any]] = {name: [] for name in PART_COLUMNS}
-        cut = haplotypes(records, genome, window, swap, substitutions)
+        cut = haplotypes(records, genome, window, swap, likelihood is not None and likelihood.alleles == "masked")
         found = iter(np.stack(apply(cut.sequences, cut.record), axis=1).tolist())
         for row, states in zip(rows, cut.status, strict=True):
             for status in states:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from evaluation_dart.records import completed
 from evaluation_dart.statistics.classification import classification_metrics, label_metrics
 from evaluation_dart.statistics.metric import Metric
+from evaluation_dart.tasks.base import places
 from evaluation_dart.training.recipe import Training
 from evaluation_dart.training.rows import LabelledRows
 
@@ -21,7 +22,19 @@ def predictions_table(outputs: np.ndarray, rows: LabelledRows) -> pa.Table:
     label = "label" if rows.labels.ndim == 1 else "labels"
     columns: dict[str, Any] = {"id": rows.rows["id"][:], label: list(rows.labels)}
     columns |= {name: rows.rows[name][:] for name in ("chrom", "start") if name in rows.rows.column_names}
+    return with_outputs(pa.table(columns), outputs)
+
+
+def with_outputs(rows: pa.Table, outputs: np.ndarray) -> pa.Table:
+    """Rows with columns output_0, ... of a model's outputs, (n, k)."""
+    columns = {name: rows[name] for name in rows.column_names}
     return pa.table(columns | {f"{OUTPUT}{number}": own for number, own in enumerate(outputs.T)})
+
+
+def outputs_of(predictions: pa.Table) -> np.ndarray:
+    """The columns output_0, ..., (n, k)."""
+    names = [name for name in predictions.column_names if name.startswith(OUTPUT)]
+    return np.stack([predictions[name].to_numpy() for name in names], axis=1)
 
 
 def called_classes(outputs: np.ndarray, tokens: np.ndarray) -> np.ndarray:
@@ -38,17 +51,15 @@ def metrics_of(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Me
         record: with `classes`; `groups`, where rows have many labels; `label_tokens`, where outputs are over a
             vocabulary.
     """
-    names = [name for name in predictions.column_names if name.startswith(OUTPUT)]
-    outputs = np.stack([predictions[name].to_numpy() for name in names], axis=1)
-    place: dict[str, Any] = {}
-    if {"chrom", "start"} <= set(predictions.column_names) and not predictions["start"].null_count:
-        place = {name: predictions[name].to_numpy() for name in ("chrom", "start")}
+    outputs = outputs_of(predictions)
     if record.get("groups"):
         labels = np.stack(predictions["labels"].to_pylist())
-        return dict(label_metrics(outputs, labels, record["groups"], **place))
+        chrom, start = (predictions[name].to_numpy() for name in ("chrom", "start"))
+        return label_metrics(outputs, labels, record["groups"], chrom, start)
     tokens = record.get("label_tokens")
     called = called_classes(outputs, np.array(tokens)) if tokens else outputs.argmax(axis=1)
-    return dict(classification_metrics(called, predictions["label"].to_numpy(), tuple(record["classes"]), **place))
+    label, where = predictions["label"].to_numpy(), places(predictions)
+    return classification_metrics(called, label, tuple(record["classes"]), *where)
 
 
 def downstream_record(

@@ -5,7 +5,6 @@ A folder of shards, `{first row}-{checksum}.safetensors`, each of which appears 
 the other, `ends` (n x members), where each ends, and `tokens` (n x members, L) int32, which token covers each base.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -22,7 +21,7 @@ from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
 from datasets_dart.errors import InputError
-from datasets_dart.files import write_text
+from datasets_dart.files import sha256, write_text
 from evaluation_dart.training.probing import Embedder
 
 ABOUT = "cache.json"
@@ -53,7 +52,7 @@ class EmbeddingCache:
             raise InputError(f"{self.folder}: the cache is not finished, rows from {missing[0]} are missing")
         self.paths = [found[start] for start in starts]
         for path in self.paths:
-            if _checksum(path) != path.stem.partition("-")[2]:
+            if sha256(path)[:16] != path.stem.partition("-")[2]:
                 raise InputError(f"{path}: damaged, its checksum is not that of its name; remove it and run again")
         self._open: dict[int, tuple[Any, list[int]]] = {}
 
@@ -82,8 +81,8 @@ def estimated_bytes(embedder: Embedder, rows: int, read: Callable[[Sequence[int]
     sample = np.unique(np.linspace(0, rows - 1, min(rows, SAMPLED)).astype(int)).tolist()
     sequences = read(sample)
     tokens = [len(ids) for ids in embedder.model.tokenizer(sequences)["input_ids"]]
-    bases = sum(map(len, sequences))
-    return round(rows / len(sample) * (2 * embedder.channels() * sum(tokens) + 4 * bases + 8 * len(sequences)))
+    size = 2 * embedder.channels() * sum(tokens) + 4 * sum(map(len, sequences)) + 8 * len(sequences)
+    return round(rows / len(sample) * size)
 
 
 def write_cache(
@@ -166,17 +165,11 @@ def _write_shard(folder: Path, start: int, shard: dict[str, torch.Tensor]) -> No
     unfinished = folder / f".{start:010d}-{os.getpid()}"
     try:
         save_file(shard, unfinished)
-        os.replace(unfinished, folder / f"{start:010d}-{_checksum(unfinished)}.safetensors")
+        os.replace(unfinished, folder / f"{start:010d}-{sha256(unfinished)[:16]}.safetensors")
     except SafetensorError as error:
         raise OSError(f"{folder}: the shard of row {start} cannot be written: {error}") from error
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _checksum(path: Path) -> str:
-    """16 hexadecimal digits of a file's SHA-256."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _about(folder: Path) -> dict[str, Any]:
@@ -184,7 +177,6 @@ def _about(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        about: dict[str, Any] = json.loads(path.read_text())
+        return dict(json.loads(path.read_text()))
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from None
-    return about

@@ -27,13 +27,14 @@ def load_classifier(
     trust_remote_code: bool = False,
     random_weights: bool = False,
     changes: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
 ) -> LanguageModel:
-    """A model of the Hub or a folder as `AutoModelForSequenceClassification`, in float32, with its tokenizer.
+    """A model of the Hub or a folder as `AutoModelForSequenceClassification`, with its tokenizer.
 
     Args:
         outputs: of a new head; None for the head that the checkpoint was saved with.
         random_weights: the same architecture, initialised afresh.
-        changes: fields of the configuration (dropout, pooling), as far as the model has them.
+        changes: fields of the configuration (dropout, pooling), as far as the model has them. dtype: of the weights.
 
     Raises:
         ValueError: if the model has no such head, the checkpoint lacks weights of its backbone, or was to have a
@@ -64,7 +65,7 @@ def load_classifier(
             model = AutoModelForSequenceClassification.from_config(config, **remote)
         else:
             model, loading = AutoModelForSequenceClassification.from_pretrained(
-                name, config=config, dtype=torch.float32, output_loading_info=True, **remote
+                name, config=config, dtype=dtype, output_loading_info=True, **remote
             )
             prefix = "" if outputs is None else f"{model.base_model_prefix}."
             missing = [key for key in loading["missing_keys"] if key.startswith(prefix)]

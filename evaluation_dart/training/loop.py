@@ -304,9 +304,8 @@ def trained_weights(network: nn.Module) -> dict[str, torch.Tensor]:
 
 def save_trained(network: nn.Module, folder: Path) -> None:
     """Write the trained parameters to weights.safetensors."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in trained_weights(network).items()}
     with replacing(folder / WEIGHTS) as path:
-        save_file(weights, path)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in trained_weights(network).items()}, path)
 
 
 def load_trained(network: nn.Module, folder: Path) -> None:

@@ -4,8 +4,6 @@ Everything is a function of seed and epoch. Nothing depends on the number of pro
 that a run that was killed resumes with the same rows.
 """
 
-from heapq import heapify, heappop, heappush
-
 import numpy as np
 
 from datasets_dart.errors import InputError
@@ -40,15 +38,9 @@ def interleaved(lengths: list[int]) -> np.ndarray:
 
     Always from the stream of which the smallest part has been read; at equal parts, from the shorter one.
     """
-    heap = [(0.0, 0, length, stream) for stream, length in enumerate(lengths) if length]
-    heapify(heap)
-    steps = []
-    while heap:
-        _, done, length, stream = heappop(heap)
-        steps.append((stream, done))
-        if done + 1 < length:
-            heappush(heap, ((done + 1) / length, done + 1, length, stream))
-    return np.array(steps, dtype=np.int64).reshape(-1, 2)
+    stream, total = np.repeat(np.arange(len(lengths)), lengths), np.repeat(lengths, lengths)
+    row = np.concatenate([np.arange(length) for length in lengths])
+    return np.stack([stream, row], axis=1)[np.lexsort((stream, total, row, row / total))]
 
 
 def epoch_rows(

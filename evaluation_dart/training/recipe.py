@@ -3,19 +3,16 @@
 import dataclasses
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
-
-import yaml
 
 from datasets_dart.errors import InputError
 
 STRATEGIES = ("random", "sequential", "group_by_length")
 SCHEDULES = ("cosine_with_min_lr", "reduce_lr_on_plateau", "constant")
-# Former names of hyper-parameters, which YAML files and `--set` may still use.
+# Former names of hyper-parameters, which may still be used.
 OLD_NAMES = {
     "epochs": "num_train_epochs",
     "forward_rows": "per_device_train_batch_size",
@@ -129,29 +126,6 @@ class TrainedRecipe(NamedTuple):
 
 
 Choices = TypeVar("Choices", bound=Optimisation)
-
-
-def read_hyperparameters(path: Path | None, assignments: Sequence[str] = ()) -> dict[str, Any]:
-    """Hyper-parameters of a YAML file, such as a training's training.yaml, then those of NAME=VALUE assignments.
-
-    Raises:
-        InputError: for a file that holds no mapping, or an assignment without a value.
-    """
-    found: dict[str, Any] = {}
-    if path is not None:
-        try:
-            read = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as error:
-            raise InputError(f"{path}: not YAML: {error}") from None
-        if not isinstance(read, dict):
-            raise InputError(f"{path}: not a YAML mapping of hyper-parameters to values")
-        found |= read.get("training", read)
-    for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals:
-            raise InputError(f"{assignment}: a hyper-parameter is given as NAME=VALUE")
-        found[name] = yaml.safe_load(value)
-    return found
 
 
 def renewed(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,10 +86,8 @@ class LabelledRows:
             found, labels = self.rows[rows.tolist()], self.labels[rows]
         sequences = [self._cut(sequence) for column in self.columns for sequence in found[column]]
         if flip is not None:
-            turned = np.tile(flip, len(self.columns))
-            sequences = [
-                reverse_complement(own) if other else own for own, other in zip(sequences, turned, strict=True)
-            ]
+            turned = zip(sequences, np.tile(flip, len(self.columns)), strict=True)
+            sequences = [reverse_complement(own) if other else own for own, other in turned]
         return sequences, labels
 
     def sequences(self, rows: Sequence[int]) -> list[str]:

@@ -31,7 +31,7 @@ from evaluation_dart.models.language_model import (
     register_models,
     usable_device,
 )
-from evaluation_dart.models.linear import Linear, LinearPredictor, choose_linear, load_linear, save_linear
+from evaluation_dart.models.linear import LinearPredictor, choose_linear, load_linear, save_linear
 from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.models.networks import NETWORKS, build
 from evaluation_dart.training.embedding_cache import write_cache
@@ -171,8 +171,7 @@ def train_predictor(
             of another task is needed that was not trained.
     """
     register_models()
-    where = {"revision": revision, "device": device, "trust_remote_code": trust_remote_code}
-    source = source_of(model, setting, method, **where)
+    source = source_of(model, setting, method, revision=revision, device=device, trust_remote_code=trust_remote_code)
     if task.trained_on is not None:
         return _trained_elsewhere(source, task.name, task.trained_on, protocol, folder, trained_on, batch_size)
     if task.objective is None:
@@ -184,8 +183,9 @@ def train_predictor(
             dataset = dataset.select(task.learned_rows(dataset).tolist())
         splits[split] = limited(dataset, SMALL_ROWS[split] if budget == "small" else None)
     objective = task.objective(splits["train"])
-    columns = tuple(task.columns)
-    rows = {split: labelled_rows(own, columns, objective, split, window=window) for split, own in splits.items()}
+    rows = {
+        split: labelled_rows(own, tuple(task.columns), objective, split, window=window) for split, own in splits.items()
+    }
     data: dict[str, Any] = {"data": dict(inputs), "budget": budget, "task": task.name}
     if source.linear:
         return _train_linear(source, rows, objective, folder, data, batch_size)
@@ -194,8 +194,9 @@ def train_predictor(
     training = training_of(source, objective.kind, protocol, changes, seed)
     set_seed(training.seed)  # of heads, adapters and networks
     length = window or len(splits["train"][0]["sequence"])
-    loaded = load_model(source, objective.outputs)
-    network, description = build_network(source, loaded, objective, training, length, task.name, protocol)
+    network, description = build_network(
+        source, load_model(source, objective.outputs), objective, training, length, task.name, protocol
+    )
     described: dict[str, Any] = {
         "model": description,
         "objective": described_objective(objective),
@@ -301,13 +302,14 @@ def _cached(
         raise InputError("a cache has one strand of each row: train without reverse_complement")
     about = {name: described[name] for name in ("data", "window", "protocol", "budget", "task", "split")}
     about |= {"model": described["model"]["id"], "revision": described["model"]["revision"], "layer": training.layer}
-    members = len(rows.columns)
 
     def read(numbers: Sequence[int]) -> list[str]:  # a row's members one after the other
         sequences = rows.sequences(numbers)
         return [text for row in range(len(numbers)) for text in sequences[row :: len(numbers)]]
 
-    cache = write_cache(folder, network.embedder, len(rows), read, about, members=members, batch_size=batch_size)
+    cache = write_cache(
+        folder, network.embedder, len(rows), read, about, members=len(rows.columns), batch_size=batch_size
+    )
     return LabelledRows(rows.rows, rows.labels, rows.columns, window=rows.window, cache=cache, nonpeaks=rows.nonpeaks)
 
 
@@ -338,7 +340,7 @@ def _train_linear(
         "budget": data["budget"],
         "train_rows": len(rows["train"]),
         "validation_rows": len(rows["validation"]),
-        "weights": _digest(model),
+        "weights": hashlib.sha256(b"".join(array.tobytes() for array in model)).hexdigest(),
     }
     description |= {"trained_parameters": model.coefficients.size + model.intercept.size}
     if PartialState().is_main_process:
@@ -349,8 +351,11 @@ def _train_linear(
             folder / CHOICES,
             {"training": recipe, "model": description, "objective": described_objective(objective), **data},
         )
-    predictor = LinearPredictor(model, features[chosen.features], objective)
-    return Trained(predictor, description, TrainedRecipe(f"{source.setting}-linear", recipe))
+    return Trained(
+        LinearPredictor(model, features[chosen.features], objective),
+        description,
+        TrainedRecipe(f"{source.setting}-linear", recipe),
+    )
 
 
 def _features(
@@ -361,8 +366,7 @@ def _features(
         composition = load_scorer(source.spec)
         described = composition.describe()
         return {described["id"].removeprefix("ab-initio/"): composition.embed}, described
-    loaded = load_model(source, 0)
-    assert loaded is not None
+    loaded = load_language_model(source.name, head=False, **source.loading)
     features: dict[str, Callable[[Sequence[str]], np.ndarray]] = {
         f"layer {layer}, {pooling}": partial(loaded.embed, layer=layer, pooling=pooling, batch_size=batch_size)
         for layer in range(loaded.model.config.num_hidden_layers + 1)
@@ -381,8 +385,6 @@ def _trained_elsewhere(
     batch_size: int,
 ) -> Trained:
     """A finished training of another task: the paper scores variants by models of GM12878's activity."""
-    features: dict[str, Any] = {}
-    loaded = None
     if source.linear:
         features, description = _features(source, batch_size)
         revision = description["revision"]
@@ -400,15 +402,10 @@ def _trained_elsewhere(
         raise InputError(f"{folder}: a training of {kept['model']['id']}, not of {source.id}, revision {revision}")
     recipe = {**kept["training"], "trained_on": kept["data"]}
     if source.linear:
-        model = load_linear(folder / WEIGHTS)
-        predictor = LinearPredictor(model, features[recipe["features"]], COUNTS)
+        predictor = LinearPredictor(load_linear(folder / WEIGHTS), features[recipe["features"]], COUNTS)
         return Trained(predictor, description, TrainedRecipe(f"{source.setting}-linear", recipe))
     training = changed(SupervisedTraining(), kept["training"])
     network, description = build_network(source, loaded, COUNTS, training, kept["window"], task, protocol)
     load_trained(network, folder)
     recipe |= {"weights": sha256(folder / WEIGHTS), "budget": kept["budget"], "train_rows": kept["rows"]["train"]}
     return Trained(Predictor(network, COUNTS, batch_size), description, TrainedRecipe(source.setting, recipe))
-
-
-def _digest(model: Linear) -> str:
-    return hashlib.sha256(b"".join(array.tobytes() for array in model)).hexdigest()

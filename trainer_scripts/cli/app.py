@@ -6,7 +6,7 @@ Command modules import nothing heavy, so that help and completion take no time: 
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -66,8 +66,8 @@ def checking() -> Iterator[None]:
         raise InputError(str(error)) from error
 
 
-def new_app(about: str) -> typer.Typer:
-    """A group of commands with the options of every command."""
+def new_app(about: str, *commands: Callable[..., None]) -> typer.Typer:
+    """A group of commands, under their functions' names, with the options of every command."""
     app = typer.Typer(
         help=f"{about}\n\nThe options below may also follow a command.",
         no_args_is_help=True,
@@ -85,6 +85,8 @@ def new_app(about: str) -> typer.Typer:
     ) -> None:
         GENERAL.quiet, GENERAL.json = quiet, json
 
+    for command in commands:
+        app.command()(command)
     return app
 
 

@@ -8,14 +8,16 @@ Several processes, on GPUs or on CPU (where `accelerate launch --cpu` would star
 from trainer_scripts.cli import compare, ls, prepare, prepare_peaks, profile, report, run, suite, validate
 from trainer_scripts.cli.app import new_app, run_app
 
-app = new_app("Score DNA language models on regulatory DNA: tasks, protocols and intervals of DART-Eval.")
-app.command("ls")(ls.ls)
-app.command("run")(run.run)
-app.command("suite")(suite.suite)
-app.command("compare")(compare.compare)
-app.command("report")(report.report)
-app.command("validate")(validate.validate)
-app.command("profile")(profile.profile)
+app = new_app(
+    "Score DNA language models on regulatory DNA: tasks, protocols and intervals of DART-Eval.",
+    ls.ls,
+    run.run,
+    suite.suite,
+    compare.compare,
+    report.report,
+    validate.validate,
+    profile.profile,
+)
 app.add_typer(prepare_peaks.app, name="prepare-peaks")
 prepare.register(app)
 

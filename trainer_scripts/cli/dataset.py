@@ -1,20 +1,12 @@
 """The command `hyenadna dataset`: your own regions, peaks or signal as rows to train on (docs/own_data.md)."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from trainer_scripts.cli.app import result, say
 from trainer_scripts.cli.options import NewFolder, Seed
-
-
-class Negatives(StrEnum):
-    """Where the rows without a peak come from."""
-
-    gc_matched = "gc_matched"
-    shuffled = "shuffled"
 
 
 def dataset(
@@ -28,8 +20,9 @@ def dataset(
     signal: Annotated[Path | None, typer.Option(help="bigWig: log(1 + sum) over windows")] = None,
     window: Annotated[int, typer.Option(help="bases of a row, centred (not for --positives)", min=2)] = 512,
     negatives: Annotated[
-        Negatives, typer.Option(help="for --peaks: elsewhere in the genome with the same GC; or dinucleotide shuffles")
-    ] = Negatives.gc_matched,
+        Literal["gc_matched", "shuffled"],
+        typer.Option(help="for --peaks: elsewhere in the genome with the same GC; or dinucleotide shuffles"),
+    ] = "gc_matched",
     ratio: Annotated[int, typer.Option(help="negatives for each positive", min=1)] = 1,
     avoid: Annotated[list[Path] | None, typer.Option(help="BED that no window may touch: a blacklist")] = None,
     splits: Annotated[
@@ -60,7 +53,7 @@ def dataset(
         positives=positives,
         signal=signal,
         window=window,
-        negatives=negatives.value,
+        negatives=negatives,
         ratio=ratio,
         avoid=avoid or [],
         splits=splits,

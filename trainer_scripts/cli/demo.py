@@ -48,12 +48,7 @@ def demo(
     with console.capture() as captured:
         console.print(table)
     folders = [str(outcome.folder) for outcome in outcomes]
-    lines = [
-        captured.get().rstrip(),
-        "records",
-        *(f"  {folder}" for folder in folders),
-        f"picture\n  {output / PICTURE}",
-    ]
+    lines = [captured.get().rstrip(), "records", *(f"  {own}" for own in folders), "picture", f"  {output / PICTURE}"]
     result({"records": folders, "picture": output / PICTURE}, "\n".join(lines))
 
 

@@ -6,9 +6,8 @@ Several processes:
     torchrun --standalone --nproc_per_node 2 -m trainer_scripts.cli.hyenadna embed ...         on CPU
 """
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,7 +15,6 @@ from trainer_scripts.cli.app import GENERAL, result
 from trainer_scripts.cli.options import (
     BatchSize,
     Device,
-    Dtype,
     DtypeOption,
     Genome,
     Layer,
@@ -29,38 +27,25 @@ from trainer_scripts.cli.options import (
 )
 
 
-class Pooling(StrEnum):
-    """How the vectors of a region's tokens become one."""
-
-    mean = "mean"
-    max = "max"
-    last = "last"
-
-
-class Stored(StrEnum):
-    """Of the vectors in the file."""
-
-    float32 = "float32"
-    float16 = "float16"
-
-
 def embed(
     regions: Annotated[Path, typer.Option(help="BED: plain, gzip or bgzip")],
     genome: Genome,
     model: Model,
     output: Annotated[Path, typer.Option(help=".parquet: one vector a region; .zarr: one vector a base (extra: zarr)")],
-    pooling: Annotated[Pooling, typer.Option(help="over a region's tokens, for .parquet")] = Pooling.mean,
+    pooling: Annotated[
+        Literal["mean", "max", "last"], typer.Option(help="over a region's tokens, for .parquet")
+    ] = "mean",
     layer: Layer = -1,
-    strand: Annotated[Strand, typer.Option(help="mean: of the vectors of both strands")] = Strand.forward,
+    strand: Annotated[Strand, typer.Option(help="mean: of the vectors of both strands")] = "forward",
     chunk: Annotated[
         int | None, typer.Option(help="bases read at once; default: what the model reads, 32,768 at most", min=1)
     ] = None,
-    stored_dtype: Annotated[Stored, typer.Option(help="of the vectors in the file")] = Stored.float32,
+    stored_dtype: Annotated[Literal["float32", "float16"], typer.Option(help="of the vectors in the file")] = "float32",
     overwrite: Overwrite = False,
     batch_size: BatchSize = "auto",
     part: Part = 256,
     device: Device = None,
-    dtype: DtypeOption = Dtype.float32,
+    dtype: DtypeOption = "float32",
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from trainer_scripts.cli.app import GENERAL, result
-from trainer_scripts.cli.options import BatchSize, Device, Dtype, DtypeOption, Model, Revision, Seed, TrustRemoteCode
+from trainer_scripts.cli.options import BatchSize, Device, DtypeOption, Model, Revision, Seed, TrustRemoteCode
 
 
 def generate(
@@ -25,7 +25,7 @@ def generate(
     seed: Seed = 0,
     batch_size: BatchSize = 32,
     device: Device = None,
-    dtype: DtypeOption = Dtype.float32,
+    dtype: DtypeOption = "float32",
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:

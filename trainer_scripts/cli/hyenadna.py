@@ -16,19 +16,21 @@ from trainer_scripts.cli import (
 )
 from trainer_scripts.cli.app import new_app, run_app
 
-app = new_app("Work with DNA language models.")
-app.command("score")(score.score)
-app.command("embed")(embed.embed)
-app.command("mutagenesis")(mutagenesis.mutagenesis)
-app.command("generate")(generate.generate)
-app.command("dataset")(dataset.dataset)
-app.command("train")(train.train)
-app.command("fit-markov", context_settings=fit_markov.SETTINGS)(fit_markov.fit_markov)
-app.command("convert")(convert.convert)
-app.command("verify")(verify.verify)
-app.command("export-hub-code")(export_hub_code.export_hub_code)
-app.command("push")(push.push)
-app.command("demo")(demo.demo)
+app = new_app(
+    "Work with DNA language models.",
+    score.score,
+    embed.embed,
+    mutagenesis.mutagenesis,
+    generate.generate,
+    dataset.dataset,
+    train.train,
+    convert.convert,
+    verify.verify,
+    export_hub_code.export_hub_code,
+    push.push,
+    demo.demo,
+)
+app.command(context_settings=fit_markov.SETTINGS)(fit_markov.fit_markov)
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from trainer_scripts.cli.app import GENERAL, result
 from trainer_scripts.cli.options import (
     BatchSize,
     Device,
-    Dtype,
     DtypeOption,
     Label,
     Model,
@@ -43,7 +42,7 @@ def mutagenesis(
     logo: Annotated[Path | None, typer.Option(help="draw the regions, at most 20: .png or .svg")] = None,
     batch_size: BatchSize = "auto",
     device: Device = None,
-    dtype: DtypeOption = Dtype.float32,
+    dtype: DtypeOption = "float32",
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
@@ -73,7 +72,6 @@ def mutagenesis(
         trust_remote_code=trust_remote_code,
         quiet=GENERAL.quiet,
     )
-    number = summary["regions"] if region is None else 1
-    missing = summary["positions_left_out"]
+    number, missing = summary["regions"] if region is None else 1, summary["positions_left_out"]
     without = f"; {missing} positions are none of A, C, G, T" if missing else ""
     result(summary, f"{output}: {summary['rows']} substitutions in {number} regions{without}")

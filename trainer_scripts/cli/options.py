@@ -1,35 +1,15 @@
 """Options that several commands have, declared once: their names, their types and their help."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from trainer_scripts.options import COMPUTING, Device, Revision, TrustRemoteCode  # noqa: F401  (scripts have them, too)
 
-
-class Protocol(StrEnum):
-    """Of a benchmark's rows and metrics."""
-
-    fixed = "fixed"
-    paper = "paper"
-
-
-class Dtype(StrEnum):
-    """Of a model's weights."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-
-
-class Strand(StrEnum):
-    """Which strand of a sequence a model reads."""
-
-    forward = "forward"
-    reverse = "reverse"
-    mean = "mean"
+Protocol = Literal["fixed", "paper"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+Strand = Literal["forward", "reverse", "mean"]
 
 
 def batch_size(given: str | int) -> int | str:
@@ -44,11 +24,9 @@ def batch_size(given: str | int) -> int | str:
 
 Genome = Annotated[Path, typer.Option(help="reference genome: FASTA, plain, gzip or bgzip")]
 Model = Annotated[str, typer.Option(help="Hub id or folder of a model, or a baseline: markov:FILE.safetensors")]
-Output = Annotated[Path, typer.Option(help="file to write")]
 NewFolder = Annotated[Path, typer.Option(help="folder to write; new or empty")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there, and start afresh")]
 Seed = Annotated[int, typer.Option(help="of everything that is drawn at random")]
-ProtocolOption = Annotated[Protocol, typer.Option("--protocol", help="the sound one, or the original with its defects")]
 Layer = Annotated[int, typer.Option(help="of embeddings: index into the hidden states; -1 is the last")]
 Label = Annotated[
     str | None, typer.Option(help="of a trained head with several outputs: which, by name or by number from 0")

@@ -137,9 +137,6 @@ def chosen(given: Mapping[str, Any]) -> dict[str, Any]:
     several = {name for task in TASKS.values() for name, own in task.inputs.items() if own.kind == "files"}
     for name in several & arguments.keys():
         arguments[name] = by_name(arguments[name])
-    for name in ("protocol", "dtype"):
-        if name in arguments:
-            arguments[name] = arguments[name].value
     changes: dict[str, Any] = {}
     if given["hyperparameters"] is not None:
         read = read_config(given["hyperparameters"])

@@ -6,9 +6,8 @@ Several processes:
     torchrun --standalone --nproc_per_node 2 -m trainer_scripts.cli.hyenadna score ...         on CPU
 """
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,7 +15,6 @@ from trainer_scripts.cli.app import GENERAL, result
 from trainer_scripts.cli.options import (
     BatchSize,
     Device,
-    Dtype,
     DtypeOption,
     Genome,
     Label,
@@ -28,14 +26,6 @@ from trainer_scripts.cli.options import (
     Strand,
     TrustRemoteCode,
 )
-
-
-class RefMismatch(StrEnum):
-    """What becomes of a record whose REF is not the genome's."""
-
-    skip = "skip"
-    fail = "fail"
-    swap = "swap"
 
 
 def score(
@@ -51,14 +41,15 @@ def score(
     label: Label = None,
     layer: Layer = -1,
     ref_mismatch: Annotated[
-        RefMismatch, typer.Option(help="where REF is not the genome's: no score, an error, or ALT in its place")
-    ] = RefMismatch.skip,
+        Literal["skip", "fail", "swap"],
+        typer.Option(help="where REF is not the genome's: no score, an error, or ALT in its place"),
+    ] = "skip",
     name: Annotated[str, typer.Option(help="of the INFO keys in a VCF")] = "DNALM",
     overwrite: Overwrite = False,
     batch_size: BatchSize = "auto",
     part: Part = 2048,
     device: Device = None,
-    dtype: DtypeOption = Dtype.float32,
+    dtype: DtypeOption = "float32",
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:

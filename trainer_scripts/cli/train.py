@@ -3,27 +3,21 @@
 Several processes: accelerate launch --num_processes 2 -m trainer_scripts.cli.hyenadna train ...
 """
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from trainer_scripts.cli.options import Device, Model, NewFolder, Revision, Seed, TrustRemoteCode
 
 
-class Method(StrEnum):
-    """What is trained."""
-
-    full = "full"
-    lora = "lora"
-
-
 def train(
     data: Annotated[Path, typer.Option(help="folder of hyenadna dataset")],
     model: Model,
     output: NewFolder,
-    method: Annotated[Method, typer.Option(help="all weights, or LoRA, which is merged at the end")] = Method.full,
+    method: Annotated[
+        Literal["full", "lora"], typer.Option(help="all weights, or LoRA, which is merged at the end")
+    ] = "full",
     pooling: Annotated[
         str | None, typer.Option(help="of HyenaDNA's hidden states: mean, max, last or first; default: the model's")
     ] = None,
@@ -70,7 +64,7 @@ def train(
         model,
         output,
         SupervisedTraining(
-            method=method.value,
+            method=method,
             num_train_epochs=num_train_epochs,
             batch_size=batch_size,
             per_device_train_batch_size=per_device_train_batch_size,

@@ -14,8 +14,9 @@ from datasets_dart.formats.vcf import Record, haplotypes
 from evaluation_dart.models.language_model import LanguageModel, load_language_model
 from evaluation_dart.recipes import RECIPES
 from evaluation_dart.scoring import alleles as variant_scoring
-from evaluation_dart.scoring.alleles import VariantScorer, load_head, passes, shares_prefix, variant_recipe
+from evaluation_dart.scoring.alleles import VariantScorer, passes, shares_prefix, variant_recipe
 from evaluation_dart.scoring.embeddings import cosine_distance
+from evaluation_dart.training.finetuning import load_classifier
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 HYENADNA = FIXTURES / "model" / "small_d32_l2_s130"
@@ -197,7 +198,7 @@ def test_heads(windows, tmp_path, hyenadna, outputs):
     torch.manual_seed(0)
     AutoModelForSequenceClassification.from_pretrained(HYENADNA, num_labels=outputs).save_pretrained(tmp_path)
     hyenadna.tokenizer.save_pretrained(tmp_path)
-    head = load_head(str(tmp_path), device="cpu")
+    head = load_classifier(str(tmp_path), None, device="cpu")
     if outputs == 3:
         with pytest.raises(ValueError, match="3 outputs: name one of LABEL_0, LABEL_1, LABEL_2 as label"):
             VariantScorer(head, variant_recipe("head"))
@@ -214,7 +215,7 @@ def test_heads(windows, tmp_path, hyenadna, outputs):
 
 def test_models_that_cannot_do_it_are_refused():
     with pytest.raises(ValueError, match="trained head"):
-        load_head(str(HYENADNA))
+        load_classifier(str(HYENADNA), None)
     for name, strand in (("dart", None), ("carbon", "both")):
         with pytest.raises(ValueError, match="there are "):
             variant_recipe(name, strand)

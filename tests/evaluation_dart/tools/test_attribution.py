@@ -15,12 +15,12 @@ from tangermeme.utils import one_hot_encode
 from transformers import AutoModel, AutoTokenizer
 
 import modeling_hyenadna  # noqa: F401
-from datasets_dart.alphabet import reverse_complement
+from datasets_dart.alphabet import BASES, reverse_complement
 from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.recipes import RECIPES
 from evaluation_dart.scoring.heads import head_score, head_scorer, label_index
 from evaluation_dart.scoring.likelihoods import score_alleles
-from evaluation_dart.tools.attribution import BASES, OneHotModel, path_rule
+from evaluation_dart.tools.attribution import OneHotModel, path_rule
 from evaluation_dart.tools.mutagenesis import changes, importance, likelihood_changes, substitutions
 from evaluation_dart.training.finetuning import load_classifier
 
