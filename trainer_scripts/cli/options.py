@@ -24,6 +24,8 @@ def batch_size(given: str | int) -> int | str:
 
 Genome = Annotated[Path, typer.Option(help="reference genome: FASTA, plain, gzip or bgzip")]
 Model = Annotated[str, typer.Option(help="Hub id or folder of a model, or a baseline: markov:FILE.safetensors")]
+Output = Annotated[Path, typer.Option(help="file to write")]
+ProtocolOption = Annotated[Protocol, typer.Option("--protocol", help="the sound one, or the original with its defects")]
 NewFolder = Annotated[Path, typer.Option(help="folder to write; new or empty")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there, and start afresh")]
 Seed = Annotated[int, typer.Option(help="of everything that is drawn at random")]

@@ -7,7 +7,7 @@ import typer
 
 from datasets_dart.errors import InputError
 from trainer_scripts.cli.inputs import InputsCommand
-from trainer_scripts.cli.options import Genome, Output, Protocol, ProtocolOption
+from trainer_scripts.cli.options import Genome, Output, ProtocolOption
 
 steps = typer.Typer(
     help="Single steps of tasks 1, 2 and 5 on the way from public inputs to rows (of tasks 3 and 4: prepare-peaks).",
@@ -102,7 +102,7 @@ def windows(
 def consensus(
     motifs: Annotated[Path, typer.Argument(help="MEME file")],
     output: Output,
-    protocol: ProtocolOption = Protocol.fixed,
+    protocol: ProtocolOption = "fixed",
 ) -> None:
     """Task 2: the consensus of each motif.
 
@@ -110,7 +110,7 @@ def consensus(
     """
     from datasets_dart.element_files import write_consensus
 
-    typer.echo(f"{output}: {write_consensus(motifs, output, protocol.value)} motifs")
+    typer.echo(f"{output}: {write_consensus(motifs, output, protocol)} motifs")
 
 
 @steps.command()
@@ -118,7 +118,7 @@ def backgrounds(
     elements: Annotated[Path, typer.Argument(help="BED of elements, or the original's table of them")],
     genome: Genome,
     output: Output,
-    protocol: ProtocolOption = Protocol.fixed,
+    protocol: ProtocolOption = "fixed",
 ) -> None:
     """Task 2: the backgrounds, controls of 100 elements of task 1, one sequence a line.
 
@@ -126,7 +126,7 @@ def backgrounds(
     """
     from datasets_dart.element_files import write_backgrounds
 
-    typer.echo(f"{output}: {write_backgrounds(str(genome), str(elements), output, protocol.value)} backgrounds")
+    typer.echo(f"{output}: {write_backgrounds(str(genome), str(elements), output, protocol)} backgrounds")
 
 
 @steps.command()
@@ -134,7 +134,7 @@ def insertions(
     motifs: Annotated[Path, typer.Option(help="MEME file")],
     backgrounds: Annotated[Path, typer.Option(help="one sequence a line")],
     output: Output,
-    protocol: ProtocolOption = Protocol.fixed,
+    protocol: ProtocolOption = "fixed",
 ) -> None:
     """Task 2: motifs and their shuffles in the backgrounds, as the original's table of key and sequence.
 
@@ -144,7 +144,7 @@ def insertions(
     from datasets_dart.element_files import write_motif_table
 
     rows: Any = load_dart(
-        "motif_footprinting", protocol=protocol.value, streaming=True, motifs=motifs, backgrounds=backgrounds
+        "motif_footprinting", protocol=protocol, streaming=True, motifs=motifs, backgrounds=backgrounds
     )
     typer.echo(f"{output}: {write_motif_table(rows.values(), output)} sequences")
 

@@ -7,7 +7,7 @@ import typer
 
 from datasets_dart.files import files_by_name
 from trainer_scripts.cli.inputs import by_name
-from trainer_scripts.cli.options import Genome, Protocol, ProtocolOption
+from trainer_scripts.cli.options import Genome, ProtocolOption
 
 if TYPE_CHECKING:
     from datasets_dart.element_files import Selection, Written
@@ -29,7 +29,7 @@ def consensus(
     output: Annotated[Path, typer.Option(help="table of windows: chrom, start, end")],
     blacklist: Annotated[Path | None, typer.Option(help="BED of regions to keep out of (protocol fixed)")] = None,
     width: Annotated[int, typer.Option(help="bp of a window", min=1)] = 500,
-    protocol: ProtocolOption = Protocol.fixed,
+    protocol: ProtocolOption = "fixed",
 ) -> None:
     """Task 3, step 1: disjoint windows on the summits of all cell lines' peaks, the best q-value first.
 
@@ -37,7 +37,7 @@ def consensus(
     """
     from datasets_dart.element_files import write_consensus_windows
 
-    report(write_consensus_windows(named(peaks), genome, output, blacklist, width, protocol.value))
+    report(write_consensus_windows(named(peaks), genome, output, blacklist, width, protocol))
 
 
 @app.command()
@@ -47,7 +47,7 @@ def counts(
     output: Annotated[Path, typer.Option(help="CSV: peak, then a column a sample")],
     genome: Annotated[Path | None, typer.Option(help="FASTA whose contigs the BAMs must have")] = None,
     num_proc: Annotated[int, typer.Option(help="processes", min=1)] = 1,
-    protocol: ProtocolOption = Protocol.fixed,
+    protocol: ProtocolOption = "fixed",
 ) -> None:
     """Task 3, steps 2 and 3: reads (protocol paper) or fragments (fixed) in each window, a column a sample.
 
@@ -55,7 +55,7 @@ def counts(
     """
     from datasets_dart.element_files import write_count_matrix
 
-    report(write_count_matrix(named(reads), windows, output, genome, num_proc, protocol.value))
+    report(write_count_matrix(named(reads), windows, output, genome, num_proc, protocol))
 
 
 @app.command()
@@ -64,7 +64,7 @@ def differential(
     output: Annotated[Path, typer.Option(help="folder: {cell line}.csv, elements.bed, top.bed")],
     top: Top = 5000,
     num_proc: Annotated[int | None, typer.Option(help="processes, by default one a core", min=1)] = None,
-    protocol: ProtocolOption = Protocol.fixed,
+    protocol: ProtocolOption = "fixed",
 ) -> None:
     """Task 3, steps 4 to 7: DESeq2's model of each cell line against the others, and the elements of only one.
 
@@ -72,7 +72,7 @@ def differential(
     """
     from datasets_dart.element_files import write_differential_elements
 
-    selected(write_differential_elements(tables, output, top, num_proc, protocol.value))
+    selected(write_differential_elements(tables, output, top, num_proc, protocol))
 
 
 @app.command()
@@ -80,7 +80,7 @@ def select(
     tables: Annotated[list[str], typer.Argument(help="DESeq2 results of each cell line: CELL=FILE, or FILE named so")],
     output: Annotated[Path, typer.Option(help="folder: elements.bed, top.bed")],
     top: Top = 5000,
-    protocol: ProtocolOption = Protocol.fixed,
+    protocol: ProtocolOption = "fixed",
 ) -> None:
     """Task 3, steps 5 to 7 from DESeq2 results made elsewhere, such as the original's diff_acc_peaks.csv.
 
@@ -88,7 +88,7 @@ def select(
     """
     from datasets_dart.element_files import write_selected_elements
 
-    selected(write_selected_elements(named(tables), output, top, protocol.value))
+    selected(write_selected_elements(named(tables), output, top, protocol))
 
 
 @app.command()
