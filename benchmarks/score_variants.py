@@ -15,7 +15,8 @@ import torch
 from record import Row, medians, parsed, parser, row, write
 
 from evaluation_dart.models.language_model import LanguageModel
-from evaluation_dart.scoring.alleles import VariantScorer, variant_recipe
+from evaluation_dart.recipes import variant_recipe
+from evaluation_dart.scoring.alleles import VariantScorer
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
 
 REPEATS = 3

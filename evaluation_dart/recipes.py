@@ -1,4 +1,4 @@
-"""Every named way of turning a model's likelihoods into a score; a recipe says what it needs of a scorer.
+"""Every named way of turning what a model says into a score; a recipe says what it needs of a scorer.
 
 Without its recipe a score cannot be compared with another, so every record carries it.
 """
@@ -79,3 +79,47 @@ def recipe_named(name: str | None) -> Recipe:
     if name is not None and name not in RECIPES:
         raise InputError(f"recipe {name}: there are {', '.join(RECIPES)}")
     return RECIPES[name or DEFAULT]
+
+
+# Of two alleles by other means than likelihoods: distances of embeddings, and a trained head
+DISTANCES = ("embedding-cosine", "embedding-l2")
+HEAD = "head"
+STRANDS = {"forward": (False,), "reverse": (True,), "mean": (False, True)}  # which are reverse complements
+
+
+class VariantRecipe(NamedTuple):
+    """How two alleles become a score."""
+
+    name: str
+    strand: str  # "forward", "reverse" complement, or the "mean" of both scores
+    likelihood: Recipe | None = None  # of likelihoods
+    layer: int = -1  # of embeddings
+    label: str | int | None = None  # of a head: see [`heads.label_index`]
+
+    def described(self) -> dict[str, Any]:
+        """What a file of scores says of its recipe."""
+        if self.likelihood is not None:
+            described = self.likelihood._replace(strand=self.strand)._asdict()
+        elif self.name == HEAD:
+            described = {"name": self.name, "strand": self.strand, "label": self.label}
+        else:
+            described = {"name": self.name, "strand": self.strand, "layer": self.layer, "pooling": "mean"}
+        orientation = "distance, without sign" if self.name in DISTANCES else "ALT - REF"
+        return described | {"orientation": orientation}
+
+
+def variant_recipe(
+    name: str, strand: str | None = None, layer: int = -1, label: str | int | None = None
+) -> VariantRecipe:
+    """The recipe of that name; `strand` in place of its own.
+
+    Raises:
+        InputError: for an unknown name or strand.
+    """
+    if name not in (*RECIPES, *DISTANCES, HEAD):
+        raise InputError(f"recipe {name}: there are {', '.join((*RECIPES, *DISTANCES, HEAD))}")
+    if strand is not None and strand not in STRANDS:
+        raise InputError(f"strand {strand}: there are {', '.join(STRANDS)}")
+    if name in RECIPES:
+        return VariantRecipe(name, strand or RECIPES[name].strand, RECIPES[name])
+    return VariantRecipe(name, strand or "forward", None, layer, label)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from datasets import Dataset, disable_progress_bars
-from tqdm.auto import tqdm
+from huggingface_hub.utils import tqdm
 from transformers.utils import logging as transformers_logging
 
 from datasets_dart import load_dart
@@ -217,7 +217,7 @@ def evaluate_rows(
 
 
 def score_in_shards(
-    prepare: Callable[[], Score], rows: int, shards: Path, shard_rows: int, step: int | None = None, quiet: bool = False
+    prepare: Callable[[], Score], rows: int, shards: Path, shard_rows: int, step: int | None = None
 ) -> int:
     """Score this process's shards of `rows` rows that are missing; returns the number of rows scored now.
 
@@ -236,7 +236,7 @@ def score_in_shards(
         return 0
     score = prepare()
     total = sum(map(len, mine))
-    with tqdm(desc="scoring", unit=" rows", total=total, disable=quiet or not state.is_main_process) as progress:
+    with tqdm(desc="scoring", unit=" rows", total=total, disable=not state.is_main_process) as progress:
         for shard in mine:
             parts = []
             for start in range(shard.start, shard.stop, step or shard_rows):

@@ -36,15 +36,15 @@ import torch
 from accelerate import Accelerator
 from accelerate.tracking import filter_trackers
 from accelerate.utils import set_seed
+from huggingface_hub.utils import tqdm
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import replacing, write_text
 from evaluation_dart.training.accelerators import training_accelerator
-from evaluation_dart.training.loop import parameter_groups
+from evaluation_dart.training.loop import parameter_groups, schedule
 from evaluation_dart.training.recipe import Optimisation
 from evaluation_dart.training.states import check_same_run, load_newest_state, remove_leftovers, save_state
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNATokenizer
@@ -115,17 +115,6 @@ class TrainingArguments(Optimisation):
     save_steps: int = field(default=500, metadata={"help": "steps between states to resume from"})
     save_total_limit: int = field(default=2, metadata={"help": "newest states to keep"})
     report_to: list[str] = field(default_factory=list, metadata={"help": "trackers", "choices": TRACKERS})
-
-
-def learning_rate_factor(step: int, steps: int, warmup: int, final: float) -> float:
-    """Linear warm-up, then a half cosine from 1 down to `final` at the last step.
-
-    transformers' schedules begin the warm-up at 0, or leave the peak one step earlier, and end a step after the last.
-    """
-    if step < warmup:
-        return (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - 1 - warmup)
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
 @dataclass(frozen=True)
@@ -412,6 +401,7 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
     def tokens_before(step: int) -> int:
         return place(step, plan)[2] * arguments.gradient_accumulation_steps * int(size)
 
+    factor = schedule(optimizer, arguments, arguments.max_steps).lr_lambdas[0]  # a function of the step
     began, logged = time.perf_counter(), first
     model.train()
     bar = tqdm(
@@ -423,11 +413,8 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
         disable=not main,
     )
     for step in bar:
-        factor = learning_rate_factor(
-            step, arguments.max_steps, arguments.warmup_of(arguments.max_steps), arguments.min_lr_rate
-        )
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-            group["lr"] = peak * factor
+            group["lr"] = peak * factor(step)
         # Dropout is a function of seed, step and process; the processes share the weights, not the masks.
         set_seed(int(np.random.SeedSequence([seed, step, accelerator.process_index]).generate_state(1)[0]))
         parts = list(own_parts(source, step, plan, arguments.gradient_accumulation_steps, accelerator))
@@ -441,7 +428,7 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
             if not math.isfinite(entry["loss"]):
                 raise InputError(f"the loss is {entry['loss']} at step {done}; choose a smaller learning rate")
             now = time.perf_counter()
-            entry["learning_rate"] = arguments.learning_rate * factor
+            entry["learning_rate"] = arguments.learning_rate * factor(step)
             entry["tokens_per_second"] = round((tokens_before(done) - tokens_before(logged)) / (now - began))
             began, logged = now, done
             bar.set_postfix(loss=f"{entry['loss']:.4f}", refresh=False)

@@ -14,54 +14,17 @@ from accelerate.utils.memory import clear_device_cache
 
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import LARGEST, BatchSize, Encoder, LanguageModel, OutOfMemory
-from evaluation_dart.recipes import RECIPES, Recipe
+from evaluation_dart.recipes import DISTANCES, HEAD, VariantRecipe
 from evaluation_dart.scoring.embeddings import cosine_distance, hidden_states, pool
-from evaluation_dart.scoring.heads import Label, head_scores, label_index
-from evaluation_dart.scoring.likelihoods import STRANDS, score_sequences, strands_of, token_log_probabilities
+from evaluation_dart.scoring.heads import head_scores, label_index
+from evaluation_dart.scoring.likelihoods import score_sequences, strands_of, token_log_probabilities
 
-DISTANCES = ("embedding-cosine", "embedding-l2")
-HEAD = "head"
 # Below this share of a window, reading a common part once does not pay for the second pass.
 WORTH_SHARING = 0.125
 # Differences of log-probabilities between a pass with a cache and one without that are rounding.
 ROUNDING = {torch.float32: 1e-3, torch.float64: 1e-3}
 HALF_PRECISION_ROUNDING = 0.25
 AUTO_ON_CPU = 16
-
-
-class VariantRecipe(NamedTuple):
-    """How two alleles become a score."""
-
-    name: str
-    strand: str  # "forward", "reverse" complement, or the "mean" of both scores
-    likelihood: Recipe | None = None  # of likelihoods
-    layer: int = -1  # of embeddings
-    label: Label = None  # of a head: see [`heads.label_index`]
-
-    def described(self) -> dict[str, Any]:
-        """What a file of scores says of its recipe."""
-        if self.likelihood is not None:
-            described = self.likelihood._replace(strand=self.strand)._asdict()
-        elif self.name == HEAD:
-            described = {"name": self.name, "strand": self.strand, "label": self.label}
-        else:
-            described = {"name": self.name, "strand": self.strand, "layer": self.layer, "pooling": "mean"}
-        return described | {"orientation": "distance, without sign" if self.name in DISTANCES else "ALT - REF"}
-
-
-def variant_recipe(name: str, strand: str | None = None, layer: int = -1, label: Label = None) -> VariantRecipe:
-    """The recipe of that name; `strand` in place of its own.
-
-    Raises:
-        ValueError: for an unknown name or strand.
-    """
-    if name not in (*RECIPES, *DISTANCES, HEAD):
-        raise InputError(f"recipe {name}: there are {', '.join((*RECIPES, *DISTANCES, HEAD))}")
-    if strand is not None and strand not in STRANDS:
-        raise InputError(f"strand {strand}: there are {', '.join(STRANDS)}")
-    if name in RECIPES:
-        return VariantRecipe(name, strand or RECIPES[name].strand, RECIPES[name])
-    return VariantRecipe(name, strand or "forward", None, layer, label)
 
 
 class Scores(NamedTuple):

@@ -7,10 +7,9 @@ import numpy as np
 import torch
 
 from datasets_dart.alphabet import reverse_complement
-from evaluation_dart.recipes import Recipe
+from evaluation_dart.recipes import STRANDS, Recipe
 
 Model = Callable[..., Any]
-STRANDS = {"forward": (False,), "reverse": (True,), "mean": (False, True)}  # which are reverse complements
 
 
 def strands_of(sequences: Sequence[str], strand: str) -> list[list[str]]:

@@ -13,8 +13,9 @@ import torch
 
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import BatchSize, Encoder
+from evaluation_dart.recipes import STRANDS
 from evaluation_dart.scoring.embeddings import hidden_states, pool
-from evaluation_dart.scoring.likelihoods import STRANDS, strands_of
+from evaluation_dart.scoring.likelihoods import strands_of
 
 POOLINGS = ("mean", "max", "last")
 LONGEST_CHUNK = 32_768  # bp, where the model itself would read more

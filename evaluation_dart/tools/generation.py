@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import torch
+from huggingface_hub.utils import tqdm
 from scipy.spatial.distance import jensenshannon
-from tqdm.auto import tqdm
 from transformers import StoppingCriteriaList
 
 from datasets_dart.errors import InputError
@@ -62,7 +62,6 @@ def generate(
     device: Any = None,
     dtype: str = "float32",
     trust_remote_code: bool = False,
-    quiet: bool = False,
 ) -> pa.Table | dict[str, Any]:
     """Sample sequences of A, C, G and T; nothing else is ever generated.
 
@@ -76,7 +75,7 @@ def generate(
         with_prompt: give prompt and continuation together.
         reference: FASTA to compare with: a genome, of which windows are drawn, or sequences.
         seed: the same call makes the same sequences on the same device.
-        batch_size: sequences at once; with another, other sequences are drawn. quiet: no progress bar.
+        batch_size: sequences at once; with another, other sequences are drawn.
 
     Returns:
         A table with columns name, prompt_length and sequence; with `output`, what OUTPUT.json says: GC, the perplexity
@@ -104,7 +103,7 @@ def generate(
         for begin in begins
         for copy in range(1, number + 1)
     ]
-    bases = sample(scorer, [begin for begin, _ in wanted], length, sampling, batch_size, quiet)
+    bases = sample(scorer, [begin for begin, _ in wanted], length, sampling, batch_size)
     seconds = time.perf_counter() - started
     contexts = [begin.sequence if begin.given else "" for begin, _ in wanted]
     names = [f"{begin.name}_{copy}" for begin, copy in wanted]
@@ -169,7 +168,6 @@ def sample(
     length: int,
     sampling: Sampling,
     batch_size: BatchSize,
-    quiet: bool = False,
 ) -> list[str]:
     """`length` bases after each prompt; of no prompt, the base it was given is the first of them.
 
@@ -192,7 +190,7 @@ def sample(
     groups: dict[tuple[int, int], list[int]] = {}
     for row, own in enumerate(ids):
         groups.setdefault((len(own), wanted[row]), []).append(row)
-    with tqdm(desc="generation", unit=" sequences", total=len(prompts), disable=quiet) as bar:
+    with tqdm(desc="generation", unit=" sequences", total=len(prompts)) as bar:
         for (given, need), rows in groups.items():
 
             def run(batch: slice, size: int, rows: list[int] = rows, need: int = need) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from tqdm.auto import tqdm
+from huggingface_hub.utils import tqdm
 from transformers import AutoConfig
 
 from datasets_dart.alphabet import BASES, UNKNOWN, encode_bases, one_hot, reverse_complement
@@ -24,11 +24,10 @@ from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome, open_genome
 from evaluation_dart.models.kinds import split_spec
 from evaluation_dart.models.language_model import BatchSize, LanguageModel, register_models
-from evaluation_dart.recipes import RECIPES, Recipe
+from evaluation_dart.recipes import HEAD, RECIPES, Recipe
 from evaluation_dart.records import package_versions
 from evaluation_dart.report.logo import MOST_ROWS, check_logo, draw_logos
 from evaluation_dart.run import described_inputs
-from evaluation_dart.scoring.alleles import HEAD
 from evaluation_dart.scoring.heads import head_scorer, label_index
 from evaluation_dart.scoring.likelihoods import score_sequences
 from evaluation_dart.tools.attribution import base_ids
@@ -93,7 +92,6 @@ def mutagenesis(
     device: Any = None,
     dtype: str = "float32",
     trust_remote_code: bool = False,
-    quiet: bool = False,
 ) -> pa.Table | dict[str, Any]:
     """Score every single substitution in regions of a genome, or in whole sequences.
 
@@ -108,7 +106,7 @@ def mutagenesis(
         recipe: of likelihoods, or head; None for head where there is one, dart-eval of masked models, biofoundation.
         strand: forward or mean; None for the recipe's, of heads forward.
         label: of a head with several outputs: which, by name or number.
-        batch_size: sequences in a forward pass. quiet: no progress bar.
+        batch_size: sequences in a forward pass.
 
     Returns:
         A table with a row for each substitution, [`SCHEMA`], without positions that are none of A, C, G, T; with
@@ -148,7 +146,7 @@ def mutagenesis(
         report_rows(scorer, places, Recipe(**how))
     panels, tables = [], []
     positions = sum(own.end - own.start for own in places)
-    with tqdm(desc="mutagenesis", unit=" sequences", total=3 * positions + len(places), disable=quiet) as bar:
+    with tqdm(desc="mutagenesis", unit=" sequences", total=3 * positions + len(places)) as bar:
         for own in places:
             sequence = bases.fetch(own.chrom, own.window_start, own.window_end)
             first, last = own.start - own.window_start, own.end - own.window_start

@@ -23,10 +23,11 @@ from evaluation_dart.models.language_model import LanguageModel, model_id
 from evaluation_dart.models.linear import choose_linear
 from evaluation_dart.records import completed, digest, write_record
 from evaluation_dart.report.logo import check_logo, draw_logos
+from evaluation_dart.scoring.heads import head_scorer
 from evaluation_dart.scoring.likelihoods import strands_of
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.statistics.metrics import activity_metrics, class_metrics
-from evaluation_dart.tools.mutagenesis import changes, head_scorer, importance
+from evaluation_dart.tools.mutagenesis import changes, importance
 from evaluation_dart.training.accelerators import process_state
 from evaluation_dart.training.downstream import outputs_of, with_outputs
 from evaluation_dart.training.finetuning import FineTuned, load_classifier

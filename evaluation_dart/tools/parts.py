@@ -73,7 +73,6 @@ def complete(
     device: str,
     counted: str,
     step: int,
-    quiet: bool = False,
 ) -> dict[str, Any]:
     """Do the parts that are not there yet, shared among processes, write the output of all, and remove the parts.
 
@@ -87,7 +86,7 @@ def complete(
         What the sidecar says.
     """
     state, begun = PartialState(), time.perf_counter()
-    now = sum(gather_object([score_in_shards(prepare, rows, work.folder, work.part, step, quiet)]))
+    now = sum(gather_object([score_in_shards(prepare, rows, work.folder, work.part, step)]))
     about = work.about | {
         "fingerprint": work.fingerprint,
         "device": device,

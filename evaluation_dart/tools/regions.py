@@ -61,7 +61,6 @@ def embed_regions(
     dtype: str = "float32",
     trust_remote_code: bool = False,
     overwrite: bool = False,
-    quiet: bool = False,
 ) -> pa.Table | dict[str, Any]:
     """Embed regions of a genome with a model, in the order of the regions.
 
@@ -78,7 +77,7 @@ def embed_regions(
         chunk: bases read at once; None for what the model reads, 32,768 at most.
         stored_dtype: float32 or float16, of the vectors.
         batch_size: chunks in a forward pass. part: regions in a part, the most that a kill can cost.
-        overwrite: start afresh, even if these vectors are there. quiet: no progress bar.
+        overwrite: start afresh, even if these vectors are there.
 
     Returns:
         A table with columns chrom, start, end, perhaps name, and embedding; with `output`, what OUTPUT.json says.
@@ -144,9 +143,7 @@ def embed_regions(
             log.info("%s regions, %s channels", f"{len(lengths):,}", channels)
             return {"regions": len(lengths), "bases": int(lengths.sum()), "channels": channels}
 
-        summary = complete(
-            work, len(lengths), lambda: embed, write, scorer.device_name, "regions_embedded_now", step, quiet
-        )
+        summary = complete(work, len(lengths), lambda: embed, write, scorer.device_name, "regions_embedded_now", step)
         return summary if output is not None else pq.read_table(target)
 
 

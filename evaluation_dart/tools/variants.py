@@ -29,8 +29,9 @@ from datasets_dart.formats.vcf import (
     summarise,
 )
 from evaluation_dart.models.language_model import BatchSize, Encoder
+from evaluation_dart.recipes import DISTANCES, HEAD, VariantRecipe, variant_recipe
 from evaluation_dart.run import described_inputs
-from evaluation_dart.scoring.alleles import DISTANCES, HEAD, VariantRecipe, VariantScorer, variant_recipe
+from evaluation_dart.scoring.alleles import VariantScorer
 from evaluation_dart.tools.loading import (
     VARIANT_COLUMNS,
     Model,
@@ -74,7 +75,6 @@ def score_variants(
     dtype: str = "float32",
     trust_remote_code: bool = False,
     overwrite: bool = False,
-    quiet: bool = False,
 ) -> pa.Table | dict[str, Any]:
     """Score variants with a model.
 
@@ -94,7 +94,7 @@ def score_variants(
         layer: of embeddings: index into the hidden states.
         label: of a head with several outputs: which, by name or number.
         batch_size: windows in a forward pass. part: records in a part, the most that a kill can cost.
-        overwrite: start afresh, even if these scores are there. quiet: no progress bar.
+        overwrite: start afresh, even if these scores are there.
 
     Returns:
         A table with a row for each alternative allele, in the order of the input; with `output`, what OUTPUT.json says.
@@ -162,7 +162,7 @@ def score_variants(
             }
 
         step = max(1, BASES_AT_ONCE // window)
-        summary = complete(work, found.records, prepare, write, scorer.device_name, "records_scored_now", step, quiet)
+        summary = complete(work, found.records, prepare, write, scorer.device_name, "records_scored_now", step)
         return summary if output is not None else pq.read_table(target)
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
+from huggingface_hub.utils import tqdm
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from tqdm.auto import tqdm
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import sha256, write_text

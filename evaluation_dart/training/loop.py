@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.utils import gather_object, set_seed
+from huggingface_hub.utils import tqdm
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from tqdm.auto import tqdm
 from transformers import get_scheduler
 
 from datasets_dart.errors import InputError
@@ -141,7 +141,7 @@ def fit(
 
     steps = steps_of(train.nonpeak, training, train.nonpeaks)
     module, optimizer = accelerator.prepare(network, torch.optim.AdamW(parameter_groups(network, training)))
-    scheduler = _scheduler(optimizer, training, steps)
+    scheduler = schedule(optimizer, training, steps, training.lr_scheduler_type)
     plateau = isinstance(scheduler, ReduceLROnPlateau)
     accelerator.register_save_state_pre_hook(_drop_frozen)
     progress, states = Progress(), folder / STATES
@@ -274,9 +274,8 @@ def _end_epoch(
     accelerator.wait_for_everyone()
 
 
-def _scheduler(optimizer: Any, training: Training, steps: int) -> Any:
-    """transformers' schedule of that name."""
-    name = training.lr_scheduler_type
+def schedule(optimizer: Any, training: Optimisation, steps: int, name: str = "cosine_with_min_lr") -> Any:
+    """transformers' schedule of that name for the optimizer that Accelerate prepared."""
     if name not in SCHEDULES:
         raise InputError(f"lr_scheduler_type {name!r}: there are {', '.join(SCHEDULES)}")
     return get_scheduler(

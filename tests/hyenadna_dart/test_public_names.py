@@ -44,7 +44,7 @@ def variants():
 
 
 def test_variants_of_a_frame_in_its_order(variants, tmp_path, capsys):
-    options = {"genome": FASTA, "window": 96, "device": "cpu", "quiet": True}
+    options = {"genome": FASTA, "window": 96, "device": "cpu"}
     table = score_variants(variants, model=MODEL, **options)
     assert table["position"].to_pylist() == [9000, 9000, 5000, 5000, 9000, 9000]
     assert table["chrom"].to_pylist() == ["chr5"] * 4 + ["1"] * 2
@@ -64,7 +64,7 @@ def test_variants_of_a_frame_in_its_order(variants, tmp_path, capsys):
 
 def test_regions_of_a_frame():
     regions = pd.DataFrame({"chrom": ["chr5", "10"], "start": [5000, 9000], "end": [5100, 9050], "name": ["a", "b"]})
-    options = {"genome": FASTA, "device": "cpu", "quiet": True}
+    options = {"genome": FASTA, "device": "cpu"}
     table = embed_regions(regions, model=MODEL, pooling="max", **options)
     assert table.column_names == ["chrom", "start", "end", "name", "embedding"]
     assert table["chrom"].to_pylist() == ["chr5", "chr10"]
@@ -75,7 +75,7 @@ def test_regions_of_a_frame():
 
 
 def test_generated_sequences():
-    options = {"number": 2, "length": 9, "seed": 1, "device": "cpu", "quiet": True}
+    options = {"number": 2, "length": 9, "seed": 1, "device": "cpu"}
     table = generate(MODEL, prompts={"one": "acgt"}, **options)
     assert table["name"].to_pylist() == ["one_1", "one_2"]
     assert table["prompt_length"].to_pylist() == [4, 4]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import modeling_hyenadna
 from datasets_dart.alphabet import encode_bases
-from evaluation_dart.training.loop import parameter_groups
+from evaluation_dart.training.loop import parameter_groups, schedule
 from trainer_scripts import pretrain
 from trainer_scripts.genome_windows import base_codes
 from trainer_scripts.pretrain import DataArguments, ModelArguments, TrainingArguments, train
@@ -366,10 +367,12 @@ def test_a_tracker_that_is_not_installed(arguments, monkeypatch):
 
 
 def test_learning_rate():
-    factors = [pretrain.learning_rate_factor(step, steps=11, warmup=4, final=0.2) for step in range(11)]
-    np.testing.assert_allclose(factors[:5], [0.25, 0.5, 0.75, 1, 1])
-    assert factors[7] == pytest.approx(0.6)
-    assert factors[10] == pytest.approx(0.2)
+    optimizer = SimpleNamespace(optimizer=torch.optim.SGD([torch.zeros(1)], lr=1.0))
+    arguments = TrainingArguments(output="", max_steps=10, warmup_steps=4, min_lr_rate=0.2)
+    factor = schedule(optimizer, arguments, 10).lr_lambdas[0]
+    np.testing.assert_allclose([factor(step) for step in range(5)], [0, 0.25, 0.5, 0.75, 1])
+    assert factor(7) == pytest.approx(0.6)
+    assert factor(10) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(("constant", "windows"), [("sequences", [3, 3, 3, 3, 3, 3]), ("tokens", [12, 12, 6, 6, 3, 3])])

@@ -5,6 +5,7 @@ Command modules import nothing heavy, so that help and completion take no time: 
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -84,6 +85,8 @@ def new_app(about: str, *commands: Callable[..., None]) -> typer.Typer:
         json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
     ) -> None:
         GENERAL.quiet, GENERAL.json = quiet, json
+        if quiet:
+            os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # read by huggingface_hub, whose bars are ours, too
 
     for command in commands:
         app.command()(command)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from trainer_scripts.cli.app import GENERAL, result
+from trainer_scripts.cli.app import result
 from trainer_scripts.cli.options import (
     BatchSize,
     Device,
@@ -75,6 +75,5 @@ def embed(
         dtype=dtype,
         trust_remote_code=trust_remote_code,
         overwrite=overwrite,
-        quiet=GENERAL.quiet,
     )
     result(summary, f"{output}: {summary['regions']:,} regions, {summary['channels']} channels")

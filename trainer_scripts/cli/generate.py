@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trainer_scripts.cli.app import GENERAL, result
+from trainer_scripts.cli.app import result
 from trainer_scripts.cli.options import BatchSize, Device, DtypeOption, Model, Revision, Seed, TrustRemoteCode
 
 
@@ -55,7 +55,6 @@ def generate(
         device=device,
         dtype=dtype,
         trust_remote_code=trust_remote_code,
-        quiet=GENERAL.quiet,
     )
     lines = [f"{output}: {summary['sequences']} sequences of {length} bases, {summary['distinct']} of them distinct"]
     for name in ("gc", "perplexity"):

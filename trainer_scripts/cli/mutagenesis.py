@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trainer_scripts.cli.app import GENERAL, result
+from trainer_scripts.cli.app import result
 from trainer_scripts.cli.options import (
     BatchSize,
     Device,
@@ -70,7 +70,6 @@ def mutagenesis(
         device=device,
         dtype=dtype,
         trust_remote_code=trust_remote_code,
-        quiet=GENERAL.quiet,
     )
     number, missing = summary["regions"] if region is None else 1, summary["positions_left_out"]
     without = f"; {missing} positions are none of A, C, G, T" if missing else ""

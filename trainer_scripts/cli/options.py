@@ -5,7 +5,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from trainer_scripts.options import COMPUTING, Device, Revision, TrustRemoteCode  # noqa: F401  (scripts have them, too)
+from trainer_scripts.options import COMPUTING as COMPUTING
+from trainer_scripts.options import Device as Device
+from trainer_scripts.options import Revision as Revision
+from trainer_scripts.options import TrustRemoteCode as TrustRemoteCode
 
 Protocol = Literal["fixed", "paper"]
 Dtype = Literal["float32", "bfloat16", "float16"]

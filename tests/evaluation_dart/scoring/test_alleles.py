@@ -12,9 +12,9 @@ from datasets_dart.alphabet import reverse_complement
 from datasets_dart.formats.fasta import open_genome
 from datasets_dart.formats.vcf import Record, haplotypes
 from evaluation_dart.models.language_model import LanguageModel, load_language_model
-from evaluation_dart.recipes import RECIPES
+from evaluation_dart.recipes import RECIPES, variant_recipe
 from evaluation_dart.scoring import alleles as variant_scoring
-from evaluation_dart.scoring.alleles import VariantScorer, passes, shares_prefix, variant_recipe
+from evaluation_dart.scoring.alleles import VariantScorer, passes, shares_prefix
 from evaluation_dart.scoring.embeddings import cosine_distance
 from evaluation_dart.training.finetuning import load_classifier
 

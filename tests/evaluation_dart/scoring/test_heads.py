@@ -9,7 +9,8 @@ import torch
 from tangermeme.utils import one_hot_encode
 
 import modeling_hyenadna  # noqa: F401
-from evaluation_dart.scoring.alleles import VariantScorer, variant_recipe
+from evaluation_dart.recipes import variant_recipe
+from evaluation_dart.scoring.alleles import VariantScorer
 from evaluation_dart.scoring.heads import head_score, head_scores, label_index
 from evaluation_dart.tools.attribution import OneHotModel
 from evaluation_dart.tools.mutagenesis import mutagenesis
@@ -47,7 +48,7 @@ def test_three_tools_agree(tmp_path, folder, outputs, problem, label):
     classifier.model.save_pretrained(tmp_path / "model")
     classifier.tokenizer.save_pretrained(tmp_path / "model")
     (tmp_path / "g.fa").write_text(f">chr1\n{SEQUENCE}\n")
-    window, options = len(SEQUENCE), {"model": tmp_path / "model", "label": label, "device": "cpu", "quiet": True}
+    window, options = len(SEQUENCE), {"model": tmp_path / "model", "label": label, "device": "cpu"}
 
     mutated = mutagenesis(tmp_path / "g.fa", region="1:10-11", window=window, **options).to_pydict()
     variants = {
