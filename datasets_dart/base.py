@@ -218,8 +218,7 @@ class DartBuilder(TaskBuilder):
         return {split: {"shards": pieces, "split": split} | given for split, pieces in found.items()}
 
     def tables(self, *args: Any, **source: Any) -> Iterator[dict[str, Any] | pa.Table]:
-        read = self.processed_rows if isinstance(source["shards"][0], Slice) else self.rows_of
-        return read(**source)
+        return (self.processed_rows if self.config.processed else self.rows_of)(**source)
 
     def h5_groups(self, file: Any, split: str) -> list[str]:
         """The groups of the original's data.h5 that hold a split's rows, of those that are there."""
@@ -241,7 +240,7 @@ class DartBuilder(TaskBuilder):
                     shards.setdefault(split, []).extend(pieces)
         return shards, {}
 
-    def processed_rows(self, shards: list[Slice], split: str) -> Iterator[dict[str, Any]]:
+    def processed_rows(self, shards: list[Any], split: str, **given: Any) -> Iterator[dict[str, Any]]:
         """Columns of each piece of the original's data.h5."""
         with open_hdf5(self.config.processed) as file:
             for piece in shards:

@@ -16,11 +16,11 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import Position, input_file
 from datasets_dart.formats.bed import Windows
 from datasets_dart.formats.bigwig import Signal, log_counts
-from datasets_dart.formats.element_tables import Layout, Rows, check_rows, read_rows, split_codes, table_layout
+from datasets_dart.formats.element_tables import Layout, Rows, check_rows, read_rows, table_layout
 from datasets_dart.formats.fasta import Genome, window_strings
 from datasets_dart.formats.hdf5 import SPLIT_GROUPS, Slice
 from datasets_dart.peaks import overlaps_any
-from datasets_dart.splits import SPLITS
+from datasets_dart.splits import SPLITS, assign_windows
 
 WINDOW = 2114  # bp, as published: what ChromBPNet reads
 COUNTED = 1000  # bp in its centre, whose signal is the target
@@ -93,8 +93,16 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
     H5_COLUMNS = ("counts", "idxs")
 
     def columns(self) -> dict[str, Any]:
-        columns = {"id": "int64", "cell_type": "string", "category": "string", "chrom": "string"}
-        return columns | {"start": "int64", "end": "int64", "sequence": "string", "log_counts": "float64"}
+        return {
+            "id": "int64",
+            "cell_type": "string",
+            "category": "string",
+            "chrom": "string",
+            "start": "int64",
+            "end": "int64",
+            "sequence": "string",
+            "log_counts": "float64",
+        }
 
     @cached_property
     def sources(self) -> list[Source]:
@@ -128,7 +136,7 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
         what = f"{source.cell_type} {source.category} "
         used_rows = []
         for position, chunk in read_rows(source.path, source.layout, window, self.chunk_rows, None, genome.contigs):
-            code = split_codes(chunk, window, self.blocks, genome)
+            code = assign_windows(self.blocks, chunk.chrom, chunk.start, window, genome.contigs)
             check_rows(source.path, chunk.take(np.flatnonzero(code >= 0)), source.layout, genome, protocol)
             whole = counted_on_contig(chunk, window, genome, protocol)
             report[f"{what}in no split, left out"] += int((code < 0).sum())
@@ -153,7 +161,7 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
             positions = [piece.position for piece in shards if piece.source == number]
             reader = partial(read_rows, source.path, source.layout, window, self.chunk_rows, contigs=genome.contigs)
             for chunk in chunks_at(positions, reader):
-                code = split_codes(chunk, window, self.blocks, genome)
+                code = assign_windows(self.blocks, chunk.chrom, chunk.start, window, genome.contigs)
                 used = (code == SPLITS.index(split)) & counted_on_contig(chunk, window, genome, protocol)
                 here = chunk.take(np.flatnonzero(used))
                 yield {

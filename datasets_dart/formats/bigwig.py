@@ -22,9 +22,6 @@ class Signal(Reopened[Any]):
         super().__init__(input_file(path))
         self.contigs: dict[str, int] = dict(self.handle.chroms())
 
-    def __repr__(self) -> str:
-        return f"Signal({str(self.path)!r}, {len(self.contigs)} contigs)"
-
     def open(self) -> Any:
         try:
             handle = pyBigWig.open(str(self.path))

@@ -62,9 +62,6 @@ class Genome(Reopened[pysam.FastaFile]):
         self._files = str(fasta), str(fai), str(gzi) if gzi else None
         self.contigs: dict[str, int] = dict(zip(self.handle.references, self.handle.lengths, strict=True))
 
-    def __repr__(self) -> str:
-        return f"Genome({str(self.path)!r}, {len(self.contigs)} contigs)"
-
     def open(self) -> pysam.FastaFile:
         fasta, fai, gzi = self._files
         try:
