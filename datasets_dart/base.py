@@ -87,6 +87,7 @@ class DartConfig(TaskConfig):
     """Inputs and options of one of DART-Eval's tasks; see `datasets_dart.load_dart`."""
 
     ONE_OF: ClassVar[tuple[str, ...]] = ()  # inputs of which exactly one is given
+    WITHOUT_COORDINATES: ClassVar[tuple[str, ...]] = ("processed",)  # inputs whose rows cannot be split by blocks
     LEAST_WINDOW: ClassVar[int] = 1  # bp
 
     splits: str = option("paper", '"paper", or BED of blocks named train, validation, test')
@@ -103,11 +104,9 @@ class DartConfig(TaskConfig):
         if self.ONE_OF and sum(bool(getattr(self, name)) for name in self.ONE_OF) != 1:
             names = [f"{name}=" for name in self.ONE_OF]
             raise InputError(f"this task takes one of {', '.join(names[:-1])} and {names[-1]}")
-
-    def refuse_splits(self, path: str) -> None:
-        """Raise ValueError where splits are asked for of a file that has no coordinates."""
-        if path and self.splits != "paper":
-            raise InputError(f"splits={self.splits}: {path} has no coordinates")
+        for path in [getattr(self, name) for name in self.WITHOUT_COORDINATES]:
+            if path and self.splits != "paper":
+                raise InputError(f"splits={self.splits}: {path} has no coordinates")
 
     def files(self) -> dict[str, dict[str, str]]:
         return super().files() | ({} if self.splits == "paper" else {"splits": {"": self.splits}})

@@ -55,7 +55,6 @@ class CellTypeElementsConfig(DartConfig):
             raise InputError("counts= goes with peaks=")
         if len(set(self.labels)) != len(self.labels):
             raise InputError(f"labels={', '.join(self.labels)}: a name is repeated")
-        self.refuse_splits(self.processed)
 
 
 def elements_from_peaks(config: CellTypeElementsConfig, contigs: dict[str, int]) -> Path:

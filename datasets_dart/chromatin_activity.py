@@ -38,11 +38,7 @@ class Source(NamedTuple):
     signal: Signal
 
 
-class Piece(NamedTuple):
-    """Where a shard starts."""
-
-    source: int
-    position: Position
+Piece = tuple[int, Position]  # where a shard starts: number of the source, position in it
 
 
 @dataclass
@@ -61,7 +57,6 @@ class ChromatinActivityConfig(DartConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.refuse_splits(self.processed)
         by_cell = {role: self._by_cell(getattr(self, role)) for role in (*CATEGORIES, "signal")}
         self.peaks, self.idr, self.nonpeaks, self.signal = by_cell.values()
         for category in CATEGORIES:
@@ -143,7 +138,7 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
             report[f"{what}with counted bases off their contig, left out"] += int(((code >= 0) & ~whole).sum())
             code[~whole] = -1
             used_rows.append(chunk.take(np.flatnonzero(code >= 0)))
-            deal(code, Piece(number, position), shards, report, what)
+            deal(code, (number, position), shards, report, what)
         chrom = np.concatenate([used.chrom for used in used_rows])
         start = np.concatenate([used.start for used in used_rows]) + (window - COUNTED) // 2
         if not len(start):
@@ -158,7 +153,7 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
     def rows_of(self, shards: list[Piece], split: str) -> Iterator[dict[str, Any]]:
         window, protocol, genome = self.config.window, self.config.protocol, self.genome
         for number, source in enumerate(self.sources):
-            positions = [piece.position for piece in shards if piece.source == number]
+            positions = [position for source_number, position in shards if source_number == number]
             reader = partial(read_rows, source.path, source.layout, window, self.chunk_rows, contigs=genome.contigs)
             for chunk in chunks_at(positions, reader):
                 code = assign_windows(self.blocks, chunk.chrom, chunk.start, window, genome.contigs)

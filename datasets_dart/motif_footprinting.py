@@ -36,12 +36,12 @@ PUBLISHED_ROWS = [int(name.split("_")[0]) + 567 for name in sorted(_BATCHES)[::2
 
 
 class Background(NamedTuple):
-    """One background: its row among all, its letters, and the state of the original's shuffles before it."""
+    """One background: its row among all, its letters, and the original's shuffles for it."""
 
     number: int
     letters: np.ndarray  # (length,) uint8 ASCII codes
     element: int | None = None  # row of the element file that it was made from
-    state: tuple[Any, ...] | None = None  # of `random.Random`, in protocol="paper"
+    orders: list[str] | None = None  # the shuffles for it, in protocol="paper"
 
 
 class Trial(NamedTuple):
@@ -58,15 +58,12 @@ class MotifFootprintingConfig(DartConfig):
     """Inputs and options of task 2; see `datasets_dart.load_dart`."""
 
     ONE_OF: ClassVar[tuple[str, ...]] = ("backgrounds", "elements", "processed")
+    WITHOUT_COORDINATES: ClassVar[tuple[str, ...]] = ("backgrounds", "processed")
 
     motifs: str = file_input("MEME file")
     backgrounds: str = file_input("one sequence a line")
     genome: str = file_input("FASTA: plain, gzip or bgzip")
     elements: str = file_input("BED of elements, or the original's table of them; plain, gzip or bgzip")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.refuse_splits(self.backgrounds or self.processed)
 
 
 def read_backgrounds(path: Path) -> list[np.ndarray]:
@@ -163,33 +160,23 @@ def insert(background: np.ndarray, motifs: Sequence[str]) -> np.ndarray:
     return sequences
 
 
-def paper_states(consensuses: Sequence[str], backgrounds: int) -> Iterator[tuple[Any, ...]]:
-    """State of the original's one generator, seeded with 0, before the shuffles of each background in turn."""
+def paper_shuffles(motifs: Sequence[Motif], backgrounds: int) -> list[list[str]]:
+    """The original's shuffles for each background in turn: drawn motif by motif from one generator seeded with 0, each
+    different from its motif."""
     rng = random.Random(0)
-    for _ in range(backgrounds):
-        yield rng.getstate()
-        for consensus in consensuses:
-            shuffled(consensus, rng, {consensus})
+    consensuses = [motif.consensus for motif in motifs]
+    return [[shuffled(consensus, rng, {consensus}) for consensus in consensuses] for _ in range(backgrounds)]
 
 
-def shuffles(motifs: Sequence[Motif], background: int, state: tuple[Any, ...] | None = None) -> list[str]:
-    """One shuffle of each motif's consensus for a background.
-
-    With `state`, the original's: drawn on from it, motif by motif, each different from its motif. Without, a function
-    only of the background's number and the motif's name, so that neither other motifs nor their order change it; and
-    different from the motif on either strand, as the reverse complement of a motif is the motif to a protein.
+def shuffles(motifs: Sequence[Motif], background: int) -> list[str]:
+    """One shuffle of each motif's consensus for a background: a function only of the background's number and the
+    motif's name, so that neither other motifs nor their order change it; and different from the motif on either strand,
+    as the reverse complement of a motif is the motif to a protein.
     """
-    rng = random.Random(0)
-    if state is not None:
-        rng.setstate(state)
     orders = []
     for motif in motifs:
-        consensus = motif.consensus
-        refused = {consensus}
-        if state is None:
-            rng.seed(f"{background}\t{motif.name}")
-            refused.add(reverse_complement(consensus))
-        orders.append(shuffled(consensus, rng, refused))
+        rng = random.Random(f"{background}\t{motif.name}")
+        orders.append(shuffled(motif.consensus, rng, {motif.consensus, reverse_complement(motif.consensus)}))
     return orders
 
 
@@ -275,8 +262,10 @@ order, and `background` the row of the background. Made of: {config.source}. Pro
         shards: Shards = {**chosen}
         if config.protocol == "paper" and backgrounds:
             total = 1 + max(background.number for background in backgrounds)
-            states = list(paper_states([motif.consensus for motif in motifs], total))
-            shards = {split: [one._replace(state=states[one.number]) for one in rows] for split, rows in chosen.items()}
+            orders = paper_shuffles(motifs, total)
+            shards = {
+                split: [one._replace(orders=orders[one.number]) for one in rows] for split, rows in chosen.items()
+            }
         return shards, {"motifs": tuple(motifs)}  # a list would be taken for shards
 
     def processed_shards(self, report: Counter[str]) -> tuple[Shards, dict[str, Any]]:
@@ -301,8 +290,8 @@ order, and `background` the row of the background. Made of: {config.source}. Pro
 
     def rows_of(self, shards: list[Background], split: str, motifs: Sequence[Motif]) -> Iterator[dict[str, Any]]:
         names, consensuses = [motif.name for motif in motifs], [motif.consensus for motif in motifs]
-        for number, letters, element, state in shards:
-            sequences = trials(letters, consensuses, shuffles(motifs, number, state))
+        for number, letters, element, orders in shards:
+            sequences = trials(letters, consensuses, orders or shuffles(motifs, number))
             ids = number * len(sequences) + np.arange(len(sequences))
             columns = {"id": ids, "sequence": arrow_strings(sequences), "element": [element] * len(sequences)}
             yield trial_columns(trial_names(number, names)) | columns

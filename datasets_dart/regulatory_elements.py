@@ -111,8 +111,10 @@ def read_elements(
 
 def _processed_columns(path: Path, chunk: Intervals, window: int) -> tuple[np.ndarray, np.ndarray]:
     starts, ends, strands = (np.array(column, dtype=object) for column in zip(*chunk.extra, strict=True))
-    windows = zip(starts, ends, strict=True)
-    spans = [start.isdecimal() and end.isdecimal() and int(end) - int(start) == window for start, end in windows]
+    spans = [
+        start.isdecimal() and end.isdecimal() and int(end) - int(start) == window
+        for start, end in zip(starts, ends, strict=True)
+    ]
     refuse_rows(
         path,
         chunk.line,
@@ -153,10 +155,6 @@ class RegulatoryElementsConfig(DartConfig):
     genome: str = file_input("FASTA: plain, gzip or bgzip")
     elements: str = file_input("BED of elements, or the original's table of them; plain, gzip or bgzip")
     window: int = option(WINDOW, "bp, where not as published")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.refuse_splits(self.processed)
 
 
 class RegulatoryElements(DartBuilder):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets_dart.contigs import contig_ends, find_contig, join_contigs
+from datasets_dart.contigs import contig_ends, find_contig, join_contigs, rows_by_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
 from datasets_dart.formats.bed import read_intervals
@@ -81,9 +81,9 @@ def assign_splits(blocks: dict[str, Blocks], chrom: np.ndarray, start: np.ndarra
     str objects; start, end: (n,) int64. Returns (n,) int8.
     """
     assigned = np.full(len(chrom), -1, dtype=np.int8)
-    for name in set(chrom.tolist()) & blocks.keys():
-        rows = np.flatnonzero(chrom == name)
-        here = blocks[name]
+    rows_of = rows_by_contig(chrom)
+    for name in rows_of.keys() & blocks.keys():
+        rows, here = rows_of[name], blocks[name]
         block = np.searchsorted(here.start, start[rows], side="right") - 1
         inside = (block >= 0) & (end[rows] <= here.end[block])
         assigned[rows[inside]] = here.split[block[inside]]

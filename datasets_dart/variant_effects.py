@@ -47,6 +47,7 @@ class VariantEffectsConfig(DartConfig):
     """Inputs and options of task 5; see `datasets_dart.load_dart`."""
 
     ONE_OF: ClassVar[tuple[str, ...]] = ("genome", "processed")
+    WITHOUT_COORDINATES: ClassVar[tuple[str, ...]] = ()  # which `variants` has
 
     genome: str = file_input("FASTA: plain, gzip or bgzip")
     variants: str = file_input("table or VCF")

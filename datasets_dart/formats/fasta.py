@@ -13,7 +13,7 @@ import pyarrow as pa
 import pysam
 
 from datasets_dart.alphabet import CODES, LETTERS, arrow_strings
-from datasets_dart.contigs import find_contig, genome_build
+from datasets_dart.contigs import find_contig, genome_build, rows_by_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import (
     Reopened,
@@ -157,8 +157,7 @@ def window_codes(genome: Genome, chrom: np.ndarray, start: np.ndarray, length: i
     What is none of A, C, G, T, or lies off the contig, is unknown.
     """
     windows = np.empty((len(start), length), dtype=np.uint8)
-    for name in dict.fromkeys(chrom.tolist()):
-        rows = np.flatnonzero(chrom == name)
+    for name, rows in rows_by_contig(chrom).items():
         windows[rows] = genome.windows(name, start[rows], length)
     return CODES[windows]
 
