@@ -81,10 +81,9 @@ def gc_matched_negatives(
         found = match_gc(wanted, candidate_gc[known], tolerance, rng)
         report["no free candidate with the peak's GC"] += int((found < 0).sum())
         chosen.append(candidates.take(known[np.sort(found[found >= 0])]))
-    windows = Windows._make(np.concatenate(columns) for columns in zip(*chosen, strict=True))
-    if not len(windows.start):
+    if not any(len(windows.start) for windows in chosen):
         raise InputError(f"{genome.path}: has no window of {width} bp away from the peaks with a peak's GC content")
-    return windows, report
+    return Windows._make(np.concatenate(columns) for columns in zip(*chosen, strict=True)), report
 
 
 def _repeated(gc: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
