@@ -87,6 +87,7 @@ class DartConfig(TaskConfig):
     """Inputs and options of one of DART-Eval's tasks; see `datasets_dart.load_dart`."""
 
     ONE_OF: ClassVar[tuple[str, ...]] = ()  # inputs of which exactly one is given
+    WITHOUT_COORDINATES: ClassVar[tuple[str, ...]] = ("processed",)  # inputs whose rows cannot be split by blocks
     LEAST_WINDOW: ClassVar[int] = 1  # bp
 
     splits: str = option("paper", '"paper", or BED of blocks named train, validation, test')
@@ -103,11 +104,9 @@ class DartConfig(TaskConfig):
         if self.ONE_OF and sum(bool(getattr(self, name)) for name in self.ONE_OF) != 1:
             names = [f"{name}=" for name in self.ONE_OF]
             raise InputError(f"this task takes one of {', '.join(names[:-1])} and {names[-1]}")
-
-    def refuse_splits(self, path: str) -> None:
-        """Raise ValueError where splits are asked for of a file that has no coordinates."""
-        if path and self.splits != "paper":
-            raise InputError(f"splits={self.splits}: {path} has no coordinates")
+        for path in [getattr(self, name) for name in self.WITHOUT_COORDINATES]:
+            if path and self.splits != "paper":
+                raise InputError(f"splits={self.splits}: {path} has no coordinates")
 
     def files(self) -> dict[str, dict[str, str]]:
         return super().files() | ({} if self.splits == "paper" else {"splits": {"": self.splits}})
@@ -218,8 +217,7 @@ class DartBuilder(TaskBuilder):
         return {split: {"shards": pieces, "split": split} | given for split, pieces in found.items()}
 
     def tables(self, *args: Any, **source: Any) -> Iterator[dict[str, Any] | pa.Table]:
-        read = self.processed_rows if isinstance(source["shards"][0], Slice) else self.rows_of
-        return read(**source)
+        return (self.processed_rows if self.config.processed else self.rows_of)(**source)
 
     def h5_groups(self, file: Any, split: str) -> list[str]:
         """The groups of the original's data.h5 that hold a split's rows, of those that are there."""
@@ -241,7 +239,7 @@ class DartBuilder(TaskBuilder):
                     shards.setdefault(split, []).extend(pieces)
         return shards, {}
 
-    def processed_rows(self, shards: list[Slice], split: str) -> Iterator[dict[str, Any]]:
+    def processed_rows(self, shards: list[Any], split: str, **given: Any) -> Iterator[dict[str, Any]]:
         """Columns of each piece of the original's data.h5."""
         with open_hdf5(self.config.processed) as file:
             for piece in shards:

@@ -22,13 +22,12 @@ from datasets_dart.formats.element_tables import (
     Rows,
     check_rows,
     read_rows,
-    split_codes,
     table_layout,
 )
 from datasets_dart.formats.fasta import window_strings
 from datasets_dart.formats.hdf5 import Slice
 from datasets_dart.peaks import consensus_windows, sole_cell_line
-from datasets_dart.splits import SPLITS
+from datasets_dart.splits import SPLITS, assign_windows
 
 WINDOW = 500  # bp, as published
 CELL_LINES = ("GM12878", "H1ESC", "HEPG2", "IMR90", "K562")  # in the published order of the classes
@@ -56,7 +55,6 @@ class CellTypeElementsConfig(DartConfig):
             raise InputError("counts= goes with peaks=")
         if len(set(self.labels)) != len(self.labels):
             raise InputError(f"labels={', '.join(self.labels)}: a name is repeated")
-        self.refuse_splits(self.processed)
 
 
 def elements_from_peaks(config: CellTypeElementsConfig, contigs: dict[str, int]) -> Path:
@@ -125,8 +123,14 @@ is to distinguish the cell lines, by clustering embeddings or by classification.
     names: tuple[str, ...] = ()  # of the classes, where the table has others than the published cell lines
 
     def columns(self) -> dict[str, Any]:
-        columns = {"id": "int64", "chrom": "string", "start": "int64", "end": "int64", "sequence": "string"}
-        return columns | {"label": datasets.ClassLabel(names=list(self.classes()))}
+        return {
+            "id": "int64",
+            "chrom": "string",
+            "start": "int64",
+            "end": "int64",
+            "sequence": "string",
+            "label": datasets.ClassLabel(names=list(self.classes())),
+        }
 
     def classes(self) -> Sequence[str]:
         return self.names or self.config.labels or CELL_LINES
@@ -142,7 +146,7 @@ is to distinguish the cell lines, by clustering embeddings or by classification.
         shards: Shards = {}
         seen: list[Rows] = []
         for position, chunk in read_rows(path, layout, config.window, self.chunk_rows, None, genome.contigs):
-            code = split_codes(chunk, config.window, self.blocks, genome)
+            code = assign_windows(self.blocks, chunk.chrom, chunk.start, config.window, genome.contigs)
             used = chunk.take(np.flatnonzero(code >= 0))
             check_rows(path, used, layout, genome, config.protocol)
             report["in no split, left out"] += len(code) - len(used.id)
@@ -162,7 +166,8 @@ is to distinguish the cell lines, by clustering embeddings or by classification.
         codes = {name: code for code, name in enumerate(self.names)}
         reader = partial(read_rows, path, table_layout(path), window, self.chunk_rows, contigs=genome.contigs)
         for chunk in chunks_at(shards, reader):
-            here = chunk.take(np.flatnonzero(split_codes(chunk, window, self.blocks, genome) == SPLITS.index(split)))
+            code = assign_windows(self.blocks, chunk.chrom, chunk.start, window, genome.contigs)
+            here = chunk.take(np.flatnonzero(code == SPLITS.index(split)))
             yield {
                 "id": here.id,
                 "chrom": here.chrom,

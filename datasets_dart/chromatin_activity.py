@@ -16,11 +16,11 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import Position, input_file
 from datasets_dart.formats.bed import Windows
 from datasets_dart.formats.bigwig import Signal, log_counts
-from datasets_dart.formats.element_tables import Layout, Rows, check_rows, read_rows, split_codes, table_layout
+from datasets_dart.formats.element_tables import Layout, Rows, check_rows, read_rows, table_layout
 from datasets_dart.formats.fasta import Genome, window_strings
 from datasets_dart.formats.hdf5 import SPLIT_GROUPS, Slice
 from datasets_dart.peaks import overlaps_any
-from datasets_dart.splits import SPLITS
+from datasets_dart.splits import SPLITS, assign_windows
 
 WINDOW = 2114  # bp, as published: what ChromBPNet reads
 COUNTED = 1000  # bp in its centre, whose signal is the target
@@ -38,11 +38,7 @@ class Source(NamedTuple):
     signal: Signal
 
 
-class Piece(NamedTuple):
-    """Where a shard starts."""
-
-    source: int
-    position: Position
+Piece = tuple[int, Position]  # where a shard starts: number of the source, position in it
 
 
 @dataclass
@@ -61,7 +57,6 @@ class ChromatinActivityConfig(DartConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.refuse_splits(self.processed)
         by_cell = {role: self._by_cell(getattr(self, role)) for role in (*CATEGORIES, "signal")}
         self.peaks, self.idr, self.nonpeaks, self.signal = by_cell.values()
         for category in CATEGORIES:
@@ -93,8 +88,16 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
     H5_COLUMNS = ("counts", "idxs")
 
     def columns(self) -> dict[str, Any]:
-        columns = {"id": "int64", "cell_type": "string", "category": "string", "chrom": "string"}
-        return columns | {"start": "int64", "end": "int64", "sequence": "string", "log_counts": "float64"}
+        return {
+            "id": "int64",
+            "cell_type": "string",
+            "category": "string",
+            "chrom": "string",
+            "start": "int64",
+            "end": "int64",
+            "sequence": "string",
+            "log_counts": "float64",
+        }
 
     @cached_property
     def sources(self) -> list[Source]:
@@ -128,14 +131,14 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
         what = f"{source.cell_type} {source.category} "
         used_rows = []
         for position, chunk in read_rows(source.path, source.layout, window, self.chunk_rows, None, genome.contigs):
-            code = split_codes(chunk, window, self.blocks, genome)
+            code = assign_windows(self.blocks, chunk.chrom, chunk.start, window, genome.contigs)
             check_rows(source.path, chunk.take(np.flatnonzero(code >= 0)), source.layout, genome, protocol)
             whole = counted_on_contig(chunk, window, genome, protocol)
             report[f"{what}in no split, left out"] += int((code < 0).sum())
             report[f"{what}with counted bases off their contig, left out"] += int(((code >= 0) & ~whole).sum())
             code[~whole] = -1
             used_rows.append(chunk.take(np.flatnonzero(code >= 0)))
-            deal(code, Piece(number, position), shards, report, what)
+            deal(code, (number, position), shards, report, what)
         chrom = np.concatenate([used.chrom for used in used_rows])
         start = np.concatenate([used.start for used in used_rows]) + (window - COUNTED) // 2
         if not len(start):
@@ -150,10 +153,10 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
     def rows_of(self, shards: list[Piece], split: str) -> Iterator[dict[str, Any]]:
         window, protocol, genome = self.config.window, self.config.protocol, self.genome
         for number, source in enumerate(self.sources):
-            positions = [piece.position for piece in shards if piece.source == number]
+            positions = [position for source_number, position in shards if source_number == number]
             reader = partial(read_rows, source.path, source.layout, window, self.chunk_rows, contigs=genome.contigs)
             for chunk in chunks_at(positions, reader):
-                code = split_codes(chunk, window, self.blocks, genome)
+                code = assign_windows(self.blocks, chunk.chrom, chunk.start, window, genome.contigs)
                 used = (code == SPLITS.index(split)) & counted_on_contig(chunk, window, genome, protocol)
                 here = chunk.take(np.flatnonzero(used))
                 yield {

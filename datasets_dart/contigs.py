@@ -70,6 +70,11 @@ def contig_ends(chrom: np.ndarray, contigs: Mapping[str, int], unknown: int = -1
     return np.array([contigs.get(name, unknown) for name in chrom.tolist()], dtype=np.int64)
 
 
+def rows_by_contig(chrom: np.ndarray) -> dict[str, np.ndarray]:
+    """Row numbers of each contig, in order of first appearance. chrom: (n,) str objects."""
+    return {name: np.flatnonzero(chrom == name) for name in dict.fromkeys(chrom.tolist())}
+
+
 def check_within(
     path: str | os.PathLike[str],
     lines: np.ndarray,

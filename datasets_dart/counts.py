@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pysam
 
-from datasets_dart.contigs import check_same_build, find_contig, join_contigs
+from datasets_dart.contigs import check_same_build, find_contig, join_contigs, rows_by_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import batched, input_file, write_lines
 from datasets_dart.formats.bed import Windows, count_overlaps, read_intervals
@@ -83,10 +83,10 @@ def count_fragments(path: str | os.PathLike[str], windows: Windows) -> np.ndarra
 def sum_overlaps(windows: Windows, batches: Iterator[Batch]) -> np.ndarray:
     """(n,) int64: overlaps of each window with all the batches' intervals."""
     counts = np.zeros(len(windows.start), dtype=np.int64)
-    rows = {name: np.flatnonzero(windows.chrom == name) for name in set(windows.chrom.tolist())}
+    rows = rows_by_contig(windows.chrom)
     for name, start, end in batches:
-        here = rows.get(name)
-        if here is not None:
+        if name in rows:
+            here = rows[name]
             counts[here] += count_overlaps(windows.start[here], windows.end[here], start, end)
     return counts
 

@@ -16,7 +16,7 @@ from huggingface_hub import DatasetCard, DatasetCardData, HfApi
 
 from datasets_dart.base import CITATION
 from datasets_dart.errors import InputError
-from datasets_dart.files import replacing
+from datasets_dart.files import write_text
 
 SHARD_BYTES = 500_000_000  # of Arrow data in a Parquet file, as `push_to_hub` has it
 CARD, EVAL = "README.md", "eval.yaml"
@@ -66,13 +66,15 @@ def _write_shards(part: Dataset, folder: Path, split: str, shard_bytes: int) -> 
 
 
 def _dataset_info(rows: DatasetDict, config_name: str, download_size: int) -> DatasetInfo:
-    splits = SplitDict()
-    for split, part in rows.items():
-        splits.add(SplitInfo(split, num_bytes=part.data.nbytes, num_examples=len(part)))
-    size = sum(info.num_bytes for info in splits.values())
-    features = next(iter(rows.values())).features
+    sizes = {
+        split: SplitInfo(split, num_bytes=part.data.nbytes, num_examples=len(part)) for split, part in rows.items()
+    }
     return DatasetInfo(
-        config_name=config_name, features=features, splits=splits, download_size=download_size, dataset_size=size
+        config_name=config_name,
+        features=next(iter(rows.values())).features,
+        splits=SplitDict(sizes),
+        download_size=download_size,
+        dataset_size=sum(size.num_bytes for size in sizes.values()),
     )
 
 
@@ -113,8 +115,7 @@ def _write_card(folder: Path, data: DatasetCardData, config_name: str, section: 
         body = (CARDS / "repository.md").read_text(encoding="utf-8") + f"\n## Citation\n\n```bibtex\n{CITATION}\n```\n"
     before, heading, after = body.partition("\n## Citation\n")
     body = f"{before.rstrip()}\n\n{mark}\n{section}<!-- end -->\n{heading}{after}"
-    with replacing(path) as temporary:
-        DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body.lstrip()}").save(temporary)
+    write_text(path, str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body.lstrip()}")))
 
 
 def _write_eval(folder: Path, config_name: str, splits: list[str]) -> None:
@@ -131,8 +132,7 @@ def _write_eval(folder: Path, config_name: str, splits: list[str]) -> None:
     tasks = [task for task in content["tasks"] if task["id"] != config_name]
     split = "test" if "test" in splits else splits[0]
     content["tasks"] = [*tasks, {"id": config_name, "config": config_name, "split": split}]
-    with replacing(path) as temporary:
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    write_text(path, yaml.safe_dump(content, sort_keys=False))
 
 
 def push(folder: str | os.PathLike[str], repository: str, private: bool = False, token: str | None = None) -> str:

@@ -143,6 +143,9 @@ class Reopened(Generic[Handle]):
         self.path = path
         self._opened: tuple[int, Handle] | None = None
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_opened": None}
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from datasets_dart.contigs import rows_by_contig
 from datasets_dart.errors import InputError
 from datasets_dart.formats.bed import Windows
 from datasets_dart.formats.fasta import SPAN, Genome
@@ -63,30 +64,26 @@ def gc_matched_negatives(
 
     Raises ValueError where a peak is on a contig that the genome does not have, or where no negative can be found.
     """
-    chroms, starts = [], []
+    chosen: list[Windows] = []
     report: Counter[str] = Counter()
-    for name in sorted(set(peaks.chrom.tolist())):
+    for name, rows in sorted(rows_by_contig(peaks.chrom).items()):
         length = genome.length(name)
-        rows = np.flatnonzero(peaks.chrom == name)
         grid = np.arange(0, length - width + 1, stride, dtype=np.int64)
         candidates = Windows(np.full(len(grid), name, dtype=object), grid, grid + width)
         taken = np.logical_or.reduce([overlaps_any(candidates, others) for others in (peaks, *avoid)])
-        grid = grid[~taken]
-        candidate_gc = gc_fractions(genome, name, grid, width)
-        grid, candidate_gc = grid[~np.isnan(candidate_gc)], candidate_gc[~np.isnan(candidate_gc)]
+        candidates = candidates.take(np.flatnonzero(~taken))
+        candidate_gc = gc_fractions(genome, name, candidates.start, width)
+        known = np.flatnonzero(~np.isnan(candidate_gc))
         peak_gc = gc_fractions(genome, name, np.sort(peaks.start[rows]), width)
         report["peak has an N or runs past an end of its contig: not matched"] += int(np.isnan(peak_gc).sum())
         rng = np.random.default_rng(item_seed(name, 0, length, seed))
         wanted = _repeated(peak_gc[~np.isnan(peak_gc)], ratio, rng)
-        found = match_gc(wanted, candidate_gc, tolerance, rng)
+        found = match_gc(wanted, candidate_gc[known], tolerance, rng)
         report["no free candidate with the peak's GC"] += int((found < 0).sum())
-        kept = np.sort(grid[found[found >= 0]])
-        chroms.append(np.full(len(kept), name, dtype=object))
-        starts.append(kept)
-    start = np.concatenate(starts) if starts else np.empty(0, dtype=np.int64)
-    if not len(start):
+        chosen.append(candidates.take(known[np.sort(found[found >= 0])]))
+    if not any(len(windows.start) for windows in chosen):
         raise InputError(f"{genome.path}: has no window of {width} bp away from the peaks with a peak's GC content")
-    return Windows(np.concatenate(chroms), start, start + width), report
+    return Windows._make(np.concatenate(columns) for columns in zip(*chosen, strict=True)), report
 
 
 def _repeated(gc: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from datasets_dart.splits import SPLITS, Blocks, assign_splits
 
 KINDS = ("motif", "shuffled")
 ORIGINAL_KINDS = {"true": "motif", "shuffled": "shuffled"}
+KEY = re.compile(r"(\d+)_(?:raw_(forward|reverse)|(.+)_(forward|reverse)_(true|shuffled))")  # of the original's table
 WINDOW = 350  # bp of a background made from an element, as published
 BACKGROUNDS = 100
 PUBLISHED_ELEMENTS = 2_348_854  # rows of the element file that PUBLISHED_ROWS belong to
@@ -34,12 +36,12 @@ PUBLISHED_ROWS = [int(name.split("_")[0]) + 567 for name in sorted(_BATCHES)[::2
 
 
 class Background(NamedTuple):
-    """One background: its row among all, its letters, and the state of the original's shuffles before it."""
+    """One background: its row among all, its letters, and the original's shuffles for it."""
 
     number: int
-    element: int | None  # row of the element file that it was made from
     letters: np.ndarray  # (length,) uint8 ASCII codes
-    state: tuple[Any, ...] | None  # of `random.Random`, in protocol="paper"
+    element: int | None = None  # row of the element file that it was made from
+    orders: list[str] | None = None  # the shuffles for it, in protocol="paper"
 
 
 class Trial(NamedTuple):
@@ -56,15 +58,12 @@ class MotifFootprintingConfig(DartConfig):
     """Inputs and options of task 2; see `datasets_dart.load_dart`."""
 
     ONE_OF: ClassVar[tuple[str, ...]] = ("backgrounds", "elements", "processed")
+    WITHOUT_COORDINATES: ClassVar[tuple[str, ...]] = ("backgrounds", "processed")
 
     motifs: str = file_input("MEME file")
     backgrounds: str = file_input("one sequence a line")
     genome: str = file_input("FASTA: plain, gzip or bgzip")
     elements: str = file_input("BED of elements, or the original's table of them; plain, gzip or bgzip")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.refuse_splits(self.backgrounds or self.processed)
 
 
 def read_backgrounds(path: Path) -> list[np.ndarray]:
@@ -104,11 +103,8 @@ def backgrounds_from_elements(
     Raises ValueError in protocol="paper" where the element file is not of the published number of rows.
     """
     path = input_file(elements_file)
-    positions = []
-    total = 0
-    for position, (_, lines) in read_elements(path, CHUNK_ROWS):
-        positions.append(position)
-        total += len(lines)
+    chunks = [(position, len(lines)) for position, (_, lines) in read_elements(path, CHUNK_ROWS)]
+    total = sum(rows for _, rows in chunks)
     if total == 0:
         raise InputError(f"{path}: has no elements")
     if protocol == "paper" and total != PUBLISHED_ELEMENTS:
@@ -118,17 +114,16 @@ def backgrounds_from_elements(
         )
     chosen: dict[str, list[Background]] = {}
     for number, row in enumerate(background_rows(total)):
-        at = positions[row // CHUNK_ROWS]
+        at, _ = chunks[row // CHUNK_ROWS]
         _, (elements, lines) = next(read_elements(path, CHUNK_ROWS, at, total=total, contigs=genome.contigs))
         here = np.array([row % CHUNK_ROWS])
         element = elements.take(here)
         check_elements(path, element, lines[here], genome, protocol)
-        code = SPLITS.index("test")
-        if blocks is not None:
-            code = int(assign_splits(blocks, element.chrom, element.start, element.end)[0])
-        if code >= 0:
+        code = -1 if blocks is None else int(assign_splits(blocks, element.chrom, element.start, element.end)[0])
+        if blocks is None or code >= 0:
             _, controls = pairs(element, genome, protocol)
-            chosen.setdefault(SPLITS[code], []).append(Background(number, row, controls[0], None))
+            split = "test" if blocks is None else SPLITS[code]
+            chosen.setdefault(split, []).append(Background(number, controls[0], row))
     return chosen
 
 
@@ -165,33 +160,23 @@ def insert(background: np.ndarray, motifs: Sequence[str]) -> np.ndarray:
     return sequences
 
 
-def paper_states(consensuses: Sequence[str], backgrounds: int) -> Iterator[tuple[Any, ...]]:
-    """State of the original's one generator, seeded with 0, before the shuffles of each background in turn."""
+def paper_shuffles(motifs: Sequence[Motif], backgrounds: int) -> list[list[str]]:
+    """The original's shuffles for each background in turn: drawn motif by motif from one generator seeded with 0, each
+    different from its motif."""
     rng = random.Random(0)
-    for _ in range(backgrounds):
-        yield rng.getstate()
-        for consensus in consensuses:
-            shuffled(consensus, rng, {consensus})
+    consensuses = [motif.consensus for motif in motifs]
+    return [[shuffled(consensus, rng, {consensus}) for consensus in consensuses] for _ in range(backgrounds)]
 
 
-def shuffles(motifs: Sequence[Motif], background: int, state: tuple[Any, ...] | None = None) -> list[str]:
-    """One shuffle of each motif's consensus for a background.
-
-    With `state`, the original's: drawn on from it, motif by motif, each different from its motif. Without, a function
-    only of the background's number and the motif's name, so that neither other motifs nor their order change it; and
-    different from the motif on either strand, as the reverse complement of a motif is the motif to a protein.
+def shuffles(motifs: Sequence[Motif], background: int) -> list[str]:
+    """One shuffle of each motif's consensus for a background: a function only of the background's number and the
+    motif's name, so that neither other motifs nor their order change it; and different from the motif on either strand,
+    as the reverse complement of a motif is the motif to a protein.
     """
-    rng = random.Random(0)
-    if state is not None:
-        rng.setstate(state)
     orders = []
     for motif in motifs:
-        consensus = motif.consensus
-        refused = {consensus}
-        if state is None:
-            rng.seed(f"{background}\t{motif.name}")
-            refused.add(reverse_complement(consensus))
-        orders.append(shuffled(consensus, rng, refused))
+        rng = random.Random(f"{background}\t{motif.name}")
+        orders.append(shuffled(motif.consensus, rng, {motif.consensus, reverse_complement(motif.consensus)}))
     return orders
 
 
@@ -217,16 +202,11 @@ def trial_names(background: int, names: Sequence[str]) -> list[Trial]:
 
 def parse_key(path: Path, line: int, key: str) -> Trial:
     """What a row of the original's table is, from its key: 0_raw_forward, 12_AHR.H12CORE.0.P.B_reverse_true."""
-    background, _, rest = key.partition("_")
-    name, _, last = rest.rpartition("_")
-    motif, _, strand = name.rpartition("_")
-    if rest in ("raw_forward", "raw_reverse"):
-        motif, strand, kind = "", last, "raw"
-    else:
-        kind = ORIGINAL_KINDS.get(last, "") if motif else ""
-    if not (background.isdecimal() and kind and strand in ("forward", "reverse")):
+    match = KEY.fullmatch(key)
+    if not match:
         raise InputError(f"{path}:{line}: {key!r} is not background_raw_strand or background_motif_strand_kind")
-    return Trial(int(background), motif or None, strand, kind)
+    background, raw_strand, motif, strand, kind = match.groups()
+    return Trial(int(background), motif, raw_strand or strand, ORIGINAL_KINDS.get(kind, "raw"))
 
 
 def original_key(row: Mapping[str, Any]) -> str:
@@ -247,8 +227,15 @@ same backgrounds; a model that knows the motif distinguishes it from its shuffle
 order, and `background` the row of the background. Made of: {config.source}. Protocol: {config.protocol}. {report}."""
 
     def columns(self) -> dict[str, Any]:
-        columns = {"id": "int64", "background": "int64", "motif": "string", "strand": "string", "kind": "string"}
-        return columns | {"sequence": "string", "element": "int64"}
+        return {
+            "id": "int64",
+            "background": "int64",
+            "motif": "string",
+            "strand": "string",
+            "kind": "string",
+            "sequence": "string",
+            "element": "int64",
+        }
 
     def shards(self, report: Counter[str]) -> tuple[Shards, dict[str, Any]]:
         config = self.config
@@ -257,7 +244,7 @@ order, and `background` the row of the background. Made of: {config.source}. Pro
         check_shuffles(path, motifs)
         if config.backgrounds:
             sequences = enumerate(read_backgrounds(input_file(config.backgrounds)))
-            chosen = {"test": [Background(row, None, letters, None) for row, letters in sequences]}
+            chosen = {"test": [Background(row, letters) for row, letters in sequences]}
         else:
             blocks = None if config.splits == "paper" else self.blocks
             chosen = backgrounds_from_elements(self.genome, config.elements, config.protocol, blocks)
@@ -275,8 +262,10 @@ order, and `background` the row of the background. Made of: {config.source}. Pro
         shards: Shards = {**chosen}
         if config.protocol == "paper" and backgrounds:
             total = 1 + max(background.number for background in backgrounds)
-            states = list(paper_states([motif.consensus for motif in motifs], total))
-            shards = {split: [one._replace(state=states[one.number]) for one in rows] for split, rows in chosen.items()}
+            orders = paper_shuffles(motifs, total)
+            shards = {
+                split: [one._replace(orders=orders[one.number]) for one in rows] for split, rows in chosen.items()
+            }
         return shards, {"motifs": tuple(motifs)}  # a list would be taken for shards
 
     def processed_shards(self, report: Counter[str]) -> tuple[Shards, dict[str, Any]]:
@@ -299,31 +288,22 @@ order, and `background` the row of the background. Made of: {config.source}. Pro
         report["backgrounds"] = shape[1] // 2
         return {"test": list(range(shape[1] // 2))}, {"names": tuple(names)}
 
-    def rows_of(self, shards: list[Any], split: str, **source: Any) -> Iterator[dict[str, Any]]:
-        if isinstance(shards[0], Background):
-            yield from self._trials(shards, source["motifs"])
-        elif isinstance(shards[0], Position):
-            yield from self._table_rows(shards)
-        else:
-            yield from self._hdf5_rows(shards, source["names"])
-
-    def _trials(self, shards: list[Background], motifs: Sequence[Motif]) -> Iterator[dict[str, Any]]:
+    def rows_of(self, shards: list[Background], split: str, motifs: Sequence[Motif]) -> Iterator[dict[str, Any]]:
         names, consensuses = [motif.name for motif in motifs], [motif.consensus for motif in motifs]
-        for number, element, letters, state in shards:
-            sequences = trials(letters, consensuses, shuffles(motifs, number, state))
-            columns = trial_columns(trial_names(number, names))
+        for number, letters, element, orders in shards:
+            sequences = trials(letters, consensuses, orders or shuffles(motifs, number))
             ids = number * len(sequences) + np.arange(len(sequences))
-            columns |= {"id": ids, "sequence": arrow_strings(sequences), "element": [element] * len(sequences)}
-            yield columns
+            columns = {"id": ids, "sequence": arrow_strings(sequences), "element": [element] * len(sequences)}
+            yield trial_columns(trial_names(number, names)) | columns
+
+    def processed_rows(self, shards: list[Any], split: str, **given: Any) -> Iterator[dict[str, Any]]:
+        return self._hdf5_rows(shards, given["names"]) if given else self._table_rows(shards)
 
     def _table_rows(self, shards: list[Position]) -> Iterator[dict[str, Any]]:
         for position in shards:
             _, rows = next(read_processed(input_file(self.config.processed), position))
-            columns = trial_columns([trial for trial, _ in rows])
-            yield columns | {
-                "id": position.row + np.arange(len(rows)),
-                "sequence": pa.array([text for _, text in rows]),
-            }
+            columns = {"id": position.row + np.arange(len(rows)), "sequence": pa.array([text for _, text in rows])}
+            yield trial_columns([trial for trial, _ in rows]) | columns
 
     def _hdf5_rows(self, shards: list[int], names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Rows and ids in the order of the arrays, background by background."""

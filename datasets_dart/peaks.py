@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from datasets_dart.contigs import contig_ends
+from datasets_dart.contigs import contig_ends, rows_by_contig
 from datasets_dart.formats.bed import Peaks, Windows, count_overlaps
 
 CONSENSUS_WIDTH = 500  # bp, as published
@@ -30,27 +30,20 @@ def consensus_windows(
     touching is not overlapping; windows off `contigs`, by name and length in bp, or on the `blacklist` are left out
     before they can take the place of others.
     """
-    chrom, _, _, summit, q_value = (np.concatenate(columns) for columns in zip(*peaks, strict=True))
-    start = summit - width // 2
-    windows = Windows(chrom, start, start + width)
-    if protocol == "paper":
-        rank = np.argsort(-q_value, kind="stable")
-    else:
-        codes = np.unique(windows.chrom.astype(str), return_inverse=True)[1]
-        rank = np.lexsort((windows.start, codes, -q_value))
+    every = Peaks._make(np.concatenate(columns) for columns in zip(*peaks, strict=True))
+    windows = summit_windows(every, width)
+    ties = () if protocol == "paper" else (windows.start, windows.chrom.astype(str))
+    windows = windows.take(np.lexsort((*ties, -every.q_value)))
     left_out: Counter[str] = Counter()
-    windows = windows.take(rank)
     if protocol != "paper" and contigs is not None:
         windows = on_contigs(windows, contigs, left_out)
     if protocol != "paper" and blacklist is not None:
         clear = ~overlaps_any(windows, blacklist)
         left_out["are on the blacklist"] += int((~clear).sum())
         windows = windows.take(np.flatnonzero(clear))
-    touching = protocol == "paper"
     kept = []
-    for name in sorted(set(windows.chrom.tolist())):
-        rows = np.flatnonzero(windows.chrom == name)
-        accepted = rows[greedily_disjoint(windows.start[rows], width, touching)]
+    for _, rows in sorted(rows_by_contig(windows.chrom).items()):
+        accepted = rows[greedily_disjoint(windows.start[rows], width, touching=protocol == "paper")]
         kept.append(accepted[np.argsort(windows.start[accepted])])
         left_out["overlap a window of a better peak"] += len(rows) - len(accepted)
     return windows.take(np.concatenate(kept) if kept else np.empty(0, dtype=np.int64)), left_out
@@ -93,8 +86,9 @@ def greedily_disjoint(start: np.ndarray, width: int, touching: bool) -> np.ndarr
 def overlaps_any(windows: Windows, others: Windows) -> np.ndarray:
     """(n,) bool: whether each window shares a base with any of the others."""
     found = np.zeros(len(windows.start), dtype=bool)
-    for name in set(windows.chrom.tolist()) & set(others.chrom.tolist()):
-        rows, theirs = np.flatnonzero(windows.chrom == name), np.flatnonzero(others.chrom == name)
+    here, there = rows_by_contig(windows.chrom), rows_by_contig(others.chrom)
+    for name in here.keys() & there.keys():
+        rows, theirs = here[name], there[name]
         counts = count_overlaps(windows.start[rows], windows.end[rows], others.start[theirs], others.end[theirs])
         found[rows] = counts > 0
     return found

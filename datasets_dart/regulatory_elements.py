@@ -111,8 +111,10 @@ def read_elements(
 
 def _processed_columns(path: Path, chunk: Intervals, window: int) -> tuple[np.ndarray, np.ndarray]:
     starts, ends, strands = (np.array(column, dtype=object) for column in zip(*chunk.extra, strict=True))
-    windows = zip(starts, ends, strict=True)
-    spans = [start.isdecimal() and end.isdecimal() and int(end) - int(start) == window for start, end in windows]
+    spans = [
+        start.isdecimal() and end.isdecimal() and int(end) - int(start) == window
+        for start, end in zip(starts, ends, strict=True)
+    ]
     refuse_rows(
         path,
         chunk.line,
@@ -154,10 +156,6 @@ class RegulatoryElementsConfig(DartConfig):
     elements: str = file_input("BED of elements, or the original's table of them; plain, gzip or bgzip")
     window: int = option(WINDOW, "bp, where not as published")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.refuse_splits(self.processed)
-
 
 class RegulatoryElements(DartBuilder):
     """Element/control pairs from a genome and an element file."""
@@ -171,25 +169,30 @@ of the element file. Elements: {config.source}. Protocol: {config.protocol}. Row
     H5_COLUMNS = ("idxs",)
 
     def columns(self) -> dict[str, Any]:
-        columns = {"id": "int64", "chrom": "string", "start": "int64", "end": "int64"}
-        columns |= {"element_start": "int64", "element_end": "int64", "reverse_complement": "bool"}
-        return columns | {"sequence": "string", "control": "string"}
+        return {
+            "id": "int64",
+            "chrom": "string",
+            "start": "int64",
+            "end": "int64",
+            "element_start": "int64",
+            "element_end": "int64",
+            "reverse_complement": "bool",
+            "sequence": "string",
+            "control": "string",
+        }
 
     def shards(self, report: Counter[str]) -> tuple[Shards, dict[str, Any]]:
         config, genome = self.config, self.genome
         path = input_file(config.elements)
         shards: Shards = {}
-        total = 0
-        for position, (elements, lines) in read_elements(
-            path, self.chunk_rows, None, config.window, None, genome.contigs
-        ):
-            total += len(lines)
+        reader = read_elements(path, self.chunk_rows, None, config.window, None, genome.contigs)
+        for position, (elements, lines) in reader:
             code = assign_splits(self.blocks, elements.chrom, elements.start, elements.end)
             used = np.flatnonzero(code >= 0)
             check_elements(path, elements.take(used), lines[used], genome, config.protocol, config.window)
             report["in no split, left out"] += len(code) - len(used)
             deal(code, position, shards, report)
-        return shards, {"total": total}
+        return shards, {"total": report.total()}  # each row is counted once
 
     def rows_of(self, shards: list[Position], split: str, total: int) -> Iterator[dict[str, Any]]:
         config, genome = self.config, self.genome

@@ -1,12 +1,12 @@
 """Which split an interval belongs to: DART-Eval's chromosomes, or blocks from a BED file."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from datasets_dart.contigs import find_contig, join_contigs
+from datasets_dart.contigs import contig_ends, find_contig, join_contigs, rows_by_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
 from datasets_dart.formats.bed import read_intervals
@@ -17,7 +17,7 @@ PAPER_CHROMOSOMES = {  # DART-Eval spec section 1.3: fold 3 of ENCODE's five
     "validation": ("6", "21"),
     "test": ("5", "10", "14", "18", "20", "22"),
 }
-CHROMOSOME_END = np.iinfo(np.int64).max
+CHROMOSOME_END = int(np.iinfo(np.int64).max)
 
 
 class Blocks(NamedTuple):
@@ -81,10 +81,21 @@ def assign_splits(blocks: dict[str, Blocks], chrom: np.ndarray, start: np.ndarra
     str objects; start, end: (n,) int64. Returns (n,) int8.
     """
     assigned = np.full(len(chrom), -1, dtype=np.int8)
-    for name in set(chrom.tolist()) & blocks.keys():
-        rows = np.flatnonzero(chrom == name)
-        here = blocks[name]
+    rows_of = rows_by_contig(chrom)
+    for name in rows_of.keys() & blocks.keys():
+        rows, here = rows_of[name], blocks[name]
         block = np.searchsorted(here.start, start[rows], side="right") - 1
         inside = (block >= 0) & (end[rows] <= here.end[block])
         assigned[rows[inside]] = here.split[block[inside]]
     return assigned
+
+
+def assign_windows(
+    blocks: dict[str, Blocks], chrom: np.ndarray, start: np.ndarray, length: int, contigs: Mapping[str, int]
+) -> np.ndarray:
+    """(n,) int8: `assign_splits` of the windows [start, start + length), each as far as it is on its contig.
+
+    contigs: lengths in bp by name.
+    """
+    ends = contig_ends(chrom, contigs, CHROMOSOME_END)
+    return assign_splits(blocks, chrom, np.maximum(start, 0), np.minimum(start + length, ends))

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from datasets_dart.alphabet import LETTERS, UNKNOWN, arrow_strings, one_hot_letters
 from datasets_dart.base import DartBuilder, DartConfig, Shards, chunks_at, deal, file_input, option
-from datasets_dart.contigs import check_same_build, contig_ends, genome_build
+from datasets_dart.contigs import check_same_build, genome_build
 from datasets_dart.errors import InputError, refuse_rows
 from datasets_dart.files import Position, input_file, replacing
 from datasets_dart.formats.fasta import Genome, open_genome
@@ -32,7 +32,7 @@ from datasets_dart.formats.variants import (
     reference_bases,
     single_base,
 )
-from datasets_dart.splits import SPLITS, Blocks, assign_splits, read_splits
+from datasets_dart.splits import SPLITS, Blocks, assign_windows, read_splits
 
 WINDOW = 2114  # bp, as published
 MISMATCHES = ("skip", "refuse", "keep")
@@ -47,6 +47,7 @@ class VariantEffectsConfig(DartConfig):
     """Inputs and options of task 5; see `datasets_dart.load_dart`."""
 
     ONE_OF: ClassVar[tuple[str, ...]] = ("genome", "processed")
+    WITHOUT_COORDINATES: ClassVar[tuple[str, ...]] = ()  # which `variants` has
 
     genome: str = file_input("FASTA: plain, gzip or bgzip")
     variants: str = file_input("table or VCF")
@@ -127,11 +128,8 @@ def window_splits(
     """
     if blocks is None:
         return np.full(len(variants.id), SPLITS.index("test"), dtype=np.int8)
-    start = variants.position - 1 - window // 2
-    end = start + window
-    if genome is not None:
-        end = np.minimum(end, contig_ends(variants.chrom, genome.contigs))
-    return assign_splits(blocks, variants.chrom, np.maximum(start, 0), end)
+    contigs = {} if genome is None else genome.contigs
+    return assign_windows(blocks, variants.chrom, variants.position - 1 - window // 2, window, contigs)
 
 
 def list_mismatches(variants: str, genome: str, output: str | os.PathLike[str]) -> tuple[int, int]:
@@ -166,9 +164,20 @@ differently where the variant changes chromatin accessibility (`label`), and in 
 {task.effect_allele}. Rows: {report}."""
 
     def columns(self) -> dict[str, Any]:
-        columns = {"id": "int64", "chrom": "string", "position": "int64", "allele1": "string", "allele2": "string"}
-        columns |= {"sequence1": "string", "sequence2": "string", "label": "bool", "effect": "float64", "used": "bool"}
-        columns |= {"reference_allele": "int8", "effect_allele": "int8"}
+        columns = {
+            "id": "int64",
+            "chrom": "string",
+            "position": "int64",
+            "allele1": "string",
+            "allele2": "string",
+            "sequence1": "string",
+            "sequence2": "string",
+            "label": "bool",
+            "effect": "float64",
+            "used": "bool",
+            "reference_allele": "int8",
+            "effect_allele": "int8",
+        }
         if self.layout.chrombpnet:
             columns["chrombpnet_logfc"] = "float64"
         for name in self.layout.extra:  # under its own name, unless that is taken
@@ -261,8 +270,6 @@ differently where the variant changes chromatin accessibility (`label`), and in 
         report["positive without an effect"] = int((used & ~again & (label == 1) & np.isnan(effect)).sum())
         return shards, {"repeated": ids[again]}
 
-    processed_shards = shards  # the original's arrays take the genome's place, not the table's
-
     def _kept(self, here: Checked, repeated: Sequence[int] | np.ndarray = ()) -> Checked:
         skipped = (here.reference_allele == 0) & (self.config.mismatch == "skip")
         return here.take(np.flatnonzero(~skipped & ~np.isin(here.variants.id, repeated)))
@@ -301,6 +308,12 @@ differently where the variant changes chromatin accessibility (`label`), and in 
                 values = numbers(path, variants, layout, name) if is_numeric(name, layout) else variants.extra[:, index]
                 columns[column] = pa.array(values, from_pandas=True)
             yield columns
+
+    # The original's arrays take the genome's place, not the table's.
+    processed_shards = shards
+
+    def processed_rows(self, shards: list[Any], split: str, **given: Any) -> Iterator[dict[str, Any]]:
+        return self.rows_of(shards, split, **given)
 
     def _check_hdf5(self, total: int) -> None:
         group = HDF5_GROUPS.get(self.layout.kind)

@@ -91,7 +91,9 @@ class ChromatinProfile(Family):
             refuse_rows(shard, lines, outside, whys.__getitem__)
             window_start = centred_start(starts, ends, self.window)
             labels = np.stack([np.array(batch.column(name)) for name in self.names], axis=1)
-            for row, column in np.argwhere(~np.isin(labels, (0, 1)))[:1].tolist():
+            wrong = np.argwhere(~np.isin(labels, (0, 1)))
+            if len(wrong):
+                row, column = wrong[0].tolist()
                 raise InputError(f"{shard}:{lines[row]}: {self.names[column]} is {labels[row, column]}, not 0 or 1")
             yield {
                 "chrom": chrom.tolist(),

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from datasets_dart.alphabet import known_bases
 from datasets_dart.base import TABLE_BYTES
 from datasets_dart.errors import InputError
+from datasets_dart.files import batched
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.splits import SPLITS
 from datasets_hyenadna.family import Family
@@ -42,15 +43,11 @@ def genome_files(folder: Path, species: Sequence[str] | None = None) -> dict[str
     return chosen
 
 
-class Chromosome:
-    """One chromosome of a species: its genome file and its contig."""
+class Chromosome(NamedTuple):
+    """One chromosome of a species."""
 
-    def __init__(self, genome: Genome, contig: str):
-        self.genome, self.contig, self.length = genome, contig, genome.contigs[contig]
-
-    def window(self, start: int, length: int) -> str:
-        """Bases [start, start + length), N on the left of a chromosome that is shorter."""
-        return known_bases(self.genome.fetch(self.contig, start, min(start + length, self.length))).rjust(length, "N")
+    genome: Genome
+    contig: str
 
 
 class SpeciesWindows:
@@ -75,10 +72,11 @@ class SpeciesWindows:
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), number])
         label = int(rng.integers(len(self.species)))
         chromosomes = self.genomes[self.species[label]]
-        chromosome = chromosomes[int(rng.integers(len(chromosomes)))]
-        start = int(rng.integers(max(1, chromosome.length - self.length + 1)))
-        sequence = chromosome.window(start, self.length)
-        return {"id": number, "chrom": chromosome.contig, "start": start, "sequence": sequence, "label": label}
+        genome, contig = chromosomes[int(rng.integers(len(chromosomes)))]
+        start = int(rng.integers(max(1, genome.contigs[contig] - self.length + 1)))
+        bases = genome.fetch(contig, start, min(start + self.length, genome.contigs[contig]))
+        sequence = known_bases(bases).rjust(self.length, "N")  # of a shorter chromosome
+        return {"id": number, "chrom": contig, "start": start, "sequence": sequence, "label": label}
 
 
 class Species(Family):
@@ -118,9 +116,9 @@ class Species(Family):
         return columns | {"label": super().columns()["label"]}
 
     def chunks(self, shard: str) -> Iterator[Columns]:
-        windows, size = self.windows(shard), max(1, TABLE_BYTES // self.length)
-        for first in range(0, len(windows), size):
-            yield windows[range(first, min(first + size, len(windows)))]
+        windows = self.windows(shard)
+        for numbers in batched(range(len(windows)), max(1, TABLE_BYTES // self.length)):
+            yield windows[numbers]
 
     def windows(self, split: str) -> SpeciesWindows:
         """The windows of a split.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyBigWig
 
-from datasets_dart.contigs import find_contig
+from datasets_dart.contigs import find_contig, rows_by_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import Reopened, input_file
 from datasets_dart.formats.fasta import read_together
@@ -21,9 +21,6 @@ class Signal(Reopened[Any]):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(input_file(path))
         self.contigs: dict[str, int] = dict(self.handle.chroms())
-
-    def __repr__(self) -> str:
-        return f"Signal({str(self.path)!r}, {len(self.contigs)} contigs)"
 
     def open(self) -> Any:
         try:
@@ -71,8 +68,7 @@ def log_counts(signal: Signal, chrom: np.ndarray, start: np.ndarray, length: int
     Raises ValueError naming file and window where a sum is negative: such a track holds no counts.
     """
     sums = np.empty(len(start))
-    for name in dict.fromkeys(chrom.tolist()):
-        rows = np.flatnonzero(chrom == name)
+    for name, rows in rows_by_contig(chrom).items():
         sums[rows] = signal.sums(name, start[rows], length)
     if (sums < 0).any():
         row = int(np.argmax(sums < 0))

@@ -9,13 +9,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from datasets_dart.contigs import check_within, contig_ends, join_contigs, renamed
+from datasets_dart.contigs import check_within, join_contigs, renamed
 from datasets_dart.errors import InputError, refuse_rows
 from datasets_dart.files import START, Position, numbered_lines, write_lines
 from datasets_dart.formats.bed import SUMMIT, Windows, centred_start, is_no_row, read_intervals, summits
 from datasets_dart.formats.fasta import Genome
 from datasets_dart.formats.tables import split_line
-from datasets_dart.splits import Blocks, assign_splits
 
 CONTIG_NAMES = ("chr", "chrom", "chromosome")
 LABEL_NAMES = ("label", "cell type", "cell_type")
@@ -103,12 +102,6 @@ def read_rows(
         labels = [sys.intern(text[-1]) for text in chunk.extra] if layout.label is not None else [""] * len(start)
         ids = np.arange(at.row, at.row + len(start))
         yield at, Rows(ids, chrom, start, chunk.end, chunk.line, np.array(labels, object))
-
-
-def split_codes(rows: Rows, length: int, blocks: dict[str, Blocks], genome: Genome) -> np.ndarray:
-    """(n,) int8 index of the split that holds each row's whole window, as far as it is on its contig; -1 for none."""
-    ends = contig_ends(rows.chrom, genome.contigs, np.iinfo(np.int64).max)
-    return assign_splits(blocks, rows.chrom, np.maximum(rows.start, 0), np.minimum(rows.start + length, ends))
 
 
 def check_rows(path: Path, rows: Rows, layout: Layout, genome: Genome, protocol: str) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pysam
 
 from datasets_dart.alphabet import CODES, LETTERS, arrow_strings
-from datasets_dart.contigs import find_contig, genome_build
+from datasets_dart.contigs import find_contig, genome_build, rows_by_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import (
     Reopened,
@@ -61,9 +61,6 @@ class Genome(Reopened[pysam.FastaFile]):
         super().__init__(path)  # as the user knows it; `fasta` differs where that was gzip
         self._files = str(fasta), str(fai), str(gzi) if gzi else None
         self.contigs: dict[str, int] = dict(zip(self.handle.references, self.handle.lengths, strict=True))
-
-    def __repr__(self) -> str:
-        return f"Genome({str(self.path)!r}, {len(self.contigs)} contigs)"
 
     def open(self) -> pysam.FastaFile:
         fasta, fai, gzi = self._files
@@ -160,8 +157,7 @@ def window_codes(genome: Genome, chrom: np.ndarray, start: np.ndarray, length: i
     What is none of A, C, G, T, or lies off the contig, is unknown.
     """
     windows = np.empty((len(start), length), dtype=np.uint8)
-    for name in dict.fromkeys(chrom.tolist()):
-        rows = np.flatnonzero(chrom == name)
+    for name, rows in rows_by_contig(chrom).items():
         windows[rows] = genome.windows(name, start[rows], length)
     return CODES[windows]
 

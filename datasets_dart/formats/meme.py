@@ -1,6 +1,7 @@
 """Motifs from MEME files."""
 
 from collections.abc import Sequence
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,52 +42,39 @@ def read_meme(path: Path, protocol: str = "fixed") -> list[Motif]:
     lines = [text.decode(errors="replace").strip() for _, text in numbered_lines(path)]
     if not next(filter(None, lines), "").startswith("MEME version"):
         raise InputError(f"{path}:1: not a MEME file: it does not begin with 'MEME version'")
-    motifs: list[Motif] = []
-    names: dict[str, int] = {}
-    at = 0
-    while at < len(lines):
-        text = lines[at]
+    for line, text in enumerate(lines, 1):
         if text.startswith("ALPHABET=") and text.removeprefix("ALPHABET=").strip() not in (BASES, "DNA"):
-            raise InputError(f"{path}:{at + 1}: {text!r}: the alphabet is not ACGT")
-        at += 1
-        if text.split(None, 1)[:1] == ["MOTIF"]:
-            motif, at = _read_motif(path, lines, at - 1)
-            if motif.name in names:
-                raise InputError(
-                    f"{path}:{motif.line}: motif {motif.name!r} appears a second time, "
-                    f"first in line {names[motif.name]}"
-                )
-            names[motif.name] = motif.line
-            motifs.append(motif)
+            raise InputError(f"{path}:{line}: {text!r}: the alphabet is not ACGT")
+    starts = [at for at, text in enumerate(lines) if text.split(None, 1)[:1] == ["MOTIF"]]
+    motifs = [_read_motif(path, lines, at, end) for at, end in pairwise([*starts, len(lines)])]
     if not motifs:
         raise InputError(f"{path}: has no motifs")
+    first: dict[str, int] = {}
+    for motif in motifs:
+        if first.setdefault(motif.name, motif.line) != motif.line:
+            where = f"{path}:{motif.line}: motif {motif.name!r}"
+            raise InputError(f"{where} appears a second time, first in line {first[motif.name]}")
     return motifs if protocol == "fixed" else _as_the_original_reads(motifs, len(lines))
 
 
-def _read_motif(path: Path, lines: Sequence[str], at: int) -> tuple[Motif, int]:
-    """The motif whose MOTIF line is `lines[at]`, and the index of the line after its matrix."""
+def _read_motif(path: Path, lines: Sequence[str], at: int, end: int) -> Motif:
+    """The motif whose MOTIF line is `lines[at]`, and which ends before `lines[end]`."""
     name = (lines[at].split() + [""])[1]
     if not name:
         raise InputError(f"{path}:{at + 1}: a motif without a name")
-    header = at + 1
-    while header < len(lines) and not lines[header].startswith(("letter-probability", "MOTIF")):
-        header += 1
-    if header == len(lines) or lines[header].startswith("MOTIF"):
+    header = next((row for row in range(at, end) if lines[row].startswith("letter-probability")), None)
+    if header is None:
         raise InputError(f"{path}:{at + 1}: motif {name!r} has no letter-probability matrix")
-    _, _, said = lines[header].partition("matrix:")
-    words = said.replace("=", " ").split()
+    words = lines[header].partition("matrix:")[2].replace("=", " ").split()
     fields = dict(zip(words[::2], words[1::2], strict=False))
     if fields.get("alength", "4") != "4":
         raise InputError(f"{path}:{header + 1}: motif {name!r}: alength= {fields['alength']}, not 4")
-    rows: list[list[float]] = []
-    after = header + 1
-    while after < len(lines) and (row := _row(path, after + 1, lines[after])):
-        rows.append(row)
-        after += 1
+    rows = list(takewhile(bool, (_row(path, row + 1, lines[row]) for row in range(header + 1, end))))
+    after = header + 1 + len(rows)
     if not rows or fields.get("w", str(len(rows))) != str(len(rows)):
         width = fields.get("w", "at least 1")
         raise InputError(f"{path}:{after}: motif {name!r} has {len(rows)} matrix rows, where w= {width}")
-    return Motif(name, np.array(rows), at + 1, after), after
+    return Motif(name, np.array(rows, dtype=np.float64), at + 1, after)
 
 
 def _row(path: Path, line: int, text: str) -> list[float] | None:

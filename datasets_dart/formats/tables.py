@@ -90,3 +90,17 @@ def read_batches(
                 row += len(part)
     except (pa.ArrowInvalid, OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
+
+
+def read_whole(path: Path) -> pa.Table:
+    """A table, of text or parquet, with the types that its columns seem to have.
+
+    Raises ValueError naming the file.
+    """
+    try:
+        if path.suffix == ".parquet":
+            return pq.read_table(path)
+        options = pa.csv.ParseOptions(delimiter=read_header(path).separator)
+        return pa.csv.read_csv(open_bytes(path), parse_options=options)
+    except (pa.ArrowInvalid, OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None

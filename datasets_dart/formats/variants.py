@@ -106,7 +106,6 @@ def read_variants(
     is not a whole number >= 1, a label or flag other than true and false (1, and 0 or -1), an effect or a score that is
     neither a number nor missing (empty, ".", NA, NaN).
     """
-    start = position or layout.start
 
     def parse(line: int, text: bytes) -> list[tuple[Any, ...]]:
         if not text.rstrip(b"\r\n"):
@@ -115,7 +114,7 @@ def read_variants(
             return _vcf_rows(path, line, text.rstrip(b"\r\n"), layout)
         return [_table_row(path, line, tables.row_of(path, line, text, layout.header), layout)]
 
-    for at, chunk in row_chunks(path, rows, parse, start):
+    for at, chunk in row_chunks(path, rows, parse, position or layout.start):
         yield at, _variants(at.row, chunk)
 
 

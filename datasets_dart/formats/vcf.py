@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets_dart.alphabet import IUPAC, LETTERS
-from datasets_dart.contigs import find_contig
+from datasets_dart.contigs import contig_ends, find_contig, renamed, rows_by_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import Position, batched, numbered_lines, shown
 from datasets_dart.formats.fasta import Genome, window_codes
@@ -23,6 +23,7 @@ from datasets_dart.formats.fasta import Genome, window_codes
 CHUNK_RECORDS = 4096
 COLUMNS = 8  # CHROM, POS, ID, REF, ALT, QUAL, FILTER, INFO
 SHOWN = 60  # characters of a value in a message
+SHORT = 64  # bp of REF, at most, that is read together with others'
 SORT_RUN_RECORDS = 100_000  # held in memory at once while an unsorted file is sorted
 
 _BASES = re.compile(rb"[ACGTacgt]+")
@@ -184,21 +185,17 @@ def summarise(path: Path, genome: Genome, mismatch: Callable[[Mismatch], None] =
 def reference_bases(records: Sequence[Record], genome: Genome) -> list[str | None]:
     """The genome's upper-case letters at each REF; None on a contig it does not have, or beyond its ends."""
     bases: list[str | None] = [None] * len(records)
-    short: dict[str, list[int]] = {}
-    for row, record in enumerate(records):
-        contig = find_contig(record.chrom, genome.contigs)
-        start, length = record.position - 1, len(record.reference)
-        if contig is None or start < 0 or start + length > genome.length(contig):
-            continue
-        if length > 64:
-            bases[row] = genome.fetch(contig, start, start + length)
-        else:
-            short.setdefault(contig, []).append(row)
-    for contig, rows in short.items():
-        longest = max(len(records[row].reference) for row in rows)
-        windows = genome.windows(contig, np.array([records[row].position - 1 for row in rows]), longest)
-        for row, window in zip(rows, windows, strict=True):
-            bases[row] = window[: len(records[row].reference)].tobytes().decode()
+    chrom = renamed(np.array([record.chrom for record in records], dtype=object), genome.contigs)
+    start = np.array([record.position - 1 for record in records], dtype=np.int64)
+    length = np.array([len(record.reference) for record in records], dtype=np.int64)
+    inside = (start >= 0) & (start + length <= contig_ends(chrom, genome.contigs))
+    for row in np.flatnonzero(inside & (length > SHORT)).tolist():
+        bases[row] = genome.fetch(chrom[row], int(start[row]), int(start[row] + length[row]))
+    for name, rows in rows_by_contig(chrom).items():
+        short = rows[inside[rows] & (length[rows] <= SHORT)]
+        windows = genome.windows(name, start[short], SHORT)
+        for row, window in zip(short.tolist(), windows, strict=True):
+            bases[row] = window[: length[row]].tobytes().decode()
     return bases
 
 

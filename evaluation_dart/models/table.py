@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet as pq
 
 from datasets_dart.errors import InputError
-from datasets_dart.files import sha256
+from datasets_dart.files import input_file, sha256
+from datasets_dart.formats.tables import read_whole
 
 
 class PredictionTable:
@@ -32,7 +31,7 @@ class PredictionTable:
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         self.name = f"table:{path}"
-        self.table = read_table(self.path)
+        self.table = read_whole(input_file(path))
         self.row_of: dict[tuple[str, ...], int] = {}
         self.keys: tuple[str, ...] = ()
 
@@ -106,20 +105,3 @@ class VariantColumn:
             raise InputError(f"the variants have no column {self.column!r}; there are {', '.join(batch)}")
         change, allele = np.array(batch[self.column], dtype=np.float64), np.array(batch["effect_allele"])
         return {name: np.where(allele == number, change, 0.0) for number, name in enumerate(names, 1)}
-
-
-def read_table(path: Path) -> pa.Table:
-    """A table by the suffix of its name: tab- or comma-separated text with a header, plain or gzip, or Parquet.
-
-    Raises:
-        FileNotFoundError, InputError: naming the file.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        if path.suffix == ".parquet":
-            return pq.read_table(path)
-        delimiter = "," if ".csv" in path.suffixes else "\t"
-        return pyarrow.csv.read_csv(path, parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter))
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: {error}") from None
