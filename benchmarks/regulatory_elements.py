@@ -4,7 +4,6 @@ python benchmarks/regulatory_elements.py
 python benchmarks/regulatory_elements.py --genome hg38.fa --elements ENCFF420VPZ.bed
 """
 
-import itertools
 import random
 import tempfile
 from pathlib import Path
@@ -77,7 +76,6 @@ def main() -> None:
     options.add_argument("--elements", type=Path, help="BED")
     arguments = parsed(options)
     datasets.disable_progress_bars()
-    runs = itertools.count()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         genome, elements = arguments.genome, arguments.elements
@@ -85,7 +83,7 @@ def main() -> None:
             genome, elements = simulated(folder)
 
         def build(processes: int) -> datasets.DatasetDict:
-            cache = folder / str(next(runs))
+            cache = tempfile.mkdtemp(dir=folder)
             return load_dart(
                 "regulatory_elements", "paper", genome=genome, elements=elements, num_proc=processes, cache_dir=cache
             )

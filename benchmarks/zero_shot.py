@@ -7,7 +7,6 @@ shuffles in Python, makes one-hot matrices and letters of them, takes transforme
 batches in file order, and sums log-probabilities under a mask made position by position.
 """
 
-import itertools
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -87,7 +86,6 @@ def main() -> None:
     """Measure our data, our scores with both operators, and the loop's."""
     parsed(parser(__doc__))
     datasets.disable_progress_bars()
-    runs = itertools.count()
     config = HyenaDNAConfig(d_model=128, n_layer=2, max_seq_len=1026, emb_dim=5, activation_freq=10, embed_dropout=0.0)
     models = {}
     for backend in ("torch", "auto"):
@@ -101,7 +99,7 @@ def main() -> None:
         genome, elements = simulated(folder, OTHER_CONTIGS)
 
         def build() -> datasets.Dataset:
-            cache = folder / str(next(runs))
+            cache = tempfile.mkdtemp(dir=folder)
             return load_dart("regulatory_elements", "paper", "test", genome=genome, elements=elements, cache_dir=cache)
 
         whole = build()

@@ -231,7 +231,7 @@ class HyenaDNAMixer(nn.Module):
         x1 = self.dropout(x1)  # dropout(x1) * v is dropout(x1 * v)
         if cache_layer is not None:
             convolution = cache_layer.convolution
-            u = x1.to(convolution.dtype) * v.to(convolution.dtype)
+            u = x1.to(convolution.inputs.dtype) * v.to(convolution.inputs.dtype)
             y = convolution.outputs(u, self.filter_fn) + self.filter_fn.bias * u
             return cast(torch.Tensor, x0 * y.to(x0.dtype))
         x0, x1, v = x0.transpose(1, 2), x1.transpose(1, 2), v.transpose(1, 2)
@@ -251,7 +251,7 @@ class HyenaDNAMixer(nn.Module):
             x1, v = short_convolution(piece, weight, bias, context).chunk(2, dim=-1)
             if mask is not None:
                 x1 = x1 * mask[:, start : start + size, None]
-            convolution.append(x1.to(convolution.dtype) * v.to(convolution.dtype))
+            convolution.append(x1.to(convolution.inputs.dtype) * v.to(convolution.inputs.dtype))
 
 
 class HyenaDNAMLP(nn.Module):
@@ -346,16 +346,8 @@ class HyenaDNAPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Initialise as the original does (section 1.8), which the official port does not."""
-        std = self.config.initializer_range
-        if isinstance(module, nn.Linear):
-            depth = 2 * self.config.n_layer if getattr(module, "feeds_residual", False) else 1
-            init.normal_(module.weight, std=std / math.sqrt(depth))
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
-            init.normal_(module.weight, std=std)
-        elif isinstance(module, nn.LayerNorm):
-            init.ones_(module.weight)
+        if isinstance(module, nn.Linear) and getattr(module, "feeds_residual", False):
+            init.normal_(module.weight, std=self.config.initializer_range / math.sqrt(2 * self.config.n_layer))
             init.zeros_(module.bias)
         elif isinstance(module, nn.Conv1d):
             bound = 1 / math.sqrt(module.kernel_size[0])  # depthwise: the fan-in is the number of taps
@@ -365,6 +357,8 @@ class HyenaDNAPreTrainedModel(PreTrainedModel):
             init.constant_(module.freq, module.initial_frequency)
         elif isinstance(module, HyenaDNAFilter):
             init.normal_(module.bias)
+        else:
+            super()._init_weights(module)  # type: ignore[no-untyped-call]
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
         """Resize to exactly `new_num_tokens` rows, so that the saved config describes the saved weights."""

@@ -1,8 +1,8 @@
 """The long convolution on NVIDIA GPUs (csrc/cuda.cu, gpu_kernel.h).
 
-The library is looked for beside this file, then compiled by nvcc on first use into the cache, then asked of the Kernel
-Hub through `kernels`. It knows nothing of torch: it gets pointers, strides and torch's current stream, and all its
-memory comes from torch's allocator, so it works on any stream and in CUDA graphs.
+The library is compiled by nvcc on first use into the cache, or else asked of the Kernel Hub through `kernels`. It knows
+nothing of torch: it gets pointers, strides and torch's current stream, and all its memory comes from torch's allocator,
+so it works on any stream and in CUDA graphs.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ import subprocess
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from .fft_plan import ODD_FACTORS
 SOURCES = ("fft.h", "gpu_problem.h", "gpu_block.h", "gpu_kernel.h", "gpu_schedule.h", "cuda.cu")
 FLAGS = ("-O3", "-std=c++17", "-cudart", "static", "-Xcompiler", "-fPIC", "-shared", "--threads", "0")
 ARCHITECTURES = ("80", "90", "100", "120")
-PREBUILT = Path(__file__).parent / "lib" / "hyena_cuda.so"
 KERNEL_REPOSITORY, KERNEL_VERSION = "hyenadna-dart/long-conv", 1  # hub_kernels/long-conv, its build.toml
 
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
@@ -73,7 +72,7 @@ def library() -> Any:
     if not torch.cuda.is_available() or torch.version.hip:
         return None
     reasons = []
-    for attempt in (partial(load, PREBUILT), _compiled, _from_kernel_hub):
+    for attempt in (_compiled, _from_kernel_hub):
         try:
             return attempt()
         except (OSError, RuntimeError, subprocess.SubprocessError, ImportError) as error:
