@@ -35,7 +35,6 @@ LENGTHS = [1_024, 8_192, 32_768, 160_000, 450_000, 1_000_000]
 CHECKED = [1, 2, 3, 97, 1_024, 1_026, 8_194, 16_384, 16_386, 24_577, 32_770, 160_002, 1_000_002]
 MODEL_LENGTHS = [1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576]
 BANDWIDTH = 4.3e12  # bytes a second, of an H200, as measured by copying
-Times = dict[str, float]
 FLASHFFTCONV = {8_192: (16_384, 12.2), 1_000_000: (2_097_152, 4623.5)}  # L: its circular length, ms
 
 
@@ -77,7 +76,7 @@ def clock(device: torch.device, work: Work) -> float:
         return float("nan")
 
 
-def in_turns(peers: dict[str, Work], rounds: int, device: torch.device) -> Times:
+def in_turns(peers: dict[str, Work], rounds: int, device: torch.device) -> dict[str, float]:
     """Milliseconds of each after two runs of each."""
     return medians(peers, rounds, partial(clock, device), warm_up=2)
 

@@ -77,8 +77,7 @@ def rows(threads: int) -> list[Row]:
     return [*operator, row(what, measured("model", threads) / 2**30, "the limit set", 12.0, "GiB")]
 
 
-def main() -> None:
-    """Measure all cases, or one of them here."""
+if __name__ == "__main__":
     options = parser(__doc__)
     options.add_argument("--case", help="measure one case here and print its bytes, for example ours-forward or model")
     arguments = parsed(options)
@@ -89,7 +88,3 @@ def main() -> None:
         print(operator_peak(name, direction == "backward"))
     else:
         write("memory", rows(arguments.threads))
-
-
-if __name__ == "__main__":
-    main()

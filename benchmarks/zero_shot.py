@@ -104,7 +104,7 @@ def main() -> None:
 
         whole = build()
         strands = strand_draws(ELEMENTS)
-        columns = [whole[column][:] for column in ("id", "chrom", "element_start", "element_end")]
+        columns = (whole[column] for column in ("id", "chrom", "element_start", "element_end"))
         places = list(zip(*columns, strict=True))
 
         def our_data() -> None:

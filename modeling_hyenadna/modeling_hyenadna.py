@@ -670,9 +670,9 @@ class HyenaDNAForTokenClassification(HyenaDNAPreTrainedModel):
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs
         )
         logits = self.score(outputs.last_hidden_state)
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(logits=logits, labels=labels, config=self.config, **kwargs)
+        loss = (
+            None if labels is None else self.loss_function(logits=logits, labels=labels, config=self.config, **kwargs)
+        )
         return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
 
 
