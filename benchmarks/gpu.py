@@ -46,7 +46,7 @@ def check(lengths: list[int], device: torch.device) -> list[Row]:
         exact = [t.detach().double().requires_grad_() for t in tensors]
         value, expected = ours(*tensors), long_conv_torch(*exact)
         gradient = torch.randn_like(value)
-        pairs = [(value, expected)]
+        pairs = [(value.detach(), expected.detach())]
         pairs += zip(grad(value, tensors, gradient), grad(expected, exact, gradient.double()), strict=True)
         errors = [float((found.double() - exact).norm() / exact.norm()) for found, exact in pairs]
         again = ours(*tensors)
@@ -158,8 +158,7 @@ def model_row(length: int, rounds: int, device: torch.device) -> Row:
     return row(what, times["hyena"], "Transformer, flash attention", times["transformer"], "ms")
 
 
-def main() -> None:
-    """Check, then measure the operator and the model."""
+if __name__ == "__main__":
     options = parser(__doc__)
     options.add_argument("--device", default="cuda")
     options.add_argument("--quick", action="store_true", help="short lengths and one round; writes no result")
@@ -169,7 +168,7 @@ def main() -> None:
     print(f"backend: {chosen_backend('auto', device)}")
     if arguments.check_only:
         check([3, 97, 1_026, 24_577], device)
-        return
+        sys.exit()
     lengths, rounds = (LENGTHS[:1], 1) if arguments.quick else (LENGTHS, 9)
     rows = check([n for n in CHECKED if n <= 2_000] if arguments.quick else CHECKED, device)
     # Of each length, and of the two tokens more that the tokenizer makes of so many bases
@@ -182,7 +181,3 @@ def main() -> None:
         print(table([{"benchmark": "gpu", "machine": machine, "rows": rows}]))
     else:
         write("gpu", rows, gpu=torch.cuda.get_device_name(device))
-
-
-if __name__ == "__main__":
-    main()

@@ -285,9 +285,8 @@ def write_official_folder(folder: str | os.PathLike[str], output: str | os.PathL
         if missing := sorted(report["missing_keys"]):
             raise ValueError(f"{folder}: no weights for {', '.join(missing)}")
         save_file(official_state_dict(model), unfinished / "model.safetensors", metadata={"format": "pt"})
-        name = Path(folder).resolve().name
         contents = {
-            "config.json": official_config(config, architecture, name),
+            "config.json": official_config(config, architecture, Path(folder).resolve().name),
             "tokenizer_config.json": official_tokenizer_config(config.max_seq_len),
             "special_tokens_map.json": {
                 name: {"content": token, **PLAIN_TOKEN} for name, token in SPECIAL_TOKENS.items()

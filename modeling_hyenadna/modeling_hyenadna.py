@@ -23,15 +23,13 @@ from transformers.modeling_outputs import (
     TokenClassifierOutput,
 )
 from transformers.processing_utils import Unpack
-from transformers.utils import TransformersKwargs, can_return_tuple, logging
+from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
 from .cache_hyenadna import HyenaDNACacheLayer
 from .configuration_hyenadna import HyenaDNAConfig
 from .kernel_cache import KernelCache, effective_weights
 from .long_conv import PreparedKernel, hyena_mixer, long_conv, resolved, short_convolution
-
-logger = logging.get_logger(__name__)
 
 # Decay of the window over the whole context, per channel from the slowest to the fastest (section 1.5).
 WINDOW_TARGET, SLOW_DECAY, FAST_DECAY = 1e-2, 1.5, 0.3
@@ -571,7 +569,6 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
 
 def pool(hidden_states: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Tensor:
     """Pool (B, L, D) over the real tokens of `mask` (B, L) by `mode` (HyenaDNAConfig.pooling): (B, D)."""
-    rows = torch.arange(hidden_states.shape[0], device=hidden_states.device)
     if mode == "mean":
         weight = mask.to(hidden_states.dtype)[..., None]
         return (hidden_states * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
@@ -580,21 +577,28 @@ def pool(hidden_states: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Te
     position = torch.arange(mask.shape[1], device=mask.device)
     real = (mask != 0).int()
     index = real.argmax(dim=1) if mode == "first" else (position * real).argmax(dim=1)
-    return hidden_states[rows, index]
+    return hidden_states[torch.arange(len(index), device=index.device), index]
 
 
-class HyenaDNAForSequenceClassification(HyenaDNAPreTrainedModel):
-    """HyenaDNA with a linear head on pooled hidden states: classification, regression or multi-label."""
+class HyenaDNAClassifier(HyenaDNAPreTrainedModel):
+    """HyenaDNA with a linear head, `score`, of `config.num_labels` outputs."""
 
-    # The loss is a mean over the batch, whatever Trainer counts: let Trainer divide by the accumulation steps.
-    accepts_loss_kwargs = False
+    head_bias = True
 
     def __init__(self, config: HyenaDNAConfig):
         super().__init__(config)
         self.num_labels = cast(int, config.num_labels)
         self.hyena = HyenaDNAModel(config)
-        self.score = nn.Linear(config.d_model, self.num_labels, bias=False)
+        self.score = nn.Linear(config.d_model, self.num_labels, bias=self.head_bias)
         self.post_init()  # type: ignore[no-untyped-call]
+
+
+class HyenaDNAForSequenceClassification(HyenaDNAClassifier):
+    """HyenaDNA with a linear head on pooled hidden states: classification, regression or multi-label."""
+
+    head_bias = False
+    # The loss is a mean over the batch, whatever Trainer counts: let Trainer divide by the accumulation steps.
+    accepts_loss_kwargs = False
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
@@ -641,15 +645,8 @@ class HyenaDNAForSequenceClassification(HyenaDNAPreTrainedModel):
         return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
 
 
-class HyenaDNAForTokenClassification(HyenaDNAPreTrainedModel):
+class HyenaDNAForTokenClassification(HyenaDNAClassifier):
     """HyenaDNA with a linear head on every token. A token's logits depend only on the tokens up to it."""
-
-    def __init__(self, config: HyenaDNAConfig):
-        super().__init__(config)
-        self.num_labels = cast(int, config.num_labels)
-        self.hyena = HyenaDNAModel(config)
-        self.score = nn.Linear(config.d_model, self.num_labels)
-        self.post_init()  # type: ignore[no-untyped-call]
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(

@@ -268,12 +268,11 @@ def _run(
         channel_last = given.stride(-2) < given.stride(-1)
         lanes = lanes_of(points, columns, channel_last, channels * (batch if spectrum is not None else 1), limits)
     all_tiles = -(-channels // lanes)
-    if preparing:
-        tiles, scratch = all_tiles, spectrum
+    tiles = all_tiles if preparing else min(all_tiles, max(1, REGION_BYTES // (8 * points * lanes)))
+    if spectrum is not None and preparing:
+        scratch = spectrum
     else:
-        tiles = min(all_tiles, max(1, REGION_BYTES // (8 * points * lanes)))
         scratch = torch.empty(regions, tiles, points, lanes, 2, device=device)
-    assert scratch is not None
     items = max(columns, points // columns) * lanes // 16
     problem = _Problem(
         batch=batch,

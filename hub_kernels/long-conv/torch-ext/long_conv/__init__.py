@@ -14,6 +14,3 @@ hyena_gpu_backward = ops.backward  # all gradients of a convolution
 def hyena_gpu_error(error: int) -> bytes:
     """The words for an error's number."""
     return ops.error(error).encode()
-
-
-__all__ = ["hyena_gpu_backward", "hyena_gpu_error", "hyena_gpu_forward", "hyena_gpu_prepare"]
