@@ -1,9 +1,10 @@
 """The long convolution on a GPU: is it right, how fast is it beside torch.fft, and what it is worth to the model.
 
-    python benchmarks/gpu.py [--quick] [--sanitize]
+    python benchmarks/gpu.py [--quick]
+    compute-sanitizer --tool memcheck --error-exitcode 1 python benchmarks/gpu.py --check-only
 
-Checks values and gradients against float64 first, and stops if they are wrong; with --sanitize a small check runs under
-compute-sanitizer (memcheck, racecheck) before anything else. Peers take turns, timed by CUDA events, and medians are
+Checks values and gradients against float64 first, and stops if they are wrong; --check-only checks a few short lengths,
+for compute-sanitizer (also with --tool racecheck). Peers take turns, timed by CUDA events, and medians are
 compared. `share of the roofline` is the time that reading every input and writing every output once would take at the
 memory bandwidth given, over the time taken. FlashFFTConv's figures are those its authors publish for one H100-SXM
 (batch 64, 768 channels, half precision), per element; its length is the circular one, so that of 2 L is taken.
@@ -11,11 +12,10 @@ memory bandwidth given, over the time taken. FlashFFTConv's figures are those it
 --device cpu --quick goes through all of it on the CPU's backend, for trying the script out.
 """
 
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 
 import torch
 from long_conv import operands, ours, stock
@@ -35,7 +35,6 @@ LENGTHS = [1_024, 8_192, 32_768, 160_000, 450_000, 1_000_000]
 CHECKED = [1, 2, 3, 97, 1_024, 1_026, 8_194, 16_384, 16_386, 24_577, 32_770, 160_002, 1_000_002]
 MODEL_LENGTHS = [1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576]
 BANDWIDTH = 4.3e12  # bytes a second, of an H200, as measured by copying
-Times = dict[str, float]
 FLASHFFTCONV = {8_192: (16_384, 12.2), 1_000_000: (2_097_152, 4623.5)}  # L: its circular length, ms
 
 
@@ -47,7 +46,7 @@ def check(lengths: list[int], device: torch.device) -> list[Row]:
         exact = [t.detach().double().requires_grad_() for t in tensors]
         value, expected = ours(*tensors), long_conv_torch(*exact)
         gradient = torch.randn_like(value)
-        pairs = [(value, expected)]
+        pairs = [(value.detach(), expected.detach())]
         pairs += zip(grad(value, tensors, gradient), grad(expected, exact, gradient.double()), strict=True)
         errors = [float((found.double() - exact).norm() / exact.norm()) for found, exact in pairs]
         again = ours(*tensors)
@@ -77,14 +76,12 @@ def clock(device: torch.device, work: Work) -> float:
         return float("nan")
 
 
-def in_turns(peers: dict[str, Work], rounds: int, device: torch.device) -> Times:
+def in_turns(peers: dict[str, Work], rounds: int, device: torch.device) -> dict[str, float]:
     """Milliseconds of each after two runs of each."""
     return medians(peers, rounds, partial(clock, device), warm_up=2)
 
 
-def operator_times(
-    positions: int, batch: int, dtype: torch.dtype, rounds: int, device: torch.device
-) -> tuple[Times, Times]:
+def operator_rows(positions: int, batch: int, dtype: torch.dtype, rounds: int, device: torch.device) -> list[Row]:
     """Forward, and forward with backward."""
     tensors = operands(CHANNELS, positions, batch, device, dtype)
     v, k, *others = tensors
@@ -109,29 +106,19 @@ def operator_times(
         rounds,
         device,
     )
-    return forward, training
-
-
-def operator_rows(length: int, batch: int, dtype: torch.dtype, rounds: int, device: torch.device) -> list[Row]:
-    """Of `length`, and of the `length` + 2 tokens that the tokenizer makes of so many bases."""
-    rows = []
-    for positions in (length, length + 2):
-        forward, training = operator_times(positions, batch, dtype, rounds, device)
-        name = f"B={batch}, L={positions:,}, {str(dtype).removeprefix('torch.')}"
-        for what, times, key in (
-            ("forward", forward, "ours"),
-            ("forward, kernel prepared", forward, "prepared"),
-            ("forward and backward", training, "ours"),
-        ):
-            rows.append(row(f"{what}, {name}", times[key], "torch.fft", times["stock"], "ms"))
-        elements = batch * CHANNELS * positions
-        bytes_moved = (4 * dtype.itemsize + 4 / batch) * elements
-        share = 1000 * bytes_moved / BANDWIDTH / forward["ours"]
-        rows.append(row(f"share of the roofline, forward, {name}", share, "all of it", 1.0, "of 1", higher=True))
-        if positions in FLASHFFTCONV and dtype == torch.bfloat16:
-            circular, published = FLASHFFTCONV[positions]
-            each, theirs = 1e9 * forward["ours"] / elements, 1e9 * published / (64 * 768 * circular / 2)
-            rows.append(row(f"forward, each element, {name}", each, "FlashFFTConv, published, H100", theirs, "ps"))
+    name = f"B={batch}, L={positions:,}, {str(dtype).removeprefix('torch.')}"
+    elements = batch * CHANNELS * positions
+    share = 1000 * (4 * dtype.itemsize + 4 / batch) * elements / BANDWIDTH / forward["ours"]
+    rows = [
+        row(f"forward, {name}", forward["ours"], "torch.fft", forward["stock"], "ms"),
+        row(f"forward, kernel prepared, {name}", forward["prepared"], "torch.fft", forward["stock"], "ms"),
+        row(f"forward and backward, {name}", training["ours"], "torch.fft", training["stock"], "ms"),
+        row(f"share of the roofline, forward, {name}", share, "all of it", 1.0, "of 1", higher=True),
+    ]
+    if positions in FLASHFFTCONV and dtype == torch.bfloat16:
+        circular, published = FLASHFFTCONV[positions]
+        each, theirs = 1e9 * forward["ours"] / elements, 1e9 * published / (64 * 768 * circular / 2)
+        rows.append(row(f"forward, each element, {name}", each, "FlashFFTConv, published, H100", theirs, "ps"))
     return rows
 
 
@@ -171,48 +158,26 @@ def model_row(length: int, rounds: int, device: torch.device) -> Row:
     return row(what, times["hyena"], "Transformer, flash attention", times["transformer"], "ms")
 
 
-def sanitize(device: torch.device) -> None:
-    """A small check under compute-sanitizer, where there is one."""
-    program = shutil.which("compute-sanitizer")
-    if program is None or device.type != "cuda":
-        print("no compute-sanitizer here")
-        return
-    for tool in ("memcheck", "racecheck"):
-        command = [program, "--tool", tool, "--error-exitcode", "1", sys.executable, __file__, "--check-only"]
-        subprocess.run(command, check=True)
-        print(f"compute-sanitizer, {tool}: clean")
-
-
-def main() -> None:
-    """Check, then measure the operator and the model."""
+if __name__ == "__main__":
     options = parser(__doc__)
     options.add_argument("--device", default="cuda")
     options.add_argument("--quick", action="store_true", help="short lengths and one round; writes no result")
-    options.add_argument("--sanitize", action="store_true", help="run a small check under compute-sanitizer first")
     options.add_argument("--check-only", action="store_true", help="only check a few short lengths")
     arguments = parsed(options)
     device = torch.device(arguments.device)
     print(f"backend: {chosen_backend('auto', device)}")
     if arguments.check_only:
         check([3, 97, 1_026, 24_577], device)
-        return
-    if arguments.sanitize:
-        sanitize(device)
-    short = [length for length in LENGTHS if length <= 8_192]
-    lengths, rounds = (short[:1], 1) if arguments.quick else (LENGTHS, 9)
+        sys.exit()
+    lengths, rounds = (LENGTHS[:1], 1) if arguments.quick else (LENGTHS, 9)
     rows = check([n for n in CHECKED if n <= 2_000] if arguments.quick else CHECKED, device)
-    for length in lengths:
-        for batch in (1, 8):
-            for dtype in (torch.float32, torch.bfloat16):
-                rows += operator_rows(length, batch, dtype, rounds, device)
-    for length in MODEL_LENGTHS[:1] if arguments.quick else MODEL_LENGTHS:
-        rows.append(model_row(length, min(rounds, 5), device))
+    # Of each length, and of the two tokens more that the tokenizer makes of so many bases
+    for length, batch, dtype, more in product(lengths, (1, 8), (torch.float32, torch.bfloat16), (0, 2)):
+        rows += operator_rows(length + more, batch, dtype, rounds, device)
+    model_lengths = MODEL_LENGTHS[:1] if arguments.quick else MODEL_LENGTHS
+    rows += [model_row(length, min(rounds, 5), device) for length in model_lengths]
     if arguments.quick:
         machine = {"cores": 0, "gpu": arguments.device}
         print(table([{"benchmark": "gpu", "machine": machine, "rows": rows}]))
     else:
         write("gpu", rows, gpu=torch.cuda.get_device_name(device))
-
-
-if __name__ == "__main__":
-    main()

@@ -80,14 +80,9 @@ def compared(what: str, channels: int, length: int, ours: float, theirs: float) 
     return row(f"{what}, D={channels}, L={length:,}", ours, "rfft of 2 L", theirs, "ms")
 
 
-def main() -> None:
-    """Measure every case."""
+if __name__ == "__main__":
     parsed(parser(__doc__))
     write(
         "long_conv",
         [each for case in FORWARD for each in forward_rows(*case)] + [training_row(*case) for case in TRAINING],
     )
-
-
-if __name__ == "__main__":
-    main()

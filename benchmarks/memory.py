@@ -8,6 +8,7 @@ held before the work. The unit is one tensor (B, D, L) of float32.
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,8 @@ def peak_bytes(work: Work) -> int:
     return most_held() - before
 
 
-def operator_peak(name: str, backward: bool) -> int:
-    """Bytes of the operator "ours" or "stock", forward or with its backward."""
-    operator = {"ours": ours, "stock": stock}[name]
+def operator_peak(operator: Callable[..., torch.Tensor], backward: bool) -> int:
+    """Bytes of an operator, forward or with its backward."""
     operator(*operands(CHANNELS, 64))  # loads what it needs
     leaves, gradient = operands(CHANNELS, LENGTH), torch.randn(1, LENGTH, CHANNELS).transpose(1, 2)
     if not backward:
@@ -52,6 +52,15 @@ def model_peak() -> int:
     with torch.inference_mode():
         model(ids[:, :64])
         return peak_bytes(lambda: model(ids, labels=ids))
+
+
+CASES: dict[str, Callable[[], int]] = {
+    "ours-forward": lambda: operator_peak(ours, backward=False),
+    "ours-backward": lambda: operator_peak(ours, backward=True),
+    "stock-forward": lambda: operator_peak(stock, backward=False),
+    "stock-backward": lambda: operator_peak(stock, backward=True),
+    "model": model_peak,
+}
 
 
 def measured(case: str, threads: int) -> int:
@@ -77,19 +86,11 @@ def rows(threads: int) -> list[Row]:
     return [*operator, row(what, measured("model", threads) / 2**30, "the limit set", 12.0, "GiB")]
 
 
-def main() -> None:
-    """Measure all cases, or one of them here."""
+if __name__ == "__main__":
     options = parser(__doc__)
-    options.add_argument("--case", help="measure one case here and print its bytes, for example ours-forward or model")
+    options.add_argument("--case", choices=CASES, help="measure one case here and print its bytes")
     arguments = parsed(options)
-    if arguments.case == "model":
-        print(model_peak())
-    elif arguments.case:
-        name, _, direction = arguments.case.partition("-")
-        print(operator_peak(name, direction == "backward"))
+    if arguments.case:
+        print(CASES[arguments.case]())
     else:
         write("memory", rows(arguments.threads))
-
-
-if __name__ == "__main__":
-    main()

@@ -88,12 +88,13 @@ def generation_rows() -> list[Row]:
     ]
 
 
-def main() -> None:
-    """Measure every case."""
-    parsed(parser(__doc__))
-    rows = rows_of("tiny-1k", TINY_1K, batch=8, rounds=7) + rows_of("small-32k", SMALL_32K, batch=1, rounds=3)
-    write("model", rows + generation_rows())
-
-
 if __name__ == "__main__":
-    main()
+    parsed(parser(__doc__))
+    write(
+        "model",
+        [
+            *rows_of("tiny-1k", TINY_1K, batch=8, rounds=7),
+            *rows_of("small-32k", SMALL_32K, batch=1, rounds=3),
+            *generation_rows(),
+        ],
+    )

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from table import table
 
+from datasets_dart.files import write_text
+
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "numpy")
 
@@ -80,11 +82,8 @@ def write(benchmark: str, rows: list[Row], gpu: str | None = None) -> None:
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         "rows": rows,
     }
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{benchmark}.json"
-    unfinished = path.with_suffix(".json.unfinished")
-    unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    write_text(path, json.dumps(record, indent=2) + "\n")
     print(table([record]))
     print(f"\nwritten to {path}")
 

@@ -8,7 +8,6 @@ Models have the shapes of released ones and random weights; variants are in the 
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
@@ -51,11 +50,6 @@ def windows(records: int, length: int, alternatives: list[str]) -> tuple[list[st
     return sequences, np.repeat(np.arange(records), 1 + len(alternatives))
 
 
-def whole_scores(scorer: VariantScorer, sequences: list[str], record: np.ndarray) -> np.ndarray:
-    """Scores of every alternative allele."""
-    return scorer(sequences, record).score
-
-
 def scores_to_the_end(scorer: LanguageModel, pairs: list[list[str]], batch_size: int) -> np.ndarray:
     """The same scores, each window read to its end."""
     one, two = scorer.allele_log_likelihoods(pairs[0], pairs[1], batch_size=batch_size)
@@ -72,16 +66,16 @@ def rows_of(scorer: LanguageModel, name: str, what: str, records: int) -> list[R
     shared, apart = (VariantScorer(scorer, recipe, batch, share) for share in (True, False))
     works: dict[str, tuple[Callable[[], np.ndarray], Callable[[], np.ndarray]]] = {
         "biofoundation": (
-            partial(whole_scores, shared, sequences, record),
-            partial(whole_scores, apart, sequences, record),
+            lambda: shared(sequences, record).score,
+            lambda: apart(sequences, record).score,
         )
     }
     if "deletion" not in alternatives:
         masked = VariantScorer(scorer, variant_recipe("dart-eval"), batch)
         pairs = [[sequences[row] for row in where] for where in (reference[kept], np.flatnonzero(kept))]
         works["dart-eval"] = (
-            partial(whole_scores, masked, sequences, record),
-            partial(scores_to_the_end, scorer, pairs, batch),
+            lambda: masked(sequences, record).score,
+            lambda: scores_to_the_end(scorer, pairs, batch),
         )
     rows = []
     for recipe_name, (ours, theirs) in works.items():
@@ -93,8 +87,7 @@ def rows_of(scorer: LanguageModel, name: str, what: str, records: int) -> list[R
     return rows
 
 
-def main() -> None:
-    """Measure every kind of variants by every model."""
+if __name__ == "__main__":
     options = parser(__doc__)
     options.add_argument("--device", default="cpu")
     device = parsed(options).device
@@ -105,7 +98,3 @@ def main() -> None:
         for what in ALTERNATIVES:
             rows += rows_of(scorer, name, what, RECORDS[name] * (16 if gpu else 1))
     write("score_variants_gpu" if gpu else "score_variants", rows, gpu)
-
-
-if __name__ == "__main__":
-    main()

@@ -30,8 +30,7 @@ def one_by_one(sequence: str) -> dict[str, list[int]]:
     return {"input_ids": ids, "attention_mask": [1] * len(ids)}
 
 
-def main() -> None:
-    """Measure every path on a long sequence and on a batch."""
+if __name__ == "__main__":
     parsed(parser(__doc__))
     rng = random.Random(0)
     long = "".join(rng.choices("ACGT", k=1_000_000))
@@ -56,7 +55,3 @@ def main() -> None:
         times = medians(peers, REPEATS)
         rows += [row(what, times["ours"], peer, times[peer], "ms") for peer in [*peers][1:]]
     write("tokenizer", rows)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,6 @@ shuffles in Python, makes one-hot matrices and letters of them, takes transforme
 batches in file order, and sums log-probabilities under a mask made position by position.
 """
 
-import itertools
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,10 @@ import datasets
 import numpy as np
 import torch
 from record import medians, parsed, parser, row, write
-from regulatory_elements import ELEMENTS, pair, simulated
+from regulatory_elements import ELEMENTS, build, pair, simulated
 from stock_model import StockHyenaDNA
 from transformers import PreTrainedTokenizer
 
-from datasets_dart import load_dart
 from datasets_dart.regulatory_elements import strand_draws
 from evaluation_dart.models.language_model import LanguageModel
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
@@ -32,11 +30,6 @@ LOOP_ELEMENTS, WHOLE_ELEMENTS, BATCH, REPEATS = 1_000, 256, 64, 3
 
 class CharacterTokenizer(PreTrainedTokenizer):
     """Characters by transformers' tokenizer in Python, as the official port's remote code has it."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(  # type: ignore[no-untyped-call]
-            unk_token="[UNK]", sep_token="[SEP]", pad_token="[PAD]", **kwargs
-        )
 
     @property
     def vocab_size(self) -> int:
@@ -62,7 +55,10 @@ class CharacterTokenizer(PreTrainedTokenizer):
 
 def loop_ids(genome: Path, elements: list[tuple[int, str, int, int]], strands: Any) -> list[list[torch.Tensor]]:
     """Token ids of elements and of controls, batch by batch, as the original's loop makes them."""
-    batches, tokenizer = [], CharacterTokenizer()
+    tokenizer: Any = CharacterTokenizer(  # type: ignore[no-untyped-call]
+        unk_token="[UNK]", sep_token="[SEP]", pad_token="[PAD]"
+    )
+    batches = []
     for first in range(0, len(elements), BATCH):
         some = elements[first : first + BATCH]
         pairs = [pair(genome, chrom, start, end, strands[row]) for row, chrom, start, end in some]
@@ -87,30 +83,32 @@ def main() -> None:
     """Measure our data, our scores with both operators, and the loop's."""
     parsed(parser(__doc__))
     datasets.disable_progress_bars()
-    runs = itertools.count()
-    config = HyenaDNAConfig(d_model=128, n_layer=2, max_seq_len=1026, emb_dim=5, activation_freq=10, embed_dropout=0.0)
     models = {}
     for backend in ("torch", "auto"):
         torch.manual_seed(0)
-        config.long_conv_backend = backend
-        model = HyenaDNAForCausalLM(HyenaDNAConfig.from_dict(config.to_dict())).eval()  # type: ignore[no-untyped-call]
+        config = HyenaDNAConfig(
+            d_model=128,
+            n_layer=2,
+            max_seq_len=1026,
+            emb_dim=5,
+            activation_freq=10,
+            embed_dropout=0.0,
+            long_conv_backend=backend,
+        )
+        model = HyenaDNAForCausalLM(config).eval()  # type: ignore[no-untyped-call]
         models[backend] = LanguageModel(model, HyenaDNATokenizer(), "causal", "tiny-1k", "random")
     stock = StockHyenaDNA(model)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         genome, elements = simulated(folder, OTHER_CONTIGS)
 
-        def build() -> datasets.Dataset:
-            cache = folder / str(next(runs))
-            return load_dart("regulatory_elements", "paper", "test", genome=genome, elements=elements, cache_dir=cache)
-
-        whole = build()
+        whole = build(folder, genome, elements, "test")
         strands = strand_draws(ELEMENTS)
-        columns = [whole[column][:] for column in ("id", "chrom", "element_start", "element_end")]
+        columns = (whole[column] for column in ("id", "chrom", "element_start", "element_end"))
         places = list(zip(*columns, strict=True))
 
         def our_data() -> None:
-            rows = build()
+            rows = build(folder, genome, elements, "test")
             for first in range(0, len(rows), BATCH):
                 batch = rows[first : first + BATCH]
                 models["auto"].encode([*batch["sequence"], *batch["control"]])

@@ -46,8 +46,7 @@ def make_card(name: str, released: dict[str, Any], config: HyenaDNAConfig, refer
     tied = parameters - config.padded_vocab_size * config.d_model
     per_layer = sum(buffer.numel() for buffer in official_buffers(config).values())
     results = [row for group in facts.get("results", ()) for row in group["rows"]]
-    context = config.max_seq_len - 2
-    card: ModelCard = ModelCard.from_template(
+    return ModelCard.from_template(  # type: ignore[no-any-return]
         card_data=ModelCardData(
             model_name=name,
             license="bsd-3-clause",
@@ -60,7 +59,7 @@ def make_card(name: str, released: dict[str, Any], config: HyenaDNAConfig, refer
         template_path=str(HERE / "card_template.md"),
         name=name,
         title=facts["title"],
-        context=f"{context:,}",
+        context=f"{config.max_seq_len - 2:,}",
         **{field: getattr(config, field) for field in ("n_layer", "d_model", "d_inner", "emb_dim", "filter_order")},
         max_seq_len=f"{config.max_seq_len:,}",
         parameters=f"{parameters:,}",
@@ -78,7 +77,6 @@ def make_card(name: str, released: dict[str, Any], config: HyenaDNAConfig, refer
         speed=[timing(row) for row in released["speed"].get(name, ())],
         checked=checked(reference),
     )
-    return card
 
 
 def eval_results(group: dict[str, Any]) -> list[EvalResult]:

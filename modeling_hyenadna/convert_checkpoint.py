@@ -198,12 +198,9 @@ def hub_state_dict(
     """An original state dict under the official Hub keys, its buffers and repeated frequencies checked and left out."""
     buffers = official_buffers(config)
     renamed: dict[str, torch.Tensor] = {}
-    decoder = []
+    decoder = [name for name in state if name.startswith(("decoder.", "encoder."))]
     for name, tensor in state.items():
-        if "torchmetrics" in name or name.startswith("loss"):
-            continue
-        if name.startswith(("decoder.", "encoder.")):
-            decoder.append(name)
+        if name in decoder or name.startswith("loss") or "torchmetrics" in name:
             continue
         # Gradient checkpointing wrapped mixer and mlp, each or both, in a module that put `.layer` into their keys.
         key = re.sub(r"\.(mixer|mlp)\.layer\.", r".\1.", name)
@@ -237,8 +234,9 @@ def check_state_dict(
     state: dict[str, torch.Tensor], model: HyenaDNAPreTrainedModel, path: str | os.PathLike[str]
 ) -> None:
     """ValueError naming the first keys that are missing, unknown, or of another shape than in `model`."""
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    expected, found = (
+        {name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (model.state_dict(), state)
+    )
     for problem, names in (("lacks", expected.keys() - found.keys()), ("has unknown", found.keys() - expected.keys())):
         if names:
             raise ValueError(f"{path}: {problem} {', '.join(sorted(names)[:3])} ({len(names)} keys in all)")
@@ -287,9 +285,8 @@ def write_official_folder(folder: str | os.PathLike[str], output: str | os.PathL
         if missing := sorted(report["missing_keys"]):
             raise ValueError(f"{folder}: no weights for {', '.join(missing)}")
         save_file(official_state_dict(model), unfinished / "model.safetensors", metadata={"format": "pt"})
-        name = Path(folder).resolve().name
         contents = {
-            "config.json": official_config(config, architecture, name),
+            "config.json": official_config(config, architecture, Path(folder).resolve().name),
             "tokenizer_config.json": official_tokenizer_config(config.max_seq_len),
             "special_tokens_map.json": {
                 name: {"content": token, **PLAIN_TOKEN} for name, token in SPECIAL_TOKENS.items()

@@ -23,15 +23,13 @@ from transformers.modeling_outputs import (
     TokenClassifierOutput,
 )
 from transformers.processing_utils import Unpack
-from transformers.utils import TransformersKwargs, can_return_tuple, logging
+from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
 from .cache_hyenadna import HyenaDNACacheLayer
 from .configuration_hyenadna import HyenaDNAConfig
 from .kernel_cache import KernelCache, effective_weights
 from .long_conv import PreparedKernel, hyena_mixer, long_conv, resolved, short_convolution
-
-logger = logging.get_logger(__name__)
 
 # Decay of the window over the whole context, per channel from the slowest to the fastest (section 1.5).
 WINDOW_TARGET, SLOW_DECAY, FAST_DECAY = 1e-2, 1.5, 0.3
@@ -231,7 +229,7 @@ class HyenaDNAMixer(nn.Module):
         x1 = self.dropout(x1)  # dropout(x1) * v is dropout(x1 * v)
         if cache_layer is not None:
             convolution = cache_layer.convolution
-            u = x1.to(convolution.dtype) * v.to(convolution.dtype)
+            u = x1.to(convolution.inputs.dtype) * v.to(convolution.inputs.dtype)
             y = convolution.outputs(u, self.filter_fn) + self.filter_fn.bias * u
             return cast(torch.Tensor, x0 * y.to(x0.dtype))
         x0, x1, v = x0.transpose(1, 2), x1.transpose(1, 2), v.transpose(1, 2)
@@ -251,7 +249,7 @@ class HyenaDNAMixer(nn.Module):
             x1, v = short_convolution(piece, weight, bias, context).chunk(2, dim=-1)
             if mask is not None:
                 x1 = x1 * mask[:, start : start + size, None]
-            convolution.append(x1.to(convolution.dtype) * v.to(convolution.dtype))
+            convolution.append(x1.to(convolution.inputs.dtype) * v.to(convolution.inputs.dtype))
 
 
 class HyenaDNAMLP(nn.Module):
@@ -346,16 +344,8 @@ class HyenaDNAPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Initialise as the original does (section 1.8), which the official port does not."""
-        std = self.config.initializer_range
-        if isinstance(module, nn.Linear):
-            depth = 2 * self.config.n_layer if getattr(module, "feeds_residual", False) else 1
-            init.normal_(module.weight, std=std / math.sqrt(depth))
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
-            init.normal_(module.weight, std=std)
-        elif isinstance(module, nn.LayerNorm):
-            init.ones_(module.weight)
+        if isinstance(module, nn.Linear) and getattr(module, "feeds_residual", False):
+            init.normal_(module.weight, std=self.config.initializer_range / math.sqrt(2 * self.config.n_layer))
             init.zeros_(module.bias)
         elif isinstance(module, nn.Conv1d):
             bound = 1 / math.sqrt(module.kernel_size[0])  # depthwise: the fan-in is the number of taps
@@ -365,6 +355,8 @@ class HyenaDNAPreTrainedModel(PreTrainedModel):
             init.constant_(module.freq, module.initial_frequency)
         elif isinstance(module, HyenaDNAFilter):
             init.normal_(module.bias)
+        else:
+            super()._init_weights(module)  # type: ignore[no-untyped-call]
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
         """Resize to exactly `new_num_tokens` rows, so that the saved config describes the saved weights."""
@@ -577,7 +569,6 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
 
 def pool(hidden_states: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Tensor:
     """Pool (B, L, D) over the real tokens of `mask` (B, L) by `mode` (HyenaDNAConfig.pooling): (B, D)."""
-    rows = torch.arange(hidden_states.shape[0], device=hidden_states.device)
     if mode == "mean":
         weight = mask.to(hidden_states.dtype)[..., None]
         return (hidden_states * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
@@ -586,21 +577,28 @@ def pool(hidden_states: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Te
     position = torch.arange(mask.shape[1], device=mask.device)
     real = (mask != 0).int()
     index = real.argmax(dim=1) if mode == "first" else (position * real).argmax(dim=1)
-    return hidden_states[rows, index]
+    return hidden_states[torch.arange(len(index), device=index.device), index]
 
 
-class HyenaDNAForSequenceClassification(HyenaDNAPreTrainedModel):
-    """HyenaDNA with a linear head on pooled hidden states: classification, regression or multi-label."""
+class HyenaDNAClassifier(HyenaDNAPreTrainedModel):
+    """HyenaDNA with a linear head, `score`, of `config.num_labels` outputs."""
 
-    # The loss is a mean over the batch, whatever Trainer counts: let Trainer divide by the accumulation steps.
-    accepts_loss_kwargs = False
+    head_bias = True
 
     def __init__(self, config: HyenaDNAConfig):
         super().__init__(config)
         self.num_labels = cast(int, config.num_labels)
         self.hyena = HyenaDNAModel(config)
-        self.score = nn.Linear(config.d_model, self.num_labels, bias=False)
+        self.score = nn.Linear(config.d_model, self.num_labels, bias=self.head_bias)
         self.post_init()  # type: ignore[no-untyped-call]
+
+
+class HyenaDNAForSequenceClassification(HyenaDNAClassifier):
+    """HyenaDNA with a linear head on pooled hidden states: classification, regression or multi-label."""
+
+    head_bias = False
+    # The loss is a mean over the batch, whatever Trainer counts: let Trainer divide by the accumulation steps.
+    accepts_loss_kwargs = False
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
@@ -647,15 +645,8 @@ class HyenaDNAForSequenceClassification(HyenaDNAPreTrainedModel):
         return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
 
 
-class HyenaDNAForTokenClassification(HyenaDNAPreTrainedModel):
+class HyenaDNAForTokenClassification(HyenaDNAClassifier):
     """HyenaDNA with a linear head on every token. A token's logits depend only on the tokens up to it."""
-
-    def __init__(self, config: HyenaDNAConfig):
-        super().__init__(config)
-        self.num_labels = cast(int, config.num_labels)
-        self.hyena = HyenaDNAModel(config)
-        self.score = nn.Linear(config.d_model, self.num_labels)
-        self.post_init()  # type: ignore[no-untyped-call]
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
@@ -676,9 +667,9 @@ class HyenaDNAForTokenClassification(HyenaDNAPreTrainedModel):
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs
         )
         logits = self.score(outputs.last_hidden_state)
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(logits=logits, labels=labels, config=self.config, **kwargs)
+        loss = (
+            None if labels is None else self.loss_function(logits=logits, labels=labels, config=self.config, **kwargs)
+        )
         return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
 
 

@@ -30,17 +30,12 @@ BASES = "ACGTN"
 SEP, UNK = VOCABULARY["[SEP]"], VOCABULARY["[UNK]"]
 
 
-def _byte_table(upper_case: bool) -> bytes:
-    """Token id of every latin-1 character, as a table for `bytes.translate`."""
-    table = bytearray([UNK]) * 256
-    for base in BASES:
-        table[ord(base)] = VOCABULARY[base]
-        if upper_case:
-            table[ord(base.lower())] = VOCABULARY[base]
-    return bytes(table)
-
-
-BYTE_TABLES = {upper_case: _byte_table(upper_case) for upper_case in (False, True)}
+# The token id of every latin-1 character, for `bytes.translate`, without and with lower-case bases.
+LATIN_1 = [chr(code) for code in range(256)]
+BYTE_TABLES = {
+    False: bytes(VOCABULARY.get(character, UNK) for character in LATIN_1),
+    True: bytes(VOCABULARY.get(character.upper(), UNK) for character in LATIN_1),
+}
 
 
 class HyenaDNATokenizer(TokenizersBackend):

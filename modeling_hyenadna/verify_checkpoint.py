@@ -119,8 +119,7 @@ def vector_check(model: Any, vector: dict[str, Any]) -> Check:
     """The mean of a sequence's hidden states against the first values of the recorded one."""
     expected = torch.tensor(vector["values"])
     found = hidden_states(model, vector["sequence"]).mean(dim=0)[: len(expected)]
-    what = f"mean hidden state of {vector['sequence']}, {len(expected)} values"
-    return _compared(what, found, expected)
+    return _compared(f"mean hidden state of {vector['sequence']}, {len(expected)} values", found, expected)
 
 
 def remote_code_check(model: Any, name: str, revision: str | None, remote_code: str) -> Check:

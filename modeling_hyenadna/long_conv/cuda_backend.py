@@ -1,8 +1,8 @@
 """The long convolution on NVIDIA GPUs (csrc/cuda.cu, gpu_kernel.h).
 
-The library is looked for beside this file, then compiled by nvcc on first use into the cache, then asked of the Kernel
-Hub through `kernels`. It knows nothing of torch: it gets pointers, strides and torch's current stream, and all its
-memory comes from torch's allocator, so it works on any stream and in CUDA graphs.
+The library is compiled by nvcc on first use into the cache, or else asked of the Kernel Hub through `kernels`. It knows
+nothing of torch: it gets pointers, strides and torch's current stream, and all its memory comes from torch's allocator,
+so it works on any stream and in CUDA graphs.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ import subprocess
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from .fft_plan import ODD_FACTORS
 SOURCES = ("fft.h", "gpu_problem.h", "gpu_block.h", "gpu_kernel.h", "gpu_schedule.h", "cuda.cu")
 FLAGS = ("-O3", "-std=c++17", "-cudart", "static", "-Xcompiler", "-fPIC", "-shared", "--threads", "0")
 ARCHITECTURES = ("80", "90", "100", "120")
-PREBUILT = Path(__file__).parent / "lib" / "hyena_cuda.so"
 KERNEL_REPOSITORY, KERNEL_VERSION = "hyenadna-dart/long-conv", 1  # hub_kernels/long-conv, its build.toml
 
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
@@ -73,7 +72,7 @@ def library() -> Any:
     if not torch.cuda.is_available() or torch.version.hip:
         return None
     reasons = []
-    for attempt in (partial(load, PREBUILT), _compiled, _from_kernel_hub):
+    for attempt in (_compiled, _from_kernel_hub):
         try:
             return attempt()
         except (OSError, RuntimeError, subprocess.SubprocessError, ImportError) as error:
@@ -269,12 +268,11 @@ def _run(
         channel_last = given.stride(-2) < given.stride(-1)
         lanes = lanes_of(points, columns, channel_last, channels * (batch if spectrum is not None else 1), limits)
     all_tiles = -(-channels // lanes)
-    if preparing:
-        tiles, scratch = all_tiles, spectrum
+    tiles = all_tiles if preparing else min(all_tiles, max(1, REGION_BYTES // (8 * points * lanes)))
+    if spectrum is not None and preparing:
+        scratch = spectrum
     else:
-        tiles = min(all_tiles, max(1, REGION_BYTES // (8 * points * lanes)))
         scratch = torch.empty(regions, tiles, points, lanes, 2, device=device)
-    assert scratch is not None
     items = max(columns, points // columns) * lanes // 16
     problem = _Problem(
         batch=batch,

@@ -124,8 +124,6 @@ def _mixer_backward(
     x0, x1, v = _branches(projected, weight, bias, mask)
     module = MODULES[chosen_backend(backend, v.device)]
     dv, dk, dskip, dx1, dx0 = module.backward(dy.transpose(1, 2), v, k, skip, x1, x0)
-    assert dx0 is not None
-    assert dx1 is not None
     if mask is not None:
         dx1 = dx1 * mask[:, None].to(dx1.dtype)
     dmixed = torch.cat([dx0, dx1, dv], dim=1).transpose(1, 2)

@@ -44,11 +44,6 @@ class OnlineConvolution:
         """(B, length, D), all inputs so far."""
         return self.inputs[:, : self.length]
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of inputs and outputs."""
-        return self.inputs.dtype
-
     def reserve(self, count: int) -> None:
         """Make room for `count` more inputs at once."""
         room = self.inputs.new_empty(self.inputs.shape[0], count, self.inputs.shape[2])
@@ -149,8 +144,7 @@ class OnlineConvolution:
         return self._convolve(F.pad(u, (0, 0, 0, tile)), kernel)[:, tile:]
 
     def _convolve(self, u: torch.Tensor, kernel: torch.Tensor | PreparedKernel) -> torch.Tensor:
-        y = long_conv(u.transpose(1, 2), kernel, u.new_zeros(u.shape[2]), backend=self.backend)
-        return y.transpose(1, 2)
+        return long_conv(u.transpose(1, 2), kernel, u.new_zeros(u.shape[2]), backend=self.backend).transpose(1, 2)
 
 
 def _writable(tensor: torch.Tensor) -> bool:

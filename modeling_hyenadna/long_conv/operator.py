@@ -66,10 +66,9 @@ def gated_convolution_backward(
     backend: str,
 ) -> Gradients:
     """Gradients of [`gated_convolution`] (v, k, skip, gate_in, gate_out); of no gate an empty tensor."""
-    module = MODULES[chosen_backend(backend, v.device)]
-    dv, dk, dskip, dgate_in, dgate_out = module.backward(dy, v, k, skip, gate_in, gate_out)
-    none = v.new_empty(0)  # an operator returns tensors only
-    return dv, dk, dskip, none if dgate_in is None else dgate_in, none.clone() if dgate_out is None else dgate_out
+    gradients = MODULES[chosen_backend(backend, v.device)].backward(dy, v, k, skip, gate_in, gate_out)
+    # An operator returns tensors only.
+    return tuple(v.new_empty(0) if gradient is None else gradient for gradient in gradients)  # type: ignore[return-value]
 
 
 @gated_convolution.register_fake
@@ -79,10 +78,8 @@ def _(v, k, skip, gate_in, gate_out, spectrum, backend):  # type: ignore[no-unty
 
 @gated_convolution_backward.register_fake
 def _(dy, v, k, skip, gate_in, gate_out, backend):  # type: ignore[no-untyped-def]
-    none = v.new_empty(0)
-    dgate_in = none if gate_in is None else torch.empty_like(gate_in)
-    dgate_out = none.clone() if gate_out is None else torch.empty_like(gate_out)
-    return torch.empty_like(v), torch.empty_like(k), torch.empty_like(skip), dgate_in, dgate_out
+    inputs = (v, k, skip, gate_in, gate_out)
+    return tuple(v.new_empty(0) if tensor is None else torch.empty_like(tensor) for tensor in inputs)
 
 
 def save_inputs(ctx, inputs, output):  # type: ignore[no-untyped-def]

@@ -6,25 +6,11 @@ puts into words.
 
 from ._ops import ops
 
-
-def hyena_gpu_prepare(problem: int) -> int:
-    """Transform a kernel."""
-    return ops.prepare(problem)
-
-
-def hyena_gpu_forward(problem: int) -> int:
-    """Convolve."""
-    return ops.forward(problem)
-
-
-def hyena_gpu_backward(problem: int) -> int:
-    """All gradients of a convolution."""
-    return ops.backward(problem)
+hyena_gpu_prepare = ops.prepare  # transforms a kernel
+hyena_gpu_forward = ops.forward  # convolves
+hyena_gpu_backward = ops.backward  # all gradients of a convolution
 
 
 def hyena_gpu_error(error: int) -> bytes:
     """The words for an error's number."""
     return ops.error(error).encode()
-
-
-__all__ = ["hyena_gpu_backward", "hyena_gpu_error", "hyena_gpu_forward", "hyena_gpu_prepare"]
