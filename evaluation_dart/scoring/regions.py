@@ -109,7 +109,7 @@ def _one_strand(
 
 def _per_base(hidden: torch.Tensor, token: np.ndarray) -> np.ndarray:
     """(L, C) of hidden states (T, C) of the token that covers each base, NaN for none (-1)."""
-    vectors = hidden[torch.as_tensor(np.maximum(token, 0), device=hidden.device)].cpu().numpy()
+    vectors: np.ndarray = hidden[torch.as_tensor(np.maximum(token, 0), device=hidden.device)].cpu().numpy()
     vectors[token < 0] = np.nan
     return vectors
 

@@ -210,8 +210,9 @@ def mixer_backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Gradients (projected, weight, bias, k, skip), everything recomputed from the inputs."""
     inputs = (projected, weight, bias, k, skip)
-    gradients = [torch.empty(tensor.shape) for tensor in inputs]
-    dprojected, dweight, dbias, dk, dskip = gradients  # dprojected is first of the short convolution's outputs
+    dprojected, dk = (torch.empty_like(tensor, dtype=torch.float32) for tensor in (projected, k))
+    dweight, dbias, dskip = (torch.empty(tensor.shape) for tensor in (weight, bias, skip))
+    gradients = (dprojected, dweight, dbias, dk, dskip)  # the first is that of the short convolution's outputs at first
     dk[:, projected.shape[1] :] = 0  # at the lags that no input reaches
     _run(
         "backward",

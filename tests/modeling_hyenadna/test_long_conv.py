@@ -254,6 +254,8 @@ def test_mixer_with_a_prepared_kernel(backend):
 def test_operator_keeps_torchs_contract():
     mixer, mask = mixer_inputs(2, 3, 9, 3, masked=True)
     torch.library.opcheck(_mixer, (*(t.requires_grad_() for t in mixer), mask, None, "auto"))
+    transposed = [t.detach().mT.contiguous().mT.requires_grad_() if t.ndim > 1 else t for t in mixer]  # as a filter's k
+    torch.library.opcheck(_mixer, (*transposed, mask, None, "auto"))
     tensors = [t.requires_grad_() for t in inputs(length=17)]
     torch.library.opcheck(gated_convolution, (*tensors, None, "auto"))
     torch.library.opcheck(gated_convolution, (*tensors[:3], None, None, None, "torch"))
