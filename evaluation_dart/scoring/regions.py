@@ -120,7 +120,7 @@ def _joined(parts: Sequence[tuple[np.ndarray, int]], pooling: str | None) -> np.
     if pooling is None:
         return np.concatenate(vectors)
     if pooling == "max":
-        return np.stack(vectors).max(axis=0)
+        return np.asarray(np.stack(vectors).max(axis=0))
     if pooling == "last":
         return vectors[-1]
     weights = np.array([count for _, count in parts], dtype=np.float64)
