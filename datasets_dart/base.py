@@ -109,6 +109,7 @@ class DartConfig(TaskConfig):
                 raise InputError(f"splits={self.splits}: {path} has no coordinates")
 
     def files(self) -> dict[str, dict[str, str]]:
+        """Input files by option and name."""
         return super().files() | ({} if self.splits == "paper" else {"splits": {"": self.splits}})
 
     def sources(self) -> list[str]:
@@ -148,6 +149,7 @@ class TaskBuilder(datasets.ArrowBasedBuilder):
         raise NotImplementedError
 
     def features(self) -> datasets.Features:
+        """Features of the rows."""
         return datasets.Features(
             {name: datasets.Value(kind) if isinstance(kind, str) else kind for name, kind in self.columns().items()}
         )
@@ -195,10 +197,12 @@ class DartBuilder(TaskBuilder):
 
     @cached_property
     def genome(self) -> Genome:
+        """The configured genome, opened."""
         return open_genome(self.config.genome, self.config.index_dir)
 
     @cached_property
     def blocks(self) -> dict[str, Blocks]:
+        """Blocks of the configured splits, by split."""
         return read_splits(self.config.splits, self.genome.contigs)
 
     @property
@@ -208,6 +212,7 @@ class DartBuilder(TaskBuilder):
         return max(1, min(CHUNK_ROWS, TABLE_BYTES // (self.SEQUENCES * window)))
 
     def split_sources(self, report: Counter[str]) -> Mapping[str, dict[str, Any]]:
+        """Of each split that has rows, what its tables are made from."""
         shards, given = (self.processed_shards if self.config.processed else self.shards)(report)
         found = {split: pieces for split, pieces in shards.items() if pieces}
         if not found:
@@ -217,6 +222,7 @@ class DartBuilder(TaskBuilder):
         return {split: {"shards": pieces, "split": split} | given for split, pieces in found.items()}
 
     def tables(self, *args: Any, **source: Any) -> Iterator[dict[str, Any] | pa.Table]:
+        """Tables of one split."""
         return (self.processed_rows if self.config.processed else self.rows_of)(**source)
 
     def h5_groups(self, file: Any, split: str) -> list[str]:

@@ -123,6 +123,7 @@ is to distinguish the cell lines, by clustering embeddings or by classification.
     names: tuple[str, ...] = ()  # of the classes, where the table has others than the published cell lines
 
     def columns(self) -> dict[str, Any]:
+        """Names and types of the columns."""
         return {
             "id": "int64",
             "chrom": "string",
@@ -133,9 +134,11 @@ is to distinguish the cell lines, by clustering embeddings or by classification.
         }
 
     def classes(self) -> Sequence[str]:
+        """Names of the cell lines, in the order of their codes."""
         return self.names or self.config.labels or CELL_LINES
 
     def shards(self, report: Counter[str]) -> tuple[Shards, dict[str, Any]]:
+        """Pieces of work for each split, with what `rows_of` takes beside them; `report` counts what is left out."""
         config, genome = self.config, self.genome
         path = input_file(config.elements) if config.elements else elements_from_peaks(config, genome.contigs)
         layout = table_layout(path)
@@ -162,6 +165,7 @@ is to distinguish the cell lines, by clustering embeddings or by classification.
         return shards, {"path": path}
 
     def rows_of(self, shards: list[Any], split: str, path: Path) -> Iterator[dict[str, Any]]:
+        """Tables of the rows of some pieces of one split."""
         window, genome = self.config.window, self.genome
         codes = {name: code for code, name in enumerate(self.names)}
         reader = partial(read_rows, path, table_layout(path), window, self.chunk_rows, contigs=genome.contigs)
@@ -178,6 +182,7 @@ is to distinguish the cell lines, by clustering embeddings or by classification.
             }
 
     def h5_columns(self, file: Any, piece: Slice, arrays: tuple[np.ndarray, ...]) -> dict[str, Any]:
+        """Columns of a piece of an original HDF5 file."""
         labels, ids = arrays
         if (labels >= len(self.classes())).any():
             where = f"{file.filename}: /{piece.group}/labels"

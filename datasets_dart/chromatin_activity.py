@@ -88,6 +88,7 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
     H5_COLUMNS = ("counts", "idxs")
 
     def columns(self) -> dict[str, Any]:
+        """Names and types of the columns."""
         return {
             "id": "int64",
             "cell_type": "string",
@@ -101,6 +102,7 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
 
     @cached_property
     def sources(self) -> list[Source]:
+        """Files of peaks or elements, with their cell and kind."""
         files = self.config.files()
         sources = []
         for cell, track in files["signal"].items():
@@ -112,6 +114,7 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
         return sources
 
     def shards(self, report: Counter[str]) -> tuple[Shards, dict[str, Any]]:
+        """Pieces of work for each split, with what `rows_of` takes beside them; `report` counts what is left out."""
         shards: Shards = {}
         windows: dict[tuple[str, str], Windows] = {}
         for number, source in enumerate(self.sources):
@@ -151,6 +154,7 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
         return Windows(chrom, start, start + COUNTED)
 
     def rows_of(self, shards: list[Piece], split: str) -> Iterator[dict[str, Any]]:
+        """Tables of the rows of some pieces of one split."""
         window, protocol, genome = self.config.window, self.config.protocol, self.genome
         for number, source in enumerate(self.sources):
             positions = [position for source_number, position in shards if source_number == number]
@@ -171,10 +175,12 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
                 }
 
     def h5_groups(self, file: Any, split: str) -> list[str]:
+        """Names of the groups that hold a split."""
         names = [f"{cell}/{SPLIT_GROUPS[split]}/{name}" for cell in sorted(file) for name in H5_GROUPS.values()]
         return [name for name in names if name in file]
 
     def h5_columns(self, file: Any, piece: Slice, arrays: tuple[np.ndarray, ...]) -> dict[str, Any]:
+        """Columns of a piece of an original HDF5 file."""
         counts, ids = arrays
         cell, _, group = piece.group.split("/")
         category = next(category for category, name in H5_GROUPS.items() if name == group)

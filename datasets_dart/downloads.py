@@ -40,10 +40,12 @@ class Download(NamedTuple):
 
     @property
     def synapse(self) -> bool:
+        """Whether the source is an entity of Synapse, which wants an account."""
         return re.fullmatch(r"syn\d+", self.source) is not None
 
     @property
     def address(self) -> str:
+        """Where a person can look at it."""
         return f"https://www.synapse.org/Synapse:{self.source}" if self.synapse else self.source
 
 
@@ -128,6 +130,7 @@ def _text(url: str) -> str:
 
 
 def digest(path: Path, algorithm: str) -> str:
+    """Hexadecimal digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 

@@ -155,6 +155,7 @@ class Reopened(Generic[Handle]):
 
     @property
     def handle(self) -> Handle:
+        """The open file of this process."""
         if self._opened is None or self._opened[0] != os.getpid():
             self._opened = os.getpid(), self.open()
         return self._opened[1]

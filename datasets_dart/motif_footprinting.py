@@ -227,6 +227,7 @@ same backgrounds; a model that knows the motif distinguishes it from its shuffle
 order, and `background` the row of the background. Made of: {config.source}. Protocol: {config.protocol}. {report}."""
 
     def columns(self) -> dict[str, Any]:
+        """Names and types of the columns."""
         return {
             "id": "int64",
             "background": "int64",
@@ -238,6 +239,7 @@ order, and `background` the row of the background. Made of: {config.source}. Pro
         }
 
     def shards(self, report: Counter[str]) -> tuple[Shards, dict[str, Any]]:
+        """Pieces of work for each split, with what `rows_of` takes beside them; `report` counts what is left out."""
         config = self.config
         path = input_file(config.motifs)
         motifs = read_meme(path, config.protocol)
@@ -289,6 +291,7 @@ order, and `background` the row of the background. Made of: {config.source}. Pro
         return {"test": list(range(shape[1] // 2))}, {"names": tuple(names)}
 
     def rows_of(self, shards: list[Background], split: str, motifs: Sequence[Motif]) -> Iterator[dict[str, Any]]:
+        """Tables of the rows of some pieces of one split."""
         names, consensuses = [motif.name for motif in motifs], [motif.consensus for motif in motifs]
         for number, letters, element, orders in shards:
             sequences = trials(letters, consensuses, orders or shuffles(motifs, number))
@@ -297,6 +300,7 @@ order, and `background` the row of the background. Made of: {config.source}. Pro
             yield trial_columns(trial_names(number, names)) | columns
 
     def processed_rows(self, shards: list[Any], split: str, **given: Any) -> Iterator[dict[str, Any]]:
+        """Tables of the rows of some pieces of a processed file."""
         return self._hdf5_rows(shards, given["names"]) if given else self._table_rows(shards)
 
     def _table_rows(self, shards: list[Position]) -> Iterator[dict[str, Any]]:

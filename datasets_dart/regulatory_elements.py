@@ -37,6 +37,7 @@ class Elements(NamedTuple):
     reverse_complement: np.ndarray  # (n,) bool
 
     def take(self, rows: np.ndarray) -> "Elements":
+        """The rows at these positions."""
         return Elements._make(column[rows] for column in self)
 
 
@@ -169,6 +170,7 @@ of the element file. Elements: {config.source}. Protocol: {config.protocol}. Row
     H5_COLUMNS = ("idxs",)
 
     def columns(self) -> dict[str, Any]:
+        """Names and types of the columns."""
         return {
             "id": "int64",
             "chrom": "string",
@@ -182,6 +184,7 @@ of the element file. Elements: {config.source}. Protocol: {config.protocol}. Row
         }
 
     def shards(self, report: Counter[str]) -> tuple[Shards, dict[str, Any]]:
+        """Pieces of work for each split, with what `rows_of` takes beside them; `report` counts what is left out."""
         config, genome = self.config, self.genome
         path = input_file(config.elements)
         shards: Shards = {}
@@ -195,6 +198,7 @@ of the element file. Elements: {config.source}. Protocol: {config.protocol}. Row
         return shards, {"total": report.total()}  # each row is counted once
 
     def rows_of(self, shards: list[Position], split: str, total: int) -> Iterator[dict[str, Any]]:
+        """Tables of the rows of some pieces of one split."""
         config, genome = self.config, self.genome
         reader = partial(
             read_elements,

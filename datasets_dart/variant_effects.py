@@ -74,6 +74,7 @@ class Checked(NamedTuple):
     base: np.ndarray  # (n,) uint8 `CODES` of the genome there
 
     def take(self, rows: np.ndarray) -> "Checked":
+        """The rows at these positions."""
         return Checked(self.variants.take(rows), self.reference_allele[rows], self.base[rows])
 
     def mismatches(self) -> Iterator[tuple[int, str]]:
@@ -164,6 +165,7 @@ differently where the variant changes chromatin accessibility (`label`), and in 
 {task.effect_allele}. Rows: {report}."""
 
     def columns(self) -> dict[str, Any]:
+        """Names and types of the columns."""
         columns = {
             "id": "int64",
             "chrom": "string",
@@ -187,6 +189,7 @@ differently where the variant changes chromatin accessibility (`label`), and in 
 
     @cached_property
     def layout(self) -> Layout:
+        """Which columns of the configured table hold what."""
         return read_layout(input_file(self.config.variants), self.config.effect, self.config.label)
 
     @cached_property
@@ -275,6 +278,7 @@ differently where the variant changes chromatin accessibility (`label`), and in 
         return here.take(np.flatnonzero(~skipped & ~np.isin(here.variants.id, repeated)))
 
     def rows_of(self, shards: list[Position], split: str, repeated: np.ndarray) -> Iterator[dict[str, Any]]:
+        """Tables of the rows of some pieces of one split."""
         config, path, layout = self.config, input_file(self.config.variants), self.layout
         sign = 1 if self.effect_allele == layout.effect_allele else -1
         for chunk in chunks_at(shards, partial(read_variants, path, layout, self.chunk_rows)):
@@ -313,6 +317,7 @@ differently where the variant changes chromatin accessibility (`label`), and in 
     processed_shards = shards
 
     def processed_rows(self, shards: list[Any], split: str, **given: Any) -> Iterator[dict[str, Any]]:
+        """Tables of the rows of some pieces of a processed file."""
         return self.rows_of(shards, split, **given)
 
     def _check_hdf5(self, total: int) -> None:

@@ -46,10 +46,12 @@ class Biotypes(Family):
         )
 
     def columns(self) -> dict[str, Any]:
+        """Names and types of the columns."""
         columns = {"id": "string", "chrom": "string", "strand": "string", "sequence": "string"}
         return columns | {"start": "int64", "end": "int64", "label": super().columns()["label"]}
 
     def chunks(self, shard: str) -> Iterator[Columns]:
+        """Columns of a shard, some rows at a time."""
         genes = (
             gene._replace(chrom=self.contigs[gene.chrom])
             for gene in read_genes(self.annotation)

@@ -56,12 +56,15 @@ class DownstreamTaskConfig(TaskConfig):
 
     @cached_property
     def source(self) -> Family:
+        """The task, with the files that were given."""
         return open_source(self.family, self.task, self.given, str(self.index_dir))
 
     def files(self) -> dict[str, dict[str, str]]:
+        """Input files by option and name."""
         return {"given": paths_by_name(self.source.files)}
 
     def options(self) -> dict[str, Any]:
+        """Options that the rows depend on."""
         given = {name: value for name, value in self.given.items() if name not in ("data", "genome", "annotation")}
         return super().options() | dict(sorted(given.items()))
 
@@ -74,10 +77,12 @@ class DownstreamTask(TaskBuilder):
 Rows of {config.family} {config.task}, a task of the HyenaDNA paper. Protocol: {config.protocol}. Left out: {report}."""
 
     def columns(self) -> dict[str, Any]:
+        """Names and types of the columns."""
         source: Family = self.config.source
         return source.columns()
 
     def split_sources(self, report: Counter[str]) -> Mapping[str, dict[str, Any]]:
+        """Of each split, its shards and its part."""
         source = self.config.source
         report.update(source.left_out)
         # Tuples, which `datasets` does not deal out to several readers: a row's id counts over all files of its split.
@@ -95,6 +100,7 @@ Rows of {config.family} {config.task}, a task of the HyenaDNA paper. Protocol: {
         return sources
 
     def tables(self, shards: Sequence[Any], part: str) -> Iterator[pa.Table]:
+        """Tables of the shards of one split."""
         row = 0
         for shard in shards:
             for chunk in self.config.source.chunks(shard):

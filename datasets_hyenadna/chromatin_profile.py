@@ -69,11 +69,13 @@ class ChromatinProfile(Family):
             raise InputError(f"{first}:1: has no column y_... of labels")
 
     def columns(self) -> dict[str, Any]:
+        """Names and types of the columns."""
         labels = datasets.List(datasets.ClassLabel(names=list(self.classes)), length=len(self.names))
         columns = {"id": "int64", "chrom": "string", "start": "int64", "end": "int64", "sequence": "string"}
         return columns | {"labels": labels}
 
     def chunks(self, shard: Path) -> Iterator[Columns]:
+        """Columns of a shard, some rows at a time."""
         genome = open_genome(input_file(self.genome_path), self.index_dir)
         types = dict.fromkeys(COORDINATES, pa.int64()) | dict.fromkeys(self.names)
         for before, batch in read_batches(shard, ROWS, types):

@@ -54,9 +54,11 @@ class GenomicBenchmarks(Family):
         super().__init__(shards, classes, dict.fromkeys(self.genome_paths.values()))
 
     def columns(self) -> dict[str, Any]:
+        """Names and types of the columns."""
         return super().columns() | {"chrom": "string", "start": "int64", "end": "int64", "strand": "string"}
 
     def chunks(self, shard: Path) -> Iterator[Columns]:
+        """Columns of a shard, some rows at a time."""
         if shard.suffix == ".parquet":
             return table_chunks(shard, len(self.classes))
         name = shard.name.partition(".")[0]

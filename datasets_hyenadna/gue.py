@@ -18,4 +18,5 @@ class Gue(Family):
         super().__init__(paths, map(str, range(number_of_classes(paths["train"]))))
 
     def chunks(self, shard: Path) -> Iterator[Columns]:
+        """Columns of a shard, some rows at a time."""
         return table_chunks(shard, len(self.classes))

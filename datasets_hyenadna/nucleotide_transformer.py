@@ -51,9 +51,11 @@ class NucleotideTransformer(Family):
         super().__init__(paths, map(str, range(CLASSES[self.task])))
 
     def columns(self) -> dict[str, Any]:
+        """Names and types of the columns."""
         return super().columns() | {"name": "string"}
 
     def chunks(self, shard: Path) -> Iterator[Columns]:
+        """Columns of a shard, some rows at a time."""
         if shard.suffix == ".parquet":
             return table_chunks(shard, len(self.classes), where=("task", self.task))
         return fasta_chunks(shard, len(self.classes))

@@ -69,6 +69,7 @@ class SpeciesWindows:
         return {name: [row[name] for row in rows] for name in rows[0]}
 
     def row(self, number: int) -> dict[str, Any]:
+        """Row `number` of the split, the same on every call."""
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), number])
         label = int(rng.integers(len(self.species)))
         chromosomes = self.genomes[self.species[label]]
@@ -112,10 +113,12 @@ class Species(Family):
         super().__init__({split: [split] for split in SPLITS}, list(self.paths), files)
 
     def columns(self) -> dict[str, Any]:
+        """Names and types of the columns."""
         columns = {"id": "int64", "chrom": "string", "start": "int64", "sequence": "string"}
         return columns | {"label": super().columns()["label"]}
 
     def chunks(self, shard: str) -> Iterator[Columns]:
+        """Columns of a shard, some rows at a time."""
         windows = self.windows(shard)
         for numbers in batched(range(len(windows)), max(1, TABLE_BYTES // self.length)):
             yield windows[numbers]

@@ -90,6 +90,8 @@ METRICS = ("accuracy", "mcc", "f1_macro", "f1", "median_auroc")
 
 @dataclass
 class TaskArguments:
+    """Which task, and its files."""
+
     task: str = field(metadata={"help": "FAMILY/NAME, as datasets_hyenadna.load_task takes it"})
     data: str = field(metadata={"help": "folder of the task's published files"})
     genome: list[str] = field(default_factory=list, metadata={"help": "FASTA, or CLASS=FASTA of each class"})
@@ -112,6 +114,8 @@ class TaskArguments:
 
 @dataclass
 class ModelArguments:
+    """Which model, and where results go."""
+
     model: str = field(metadata={"help": "Hub id, folder, network:cnn, kmers:K, or length"})
     output: str = field(metadata={"help": "folder for weights, results and predictions"})
     revision: str | None = field(default=None, metadata={"help": "commit, branch or tag on the Hub"})

@@ -56,6 +56,8 @@ METHODS = ("soft_prompt", "few_shot")
 
 @dataclass
 class InContextArguments:
+    """How a frozen model is told the task."""
+
     method: str = field(metadata={"help": " or ".join(METHODS)})
     virtual_tokens: int = field(default=32, metadata={"help": "soft_prompt: vectors ahead of the sequence"})
     shots: int = field(default=2, metadata={"help": "few_shot: examples of each class in a prompt"})

@@ -29,6 +29,8 @@ METHOD = "percentile bootstrap over {block:,}-bp blocks, {resamples:,} resamples
 
 @dataclass
 class PerplexityArguments:
+    """Which models on which windows of a genome."""
+
     genome: str = field(metadata={"help": "FASTA (plain or bgzip)"})
     output: str = field(metadata={"help": "JSON file to write"})
     model: list[str] = field(

@@ -70,6 +70,8 @@ FREE_ON_RESUME = ("max_steps", "logging_steps", "eval_steps", "save_steps", "sav
 
 @dataclass
 class ModelArguments:
+    """Which model to train."""
+
     model: str | None = field(
         default=None, metadata={"help": "Hub id or folder to continue from; default: from scratch"}
     )

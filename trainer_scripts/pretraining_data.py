@@ -30,6 +30,8 @@ SOFT_MASKS = ("keep", "ignore", "unknown")
 
 @dataclass
 class DataArguments:
+    """Which windows of which genome."""
+
     genome: str = field(metadata={"help": "FASTA (plain or bgzip)"})
     chromosomes: list[str] | None = field(
         default=None, metadata={"help": "contigs to train on; default: all that are not held out"}
@@ -69,6 +71,7 @@ class DataArguments:
 
     @property
     def both_strands(self) -> bool:
+        """Whether a window may be read from the other strand."""
         return self.windows == "random" if self.reverse_complement is None else self.reverse_complement
 
 
@@ -83,6 +86,8 @@ def read_genome(arguments: DataArguments) -> GenomeCodes:
 
 
 class Regions(NamedTuple):
+    """Parts of the genome to train on, to hold out, and to keep from."""
+
     train: np.ndarray
     held_out: np.ndarray
     forbidden: np.ndarray  # to training: held out, of the test split, or excluded
@@ -126,6 +131,7 @@ def training_and_validation_regions(genome: GenomeCodes, arguments: DataArgument
 
 
 def check_one_of(arguments: DataArguments, *names: str) -> None:
+    """Raise InputError if more than one of these options is given."""
     given = [name for name in names if getattr(arguments, name)]
     if len(given) > 1:
         raise InputError(f"give one of --{' and --'.join(given)}, not both")

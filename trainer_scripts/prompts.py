@@ -59,11 +59,13 @@ class SoftPromptClassifier(nn.Module):
         self.dropout = nn.Dropout(PROMPT_DROPOUT)
 
     def train(self, mode: bool = True) -> "SoftPromptClassifier":
+        """Set the mode of the prompt; the model itself stays in evaluation."""
         super().train(mode)
         self.model.eval()  # frozen: its dropout is off
         return self
 
     def forward(self, sequences: Sequence[str]) -> torch.Tensor:
+        """Outputs (B, outputs) of these sequences."""
         encoded = self.language_model.tokenizer(
             list(sequences), padding=True, padding_side="right", return_attention_mask=True, return_tensors="pt"
         ).to(self.model.device)
@@ -96,6 +98,7 @@ class PromptWriter:
         self.name, self.limit = language_model.name, language_model.max_tokens
 
     def tokens(self, shots: int) -> int:
+        """Length of a prompt of so many shots."""
         return shots * (self.length + SHOT_TOKENS) + self.length + 1
 
     def check(self, shots: int) -> None:
@@ -107,6 +110,7 @@ class PromptWriter:
             )
 
     def write(self, shots: Sequence[tuple[str, int]], query: str) -> Prompt:
+        """The prompt of these shots and this query."""
         ids = np.full(self.tokens(len(shots)), self.pad, dtype=np.int64)
         step = self.length + SHOT_TOKENS
         for place, (sequence, label) in enumerate([*shots, (query, None)]):
@@ -136,6 +140,7 @@ class PromptClassifier(nn.Module):
         self.model = model.requires_grad_(True)
 
     def forward(self, prompts: Sequence[Prompt]) -> torch.Tensor:
+        """Logits (B, outputs) of these prompts."""
         return asked_logits(self.model, prompts)
 
 

@@ -32,6 +32,7 @@ class Windows(NamedTuple):
     end: np.ndarray  # (n,) int64
 
     def take(self, rows: np.ndarray) -> "Windows":
+        """The rows at these positions."""
         return Windows(self.chrom[rows], self.start[rows], self.end[rows])
 
     def names(self) -> list[str]:

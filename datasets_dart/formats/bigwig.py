@@ -23,6 +23,7 @@ class Signal(Reopened[Any]):
         self.contigs: dict[str, int] = dict(self.handle.chroms())
 
     def open(self) -> Any:
+        """A new handle of pyBigWig; InputError if it cannot read the file."""
         try:
             handle = pyBigWig.open(str(self.path))
         except RuntimeError as error:

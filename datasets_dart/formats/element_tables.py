@@ -42,6 +42,7 @@ class Rows(NamedTuple):
     label: np.ndarray  # (n,) str objects, "" where the table has none
 
     def take(self, rows: np.ndarray) -> "Rows":
+        """The rows at these positions."""
         return Rows._make(column[rows] for column in self)
 
 

@@ -63,6 +63,7 @@ class Genome(Reopened[pysam.FastaFile]):
         self.contigs: dict[str, int] = dict(zip(self.handle.references, self.handle.lengths, strict=True))
 
     def open(self) -> pysam.FastaFile:
+        """A new handle of pysam; InputError if it cannot read the file."""
         fasta, fai, gzi = self._files
         try:
             return pysam.FastaFile(fasta, filepath_index=fai, filepath_index_compressed=gzi)

@@ -56,9 +56,11 @@ class Variants(NamedTuple):
     extra: np.ndarray  # (n, columns) str objects
 
     def take(self, rows: np.ndarray) -> "Variants":
+        """The rows at these positions."""
         return Variants._make(column[rows] for column in self)
 
     def name(self, row: int) -> str:
+        """A variant as messages name it."""
         return f"{self.chrom[row]}:{self.position[row]} {self.allele1[row]}>{self.allele2[row]}"
 
 

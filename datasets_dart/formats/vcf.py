@@ -54,6 +54,8 @@ class Header(NamedTuple):
 
 
 class Record(NamedTuple):
+    """A line of a VCF file after its header."""
+
     line: int  # in the file, from 1
     text: bytes  # the whole line, without its end
     chrom: str
@@ -62,6 +64,7 @@ class Record(NamedTuple):
     alternatives: tuple[str, ...]  # ALT, as written there; none where the column is "."
 
     def columns(self) -> list[bytes]:
+        """Its fields, split at tabs."""
         return self.text.split(b"\t")
 
 

@@ -22,6 +22,7 @@ LINE = 60
 
 
 def main() -> None:
+    """Write the sample's files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sequence", type=Path, help="FASTA whose only contig is the start of hg19 chrX")
     parser.add_argument("islands", type=Path, help="BED of CpG islands; column 4 is the number of CpGs")

@@ -30,6 +30,7 @@ class Linear(NamedTuple):
     intercept: np.ndarray
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Outputs (n, classes) of features (n, C)."""
         outputs: np.ndarray = (features - self.mean) / self.scale @ self.coefficients + self.intercept
         return outputs
 

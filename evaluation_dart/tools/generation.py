@@ -39,6 +39,8 @@ class Prompt(NamedTuple):
 
 
 class Sampling(NamedTuple):
+    """How the next base is drawn."""
+
     temperature: float
     top_k: int
     top_p: float
@@ -322,6 +324,7 @@ def perplexity_interval(likelihood: np.ndarray, bases: np.ndarray, rng: np.rando
 
 
 def write_fasta(path: Path, names: Sequence[str], notes: Sequence[str], sequences: Sequence[str]) -> None:
+    """Write sequences under their names, each with its note."""
     text = [
         f">{name} {note}\n" + "".join(f"{sequence[start : start + LINE]}\n" for start in range(0, len(sequence), LINE))
         for name, note, sequence in zip(names, notes, sequences, strict=True)

@@ -178,6 +178,7 @@ def from_bed(genome: Genome, path: Path, window: int, column: int, regression: b
 
 
 def number(path: Path, line: int, text: str) -> float:
+    """A finite number from a field; InputError with the file and the line for another."""
     try:
         value = float(text)
     except ValueError:

@@ -40,6 +40,7 @@ class SequenceClassifier(nn.Module):
                 )
 
     def forward(self, sequences: Sequence[str]) -> torch.Tensor:
+        """Outputs (B, outputs) of these sequences."""
         padding = {"padding": True} if self.masked else {"padding": "max_length", "max_length": self.padded}
         encoded = self.tokenizer(
             list(sequences),
@@ -70,6 +71,7 @@ class ConvolutionalClassifier(nn.Module):
         self.network = ProbingHeadLike(length, outputs)
 
     def forward(self, sequences: Sequence[str]) -> torch.Tensor:
+        """Outputs (B, outputs) of these sequences."""
         whole = [sequence.center(self.length, "N") for sequence in sequences]
         outputs: torch.Tensor = self.network(one_hot(whole).to(next(self.parameters()).device))
         return outputs

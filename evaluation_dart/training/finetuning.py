@@ -97,6 +97,7 @@ class FineTuned(nn.Module):
             setattr(self.model, prefix, add_lora(getattr(self.model, prefix), *lora))
 
     def forward(self, sequences: Sequence[str]) -> torch.Tensor:
+        """Outputs (B, outputs) of these sequences."""
         inputs, _ = self.classifier.encode(sequences)
         logits: torch.Tensor = self.model(**inputs).logits
         return logits.float()

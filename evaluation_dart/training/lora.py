@@ -38,6 +38,7 @@ class WeightLoRA(nn.Module):
         self.scaling, self.dropout = alpha / rank, dropout
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """The weight with its low-rank update."""
         # Dropout of a one for each input: what is dropped is a whole feature, as in minLoRA.
         kept = F.dropout(self.lora_A.new_ones(1, self.lora_A.shape[1]), self.dropout, self.training)
         return weight + self.scaling * (self.lora_B @ (self.lora_A * kept)).view_as(weight)

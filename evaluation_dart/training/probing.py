@@ -30,6 +30,7 @@ class ProbingHead(nn.Module):
         self.fc1 = nn.Linear(hidden, outputs)
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Logits (B, outputs) of embeddings (B, L, C)."""
         x = embeddings.transpose(1, 2)
         for convolution in (self.conv1, self.conv2, self.conv3):
             x = F.relu(convolution(x))

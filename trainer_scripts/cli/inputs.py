@@ -57,10 +57,12 @@ class InputsCommand(TyperCommand):
     """A command that also takes the inputs of every task; its function finds those that are given in `ctx.obj`."""
 
     def get_params(self, ctx: Any) -> list[Any]:
+        """The command's parameters with those of the task's inputs ahead of --help."""
         own = super().get_params(ctx)
         return [*own[:-1], *inputs().options, *own[-1:]]  # the last is --help
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the command, the input files gathered in one argument."""
         options, files = inputs()
         given = {option.name: ctx.params.pop(option.name) for option in options}
         ctx.obj = {name: by_name(value) if name in files else value for name, value in given.items() if value}
