@@ -125,7 +125,7 @@ def _run(name: str, shape: Sequence[int], **tensors: torch.Tensor | None) -> Non
 def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
     """Spectrum of the first `length` taps of `k` (D, L'), in the kernels' own order: (groups, N, 2, lanes) floats."""
     lanes, points = library().hyena_lanes(BEST_BUILD), right_angle_length(length)
-    spectrum = torch.empty(-(-k.shape[0] // lanes), points, 2, lanes)
+    spectrum = torch.empty(-(-k.shape[0] // lanes), points, 2, lanes, dtype=torch.float32)
     _run("prepare", (1, k.shape[0], length), k=k, spectrum=spectrum)
     return spectrum
 
@@ -210,7 +210,7 @@ def mixer_backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Gradients (projected, weight, bias, k, skip), everything recomputed from the inputs."""
     inputs = (projected, weight, bias, k, skip)
-    gradients = [torch.empty(tensor.shape) for tensor in inputs]
+    gradients = [torch.empty(tensor.shape, dtype=torch.float32) for tensor in inputs]
     dprojected, dweight, dbias, dk, dskip = gradients  # dprojected is first of the short convolution's outputs
     dk[:, projected.shape[1] :] = 0  # at the lags that no input reaches
     _run(
