@@ -127,6 +127,7 @@ class HyenaDNAConfig(PreTrainedConfig):
                 "odd and at least 3 (time and pairs of cos and sin)",
             ),
             "max_seq_len": (self.max_seq_len >= 2, "at least 2"),
+            "initializer_range": (self.initializer_range > 0, "above 0 (transformers takes 0 for its default)"),
             "long_conv_backend": (self.long_conv_backend in BACKENDS, f"one of {', '.join(BACKENDS)}"),
             "pooling": (self.pooling in POOLING_MODES, f"one of {', '.join(POOLING_MODES)}"),
         }

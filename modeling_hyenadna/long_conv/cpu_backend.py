@@ -125,7 +125,7 @@ def _run(name: str, shape: Sequence[int], **tensors: torch.Tensor | None) -> Non
 def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
     """Spectrum of the first `length` taps of `k` (D, L'), in the kernels' own order: (groups, N, 2, lanes) floats."""
     lanes, points = library().hyena_lanes(BEST_BUILD), right_angle_length(length)
-    spectrum = torch.empty(-(-k.shape[0] // lanes), points, 2, lanes)
+    spectrum = torch.empty(-(-k.shape[0] // lanes), points, 2, lanes, dtype=torch.float32)
     _run("prepare", (1, k.shape[0], length), k=k, spectrum=spectrum)
     return spectrum
 
@@ -211,7 +211,7 @@ def mixer_backward(
     """Gradients (projected, weight, bias, k, skip), everything recomputed from the inputs."""
     inputs = (projected, weight, bias, k, skip)
     dprojected, dk = (torch.empty_like(tensor, dtype=torch.float32) for tensor in (projected, k))
-    dweight, dbias, dskip = (torch.empty(tensor.shape) for tensor in (weight, bias, skip))
+    dweight, dbias, dskip = (torch.empty(tensor.shape, dtype=torch.float32) for tensor in (weight, bias, skip))
     gradients = (dprojected, dweight, dbias, dk, dskip)  # the first is that of the short convolution's outputs at first
     dk[:, projected.shape[1] :] = 0  # at the lags that no input reaches
     _run(

@@ -174,6 +174,17 @@ def test_a_killed_run_goes_on(run_options, tmp_path, monkeypatch, one_thread):
     assert sorted(path.name for path in results.parent.iterdir()) == ["predictions.parquet", "results.json"]
 
 
+def test_quiet_runs_write_nothing_but_the_result(run_options, tmp_path):
+    options = (*run_options, "--model", SMALL, "--limit", "2", "--window", "64", "--output")
+    seen = [
+        subprocess.run(command(*quiet, *options, tmp_path / name), capture_output=True, text=True, check=True)
+        for name, quiet in (("aloud", ()), ("still", ("--quiet",)))
+    ]
+    assert "scoring" in seen[0].stderr
+    assert seen[1].stderr == ""
+    assert "accuracy" in seen[1].stdout
+
+
 def test_a_finished_run_is_kept_and_another_does_not_replace_it(run_options, finished, tmp_path):
     folder = finished[1]
     output = folder.parents[3]
