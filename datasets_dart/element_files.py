@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from datasets import IterableDataset
-from huggingface_hub.utils import tqdm
+from tqdm.auto import tqdm
 
 from datasets_dart.cell_type_elements import WINDOW, write_elements
 from datasets_dart.chromatin_activity import COUNTED

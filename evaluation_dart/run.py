@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from datasets import Dataset, disable_progress_bars
-from huggingface_hub.utils import tqdm
 from transformers.utils import logging as transformers_logging
 
 from datasets_dart import load_dart
@@ -47,7 +46,7 @@ from evaluation_dart.scoring.rows import embedding_recipe
 from evaluation_dart.spec import RunSpec
 from evaluation_dart.tasks import SUPERVISED, Job, Setting, Task, task_named
 from evaluation_dart.tasks.base import Score
-from evaluation_dart.training.accelerators import process_state
+from evaluation_dart.training.accelerators import process_state, progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -236,7 +235,7 @@ def score_in_shards(
         return 0
     score = prepare()
     total = sum(map(len, mine))
-    with tqdm(desc="scoring", unit=" rows", total=total, disable=not state.is_main_process) as progress:
+    with progress_bar(desc="scoring", unit=" rows", total=total) as progress:
         for shard in mine:
             parts = []
             for start in range(shard.start, shard.stop, step or shard_rows):

@@ -36,14 +36,13 @@ import torch
 from accelerate import Accelerator
 from accelerate.tracking import filter_trackers
 from accelerate.utils import set_seed
-from huggingface_hub.utils import tqdm
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import replacing, write_text
-from evaluation_dart.training.accelerators import training_accelerator
+from evaluation_dart.training.accelerators import progress_bar, training_accelerator
 from evaluation_dart.training.loop import parameter_groups, schedule
 from evaluation_dart.training.recipe import Optimisation
 from evaluation_dart.training.states import check_same_run, load_newest_state, remove_leftovers, save_state
@@ -406,13 +405,12 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
     factor = schedule(optimizer, arguments, arguments.max_steps).lr_lambdas[0]  # a function of the step
     began, logged = time.perf_counter(), first
     model.train()
-    bar = tqdm(
+    bar = progress_bar(
         range(first, arguments.max_steps),
         initial=first,
         total=arguments.max_steps,
         unit="step",
         mininterval=5,
-        disable=not main,
     )
     for step in bar:
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import torch
-from huggingface_hub.utils import tqdm
 from scipy.spatial.distance import jensenshannon
+from tqdm.auto import tqdm
 from transformers import StoppingCriteriaList
 
 from datasets_dart.errors import InputError

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from huggingface_hub.utils import tqdm
+from tqdm.auto import tqdm
 from transformers import AutoConfig
 
 from datasets_dart.alphabet import BASES, UNKNOWN, encode_bases, one_hot, reverse_complement

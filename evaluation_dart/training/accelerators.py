@@ -3,11 +3,13 @@ processes of an evaluation."""
 
 import os
 from datetime import timedelta
+from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DeepSpeedPlugin, FullyShardedDataParallelPlugin, GradientAccumulationPlugin
 from torch.distributed.fsdp import MixedPrecisionPolicy
+from tqdm.auto import tqdm
 
 from datasets_dart.errors import InputError
 
@@ -49,6 +51,11 @@ def training_accelerator(
     return Accelerator(
         mixed_precision=chosen, gradient_accumulation_plugin=accumulate, fsdp_plugin=fsdp, deepspeed_plugin=deepspeed
     )
+
+
+def progress_bar(*given: Any, **options: Any) -> Any:
+    """tqdm's bar, on the main process alone. TQDM_DISABLE=1 hides it, which an argument of False would overrule."""
+    return tqdm(*given, **options, **({} if PartialState().is_main_process else {"disable": True}))
 
 
 def process_state(device: str | None) -> PartialState:

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
-from huggingface_hub.utils import tqdm
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import sha256, write_text
+from evaluation_dart.training.accelerators import progress_bar
 from evaluation_dart.training.probing import Embedder
 
 ABOUT = "cache.json"
@@ -133,7 +133,7 @@ def write_cache(
         if state.is_main_process:
             write_text(folder / ABOUT, json.dumps(about, indent=2) + "\n")
         mine = missing[state.process_index :: state.num_processes]
-        for start in tqdm(mine, desc="embedding", unit=" shards", disable=not state.is_main_process):
+        for start in progress_bar(mine, desc="embedding", unit=" shards"):
             sequences = read(range(start, min(start + shard_rows, rows)))
             _write_shard(folder, start, _embed(embedder, sequences, batch_size))
     state.wait_for_everyone()

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.utils import gather_object, set_seed
-from huggingface_hub.utils import tqdm
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -24,6 +23,7 @@ from transformers import get_scheduler
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing, write_text
+from evaluation_dart.training.accelerators import progress_bar
 from evaluation_dart.training.objective import Objective
 from evaluation_dart.training.order import epoch_batches, reversed_rows, shares, steps_of
 from evaluation_dart.training.recipe import SCHEDULES, Optimisation, Training
@@ -155,7 +155,7 @@ def fit(
         state = {"progress": asdict(progress), "scheduler": scheduler.state_dict()}
         save_state(accelerator, states, progress.step, state)
 
-    bar = tqdm(total=steps, initial=progress.step, unit="step", mininterval=5, disable=not main)
+    bar = progress_bar(total=steps, initial=progress.step, unit="step", mininterval=5)
     while progress.epoch < training.num_train_epochs and not progress.stopped:
         epoch = progress.epoch
         batches = epoch_batches(train.lengths, train.nonpeak, training, epoch, train.nonpeaks)

@@ -86,7 +86,7 @@ def new_app(about: str, *commands: Callable[..., None]) -> typer.Typer:
     ) -> None:
         GENERAL.quiet, GENERAL.json = quiet, json
         if quiet:
-            os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # read by huggingface_hub, whose bars are ours, too
+            os.environ |= dict.fromkeys(("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"), "1")
 
     for command in commands:
         app.command()(command)
