@@ -134,7 +134,7 @@ def test_bad_input_is_one_line(tmp_path, fasta, capsys, monkeypatch, options, me
     Path("r.bed").write_text("chrA\t2\t40\n")
     arguments = ["--genome", "g.fa", "--model", HYENA, "--output", "out.tsv", *options]
     status, out, err = run(capsys, monkeypatch, *arguments)
-    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert (status, out, err.count("\n")) == (1, "", 1), err
     assert err.replace(f"{tmp_path}/", "").startswith(f"hyenadna: {message.format(model=HYENA)}")
     assert not Path("out.tsv").exists()
 
