@@ -389,6 +389,29 @@ def added_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
     raise InputError(f"{tokenizer.name_or_path}: special tokens other than before and after a sequence: {whole}")
 
 
+def folder_of(name: str) -> Path | None:
+    """The folder of that name; None for a model on the Hub. FileNotFoundError for a path that is no folder."""
+    if Path(name).is_dir():
+        return Path(name)
+    if name.startswith(("/", ".", "~")) or Path(name).exists():
+        raise FileNotFoundError(f"{name}: no such folder")
+    return None
+
+
+@contextmanager
+def loading_of(name: str) -> Iterator[None]:
+    """While a model is loaded: errors name it, and its own errors stand for transformers' report of weights."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    except (ImportError, OSError, RuntimeError, ValueError, *DAMAGED_FILES) as error:
+        kind = OSError if isinstance(error, OSError) else InputError
+        raise kind(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+
+
 def load_language_model(
     name: str | os.PathLike[str],
     revision: str | None = None,
@@ -413,17 +436,13 @@ def load_language_model(
         OSError: if there is no such model.
     """
     name = os.fspath(name)
-    folder = Path(name) if Path(name).is_dir() else None
-    if folder is None and (name.startswith(("/", ".", "~")) or Path(name).exists()):
-        raise FileNotFoundError(f"{name}: no such folder")
+    folder = folder_of(name)
     if folder and revision:
         raise InputError(f"{name}: a folder has no revision {revision!r}; revisions are of models on the Hub")
     register_models()
     device = usable_device(device)
     remote = {"trust_remote_code": trust_remote_code}
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # instead of a report of weights that do not fit, the error below
-    try:
+    with loading_of(name):
         config = AutoConfig.from_pretrained(name, revision=revision, **remote)
         commit = folder_digest(folder) if folder else commit_of(name, revision)
         # Weights and tokenizer of the very commit that the record will name, even if a branch moves meanwhile
@@ -444,11 +463,6 @@ def load_language_model(
                 **pinned,
             )
         tokenizer = AutoTokenizer.from_pretrained(name, **pinned)
-    except (ImportError, OSError, RuntimeError, ValueError, *DAMAGED_FILES) as error:
-        kind_of_error = OSError if isinstance(error, OSError) else InputError
-        raise kind_of_error(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
-    finally:
-        logging.set_verbosity(verbosity)
     code = "; its repository has code of its own, which runs only where it is trusted (trust_remote_code)"
     hint = code if remote_classes(config) and not trust_remote_code else ""
     if missing := sorted(key for key in loading["missing_keys"] if not any(part in key for part in BESIDE_THE_HEAD)):

@@ -2,17 +2,21 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-from transformers.utils import logging
 
 from datasets_dart.errors import InputError
-from evaluation_dart.models.language_model import LanguageModel, commit_of, folder_digest, usable_device
+from evaluation_dart.models.language_model import (
+    LanguageModel,
+    commit_of,
+    folder_digest,
+    folder_of,
+    loading_of,
+    usable_device,
+)
 from evaluation_dart.training.lora import add_lora
 
 # What a checkpoint of a language model may lack: heads, and the pooler that comes with BERT's.
@@ -42,12 +46,8 @@ def load_classifier(
         OSError: if there is no such model.
     """
     name = os.fspath(name)
-    folder = Path(name) if Path(name).is_dir() else None
-    if folder is None and (name.startswith(("/", ".", "~")) or Path(name).exists()):
-        raise FileNotFoundError(f"{name}: no such folder")
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # a new head is what is wanted; what else is missing is told below
-    try:
+    folder = folder_of(name)
+    with loading_of(name):  # a new head is what is wanted; what else is missing is told below
         commit = folder_digest(folder) if folder else commit_of(name, revision)
         remote = {"trust_remote_code": trust_remote_code, "revision": None if folder else commit}
         new_head = {} if outputs is None else {"num_labels": outputs}
@@ -69,11 +69,6 @@ def load_classifier(
             )
             prefix = "" if outputs is None else f"{model.base_model_prefix}."
             missing = [key for key in loading["missing_keys"] if key.startswith(prefix)]
-    except (ImportError, OSError, RuntimeError, ValueError, SafetensorError) as error:
-        kind = OSError if isinstance(error, OSError) else InputError
-        raise kind(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
-    finally:
-        logging.set_verbosity(verbosity)
     if missing := sorted(key for key in missing if outputs is None or not any(head in key for head in HEADS)):
         raise InputError(f"{name}: the checkpoint lacks {', '.join(missing[:5])}")
     return LanguageModel(model.to(usable_device(device)), tokenizer, "causal", name, commit)
