@@ -18,7 +18,7 @@ import numpy as np
 import pysam
 import pytest
 
-from trainer_scripts.cli import hyenadna
+from trainer_scripts.cli import dart_eval, hyenadna
 
 FIXTURES = Path(__file__).parent / "fixtures"
 PAGE = Path(__file__).parents[1] / "docs" / "bad_inputs.md"
@@ -29,6 +29,11 @@ CONTIGS = {
 FASTA = "".join(f">{name}\n{sequence}\n" for name, sequence in CONTIGS.items())
 HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 BED = "chr1\t100\t150\nchr2\t20\t90\n"
+LABELLED = "".join(
+    f"{name}\t{start}\t{start + 9}\t{'ab'[start // 40 % 2]}\n" for name in CONTIGS for start in range(40, 361, 40)
+)
+BLOCKS = "chr1\t0\t200\ttrain\nchr1\t200\t400\tvalidation\nchr2\t0\t400\ttest\n"
+PROMPTS = f">one\n{CONTIGS['chr1'][:20]}\n"
 
 
 def record(chrom: str, position: int, alternative: str = "", reference: str = "") -> str:
@@ -40,24 +45,82 @@ def record(chrom: str, position: int, alternative: str = "", reference: str = ""
 VCF = HEADER + record("chr1", 100) + record("chr1", 200) + record("chr2", 50)
 
 
+# The files that commands read in the rows that say nothing else
+FILES = {
+    "g.fa": FASTA,
+    "in.vcf": VCF,
+    "in.bed": BED,
+    "labelled.bed": LABELLED,
+    "blocks.bed": BLOCKS,
+    "prompts.fa": PROMPTS,
+}
+
+
+class Command(NamedTuple):
+    """How a command is called in the rows that say nothing else."""
+
+    line: str
+    output: str = ""  # what must not be there after a failure
+    program: Callable[[], None] = hyenadna.main
+
+
+SHORT = f"--model {MODEL} --device cpu"
+RECORD = "records/local__small_d32_l2_s130"
+COMMANDS = {
+    "score": Command(f"--variants in.vcf --genome g.fa --window 60 --output out.tsv {SHORT}", "out.tsv"),
+    "embed": Command(f"--regions in.bed --genome g.fa --output out.parquet {SHORT}", "out.parquet"),
+    "mutagenesis": Command(f"--region chr1:101-104 --genome g.fa --window 60 --output out.tsv {SHORT}", "out.tsv"),
+    "generate": Command(f"--prompts prompts.fa --number 1 --length 5 --output out.fa {SHORT}", "out.fa"),
+    "dataset": Command(
+        "--regions labelled.bed --genome g.fa --window 20 --splits blocks.bed --output made", "made/dataset.json"
+    ),
+    "train": Command(
+        f"--data made --model {MODEL} --output trained --num-train-epochs 1 --device cpu --no-logo", "trained/README.md"
+    ),
+    "fit-markov": Command("--genome g.fa --order 1 --validation-block 50 --output out.safetensors", "out.safetensors"),
+    "dart-eval prepare": Command(
+        "--task regulatory_elements --genome g.fa --elements in.bed --splits blocks.bed --cache-dir cache "
+        "--to parquet --output made",
+        "made/README.md",
+        dart_eval.main,
+    ),
+    "dart-eval prepare-step windows": Command("in.bed --output out.tsv", "out.tsv", dart_eval.main),
+    "dart-eval run": Command(
+        f"--genome g.fa --elements in.bed --splits blocks.bed --window 60 --cache-dir cache --output records {SHORT}",
+        RECORD,
+        dart_eval.main,
+    ),
+    "dart-eval profile": Command(
+        f"{SHORT} --length 60 --batch-size 1 --warmup 0 --batches 1 --output out.json", "out.json", dart_eval.main
+    ),
+    "dart-eval compare": Command("records/a records/b", "", dart_eval.main),
+    "dart-eval suite": Command("--config suite.yaml --output records --device cpu", RECORD, dart_eval.main),
+}
+
+
 class Case(NamedTuple):
     """One row of the page."""
 
     what: str
-    outcome: str  # what the command says, its last line, with the folder of the test cut off; or what it does
+    outcome: str  # what a line says that the command prints, or of an error how it begins; without the test's folder
     status: int
     files: dict[str, str | bytes | None]  # None is a folder
-    command: str = "score"  # or "embed"
-    options: tuple[str, ...] = ()
-    output: str = "out.tsv"
+    command: str = "score"  # a key of COMMANDS
+    options: tuple[str, ...] = ()  # after those of the command, of which they may change one
+    output: str = ""  # another than the command's
 
 
-def good(what: str, outcome: str, command: str = "score", **files: str | bytes) -> Case:
-    return Case(what, outcome, 0, {name.replace("_", "."): text for name, text in files.items()}, command)
+def good(what: str, outcome: str, command: str = "score", *options: str, **files: str | bytes) -> Case:
+    return Case(what, outcome, 0, named(files), command, options)
 
 
-def bad(what: str, outcome: str, command: str = "score", **files: str | bytes | None) -> Case:
-    return Case(what, outcome, 1, {name.replace("_", "."): text for name, text in files.items()}, command)
+def bad(what: str, outcome: str, command: str = "score", *options: str, **files: str | bytes | None) -> Case:
+    return Case(what, outcome, 1, named(files), command, options)
+
+
+def named(files: dict) -> dict[str, str | bytes | None]:
+    """Files by their names, in which a keyword has an underscore for the dot."""
+    return {".".join(name.rsplit("_", 1)): content for name, content in files.items()}
 
 
 def bgzip(text: str) -> bytes:
@@ -73,7 +136,6 @@ def zipped(text: str) -> bytes:
 
 ALL = "3 of 3 alleles scored"
 IN_ALL = "2 regions, 32 channels"
-TWO = {"in_vcf": VCF, "g_fa": FASTA}
 
 
 def cases() -> list[Case]:
@@ -160,12 +222,42 @@ def cases() -> list[Case]:
             in_bed="chr1\t9\t5\n"),
         bad("BED: a start that is not a number", "in.bed:1: 'x' is not a coordinate (a whole number >= 0)", "embed",
             in_bed="chr1\tx\t5\n"),
+        *other_commands(),
+    ]  # fmt: skip
+
+
+def other_commands() -> list[Case]:
+    """Rows of the commands beside score and embed."""
+    return [
+        good("A region", "out.tsv: 12 substitutions in 1 regions", "mutagenesis"),
+        bad("A region of a contig that the genome does not have",
+            "region chr7:1-5: g.fa: has no contig 'chr7' (it has chr1, chr2)", "mutagenesis", "--region", "chr7:1-5"),
+        good("Prompts", "out.fa: 1 sequences of 5 bases", "generate"),
+        bad("An empty FASTA of prompts", "prompts.fa: the file is empty", "generate", prompts_fa=""),
+        good("Regions with labels", "made: 4 train, 4 validation, 9 test", "dataset"),
+        bad("A BED without labels", "labelled.bed:1: 3 columns where 4 are needed: 'chr1\\t100\\t150'", "dataset",
+            labelled_bed=BED),
+        bad("A folder without a dataset", "made/dataset.json: no such file", "train"),
+        good("A genome", "out.safetensors: orders 0 to 1", "fit-markov"),
+        bad("A contig that the genome does not have", "g.fa: has no contig 'chr7' (it has chr1, chr2)", "fit-markov",
+            "--chromosomes", "chr7"),
+        good("Elements", "train: 1 rows", "dart-eval prepare"),
+        good("BED: a contig of no split", "Rows: 1 in no split, left out; 1 in train; 1 in test.", "dart-eval prepare",
+             in_bed=BED + "chr7\t1\t5\n"),
+        bad("Windows that start before their contig", "in.bed:1: chr1:100-150 has no window of 350 bp on its contig",
+            "dart-eval prepare-step windows"),
+        good("Elements", "record: records/local__small", "dart-eval run"),
+        bad("Elements that are in no split", "in.bed: none of its 1 rows lies in a split (blocks.bed)", "dart-eval run",
+            in_bed="chr1\t190\t210\n"),
+        good("A model", '"parameters"', "dart-eval profile"),
+        bad("A folder that is no record", "records/a/results.json: no such file", "dart-eval compare"),
+        bad("A YAML that is no mapping", "suite.yaml: a suite is a mapping", "dart-eval suite", suite_yaml="- 1\n"),
     ]  # fmt: skip
 
 
 class Run(NamedTuple):
     status: int
-    message: str  # last line on stderr, without the folder of the test
+    lines: list[str]  # on standard output, then on standard error, without the folder of the test
     errors: str
 
 
@@ -186,52 +278,42 @@ def run(tmp_path, monkeypatch, capsys) -> Callable[[Case], Run]:
     monkeypatch.chdir(tmp_path)
 
     def run(case: Case, largest_file: int | None = None) -> Run:
-        defaults: dict[str, str | bytes | None] = {"g.fa": FASTA, "in.bed" if case.command == "embed" else "in.vcf": ""}
-        defaults |= {"in.bed": BED} if case.command == "embed" else {"in.vcf": VCF}
-        for name, content in (defaults | case.files).items():
+        for name, content in (FILES | case.files).items():
             path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
             if content is None:
                 path.mkdir()
             else:
                 path.write_bytes(content.encode() if isinstance(content, str) else content)
-        inputs = ["--regions", "in.bed"] if case.command == "embed" else ["--variants", "in.vcf", "--window", "60"]
-        output = case.output if case.command == "score" else "out.parquet"
-        arguments = [
-            *inputs,
-            "--genome",
-            "g.fa",
-            "--model",
-            MODEL,
-            "--output",
-            output,
-            "--device",
-            "cpu",
-            *case.options,
-        ]
-        monkeypatch.setattr("sys.argv", ["hyenadna", case.command, *map(str, arguments)])
+        own = COMMANDS[case.command]
+        options = [*case.options, *(["--output", case.output] if case.output else [])]
+        words = [*case.command.removeprefix("dart-eval ").split(), *own.line.split(), *options]
+        monkeypatch.setattr("sys.argv", [case.command.split()[0], *words])
         with files_of_at_most(largest_file), pytest.raises(SystemExit) as done:
-            hyenadna.main()
-        errors = capsys.readouterr().err.replace(f"{tmp_path}/", "")
-        return Run(int(done.value.code or 0), errors.splitlines()[-1], errors)
+            own.program()
+        said, errors = (text.replace(f"{tmp_path}/", "") for text in capsys.readouterr())
+        return Run(int(done.value.code or 0), [*said.splitlines(), *errors.splitlines()], errors)
 
     return run
 
 
 def names() -> list[str]:
     os.environ.setdefault("BAD_INPUTS_FOLDER", os.environ.get("TMPDIR", "/tmp"))
-    return [case.what for case in cases()]
+    return [f"{case.command}: {case.what}" for case in cases()]
 
 
-@pytest.mark.parametrize("what", names())
-def test_outcome(run, what):
-    case = next(case for case in cases() if case.what == what)
-    status, message, errors = run(case)
+@pytest.mark.parametrize("name", names())
+def test_outcome(run, name):
+    case = cases()[names().index(name)]
+    status, lines, errors = run(case)
     assert (status, "Traceback" in errors) == (case.status, False), errors
-    assert message.removeprefix("hyenadna: ").startswith(case.outcome), message
+    prefix = f"{'dart-eval' if case.command.startswith('dart-eval') else 'hyenadna'}: "
+    said = lines[-1:] if status else lines
+    assert any(case.outcome in line for line in said), lines
     if status:
-        assert message.startswith("hyenadna: ")
-        assert not Path("out.tsv").is_file()
-        assert not Path("out.parquet").exists()
+        assert lines[-1].startswith(prefix + case.outcome)
+        output = case.output or COMMANDS[case.command].output
+        assert not output or output in case.files or not Path(output).exists()
     left = [path.name for path in Path().iterdir() if path.name.startswith(".")]
     assert not left or status, left
 
@@ -243,9 +325,9 @@ def test_a_full_disk(run, tmp_path, output):
     case = Case("", "", 1, {"in.vcf": HEADER + "".join(lines)}, options=("--part", "20"), output=output)
     pysam.faidx(str(write(tmp_path / "g.fa", FASTA)))
     for size, parts in ((1000, 0), (4500, 16)):
-        status, message, errors = run(case, size)
+        status, lines, errors = run(case, size)
         assert (status, "Traceback" in errors) == (1, False), errors
-        assert message.startswith("hyenadna: ")
+        assert lines[-1].startswith("hyenadna: ")
         assert not Path(output).exists()
         assert not Path(f"{output}.json").exists()
         assert len([*Path().glob(".out.*.parts-*/0*.parquet")]) == parts
