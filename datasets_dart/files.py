@@ -1,6 +1,7 @@
 """Input files: what they must be, how they are opened, what they are known by."""
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import os
@@ -167,15 +168,38 @@ def shown(text: str | bytes, most: int = 80) -> str:
     return quoted if len(quoted) <= most else quoted[: most - 4] + "...'"
 
 
+def link_target(path: Path) -> Path:
+    """What a link leads to, be it there or not; any other path as it is."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def fsync(*paths: Path) -> None:
+    """Wait until files and folders are on the disk."""
+    for path in paths:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of file systems that cannot
+                raise
+        finally:
+            os.close(file)
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A new name in `path`'s folder, which is made if need be; renamed to `path` unless the block raises."""
-    final = Path(path).expanduser().absolute()
+    """A new name in `path`'s folder, which is made if need be; renamed to `path` unless the block raises.
+
+    A link stays a link: the file that it leads to is replaced. What is renamed is on the disk.
+    """
+    final = link_target(Path(path).expanduser().absolute())
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
     try:
         yield temporary
+        fsync(temporary)
         os.replace(temporary, final)
+        fsync(final.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -23,6 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets_dart.errors import InputError
+from datasets_dart.files import fsync
+from datasets_dart.outputs import read_json
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.tasks import TASKS
 
@@ -159,6 +161,13 @@ def task_metrics(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, 
     return TASKS.named(record["task"]).metrics(predictions, record["protocol"], record["setting"])
 
 
+def check_record_place(folder: Path) -> None:
+    """Raise InputError where a file that is no record of ours is in the place of one."""
+    path = folder / RESULTS
+    if os.path.lexists(path) and not {"fingerprint", "schema_version"} & read_json(path).keys():
+        raise InputError(f"{path}: is no record of ours, and a record goes there; move it, or name another output")
+
+
 def write_record(folder: Path, record: Mapping[str, Any], predictions: pa.Table) -> dict[str, Any]:
     """Write predictions, then the record with their digest, which is returned: each appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,8 +178,11 @@ def write_record(folder: Path, record: Mapping[str, Any], predictions: pa.Table)
         whole = {**record, "predictions": {"rows": predictions.num_rows, "sha256": sha256}}
         check_schema(whole, folder)
         results.write_text(json.dumps(whole, indent=2) + "\n")
+        fsync(parquet, results)
+        (folder / RESULTS).unlink(missing_ok=True)  # which would say something else of what comes now
         os.replace(parquet, folder / PREDICTIONS)
         os.replace(results, folder / RESULTS)
+        fsync(folder)
     return whole
 
 

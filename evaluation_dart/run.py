@@ -6,16 +6,15 @@ killed goes on where it stopped, on any number of processes.
 
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from datasets import Dataset, disable_progress_bars
@@ -23,7 +22,8 @@ from transformers.utils import logging as transformers_logging
 
 from datasets_dart import load_dart
 from datasets_dart.errors import InputError
-from datasets_dart.files import replacing, sha256
+from datasets_dart.files import sha256
+from datasets_dart.outputs import LOCK, locked, remove, sweep_folder
 from evaluation_dart.models.kinds import is_trained_kind
 from evaluation_dart.models.language_model import Encoder, LanguageModel, largest_batch
 from evaluation_dart.models.loading import load_scorer
@@ -32,6 +32,7 @@ from evaluation_dart.recipes import Recipe, recipe_named
 from evaluation_dart.records import (
     RESULTS,
     Record,
+    check_record_place,
     completed,
     digest,
     fingerprint,
@@ -43,10 +44,10 @@ from evaluation_dart.records import (
     write_record,
 )
 from evaluation_dart.scoring.rows import embedding_recipe
+from evaluation_dart.shards import read_shard, score_in_shards, shards_of
 from evaluation_dart.spec import RunSpec
 from evaluation_dart.tasks import SUPERVISED, Job, Setting, Task, task_named
-from evaluation_dart.tasks.base import Score
-from evaluation_dart.training.accelerators import process_state, progress_bar
+from evaluation_dart.training.accelerators import in_first_process, process_state
 
 logger = logging.getLogger(__name__)
 
@@ -188,63 +189,57 @@ def evaluate_rows(
     folder = record_folder(spec.output, what)
     state = PartialState()
     if not spec.overwrite and is_finished(folder, identity):
+        if state.is_main_process:
+            tidy_record(folder)
         return load_record(folder)
     masked = setting.needs == "likelihoods" and isinstance(scorer, LanguageModel) and scorer.kind == "masked"
     shard_rows = int(os.environ.get("DART_EVAL_SHARD_ROWS", MASKED_SHARD_ROWS if masked else SHARD_ROWS))
     shards = folder / f".shards-{identity[:16]}-{shard_rows}"
-    if spec.overwrite and state.is_main_process:
-        shutil.rmtree(shards, ignore_errors=True)
-    state.wait_for_everyone()
-    started = time.perf_counter()
-    prepare = partial(setting.score, scorer, dataset, job)
-    step = shard_rows
-    if isinstance(scorer, Encoder):
-        step = largest_batch(scorer.device, spec.window or length) if job.batch_size == "auto" else int(job.batch_size)
-    # gather_object: waits for all, too
-    scored = sum(gather_object([score_in_shards(prepare, len(dataset), shards, shard_rows, step)]))
-    seconds = time.perf_counter() - started
-    if state.is_main_process:
-        predictions = pa.concat_tables(pq.read_table(path) for path in sorted(shards.glob("*.parquet")))
-        predictions = setting.finish(predictions) if setting.finish else predictions
-        metrics = task_metrics(predictions, what)
-        record = completed(what, metrics, scorer.device_name, state.num_processes, seconds)
-        record["sequences_per_second"] = round(len(task.columns) * scored / seconds, 1)
-        write_record(folder, record, predictions)
-        shutil.rmtree(shards)
-    state.wait_for_everyone()
+    with ExitStack() as stack:
+        in_first_process(lambda: hold_record(stack, folder, keep=None if spec.overwrite else shards))
+        started = time.perf_counter()
+        prepare = partial(setting.score, scorer, dataset, job)
+        step = shard_rows
+        if isinstance(scorer, Encoder):
+            auto = job.batch_size == "auto"
+            step = largest_batch(scorer.device, spec.window or length) if auto else int(job.batch_size)
+        # gather_object: waits for all, too
+        scored = sum(gather_object([score_in_shards(prepare, len(dataset), shards, shard_rows, identity, step)]))
+        seconds = time.perf_counter() - started
+        if state.is_main_process:
+            predictions = pa.concat_tables(map(read_shard, shards_of(shards)))
+            predictions = setting.finish(predictions) if setting.finish else predictions
+            metrics = task_metrics(predictions, what)
+            record = completed(what, metrics, scorer.device_name, state.num_processes, seconds)
+            record["sequences_per_second"] = round(len(task.columns) * scored / seconds, 1)
+            write_record(folder, record, predictions)
+            remove(shards)
+        state.wait_for_everyone()
     return load_record(folder)
 
 
-def score_in_shards(
-    prepare: Callable[[], Score], rows: int, shards: Path, shard_rows: int, step: int | None = None
-) -> int:
-    """Score this process's shards of `rows` rows that are missing; returns the number of rows scored now.
+def hold_record(stack: ExitStack, folder: Path, keep: Path | None) -> None:
+    """Hold the folder of a record to the end of `stack`, and remove what other runs that were killed left there.
 
-    A shard is `shard_rows` rows of predictions. It appears under its name when it is whole. `prepare` is called only
-    if there is something to score; `step` rows at once, after each of which the progress bar moves.
+    Args:
+        keep: the shards of this run, to go on from.
+
+    Raises:
+        InputError: if another process writes there, or something that is no record of ours is in its place.
     """
-    state = PartialState()
-    shards.mkdir(parents=True, exist_ok=True)
-    starts = range(0, rows, shard_rows)
-    missing = [start for start in starts if not (shards / f"{start:010d}.parquet").exists()]
-    state.wait_for_everyone()  # all have looked before one writes, so that all share out the same list
-    mine = [
-        range(start, min(start + shard_rows, rows)) for start in missing[state.process_index :: state.num_processes]
-    ]
-    if not mine:
-        return 0
-    score = prepare()
-    total = sum(map(len, mine))
-    with progress_bar(desc="scoring", unit=" rows", total=total) as progress:
-        for shard in mine:
-            parts = []
-            for start in range(shard.start, shard.stop, step or shard_rows):
-                part = range(start, min(start + (step or shard_rows), shard.stop))
-                parts.append(pa.table(score(part)))
-                progress.update(len(part))
-            with replacing(shards / f"{shard.start:010d}.parquet") as unfinished:
-                pq.write_table(pa.concat_tables(parts), unfinished)
-    return total
+    stack.enter_context(locked(folder / LOCK, folder))
+    check_record_place(folder)
+    sweep_folder(folder)
+    for shards in folder.glob(".shards-*"):
+        if shards != keep:
+            remove(shards)
+
+
+def tidy_record(folder: Path) -> None:
+    """Remove what a run that was killed after its last step left beside its record; nothing where that cannot be."""
+    if any(folder.glob(".*")):
+        with suppress(InputError, OSError), ExitStack() as stack:
+            hold_record(stack, folder, keep=None)
 
 
 def is_finished(folder: Path, identity: str) -> bool:
@@ -258,7 +253,10 @@ def is_finished(folder: Path, identity: str) -> bool:
         return False
     existing = read_record(folder)
     if existing["fingerprint"] == identity:
-        predictions_of(folder, existing)
+        try:
+            predictions_of(folder, existing)
+        except (OSError, InputError) as error:
+            raise type(error)(f"{error}; delete {folder / RESULTS} to make it again") from None
         return True
     raise InputError(
         f"{folder / RESULTS} is the record of another run (protocol {existing['protocol']}, recipe "

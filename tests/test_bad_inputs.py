@@ -191,7 +191,7 @@ def cases() -> list[Case]:
         bad("A folder in place of the FASTA", "g.fa: is a folder, not a file", g_fa=None),
         bad("A folder in place of the BED", "in.bed: is a folder, not a file", "embed", in_bed=None),
         Case("A folder in place of the output", "out.tsv: is a folder, not a file", 1, {"out.tsv": None}),
-        Case("An output in a folder that is a file", "[Errno 20] Not a directory: 'taken/.out.tsv.parts", 1,
+        Case("An output in a folder that is a file", "taken/out.tsv: cannot be written: taken is no folder", 1,
              {"taken": "x"}, output="taken/out.tsv"),
         Case("A VCF that is not there", "other.vcf: no such file", 1, {}, options=("--variants", "other.vcf")),
         Case("A model that is not there", "./nothing: no such folder", 1, {}, options=("--model", "./nothing")),

@@ -30,8 +30,9 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import replacing, write_text
 from datasets_hyenadna import load_task
 from evaluation_dart.models.language_model import load_language_model, model_id
-from evaluation_dart.records import RESULTS
-from evaluation_dart.run import score_in_shards
+from evaluation_dart.records import RESULTS, digest
+from evaluation_dart.run import described_inputs
+from evaluation_dart.shards import read_shard, score_in_shards, shards_of
 from evaluation_dart.statistics.classification import confusion, f1_by_class
 from evaluation_dart.statistics.intervals import REPLICATES
 from evaluation_dart.statistics.metric import Metric
@@ -56,15 +57,19 @@ def gene_embedding(model: Any, sequence: str, longest: int) -> np.ndarray:
     return np.average(vectors, axis=0, weights=[len(part) for part in parts]).astype(np.float32)
 
 
-def embed_rows(model: Any, rows: Any, longest: int, folder: Path) -> np.ndarray:
-    """Embeddings of all rows, (n, C); chunks of them are kept in `folder`, and read where they are there."""
+def embed_rows(model: Any, rows: Any, longest: int, folder: Path, identity: str) -> np.ndarray:
+    """Embeddings of all rows, (n, C); chunks of them are kept in `folder`, and read where they are there.
+
+    Args:
+        identity: of the rows and the model: chunks of others are made anew.
+    """
 
     def embeddings(chunk: range) -> dict[str, list[np.ndarray]]:
         sequences = rows[chunk.start : chunk.stop]["sequence"]
         return {"embedding": [gene_embedding(model, sequence, longest) for sequence in sequences]}
 
-    score_in_shards(lambda: embeddings, len(rows), folder, CHUNK)
-    kept = [pq.read_table(path)["embedding"] for path in sorted(folder.glob("*.parquet"))]
+    score_in_shards(lambda: embeddings, len(rows), folder, CHUNK, identity)
+    kept = [read_shard(path)["embedding"] for path in shards_of(folder)]
     return np.concatenate([np.stack(column.to_numpy()) for column in kept])
 
 
@@ -129,7 +134,13 @@ def biotype_embeddings(
     longest = longest or limit
     names = rows["test"].features["label"].names
     kept = output / "pieces" / f"{loaded.revision}-{longest}-{classes}"
-    vectors = {split: embed_rows(loaded, rows[split], longest, kept / split) for split in ("train", "test")}
+    inputs = described_inputs(annotation=annotation, genome=genome)
+    vectors = {
+        split: embed_rows(
+            loaded, rows[split], longest, kept / split, digest([split, loaded.describe(), longest, classes, inputs])
+        )
+        for split in ("train", "test")
+    }
     labels = {split: np.array(rows[split]["label"][:]) for split in vectors}
     metric = judge(vectors["train"], labels["train"], vectors["test"], labels["test"], len(names))
     record = {

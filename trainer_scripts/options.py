@@ -106,18 +106,29 @@ def renamed(words: list[str], command: str = "") -> list[str]:
     return found
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which takes the way of Control-C."""
+
+
+def terminate(*_: object) -> None:
+    """A handler of SIGTERM."""
+    raise Terminated
+
+
 def run(main: Callable[[list[str]], object], prog: str, words: list[str] | None = None) -> None:
     """Run a program on its words (by default those of the process) and leave with its exit status.
 
     0 is success; 1 a fault of the input or of where it runs, in one line on standard error; 2, by the parser, a line
     that cannot be understood. `--debug` among the words gives the traceback of a fault; a bug always keeps its own.
-    SIGTERM ends a program as SIGINT does, with 130 and without a traceback.
+    SIGINT ends a program with 130 and SIGTERM with 143, without a traceback, and nothing half written is left.
     """
     given = sys.argv[1:] if words is None else words
     in_main_thread = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main_thread else None
+    before = signal.signal(signal.SIGTERM, terminate) if in_main_thread else None
     try:
         main([word for word in given if word != "--debug"])
+    except Terminated:
+        sys.exit(143)
     except KeyboardInterrupt:
         sys.exit(130)
     except (InputError, MissingExtra, OSError) as error:

@@ -16,12 +16,12 @@ from transformers import StoppingCriteriaList
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome, open_genome
+from datasets_dart.outputs import check_output, made
 from evaluation_dart.models.kmers import gc_content, kmer_frequencies
 from evaluation_dart.models.language_model import BatchSize, LanguageModel
-from evaluation_dart.records import package_versions
+from evaluation_dart.records import digest, package_versions
 from evaluation_dart.run import described_inputs
-from evaluation_dart.tools.loading import Model, load
-from evaluation_dart.tools.parts import write_sidecar
+from evaluation_dart.tools.loading import Model, load, paths_of
 
 SUFFIXES = (".fa", ".fasta", ".fa.gz", ".fasta.gz")
 LINE = 80
@@ -64,6 +64,7 @@ def generate(
     device: Any = None,
     dtype: str = "float32",
     trust_remote_code: bool = False,
+    overwrite: bool = False,
 ) -> pa.Table | dict[str, Any]:
     """Sample sequences of A, C, G and T; nothing else is ever generated.
 
@@ -78,6 +79,7 @@ def generate(
         reference: FASTA to compare with: a genome, of which windows are drawn, or sequences.
         seed: the same call makes the same sequences on the same device.
         batch_size: sequences at once; with another, other sequences are drawn.
+        overwrite: sample anew, and replace what is there.
 
     Returns:
         A table with columns name, prompt_length and sequence; with `output`, what OUTPUT.json says: GC, the perplexity
@@ -91,43 +93,56 @@ def generate(
     target = None if output is None else Path(output)
     if target is not None and not target.name.endswith(SUFFIXES):
         raise InputError(f"{target}: sequences are written as .fa, .fasta, .fa.gz or .fasta.gz")
+    if output is not None:
+        check_output(output, paths_of(model, reference, None if isinstance(prompts, Mapping) else prompts))
     rng = np.random.default_rng(seed)
     begins = [Prompt("sequence", "", given=False)] if prompts is None else read_prompts(prompts)
     real = None if reference is None else reference_windows(open_genome(reference), number * len(begins), length, rng)
     scorer = load(model, revision=revision, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
     if getattr(scorer, "kind", None) != "causal":
         raise InputError(f"{scorer.name}: only a causal language model has a next base to sample")
-    torch.manual_seed(seed)
     sampling = Sampling(temperature, top_k, top_p)
-    started = time.perf_counter()
     wanted = [
         (begin if begin.given else begin._replace(sequence=str(rng.choice(list("ACGT")))), copy)
         for begin in begins
         for copy in range(1, number + 1)
     ]
-    bases = sample(scorer, [begin for begin, _ in wanted], length, sampling, batch_size)
-    seconds = time.perf_counter() - started
     contexts = [begin.sequence if begin.given else "" for begin, _ in wanted]
     names = [f"{begin.name}_{copy}" for begin, copy in wanted]
-    written = [context + own if with_prompt else own for context, own in zip(contexts, bases, strict=True)]
+
+    def sampled() -> tuple[list[str], list[str]]:
+        torch.manual_seed(seed)
+        bases = sample(scorer, [begin for begin, _ in wanted], length, sampling, batch_size)
+        whole = [context + own for context, own in zip(contexts, bases, strict=True)]
+        return bases, whole if with_prompt else bases
+
     if target is None:
-        return pa.table({"name": names, "prompt_length": list(map(len, contexts)), "sequence": written})
-    write_fasta(target, names, [f"prompt_length={len(context)}" for context in contexts], written)
+        return pa.table({"name": names, "prompt_length": list(map(len, contexts)), "sequence": sampled()[1]})
+
+    def write(path: Path) -> dict[str, Any]:
+        started = time.perf_counter()
+        bases, written = sampled()
+        seconds = time.perf_counter() - started
+        write_fasta(path, names, [f"prompt_length={len(context)}" for context in contexts], written)
+        return {
+            "distinct": len(set(bases)),
+            "bases_per_second": round(len(bases) * length / seconds, 1),
+            "device": scorer.device_name,
+            **compared(scorer, bases, contexts, real, rng, batch_size),
+            "versions": package_versions(),
+        }
+
     files = {"prompts": None if isinstance(prompts, Mapping) else prompts, "reference": reference}
-    report = {
+    about = {
         "model": scorer.describe(),
         "sampling": sampling._asdict() | {"seed": seed, "batch_size": batch_size, "dtype": dtype},
+        "prompts": digest([begin._asdict() for begin in begins]),
+        "with_prompt": with_prompt,
         "inputs": described_inputs(**{name: path for name, path in files.items() if path is not None}),
-        "sequences": len(bases),
+        "sequences": len(wanted),
         "length": length,
-        "distinct": len(set(bases)),
-        "bases_per_second": round(len(bases) * length / seconds, 1),
-        "device": scorer.device_name,
-        **compared(scorer, bases, contexts, real, rng, batch_size),
-        "versions": package_versions(),
     }
-    write_sidecar(target, report)
-    return report
+    return made(target, about, write, overwrite=overwrite)
 
 
 def read_prompts(prompts: str | Path | Mapping[str, str]) -> list[Prompt]:
@@ -331,4 +346,4 @@ def write_fasta(path: Path, names: Sequence[str], notes: Sequence[str], sequence
     ]
     whole = "".join(text).encode()
     with replacing(path) as temporary:
-        temporary.write_bytes(gzip.compress(whole) if path.suffix == ".gz" else whole)
+        temporary.write_bytes(gzip.compress(whole, mtime=0) if path.suffix == ".gz" else whole)

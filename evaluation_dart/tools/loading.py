@@ -74,6 +74,17 @@ def load(
             logging.enable_progress_bar()
 
 
+def paths_of(*given: Any) -> list[str | os.PathLike[str]]:
+    """What of some inputs are files or folders here; a model's kind, as in markov:FILE, is left away."""
+    paths: list[str | os.PathLike[str]] = []
+    for own in given:
+        if isinstance(own, str):
+            paths += [own, own.partition(":")[2] or own]
+        elif isinstance(own, os.PathLike):
+            paths.append(own)
+    return paths
+
+
 @contextmanager
 def as_file(table: Table, columns: dict[str, tuple[str, ...]], name: str) -> Iterator[Path]:
     """A path as it is; of a table in memory, a temporary VCF or BED file called `name`.

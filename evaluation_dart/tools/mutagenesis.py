@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from datasets_dart.contigs import find_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome, open_genome
+from datasets_dart.outputs import check_output, made_together
 from evaluation_dart.models.kinds import split_spec
 from evaluation_dart.models.language_model import BatchSize, LanguageModel, register_models
 from evaluation_dart.recipes import HEAD, RECIPES, Recipe
@@ -37,8 +38,8 @@ from evaluation_dart.tools.loading import (
     Table,
     as_file,
     load,
+    paths_of,
 )
-from evaluation_dart.tools.parts import write_sidecar
 from evaluation_dart.tools.regions import read_regions
 
 TABLES = (".parquet", ".tsv", ".tsv.gz", ".bed", ".bed.gz")
@@ -92,6 +93,7 @@ def mutagenesis(
     device: Any = None,
     dtype: str = "float32",
     trust_remote_code: bool = False,
+    overwrite: bool = False,
 ) -> pa.Table | dict[str, Any]:
     """Score every single substitution in regions of a genome, or in whole sequences.
 
@@ -106,7 +108,7 @@ def mutagenesis(
         recipe: of likelihoods, or head; None for head where there is one, dart-eval of masked models, biofoundation.
         strand: forward or mean; None for the recipe's, of heads forward.
         label: of a head with several outputs: which, by name or number.
-        batch_size: sequences in a forward pass.
+        batch_size: sequences in a forward pass. overwrite: start afresh, and replace what is there.
 
     Returns:
         A table with a row for each substitution, [`SCHEMA`], without positions that are none of A, C, G, T; with
@@ -119,6 +121,9 @@ def mutagenesis(
     target = None if output is None else Path(output)
     if target is not None and not target.name.endswith(TABLES):
         raise InputError(f"{target}: a table is written as {', '.join(TABLES)}")
+    for path in (output, logo):
+        if path is not None:
+            check_output(path, paths_of(genome, regions, model))
     if logo is not None:
         check_logo(Path(logo))
     if strand not in (None, "forward", "mean"):
@@ -144,22 +149,35 @@ def mutagenesis(
     table_of, how = method_of(scorer, recipe, strand, label, batch_size)
     if isinstance(scorer, LanguageModel) and how["name"] != HEAD:
         report_rows(scorer, places, Recipe(**how))
-    panels, tables = [], []
     positions = sum(own.end - own.start for own in places)
-    with tqdm(desc="mutagenesis", unit=" sequences", total=3 * positions + len(places)) as bar:
-        for own in places:
-            sequence = bases.fetch(own.chrom, own.window_start, own.window_end)
-            first, last = own.start - own.window_start, own.end - own.window_start
-            table = table_of(sequence, first, last, advance=bar.update)
-            tables.append(as_table(own, sequence[first:last], table))
-            if logo is not None:
-                panels.append((own.name, importance(table, sequence[first:last])))
-    found = pa.concat_tables(tables)
-    if logo is not None:
-        draw_logos(Path(logo), panels, "log-odds" if how["name"] == HEAD else "nats")
-    if target is None:
-        return found
-    write_table(target, found)
+
+    @cache
+    def computed() -> tuple[pa.Table, list[tuple[str, np.ndarray]]]:
+        panels, tables = [], []
+        with tqdm(desc="mutagenesis", unit=" sequences", total=3 * positions + len(places)) as bar:
+            for own in places:
+                sequence = bases.fetch(own.chrom, own.window_start, own.window_end)
+                first, last = own.start - own.window_start, own.end - own.window_start
+                table = table_of(sequence, first, last, advance=bar.update)
+                tables.append(as_table(own, sequence[first:last], table))
+                if logo is not None:
+                    panels.append((own.name, importance(table, sequence[first:last])))
+        return pa.concat_tables(tables), panels
+
+    def write(path: Path) -> dict[str, Any]:
+        found, _ = computed()
+        write_table(path, found)
+        return {
+            "rows": len(found),
+            "positions_left_out": positions - len(found) // 3,
+            "device": scorer.device_name,
+            "versions": package_versions(),
+        }
+
+    def draw(path: Path) -> dict[str, Any]:
+        draw_logos(path, computed()[1], "log-odds" if how["name"] == HEAD else "nats")
+        return {}
+
     about = {
         "model": scorer.describe(),
         "recipe": how,
@@ -167,13 +185,10 @@ def mutagenesis(
         "inputs": inputs,
         "regions": len(places) if region is None else region,
         "window": window or "region",
-        "rows": len(found),
-        "positions_left_out": positions - len(found) // 3,
-        "device": scorer.device_name,
-        "versions": package_versions(),
     }
-    write_sidecar(target, about)
-    return about
+    writes = {path: act for path, act in ((target, write), (logo, draw)) if path is not None}
+    summary = made_together(writes, about, overwrite=overwrite)
+    return computed()[0] if target is None else summary
 
 
 def do_nothing(_: int) -> None:
@@ -398,10 +413,8 @@ def write_table(path: Path, table: pa.Table) -> None:
         if path.suffix == ".parquet":
             pq.write_table(table, temporary)
             return
-        opened: Any = gzip.open if path.suffix == ".gz" else open
-        with opened(temporary, "wt") as file:
-            file.write(f"#{chr(9).join(table.column_names)}\n")
-            for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
-                file.write(
-                    "\t".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row) + "\n"
-                )
+        lines = [f"#{chr(9).join(table.column_names)}\n"]
+        for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            lines.append("\t".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row) + "\n")
+        text = "".join(lines).encode()
+        temporary.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)

@@ -1,13 +1,13 @@
 """Long work on a file, kept in parts as they come: a run that was killed goes on where it stopped.
 
-Beside a finished output lies OUTPUT.json, its sidecar, which says what was done and by whose fingerprint an output is
-known to be that of a run.
+`datasets_dart.outputs` says how an output is known to be that of a run. Several processes of Accelerate are one run,
+of which the first holds the output.
 """
 
-import json
-import shutil
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,15 +15,18 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from datasets_dart.errors import InputError
-from datasets_dart.files import write_text
+from datasets_dart.files import link_target
+from datasets_dart.outputs import Output, Paths, held, hidden, remove
 from evaluation_dart.records import digest, package_versions
-from evaluation_dart.run import score_in_shards
+from evaluation_dart.shards import score_in_shards
+from evaluation_dart.training.accelerators import in_first_process
 
 
 class Work(NamedTuple):
     """What is to be made: a file or folder, by which run, in parts of how many rows."""
 
     output: Path
+    held: Output | None  # None in processes other than the first
     about: dict[str, Any]
     fingerprint: str
     part: int
@@ -31,45 +34,60 @@ class Work(NamedTuple):
     @property
     def folder(self) -> Path:
         """Where the parts lie until the output is whole."""
-        return self.output.absolute().with_name(f".{self.output.name}.parts-{self.fingerprint[:16]}-{self.part}")
+        return hidden(link_target(self.output.absolute()), f"parts-{self.fingerprint[:16]}-{self.part}")
 
 
-def sidecar(output: Path) -> Path:
-    """The file that says what an output is."""
-    return output.with_name(f"{output.name}.json")
-
-
-def write_sidecar(output: Path, about: dict[str, Any]) -> None:
-    """Write what an output is."""
-    write_text(sidecar(output), json.dumps(about, indent=1) + "\n")
-
-
-def begin(output: Path, about: dict[str, Any], part: int, overwrite: bool, **also: Any) -> Work | dict[str, Any]:
+def begin(
+    stack: ExitStack,
+    output: Path,
+    about: dict[str, Any],
+    part: int,
+    overwrite: bool,
+    *,
+    inputs: Paths = (),
+    companions: Iterable[str] = (),
+    folder: bool = False,
+    **also: Any,
+) -> Work | dict[str, Any]:
     """Work to do, its folder made; or, if the output is that of this very run, what its sidecar says.
 
     Args:
-        about: what is run, for the sidecar. also: what else tells one run from another.
+        stack: to whose end the output is held. about: what is run, for the sidecar. also: what else tells one run from
+            another. inputs, companions: see [`held`]. folder: the output is one.
+
+    Raises:
+        InputError: in all processes, for an output that is an input, not ours, or written by another process.
     """
-    work = Work(output, about, digest(about | also), part)
-    try:
-        finished = json.loads(sidecar(output).read_text())
-    except (OSError, ValueError):
-        finished = None
-    same = isinstance(finished, dict) and finished.get("fingerprint") == work.fingerprint
-    if same and output.exists() and not overwrite:
+    fingerprint = digest(about | also)
+    own: list[Output] = []
+
+    def hold() -> dict[str, Any] | None:
+        own.append(stack.enter_context(held(output, inputs, companions=companions, overwrite=overwrite)))
+        finished = own[0].finished(fingerprint)
+        if finished is None:
+            own[0].claim(folder)
+        kept = None if overwrite or finished is not None else work().folder
+        parts = hidden(own[0].path, "parts-").name
+        for found in list(os.scandir(own[0].path.parent)):
+            if found.name.startswith(parts) and Path(found.path) != kept:
+                remove(Path(found.path))
+        return finished
+
+    def work() -> Work:
+        return Work(output, own[0] if own else None, about, fingerprint, part)
+
+    finished = in_first_process(hold)
+    if finished is not None:
         return dict(finished)
-    if overwrite and PartialState().is_main_process:
-        shutil.rmtree(work.folder, ignore_errors=True)
-    PartialState().wait_for_everyone()
-    work.folder.mkdir(parents=True, exist_ok=True)
-    return work
+    work().folder.mkdir(parents=True, exist_ok=True)
+    return work()
 
 
 def complete(
     work: Work,
     rows: int,
     prepare: Callable[[], Callable[[range], dict[str, Any]]],
-    write: Callable[[], dict[str, Any]],
+    write: Callable[[Path], dict[str, Any]],
     device: str,
     counted: str,
     step: int,
@@ -78,7 +96,8 @@ def complete(
 
     Args:
         prepare: makes the function that does the rows of a range, later ranges after earlier ones.
-        write: writes the output from the parts, in the main process, and returns what the sidecar says of it.
+        write: writes the output from the parts, under the name that it is given, in the main process, and returns what
+            the sidecar says of it.
         step: rows between two steps of the progress bar.
         counted: what the sidecar calls the number of rows done by this call, and not by one before it that was killed.
 
@@ -86,7 +105,7 @@ def complete(
         What the sidecar says.
     """
     state, begun = PartialState(), time.perf_counter()
-    now = sum(gather_object([score_in_shards(prepare, rows, work.folder, work.part, step)]))
+    now = sum(gather_object([score_in_shards(prepare, rows, work.folder, work.part, work.fingerprint, step)]))
     about = work.about | {
         "fingerprint": work.fingerprint,
         "device": device,
@@ -95,11 +114,10 @@ def complete(
         counted: now,
         "seconds": round(time.perf_counter() - begun, 3),
     }
-    if state.is_main_process:
-        sidecar(work.output).unlink(missing_ok=True)  # from here on it would be of another file
-        about |= write()
-        write_sidecar(work.output, about)
-        shutil.rmtree(work.folder)
+    if work.held is not None:
+        about |= write(work.held.scratch / work.held.named.name)
+        about = work.held.commit(about)
+        remove(work.folder)
     state.wait_for_everyone()
     return about
 

@@ -1,8 +1,8 @@
 """Vectors of the regions of a BED file, in the file's order."""
 
 import logging
-import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -17,10 +17,12 @@ from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import input_file, replacing
 from datasets_dart.formats.bed import Intervals, read_intervals
 from datasets_dart.formats.fasta import Genome, open_genome
+from datasets_dart.outputs import check_output
 from evaluation_dart.models.language_model import BatchSize
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.regions import RegionRecipe, chunk_length, embed_sequences
-from evaluation_dart.tools.loading import REGION_COLUMNS, Model, Table, as_file, load
+from evaluation_dart.shards import shards_of
+from evaluation_dart.tools.loading import REGION_COLUMNS, Model, Table, as_file, load, paths_of
 from evaluation_dart.tools.parts import begin, complete, one_process
 from evaluation_dart.training.accelerators import process_state
 
@@ -90,9 +92,11 @@ def embed_regions(
         raise InputError(f"stored_dtype {stored_dtype!r}: there are {', '.join(STORED)}")
     if output is None:
         one_process()
-    suffix = ".parquet" if output is None else check_output(Path(output))
+    suffix = ".parquet" if output is None else output_suffix(Path(output))
+    if output is not None:
+        check_output(output, paths_of(regions, genome, model))
     state = process_state(device)
-    with as_file(regions, REGION_COLUMNS, "regions.bed") as bed, TemporaryDirectory() as scratch:
+    with as_file(regions, REGION_COLUMNS, "regions.bed") as bed, TemporaryDirectory() as scratch, ExitStack() as stack:
         target = Path(scratch) / "embeddings.parquet" if output is None else Path(output)
         bases = open_genome(genome)
         found = read_regions(bed, bases)
@@ -116,7 +120,7 @@ def embed_regions(
         }
         if pooled is None:
             part = max(1, min(part, BASES_IN_PART // longest))
-        work = begin(target, about, part, overwrite)
+        work = begin(stack, target, about, part, overwrite, folder=suffix == ".zarr")
         if isinstance(work, dict):
             if state.is_main_process:
                 log.info("%s: these embeddings are there already", output)
@@ -137,9 +141,9 @@ def embed_regions(
             flat = pa.array(np.concatenate(vectors, axis=None).astype(stored_dtype))
             return {"embedding": pa.FixedSizeListArray.from_arrays(flat, vectors[0].shape[-1])}
 
-        def write() -> dict[str, Any]:
+        def write(path: Path) -> dict[str, Any]:
             written = write_parquet if suffix == ".parquet" else write_zarr
-            channels = written(target, sorted(work.folder.glob("[0-9]*.parquet")), found)
+            channels = written(path, shards_of(work.folder), found)
             log.info("%s regions, %s channels", f"{len(lengths):,}", channels)
             return {"regions": len(lengths), "bases": int(lengths.sum()), "channels": channels}
 
@@ -147,17 +151,15 @@ def embed_regions(
         return summary if output is not None else pq.read_table(target)
 
 
-def check_output(output: Path) -> str:
+def output_suffix(output: Path) -> str:
     """The output's suffix.
 
     Raises:
-        InputError: for another one, or where something else is in the way. MissingExtra: if zarr is not installed.
+        InputError: for another one. MissingExtra: if zarr is not installed.
     """
     suffix = output.suffix
     if suffix not in SUFFIXES:
         raise InputError(f"{output}: name an output that ends with {' or '.join(SUFFIXES)}")
-    if output.is_dir() if suffix == ".parquet" else output.exists() and not (output / "zarr.json").is_file():
-        raise InputError(f"{output}: something else is there already")
     if suffix == ".zarr":
         try:
             import zarr  # noqa: F401
@@ -229,9 +231,7 @@ def write_zarr(output: Path, parts: Sequence[Path], found: Regions) -> int:
     """
     import zarr
 
-    unfinished = parts[0].with_name("unfinished.zarr")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    group = zarr.open_group(unfinished, mode="w")
+    group = zarr.open_group(output, mode="w")
     offsets = np.cumsum([0, *(found.end - found.start)])
     first, at = vectors_of(parts[0]), 0
     shape = int(offsets[-1]), first.shape[1]
@@ -244,7 +244,4 @@ def write_zarr(output: Path, parts: Sequence[Path], found: Regions) -> int:
     for field, column in found._asdict().items():
         if column is not None:
             group.create_array(field, data=column.astype(np.dtypes.StringDType()) if column.dtype == object else column)
-    if output.is_dir():
-        shutil.rmtree(output)
-    unfinished.rename(output)
     return int(shape[1])

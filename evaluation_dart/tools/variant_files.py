@@ -15,6 +15,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome
 from datasets_dart.formats.vcf import Header, Record, read_records
+from evaluation_dart.shards import shards_of
 
 SUFFIXES = (".vcf.gz", ".tsv", ".tsv.gz", ".parquet")
 SCHEMA = pa.schema(
@@ -78,7 +79,7 @@ def output_suffix(output: Path) -> str:
 def scored_records(path: Path, parts: Path) -> Iterator[tuple[Record, list[AlleleScore]]]:
     """Records of a VCF beside the scores of their alternative alleles, from the parts; one part in memory at a time."""
     names = ["record", "score", "ref_score", "alt_score", "status"]
-    tables = (pq.read_table(part, columns=names) for part in sorted(parts.glob("[0-9]*.parquet")))
+    tables = (pq.read_table(part, columns=names) for part in shards_of(parts))
     rows = (row for table in tables for row in zip(*(table[name].to_pylist() for name in names), strict=True))
     for number, record in enumerate(read_records(path)):
         scores = [next(rows, (None,)) for _ in record.alternatives]
@@ -108,7 +109,7 @@ def write_scores(
     else:
         with replacing(output) as temporary, temporary.open("wb") as file:
             file.writelines(line + b"\n" for line in _table_lines(records))
-    statuses = (pq.read_table(part, columns=["status"])["status"].to_pylist() for part in parts.glob("[0-9]*.parquet"))
+    statuses = (pq.read_table(part, columns=["status"])["status"].to_pylist() for part in shards_of(parts))
     return Counter(status for own in statuses for status in own)
 
 

@@ -1,7 +1,9 @@
 """What a model says of the variants of a VCF: SNVs, insertions, deletions, several alleles in a record."""
 
 import logging
+import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -28,6 +30,7 @@ from datasets_dart.formats.vcf import (
     sort_records,
     summarise,
 )
+from datasets_dart.outputs import check_output
 from evaluation_dart.models.language_model import BatchSize, Encoder
 from evaluation_dart.recipes import DISTANCES, HEAD, VariantRecipe, variant_recipe
 from evaluation_dart.run import described_inputs
@@ -38,6 +41,7 @@ from evaluation_dart.tools.loading import (
     Table,
     as_file,
     load,
+    paths_of,
 )
 from evaluation_dart.tools.parts import begin, complete, one_process
 from evaluation_dart.tools.variant_files import Named, output_suffix, write_scores
@@ -46,6 +50,9 @@ from evaluation_dart.training.accelerators import process_state
 WINDOW = 1024
 PART = 2048
 MISMATCHES = ("skip", "fail", "swap")
+INDEXES = (".tbi", ".csi")
+MISMATCH_LIST = ".ref_mismatches.tsv"
+LIST_HEADER = "line\tchrom\tposition\tref\talt\tgenome\n"
 # Bases in the windows that are cut out and tokenised together
 BASES_AT_ONCE = 1 << 18
 UNEQUAL_TOKENS = "unequal_tokens"  # of a recipe that masks one allele for the other
@@ -110,8 +117,13 @@ def score_variants(
         one_process()
     else:
         output_suffix(Path(output))
+        check_output(output, paths_of(variants, genome, model), (*INDEXES, MISMATCH_LIST))
     state = process_state(device)
-    with as_file(variants, VARIANT_COLUMNS, "variants.vcf") as vcf, TemporaryDirectory() as scratch:
+    with (
+        as_file(variants, VARIANT_COLUMNS, "variants.vcf") as vcf,
+        TemporaryDirectory() as scratch,
+        ExitStack() as stack,
+    ):
         target = Path(scratch) / "scores.parquet" if output is None else Path(output)
         header, bases = opened(vcf, Path(genome), name)
         scorer = load(
@@ -128,7 +140,7 @@ def score_variants(
             "ref_mismatch": ref_mismatch,
             "inputs": described_inputs(vcf=vcf, fasta=Path(genome)),
         }
-        work = begin(target, about, part, overwrite, name=name)
+        work = begin(stack, target, about, part, overwrite, companions=INDEXES, name=name)
         if isinstance(work, dict):
             if state.is_main_process:
                 log.info("%s: these scores are there already", output)
@@ -138,7 +150,7 @@ def score_variants(
         report(vcf, mismatch_list(target), found, ref_mismatch, state.is_main_process)
         in_order = found.sorted or output is None
         source = input_file(vcf) if in_order else work.folder / "sorted.vcf"
-        if not in_order and state.is_main_process and not source.exists():
+        if not in_order and state.is_main_process:
             write_sorted(vcf, source, bases, found)
         state.wait_for_everyone()
 
@@ -146,11 +158,11 @@ def score_variants(
             report_passes(scorer, how, found, window, state.is_main_process)
             return record_scorer(source, bases, VariantScorer(scorer, how, batch_size), window, ref_mismatch == "swap")
 
-        def write() -> dict[str, Any]:
+        def write(path: Path) -> dict[str, Any]:
             own = about["model"]
             made = f"{own['id']} at {own['revision']}, recipe {how.name}, strand {how.strand}, window {window}"
             named = Named(name, made, how.name in DISTANCES)
-            counts = write_scores(target, source, work.folder, header, named, bases, found.contigs)
+            counts = write_scores(path, source, work.folder, header, named, bases, found.contigs)
             done, status = counts[SCORED] + counts[SWAPPED], {name or "scored": n for name, n in sorted(counts.items())}
             log.info("%s of %s alleles scored: %s", f"{done:,}", f"{found.alleles:,}", status)
             return {
@@ -185,7 +197,15 @@ def opened(vcf: Path, fasta: Path, name: str) -> tuple[Header, Genome]:
 
 def mismatch_list(output: Path) -> Path:
     """The file beside an output that lists the records whose REF is not the genome's."""
-    return output.absolute().with_name(f"{output.name}.ref_mismatches.tsv")
+    return output.absolute().with_name(output.name + MISMATCH_LIST)
+
+
+def check_list(listed: Path) -> None:
+    """Raise InputError where a file that is no list of ours is in its place."""
+    if os.path.lexists(listed):
+        with listed.open("rb") as file:
+            if file.readline() != LIST_HEADER.encode():
+                raise InputError(f"{listed}: is no file of ours, and the list of mismatches goes there; move it")
 
 
 def checked(vcf: Path, genome: Genome, output: Path, write_list: bool) -> Summary:
@@ -193,8 +213,9 @@ def checked(vcf: Path, genome: Genome, output: Path, write_list: bool) -> Summar
     path, listed = input_file(vcf), mismatch_list(output)
     if not write_list:
         return summarise(path, genome)
+    check_list(listed)
     with replacing(listed) as temporary, temporary.open("w") as file:
-        file.write("line\tchrom\tposition\tref\talt\tgenome\n")
+        file.write(LIST_HEADER)
 
         def write(found: Mismatch) -> None:
             own = found.record

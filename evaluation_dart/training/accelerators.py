@@ -2,16 +2,24 @@
 processes of an evaluation."""
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DeepSpeedPlugin, FullyShardedDataParallelPlugin, GradientAccumulationPlugin
+from accelerate.utils import (
+    DeepSpeedPlugin,
+    FullyShardedDataParallelPlugin,
+    GradientAccumulationPlugin,
+    broadcast_object_list,
+)
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from tqdm.auto import tqdm
 
 from datasets_dart.errors import InputError
+
+Found = TypeVar("Found")
 
 
 def training_accelerator(
@@ -51,6 +59,20 @@ def training_accelerator(
     return Accelerator(
         mixed_precision=chosen, gradient_accumulation_plugin=accumulate, fsdp_plugin=fsdp, deepspeed_plugin=deepspeed
     )
+
+
+def in_first_process(act: Callable[[], Found]) -> Found:
+    """What `act` returns in the first process, in all of them; what it raises of expected faults, they all raise."""
+    found: list[Any] = [None, None]
+    if PartialState().is_main_process:
+        try:
+            found[0] = act()
+        except (InputError, OSError) as error:
+            found[1] = error
+    broadcast_object_list(found)
+    if found[1] is not None:
+        raise found[1]
+    return cast(Found, found[0])
 
 
 def progress_bar(*given: Any, **options: Any) -> Any:

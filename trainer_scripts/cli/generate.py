@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from trainer_scripts.cli.app import result
-from trainer_scripts.cli.options import BatchSize, Device, DtypeOption, Model, Revision, Seed, TrustRemoteCode
+from trainer_scripts.cli.options import (
+    BatchSize,
+    Device,
+    DtypeOption,
+    Model,
+    Overwrite,
+    Revision,
+    Seed,
+    TrustRemoteCode,
+)
 
 
 def generate(
@@ -28,6 +37,7 @@ def generate(
     dtype: DtypeOption = "float32",
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Sample sequences of A, C, G and T; nothing else is ever generated.
 
@@ -55,6 +65,7 @@ def generate(
         device=device,
         dtype=dtype,
         trust_remote_code=trust_remote_code,
+        overwrite=overwrite,
     )
     lines = [f"{output}: {summary['sequences']} sequences of {length} bases, {summary['distinct']} of them distinct"]
     for name in ("gc", "perplexity"):

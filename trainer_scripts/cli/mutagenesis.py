@@ -13,6 +13,7 @@ from trainer_scripts.cli.options import (
     DtypeOption,
     Label,
     Model,
+    Overwrite,
     Revision,
     TrustRemoteCode,
 )
@@ -45,6 +46,7 @@ def mutagenesis(
     dtype: DtypeOption = "float32",
     revision: Revision = None,
     trust_remote_code: TrustRemoteCode = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Score every single substitution in regions of a genome, or in whole sequences.
 
@@ -70,6 +72,7 @@ def mutagenesis(
         device=device,
         dtype=dtype,
         trust_remote_code=trust_remote_code,
+        overwrite=overwrite,
     )
     number, missing = summary["regions"] if region is None else 1, summary["positions_left_out"]
     without = f"; {missing} positions are none of A, C, G, T" if missing else ""

@@ -186,7 +186,7 @@ def test_unsorted_input_gives_sorted_output(variants, tmp_path, run):
         file.write("\n".join([*header, *(records[row] for row in order)]) + "\n")
     assert run(shuffled, tmp_path / "shuffled.tsv.gz")[0] == 0
     assert run(variants, tmp_path / "sorted.tsv")[0] == 0
-    assert run(shuffled, tmp_path / "shuffled.vcf.gz")[0] == 0
+    assert run(shuffled, tmp_path / "again.vcf.gz")[0] == 0
     expected = {(row["chrom"], row["position"], row["alt"]): row["score"] for row in rows_of(tmp_path / "sorted.tsv")}
     rows = rows_of(tmp_path / "shuffled.tsv.gz")
     assert [row["chrom"] for row in rows] == sorted(
@@ -195,7 +195,7 @@ def test_unsorted_input_gives_sorted_output(variants, tmp_path, run):
     for row in rows:
         score = expected[row["chrom"], row["position"], row["alt"]]
         assert row["score"] == score == "" or float(row["score"]) == pytest.approx(float(score), abs=1e-3)
-    assert (tmp_path / "shuffled.vcf.gz.tbi").exists()
+    assert (tmp_path / "again.vcf.gz.tbi").exists()
 
 
 def test_goes_on_where_it_stopped(variants, tmp_path, run, monkeypatch):

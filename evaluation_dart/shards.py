@@ -1,0 +1,108 @@
+"""Rows scored in shards, each a Parquet file that is there when it is whole: a run that was killed goes on from them.
+
+A shard's name is its first row and the digest of its bytes; its schema says which rows of which run it holds. One that
+was cut short, changed or moved to another's place is noticed, and scored again.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from accelerate import PartialState
+
+from datasets_dart.files import replacing
+from datasets_dart.outputs import digest_of, sweep_folder
+from evaluation_dart.training.accelerators import progress_bar
+
+PLACE = b"rows of run"  # metadata of a shard's schema
+
+
+def shards_of(folder: Path) -> list[Path]:
+    """The shards in a folder, in the order of their rows."""
+    return sorted(folder.glob("[0-9]*-*.parquet"))
+
+
+def read_shard(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """The rows of a shard."""
+    return pq.read_table(path, columns=columns).replace_schema_metadata(None)
+
+
+def score_in_shards(
+    prepare: Callable[[], Callable[[range], dict[str, Any]]],
+    rows: int,
+    folder: Path,
+    shard_rows: int,
+    identity: str,
+    step: int | None = None,
+) -> int:
+    """Score this process's shards of `rows` rows that are missing; returns the number of rows scored now.
+
+    A shard is `shard_rows` rows of predictions. It appears under its name when it is whole. `prepare` is called only
+    if there is something to score; `step` rows at once, after each of which the progress bar moves.
+
+    Args:
+        identity: of the run: shards of another one are removed.
+    """
+    state = PartialState()
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = [range(start, min(start + shard_rows, rows)) for start in range(0, rows, shard_rows)]
+    if state.is_main_process:
+        sweep_folder(folder)
+        remove_unfit(folder, shards, identity)
+    state.wait_for_everyone()
+    there = {first_row(path) for path in shards_of(folder)}
+    state.wait_for_everyone()  # all have looked before one writes, so that all share out the same list
+    mine = [own for own in shards if own.start not in there][state.process_index :: state.num_processes]
+    if not mine:
+        return 0
+    score = prepare()
+    total = sum(map(len, mine))
+    with progress_bar(desc="scoring", unit=" rows", total=total) as progress:
+        for shard in mine:
+            parts = []
+            for start in range(shard.start, shard.stop, step or shard_rows):
+                part = range(start, min(start + (step or shard_rows), shard.stop))
+                parts.append(pa.table(score(part)))
+                progress.update(len(part))
+            write_shard(folder, shard, pa.concat_tables(parts), identity)
+    return total
+
+
+def write_shard(folder: Path, rows: range, table: pa.Table, identity: str) -> None:
+    """Write a shard: whole, on the disk, or not at all."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({PLACE: place(rows, identity)}), sink)
+    whole = sink.getvalue()
+    with replacing(folder / f"{rows.start:010d}-{hashlib.sha256(whole).hexdigest()[:16]}.parquet") as unfinished:
+        unfinished.write_bytes(whole)
+
+
+def remove_unfit(folder: Path, shards: list[range], identity: str) -> None:
+    """Remove what is not a whole shard of this run in its own place."""
+    wanted, seen = {own.start: own for own in shards}, set[int]()
+    for path in shards_of(folder):
+        first = first_row(path)
+        if first in seen or first not in wanted or not fits(path, wanted[first], identity):
+            path.unlink()
+        seen.add(first)
+
+
+def fits(path: Path, rows: range, identity: str) -> bool:
+    """Whether a shard has the bytes of its name and the rows of its place."""
+    if digest_of(path)[:16] != path.stem.partition("-")[2]:
+        return False
+    return bool((pq.read_schema(path).metadata or {}).get(PLACE) == place(rows, identity))
+
+
+def place(rows: range, identity: str) -> bytes:
+    """What a shard says of itself."""
+    return f"{rows.start} to {rows.stop} of {identity}".encode()
+
+
+def first_row(path: Path) -> int:
+    """The first row of a shard, by its name."""
+    digits = path.name.partition("-")[0]
+    return int(digits) if digits.isdecimal() else -1
