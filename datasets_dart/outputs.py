@@ -8,7 +8,9 @@ file .OUTPUT.lock, which ends with the process; after a kill that file says whic
 import contextlib
 import errno
 import fcntl
+import functools
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -16,14 +18,15 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 from datasets_dart.errors import InputError
-from datasets_dart.files import fsync, link_target, replacing, write_text
+from datasets_dart.files import fsync, link_target, replacing, sha256, write_text
 
 UNLOCKABLE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of file systems without locks: then nobody is refused
 LOCK = ".lock"  # the lock file in a folder that a run writes into
 HEX = r"\.[0-9a-f]{32}"
+P = ParamSpec("P")
 Paths = Iterable[str | os.PathLike[str] | None]
 
 
@@ -223,13 +226,30 @@ class Output:
         self._remember(set())
         return whole
 
+    def commit_folder(self, record: str, about: Mapping[str, Any]) -> dict[str, Any]:
+        """Put the folder in `scratch` where it belongs, an empty or a new one; what its file `record` says.
+
+        The record holds `about`, and under "files" the digest of every other file.
+        """
+        made = self.scratch / self.named.name
+        (made / record).unlink(missing_ok=True)
+        inside = sorted(own for own in made.rglob("*") if own.is_file())
+        whole = {**about, "files": {own.relative_to(made).as_posix(): digest_of(own) for own in inside}}
+        write_text(made / record, json.dumps(whole, indent=1, default=str) + "\n")
+        self.put_folder()
+        return whole
+
+    def put_folder(self) -> None:
+        """Put the folder in `scratch` where it belongs, an empty or a new one."""
+        self._put(self.scratch / self.named.name, self.path)
+
     def _put(self, made: Path, final: Path) -> None:
         if made.parent.parent != final.parent:  # a companion of a link's target
             with replacing(final) as temporary:
                 shutil.copyfile(made, temporary)
         elif made.is_dir():
             fsync(*made.rglob("*"), made)
-            if final.exists():
+            if final.exists() and any(final.iterdir()):
                 os.rename(final, hidden(final, uuid.uuid4().hex))
             os.rename(made, final)
         else:
@@ -324,3 +344,59 @@ def made_together(
                 for output, write in zip(outputs, writes.values(), strict=True)
             ]
         return found[0] or {}
+
+
+def finished_folder(path: Path, record: str, fingerprint: str) -> dict[str, Any] | None:
+    """What the file `record` of a folder says, if the run of this fingerprint wrote it and its files are as it left."""
+    about = read_json(path / record)
+    files = about.get("files")
+    if about.get("fingerprint") != fingerprint or not isinstance(files, dict):
+        return None
+    whole = all((path / name).is_file() and digest_of(path / name) == own for name, own in files.items())
+    return about if whole else None
+
+
+def new_folder(path: Path) -> None:
+    """Raise ValueError unless a folder of that name can be written."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path}: is there already; name a new or empty folder")
+
+
+def whole_folder(record: str, *inputs: str) -> Callable[[Callable[P, dict[str, Any]]], Callable[P, dict[str, Any]]]:
+    """A decorator of a function that writes its first argument, a folder, and returns what the file `record` says.
+
+    The folder appears when it is whole, and is not made again where the same call made it.
+
+    Args:
+        inputs: which arguments are files that are read, or lists of them.
+    """
+
+    def decorate(function: Callable[P, dict[str, Any]]) -> Callable[P, dict[str, Any]]:
+        @functools.wraps(function)
+        def write(*args: P.args, **options: P.kwargs) -> dict[str, Any]:
+            bound = inspect.signature(function).bind(*args, **options)
+            bound.apply_defaults()
+            (_, output), *others = bound.arguments.items()
+            read = [own for name, value in others if name in inputs for own in several(value)]
+            fingerprint = fingerprint_of({name: [described(own) for own in several(value)] for name, value in others})
+            with held(output, read) as target:
+                if found := finished_folder(target.path, record, fingerprint):
+                    return found
+                new_folder(target.path)
+                about = function(target.scratch / target.named.name, **dict(others))  # type: ignore[arg-type]
+                return target.commit_folder(record, {**about, "fingerprint": fingerprint})
+
+        return write
+
+    return decorate
+
+
+def several(value: Any) -> list[Any]:
+    """A list as it is, and anything else as a list of it."""
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def described(value: Any) -> Any:
+    """A file by its digest, any other value as it is."""
+    path = isinstance(value, str | os.PathLike) and Path(value)
+    return sha256(path.resolve()) if path and path.is_file() else value

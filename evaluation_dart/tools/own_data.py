@@ -25,6 +25,7 @@ from datasets_dart.formats.bed import Windows, centred_start, read_narrowpeak
 from datasets_dart.formats.bigwig import Signal, log_counts
 from datasets_dart.formats.fasta import Genome, open_genome, window_strings
 from datasets_dart.gc_matching import gc_matched_negatives
+from datasets_dart.outputs import whole_folder
 from datasets_dart.peaks import consensus_windows, overlaps_any
 from datasets_dart.shuffling import item_seed, shuffle_known
 from datasets_dart.splits import SPLITS, assign_splits, read_splits
@@ -52,6 +53,7 @@ class Source(NamedTuple):
     left_out: Counter[str]
 
 
+@whole_folder(ABOUT, "genome", "regions", "peaks", "positives", "signal", "avoid", "splits")
 def make_dataset(
     output: str | Path,
     *,
@@ -96,7 +98,6 @@ def make_dataset(
         OSError: if there is no such file.
     """
     folder = Path(output)
-    new_folder(folder)
     if negatives not in NEGATIVES:
         raise InputError(f"negatives {negatives!r}: there are {', '.join(NEGATIVES)}")
     given = {"regions": regions, "peaks": peaks, "positives": positives, "signal": signal}
@@ -140,12 +141,6 @@ def make_dataset(
     }
     write_rows(folder, of_split, source.classes, about)
     return about
-
-
-def new_folder(path: Path) -> None:
-    """Raise ValueError unless a folder of that name can be written."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path}: is there already; name a new or empty folder")
 
 
 def read_windows(path: Path, genome: Genome) -> Windows:
@@ -342,6 +337,7 @@ def write_rows(folder: Path, of_split: dict[str, pa.Table], classes: list[str] |
     label = Value("float64") if classes is None else ClassLabel(names=classes)
     columns = {"chrom": Value("string"), "start": Value("int64"), "end": Value("int64"), "sequence": Value("string")}
     schema = Features(columns | {"label": label}).arrow_schema
+    folder.mkdir()
     for split, rows in of_split.items():
         with replacing(folder / f"{split}.parquet") as temporary:
             pq.write_table(rows.select(schema.names).cast(schema), temporary)

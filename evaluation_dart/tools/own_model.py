@@ -2,9 +2,9 @@
 
 import json
 import logging
-import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,28 @@ from datasets import Dataset
 from huggingface_hub import EvalResult, ModelCardData
 
 from datasets_dart.errors import InputError
-from datasets_dart.files import input_file
+from datasets_dart.files import input_file, link_target, sha256
+from datasets_dart.outputs import Output, held, hidden, new_folder, remove
 from evaluation_dart.models.kmers import kmer_frequencies
 from evaluation_dart.models.language_model import LanguageModel, model_id
 from evaluation_dart.models.linear import choose_linear
-from evaluation_dart.records import completed, digest, write_record
+from evaluation_dart.records import (
+    RESULTS,
+    Record,
+    completed,
+    digest,
+    predictions_of,
+    read_record,
+    write_record,
+)
 from evaluation_dart.report.logo import check_logo, draw_logos
 from evaluation_dart.scoring.heads import head_scorer
 from evaluation_dart.scoring.likelihoods import strands_of
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.statistics.metrics import activity_metrics, class_metrics
+from evaluation_dart.tools.loading import paths_of
 from evaluation_dart.tools.mutagenesis import changes, importance
-from evaluation_dart.training.accelerators import process_state
+from evaluation_dart.training.accelerators import in_first_process, process_state
 from evaluation_dart.training.downstream import outputs_of, with_outputs
 from evaluation_dart.training.finetuning import FineTuned, load_classifier
 from evaluation_dart.training.loop import fit
@@ -43,6 +53,8 @@ SPLITS = ("train", "validation", "test")
 KMER = 5  # of the linear model beside every model in its card
 SHOWN = 3  # sequences in the card's logo
 LOGO = "logo.png"
+WEIGHTS = "model.safetensors"
+SCRATCH = "training"  # where a training is kept until the model is whole: .OUTPUT.training
 logger = logging.getLogger(__name__)
 
 
@@ -64,7 +76,8 @@ def train_own_model(
     A training that was killed resumes when it is called again with the same arguments.
 
     Args:
-        data: folder of `hyenadna dataset`. model: Hub id or folder, of a registered type. output: new or empty folder.
+        data: folder of `hyenadna dataset`. model: Hub id or folder, of a registered type. output: new or empty
+            folder, or that of this very training.
         pooling: of HyenaDNA's hidden states; None: the model's own.
         logo: draw what the model reads in three test rows. licence: of the card.
 
@@ -95,22 +108,8 @@ def train_own_model(
     lora = (training.lora_rank, training.lora_alpha, training.lora_dropout) if training.method == "lora" else None
     network = FineTuned(started, lora)
     started.encode([max((row for own in splits.values() for row in own["sequence"][:]), key=len)])  # too long?
-    scratch = output.absolute().with_name(f"{output.name}.training")
     origin = {"id": model_id(model), "revision": started.revision}
-    rows = {split: LabelledRows(splits[split], _labels(splits[split], objective)) for split in ("train", "validation")}
-    progress = fit(
-        network,
-        rows["train"],
-        rows["validation"],
-        objective.weighted(rows["train"].labels) if training.class_weights else objective,
-        training,
-        scratch,
-        described={"model": origin, "data": about["inputs"]},
-    )
-    if not state.is_main_process:
-        return {}
-    scores = _predicted(Predictor(network, objective), splits["test"])
-    test = splits["test"].select_columns(["chrom", "start", "end", "label"]).data.table
+    spec = {"pooling": pooling, "logo": logo, "licence": licence}
     what = {
         "kind": "own model",
         "task": about["kind"],
@@ -119,25 +118,78 @@ def train_own_model(
         "protocol": "fixed",
         "recipe": {"name": training.method, **asdict(training)},
         "model": origin | {"parameters": started.num_parameters},
-        "dataset": {"rows": len(test), "fingerprint": digest(about), "inputs": about["inputs"]},
-        "training": {
+        "dataset": {"rows": len(splits["test"]), "fingerprint": digest(about), "inputs": about["inputs"]},
+        "spec": {name: value for name, value in spec.items() if value is not None},
+        "data": about,
+    }
+    own: list[Output] = []
+
+    def hold() -> dict[str, Any] | None:
+        own.append(stack.enter_context(held(output, paths_of(data, model))))
+        found = finished(own[0].path, what)
+        if found is None:
+            new_folder(own[0].path)
+        else:
+            remove(hidden(own[0].path, SCRATCH))
+        return found
+
+    with ExitStack() as stack:
+        if (found := in_first_process(hold)) is not None:
+            return shown(Record(output, found).metrics, objective) if state.is_main_process else {}
+        scratch = hidden(link_target(output.absolute()), SCRATCH)
+        rows = {name: LabelledRows(splits[name], _labels(splits[name], objective)) for name in ("train", "validation")}
+        progress = fit(
+            network,
+            rows["train"],
+            rows["validation"],
+            objective.weighted(rows["train"].labels) if training.class_weights else objective,
+            training,
+            scratch,
+            described={"model": origin, "data": about["inputs"]},
+        )
+        if not own:
+            return {}
+        scores = _predicted(Predictor(network, objective), splits["test"])
+        test = splits["test"].select_columns(["chrom", "start", "end", "label"]).data.table
+        what["training"] = {
             "validation_loss": progress.validation_loss,
             "best_epoch": progress.best_epoch,
             "steps": progress.step,
-        },
-        "data": about,
-    }
-    predictions, others = (with_outputs(test, own) for own in (scores, _kmer_predictions(splits, objective)))
-    what["baselines"] = {f"{KMER}-mers": metrics_of(others, what)}
-    seconds = time.perf_counter() - began
-    record = completed(what, metrics_of(predictions, what), str(state.device), state.num_processes, seconds)
-    logger.info("best epoch %d", progress.best_epoch)
-    if lora is not None:
-        merge_lora(getattr(started.model, started.model.base_model_prefix))
-    _name_outputs(started.model.config, objective)
-    _write_model(output, started, splits["test"], scores, predictions, record, logo, licence)
-    shutil.rmtree(scratch)
-    return shown(record["metrics"], objective)
+        }
+        predictions, others = (with_outputs(test, own) for own in (scores, _kmer_predictions(splits, objective)))
+        what["baselines"] = {f"{KMER}-mers": metrics_of(others, what)}
+        seconds = time.perf_counter() - began
+        record = completed(what, metrics_of(predictions, what), str(state.device), state.num_processes, seconds)
+        logger.info("best epoch %d", progress.best_epoch)
+        if lora is not None:
+            merge_lora(getattr(started.model, started.model.base_model_prefix))
+        _name_outputs(started.model.config, objective)
+        folder = own[0].scratch / output.name
+        _write_model(folder, started, splits["test"], scores, predictions, record, logo, licence)
+        own[0].put_folder()
+        remove(scratch)
+        return shown(record["metrics"], objective)
+
+
+def finished(folder: Path, what: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record of a model's folder, if this very training wrote it and its weights and predictions are as they were.
+
+    Raises:
+        InputError: naming a file that was changed since.
+    """
+    if not (folder / RESULTS).is_file():
+        return None
+    record = read_record(folder)
+    names = ("kind", "task", "recipe", "dataset", "spec")
+    if any(record.get(name) != json.loads(json.dumps(what[name])) for name in names):
+        return None
+    if {**record["model"], "parameters": 0} != {**what["model"], "parameters": 0}:
+        return None
+    predictions_of(folder, record)
+    weights = folder / WEIGHTS
+    if not weights.is_file() or sha256(weights) != record["training"].get("weights"):
+        raise InputError(f"{weights}: not the weights of the record beside it; delete {folder} to make it again")
+    return record
 
 
 def read_rows(folder: Path) -> tuple[dict[str, Any], dict[str, Dataset], Objective]:
@@ -217,19 +269,19 @@ def _write_model(
     logo: bool,
     licence: str,
 ) -> None:
-    """Write the model's folder as a whole: under another name, then renamed."""
-    temporary = folder.absolute().with_name(f".{folder.name}.writing")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    classifier.model.save_pretrained(temporary)
-    classifier.tokenizer.save_pretrained(temporary)
-    write_record(temporary, record, predictions)
+    """Write the files of the model's folder."""
+    folder.mkdir(parents=True)
+    classifier.model.save_pretrained(folder)
+    classifier.tokenizer.save_pretrained(folder)
+    write_record(folder, with_weights(record, sha256(folder / WEIGHTS)), predictions)
     if logo:
-        _draw(temporary / LOGO, classifier, rows, scores)
-    (temporary / "README.md").write_text(card(folder.name, record, logo, licence))
-    if folder.exists():
-        folder.rmdir()
-    temporary.replace(folder)
+        _draw(folder / LOGO, classifier, rows, scores)
+    (folder / "README.md").write_text(card(folder.name, record, logo, licence))
+
+
+def with_weights(record: Mapping[str, Any], digest: str) -> dict[str, Any]:
+    """A record that says which weights it is of."""
+    return {**record, "training": {**record["training"], "weights": digest}}
 
 
 def _draw(path: Path, classifier: LanguageModel, rows: Dataset, scores: np.ndarray) -> None:

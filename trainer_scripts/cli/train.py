@@ -53,11 +53,9 @@ def train(
     from transformers.utils import logging
 
     import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
-    from evaluation_dart.tools.own_data import new_folder
     from evaluation_dart.tools.own_model import train_own_model, with_interval
     from evaluation_dart.training.recipe import SupervisedTraining
 
-    new_folder(output)
     logging.disable_progress_bar()
     metrics = train_own_model(
         data,

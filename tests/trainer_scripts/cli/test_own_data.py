@@ -149,6 +149,8 @@ def test_labels_of_a_bed_and_a_trained_model(tmp_path, files, capsys, monkeypatc
     table = pd.read_parquet(output)
     assert table["change"][table["ref"] == "G"].mean() < table["change"][table["ref"] != "G"].mean()
 
+    status, said, _ = run(capsys, monkeypatch, *arguments, "--learning-rate", 2e-3)
+    assert (status, said) == (0, out)
     status, _, err = run(capsys, monkeypatch, *arguments)
     assert (status, err) == (1, f"hyenadna: {model}: is there already; name a new or empty folder\n")
 
