@@ -8,7 +8,6 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import yaml
 from datasets import Dataset, DatasetDict, DatasetInfo, SplitDict, SplitInfo
 from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
@@ -17,6 +16,7 @@ from huggingface_hub import DatasetCard, DatasetCardData, HfApi
 from datasets_dart.base import CITATION
 from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
+from datasets_dart.formats.documents import read_yaml_mapping, yaml_text
 
 SHARD_BYTES = 500_000_000  # of Arrow data in a Parquet file, as `push_to_hub` has it
 CARD, EVAL = "README.md", "eval.yaml"
@@ -128,11 +128,11 @@ def _write_eval(folder: Path, config_name: str, splits: list[str]) -> None:
         "tasks": [],
     }
     if path.exists():
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml_mapping(path)
     tasks = [task for task in content["tasks"] if task["id"] != config_name]
     split = "test" if "test" in splits else splits[0]
     content["tasks"] = [*tasks, {"id": config_name, "config": config_name, "split": split}]
-    write_text(path, yaml.safe_dump(content, sort_keys=False))
+    write_text(path, yaml_text(content))
 
 
 def push(folder: str | os.PathLike[str], repository: str, private: bool = False, token: str | None = None) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from datasets_dart.errors import InputError, MissingExtra
-from datasets_dart.files import input_file, replacing
+from datasets_dart.files import replacing
+from datasets_dart.formats.documents import read_yaml_mapping
 from evaluation_dart.models.kinds import split_spec
 from evaluation_dart.records import Record
 from evaluation_dart.report.tables import headline
@@ -150,11 +150,8 @@ def read_suite(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         FileNotFoundError, InputError: naming the file.
     """
-    try:
-        content = yaml.safe_load(input_file(os.fspath(path)).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {error}") from None
-    if not isinstance(content, dict) or not isinstance(content.get("models"), list):
+    content = read_yaml_mapping(path)
+    if not isinstance(content.get("models"), list):
         raise InputError(f"{path}: a suite is a mapping with a list of models")
     return content
 

@@ -121,6 +121,15 @@ def test_the_wheel_holds_the_packages_and_no_studies():
     }
 
 
+def test_the_wheel_holds_the_files_that_packages_read():
+    data = SETUP["options.package_data"]
+    for package in PACKAGES:
+        listed = subprocess.run(["git", "ls-files", package], cwd=ROOT, capture_output=True, text=True).stdout.split()
+        files = {name.removeprefix(f"{package}/") for name in listed if not name.endswith(".py")}
+        left = {name for name in files if not any(fnmatch(name, pattern) for pattern in data[package].split())}
+        assert not left, f"{package}: {sorted(left)}"
+
+
 def test_no_private_name_is_imported():
     """`from module import _name`, in code that is not a test; ruff's SLF001 sees `module._name`."""
     importing = set()

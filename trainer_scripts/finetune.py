@@ -20,7 +20,6 @@ else.
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -29,7 +28,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import yaml
 from accelerate import PartialState
 from accelerate.utils import set_seed
 from datasets import DatasetDict
@@ -40,14 +38,15 @@ from transformers.utils import logging
 
 import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
 from datasets_dart.errors import InputError
-from datasets_dart.files import replacing
+from datasets_dart.files import replacing, shown
+from datasets_dart.formats.documents import parse_json, read_yaml
 from datasets_hyenadna import load_task
 from datasets_hyenadna.builder import FAMILIES, open_source
 from datasets_hyenadna.chromatin_profile import label_groups
 from evaluation_dart.models.kmers import kmer_frequencies
 from evaluation_dart.models.language_model import model_id
 from evaluation_dart.models.linear import choose_linear, save_linear
-from evaluation_dart.records import RESULTS, write_record
+from evaluation_dart.records import RESULTS, read_record, write_record
 from evaluation_dart.statistics.classification import (
     accuracy,
     auroc_by_label,
@@ -180,25 +179,28 @@ def recipe_of(task: str, length: int | None = None, path: Path | None = None) ->
     if family not in TRAINED:
         raise InputError(f"--task {task}: FAMILY/NAME, with FAMILY one of {', '.join(sorted(TRAINED))}")
     path = path or RECIPES / f"{family}.yaml"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        read = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {error}") from None
+    read = read_yaml(path)
     if not isinstance(read, dict) or not isinstance(read.get("all"), dict):
         raise InputError(f"{path}: not a recipe: a mapping with an entry `all`")
-    own = (read.get("tasks") or {}).get(name, {})
+    own = _entry(path, _entry(path, read, "tasks"), name)
     if family == "species":
-        own = {"length": length or 1024, "max_length": length or 1024}
-        own |= (read.get("lengths") or {}).get(own["length"], {})
+        length = length or 1024
+        own = {"length": length, "max_length": length} | _entry(path, _entry(path, read, "lengths"), length)
     arguments = {name: read[name] for name in ("metric", "model", "published") if name in read} | read["all"] | own
     about = {"published": arguments.pop("published", None)}
     arguments = renewed(arguments)
     known = {entry.name for kind in ARGUMENTS for entry in fields(kind)}
-    if unknown := sorted(arguments.keys() - known):
+    if unknown := sorted(map(str, arguments.keys() - known)):
         raise InputError(f"{path}: {unknown[0]} is no argument of finetune")
     return arguments, about
+
+
+def _entry(path: Path, content: Mapping[Any, Any], name: str | int) -> dict[str, Any]:
+    """The mapping that a recipe has under a name, empty where it has none."""
+    own = content.get(name) or {}
+    if not isinstance(own, dict):
+        raise InputError(f"{path}: {name} is {shown(repr(own))}, not a mapping")
+    return own
 
 
 def task_inputs(arguments: TaskArguments) -> dict[str, Any]:
@@ -211,10 +213,7 @@ def task_inputs(arguments: TaskArguments) -> dict[str, Any]:
             raise InputError("--genome: one FASTA, or CLASS=FASTA of each class")
         inputs["genome"] = named or arguments.genome[0]
     if inputs.get("splits") is not None:
-        try:
-            inputs["splits"] = json.loads(inputs["splits"])
-        except json.JSONDecodeError as error:
-            raise InputError(f"--splits {arguments.splits}: not JSON: {error}") from None
+        inputs["splits"] = parse_json(inputs["splits"], f"--splits {arguments.splits}")
     return {name: value for name, value in inputs.items() if value is not None}
 
 
@@ -350,8 +349,7 @@ def finetune(
             overwrite=model.overwrite,
         )
         if (folder / RESULTS).is_file():
-            record: dict[str, Any] = json.loads((folder / RESULTS).read_text())
-            return record
+            return read_record(folder)
         outputs = predict(network, splits.test, 2 * training.per_device_train_batch_size)
     return write_results(
         folder,

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from datasets_dart.errors import InputError
 
+RANDOM_WEIGHTS = "-random-weights"  # what the id of a model ends with whose weights are drawn anew
+
 
 class ModelKind(NamedTuple):
     """A kind of model.

@@ -34,6 +34,7 @@ from transformers import (
 from transformers.utils import logging
 
 from datasets_dart.errors import InputError
+from evaluation_dart.models.kinds import RANDOM_WEIGHTS
 from evaluation_dart.scoring.embeddings import POOLINGS, hidden_states, pool
 from evaluation_dart.scoring.likelihoods import allele_log_likelihoods, causal_log_likelihood, masked_log_likelihood
 
@@ -50,8 +51,6 @@ BatchSize = int | str  # rows, or "auto"
 Result = TypeVar("Result")
 # Where batch size "auto" begins: rows of a batch, and its tokens in all on a CPU, whose memory does not run out at once
 LARGEST, LARGEST_ON_CPU, CPU_TOKENS = 1024, 64, 1 << 17
-
-RANDOM_WEIGHTS = "-random-weights"  # what the id of a model ends with whose weights are drawn anew
 
 
 class OutOfMemory(InputError):

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import sha256, write_text
+from datasets_dart.formats.documents import read_json
 from evaluation_dart.training.accelerators import progress_bar
 from evaluation_dart.training.probing import Embedder
 
@@ -173,10 +174,7 @@ def _write_shard(folder: Path, start: int, shard: dict[str, torch.Tensor]) -> No
 
 
 def _about(folder: Path) -> dict[str, Any]:
-    path = folder / ABOUT
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        return dict(json.loads(path.read_text()))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
+    about = read_json(folder / ABOUT)
+    if not isinstance(about, dict):
+        raise InputError(f"{folder / ABOUT}: not what a cache of embeddings says of itself")
+    return about

@@ -16,13 +16,15 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.utils import gather_object, set_seed
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from transformers import get_scheduler
 
 from datasets_dart.errors import InputError
-from datasets_dart.files import replacing, write_text
+from datasets_dart.files import replacing, sha256, write_text
+from datasets_dart.formats.documents import read_json
 from evaluation_dart.training.accelerators import progress_bar
 from evaluation_dart.training.objective import Objective
 from evaluation_dart.training.order import epoch_batches, reversed_rows, shares, steps_of
@@ -58,6 +60,7 @@ class Progress:
     Attributes:
         place: batches of the epoch. loss, weight: sums over the rows of the epoch. best: the highest score.
         history: of each epoch, its number, `loss`, `validation_loss` and `score`, and the learning rate.
+        weights: once the run is over, the SHA-256 of weights.safetensors.
     """
 
     epoch: int = 0
@@ -69,6 +72,7 @@ class Progress:
     best_epoch: int = 0
     stopped: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
+    weights: str = ""
 
     @property
     def validation_loss(self) -> float:
@@ -137,15 +141,16 @@ def fit(
         write_choices(folder / CHOICES, choices)
     if (folder / LOG).is_file():
         load_trained(network, folder)
-        return Progress(**json.loads((folder / LOG).read_text()))
+        return finished(folder)
 
     steps = steps_of(train.nonpeak, training, train.nonpeaks)
     module, optimizer = accelerator.prepare(network, torch.optim.AdamW(parameter_groups(network, training)))
     scheduler = schedule(optimizer, training, steps, training.lr_scheduler_type)
     plateau = isinstance(scheduler, ReduceLROnPlateau)
     accelerator.register_save_state_pre_hook(_drop_frozen)
-    progress, states = Progress(), folder / STATES
-    if found := load_newest_state(accelerator, states, strict=False):
+    progress, states, device = Progress(), folder / STATES, next(network.parameters()).device
+    best = [folder / WEIGHTS]
+    if found := load_newest_state(accelerator, states, device, best, strict=False):
         progress = Progress(**found[1]["progress"])
         scheduler.load_state_dict(found[1]["scheduler"])
     else:
@@ -153,7 +158,8 @@ def fit(
 
     def keep_state() -> None:
         state = {"progress": asdict(progress), "scheduler": scheduler.state_dict()}
-        save_state(accelerator, states, progress.step, state)
+        kept = best if progress.best_epoch else []
+        save_state(accelerator, states, progress.step, state, device=device, files=kept)
 
     bar = progress_bar(total=steps, initial=progress.step, unit="step", mininterval=5)
     while progress.epoch < training.num_train_epochs and not progress.stopped:
@@ -182,6 +188,7 @@ def fit(
     bar.close()
     load_trained(network, folder)
     accelerator.wait_for_everyone()
+    progress.weights = sha256(folder / WEIGHTS)
     if main:
         write_text(folder / LOG, json.dumps(asdict(progress), indent=1) + "\n")
         shutil.rmtree(states, ignore_errors=True)
@@ -307,16 +314,36 @@ def save_trained(network: nn.Module, folder: Path) -> None:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in trained_weights(network).items()}, path)
 
 
+def finished(folder: Path) -> Progress:
+    """How the training of a folder went, by its log.json.
+
+    Raises:
+        FileNotFoundError, InputError: naming the file that is missing or damaged.
+    """
+    try:
+        return Progress(**read_json(folder / LOG))
+    except TypeError:
+        raise InputError(f"{folder / LOG}: not the log of a training; delete {folder} to train anew") from None
+
+
 def load_trained(network: nn.Module, folder: Path) -> None:
     """Load the weights of a training into the network that was trained.
 
     Raises:
-        FileNotFoundError: if there are none. InputError: naming a weight that is missing or of another shape.
+        FileNotFoundError: if there are none. InputError: if they are not as the training left them, or naming a weight
+            that is missing or of another shape.
     """
     path = folder / WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; train the model first")
-    weights, own = load_file(path), trained_weights(network)
+    kept = finished(folder).weights if (folder / LOG).is_file() else ""
+    if kept and kept != sha256(path):
+        raise InputError(f"{path}: not as the training left it (its SHA-256 differs); delete {folder} to train anew")
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path}: damaged: {error}; delete {folder} to train anew") from None
+    own = trained_weights(network)
     for name in sorted(weights.keys() | own.keys()):
         there, here = (tuple(state[name].shape) if name in state else None for state in (weights, own))
         if there != here:

@@ -1,32 +1,51 @@
 """Folders of a training: the states that it resumes from, each whole or not there, and whose training it is.
 
-Nothing in a state can run code: weights are safetensors, progress is JSON, and Accelerate loads what it writes itself
-(optimiser and random numbers) as tensors and plain values only.
+Nothing in a state can run code: weights are safetensors; progress and random numbers are JSON; what Accelerate writes
+besides (the optimiser above all) it loads as tensors and plain values only. The digests of all files, written last,
+show that none has changed since: a state is restored as it was saved, or not at all.
 """
 
+import contextlib
+import hashlib
 import json
 import os
+import pickle
+import random
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+import numpy as np
+import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 
 from datasets_dart.errors import InputError
-from datasets_dart.files import write_text
+from datasets_dart.files import replacing, write_text
+from datasets_dart.formats.documents import read_json, read_yaml_mapping, yaml_text
 
-PROGRESS = "progress.json"
+PROGRESS, DIGESTS = "progress.json", "digests.json"
+# What files that are damaged, or of something else, raise while they are read and put in place
+DAMAGED = (pickle.UnpicklingError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError, EOFError)
 
 
-def save_state(accelerator: Accelerator, folder: Path, step: int, progress: Mapping[str, Any], keep: int = 1) -> None:
+def save_state(
+    accelerator: Accelerator,
+    folder: Path,
+    step: int,
+    progress: Mapping[str, Any],
+    keep: int = 1,
+    device: torch.device | None = None,
+    files: Collection[Path] = (),
+) -> None:
     """Write the state after `step` steps to `folder/step-<step>`, and drop all but the newest `keep`.
 
     All processes call it. A kill at any moment leaves the state before this one or this one.
 
     Args:
         progress: what a JSON file can hold, the same in all processes.
+        device: where this process draws random numbers, besides the CPU. files: kept in the state as well.
     """
     temporary, final = folder / ".state.tmp", folder / f"step-{step:08d}"
     if accelerator.is_main_process:
@@ -34,9 +53,14 @@ def save_state(accelerator: Accelerator, folder: Path, step: int, progress: Mapp
         folder.mkdir(parents=True, exist_ok=True)
     accelerator.wait_for_everyone()
     accelerator.save_state(str(temporary))
+    numbers = json.dumps(random_numbers(device))
+    (temporary / _random_file(accelerator.process_index)).write_text(numbers)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         (temporary / PROGRESS).write_text(json.dumps(progress))
+        for path in files:
+            shutil.copyfile(path, temporary / path.name)
+        (temporary / DIGESTS).write_text(json.dumps(_digests(temporary), indent=1))
         shutil.rmtree(final, ignore_errors=True)
         os.replace(temporary, final)
         for old in sorted(folder.glob("step-*"))[:-keep]:
@@ -47,17 +71,106 @@ def save_state(accelerator: Accelerator, folder: Path, step: int, progress: Mapp
     accelerator.wait_for_everyone()
 
 
-def load_newest_state(accelerator: Accelerator, folder: Path, **options: Any) -> tuple[int, dict[str, Any]] | None:
+def load_newest_state(
+    accelerator: Accelerator,
+    folder: Path,
+    device: torch.device | None = None,
+    files: Collection[Path] = (),
+    **options: Any,
+) -> tuple[int, dict[str, Any]] | None:
     """Load the newest state: the steps before it and its progress; None where there is no state.
 
     Args:
+        device, files: as of [`save_state`]; files that the state has are put back.
         options: of how the model's weights are loaded.
+
+    Raises:
+        InputError: naming the state, if it is not as it was saved or cannot be restored here.
     """
     found = max(folder.glob("step-*"), default=None)
     if found is None:
         return None
-    accelerator.load_state(str(found), **options)
-    return int(found.name.removeprefix("step-")), json.loads((found / PROGRESS).read_text())
+    advice = f"delete {found}, and the training goes on from the state before it or from its beginning"
+    with _refusing(found, advice):
+        kept, now = dict(read_json(found / DIGESTS)), _digests(found)
+        if kept != now:
+            changed = min(name for name in kept.keys() | now.keys() if kept.get(name) != now.get(name))
+            raise InputError(f"{changed} is not as it was saved")
+        accelerator.load_state(str(found), **options)
+        set_random_numbers(read_json(found / _random_file(accelerator.process_index)), device)
+        progress = dict(read_json(found / PROGRESS))
+        for path in files:
+            if accelerator.is_main_process and (found / path.name).is_file():
+                with replacing(path) as unfinished:
+                    shutil.copyfile(found / path.name, unfinished)
+    accelerator.wait_for_everyone()
+    return int(found.name.removeprefix("step-")), progress
+
+
+def _digests(state: Path) -> dict[str, str]:
+    """SHA-256 of every file of a state by its name."""
+    found = {}
+    for path in state.rglob("*"):
+        if path.is_file() and path != state / DIGESTS:
+            with path.open("rb") as file:
+                found[path.relative_to(state).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _random_file(process: int) -> str:
+    return f"random_numbers_{process}.json"
+
+
+@contextlib.contextmanager
+def _refusing(state: Path, advice: str) -> Iterator[None]:
+    """Say in one line what is wrong with a state, and what to do."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (FileNotFoundError, *DAMAGED) as error:
+        why = " ".join(str(error).split())[:300]
+        raise InputError(f"{state}: the training cannot go on from this state ({why}): {advice}") from None
+
+
+def random_numbers(device: torch.device | None = None) -> dict[str, Any]:
+    """The state of all generators, as JSON can hold it: Python's, NumPy's, torch's on the CPU and on `device`."""
+    device = device or torch.device("cpu")
+    module: Any = None if device.type == "cpu" else torch.get_device_module(device)
+    own = None if module is None else module.get_rng_state(*_which(device)).numpy().tobytes().hex()
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": [kind, np.asarray(keys).tolist(), position, has_gauss, gauss],
+        "torch": torch.get_rng_state().numpy().tobytes().hex(),
+        "device": device.type,
+        "device_state": own,
+    }
+
+
+def set_random_numbers(state: Mapping[str, Any], device: torch.device | None = None) -> None:
+    """Put all generators back into a state of [`random_numbers`].
+
+    Raises:
+        InputError: if it was saved on another kind of device.
+    """
+    device = device or torch.device("cpu")
+    if state["device"] != device.type:
+        raise InputError(f"its random numbers are those of a device {state['device']!r}, and this is {device.type!r}")
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    np.random.set_state(tuple(state["numpy"]))
+    torch.set_rng_state(_bytes(state["torch"]))
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(_bytes(state["device_state"]), *_which(device))
+
+
+def _which(device: torch.device) -> tuple[torch.device, ...]:
+    return () if device.type == "mps" else (device,)  # of which there is one
+
+
+def _bytes(text: str) -> torch.Tensor:
+    return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -77,8 +190,11 @@ def check_same_run(path: Path, choices: Mapping[str, Any], free: Collection[str]
     """
     if not path.is_file():
         return
-    read = json.loads if path.suffix == ".json" else yaml.safe_load
-    old, new = _flat(read(path.read_text())), _flat(choices)
+    read = read_json if path.suffix == ".json" else read_yaml_mapping
+    there = read(path)
+    if not isinstance(there, dict):
+        raise InputError(f"{path}: not the choices of a training")
+    old, new = _flat(there), _flat(choices)
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name) and name.rpartition(".")[2] not in free:
             raise InputError(
@@ -89,7 +205,7 @@ def check_same_run(path: Path, choices: Mapping[str, Any], free: Collection[str]
 
 def write_choices(path: Path, choices: Mapping[str, Any]) -> None:
     """Write what [`check_same_run`] compares."""
-    write_text(path, yaml.safe_dump(dict(choices), sort_keys=False))
+    write_text(path, yaml_text(dict(choices)))
 
 
 def _flat(choices: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

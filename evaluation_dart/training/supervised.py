@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import yaml
 from accelerate import PartialState
 from accelerate.utils import set_seed
 from datasets import Dataset
@@ -21,17 +20,17 @@ from transformers import AutoConfig
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing, sha256
+from datasets_dart.formats.documents import read_yaml_mapping
 from evaluation_dart.models.families import family_of
-from evaluation_dart.models.kinds import is_trained_kind, split_spec
+from evaluation_dart.models.kinds import RANDOM_WEIGHTS, is_trained_kind, split_spec
 from evaluation_dart.models.language_model import (
-    RANDOM_WEIGHTS,
     LanguageModel,
     load_language_model,
     model_id,
     register_models,
     usable_device,
 )
-from evaluation_dart.models.linear import LinearPredictor, choose_linear, load_linear, save_linear
+from evaluation_dart.models.linear import Linear, LinearPredictor, choose_linear, load_linear, save_linear
 from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.models.networks import NETWORKS, build
 from evaluation_dart.training.embedding_cache import write_cache
@@ -340,7 +339,7 @@ def _train_linear(
         "budget": data["budget"],
         "train_rows": len(rows["train"]),
         "validation_rows": len(rows["validation"]),
-        "weights": hashlib.sha256(b"".join(array.tobytes() for array in model)).hexdigest(),
+        "weights": _linear_digest(model),
     }
     description |= {"trained_parameters": model.coefficients.size + model.intercept.size}
     if PartialState().is_main_process:
@@ -356,6 +355,10 @@ def _train_linear(
         description,
         TrainedRecipe(f"{source.setting}-linear", recipe),
     )
+
+
+def _linear_digest(model: Linear) -> str:
+    return hashlib.sha256(b"".join(array.tobytes() for array in model)).hexdigest()
 
 
 def _features(
@@ -395,14 +398,20 @@ def _trained_elsewhere(
     path = folder / CHOICES
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; train the model first")
-    kept = yaml.safe_load(path.read_text())
+    kept = read_yaml_mapping(path)
+    needed = {"task", "model", "training", "data", *(() if source.linear else ("window", "budget", "rows"))}
+    if missing := sorted(needed - kept.keys()):
+        raise InputError(f"{path}: not the choices of a training: no {missing[0]}")
     if kept["task"] != other:
         raise InputError(f"{folder}: a training of {kept['task']}, but {task} needs one of {other}")
     if kept["model"]["id"] != source.id or kept["model"]["revision"] != revision:
         raise InputError(f"{folder}: a training of {kept['model']['id']}, not of {source.id}, revision {revision}")
     recipe = {**kept["training"], "trained_on": kept["data"]}
     if source.linear:
-        predictor = LinearPredictor(load_linear(folder / WEIGHTS), features[recipe["features"]], COUNTS)
+        linear = load_linear(folder / WEIGHTS)
+        if recipe.get("weights") != _linear_digest(linear):
+            raise InputError(f"{folder / WEIGHTS}: not as the training left it; delete {folder} to train anew")
+        predictor = LinearPredictor(linear, features[recipe["features"]], COUNTS)
         return Trained(predictor, description, TrainedRecipe(f"{source.setting}-linear", recipe))
     training = changed(SupervisedTraining(), kept["training"])
     network, description = build_network(source, loaded, COUNTS, training, kept["window"], task, protocol)

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from .build import CSRC, Strided, cached, strided
+from .build import CSRC, Strided, cached, compiler_version, first_line, loaded, run_compiler, strided
 from .fft_plan import right_angle_length
 
 SOURCES = ("fft.h", "scratch.h", "cpu_problem.h", "cpu_kernel.h", "cpu_build.cpp", "cpu_dispatch.cpp")
@@ -55,7 +55,7 @@ class _Problem(ctypes.Structure):
 def library() -> Any:
     """The compiled kernels, built on the first call; None, after one warning, where they cannot be had."""
     try:
-        compiled = ctypes.CDLL(str(build()))
+        compiled = loaded(build)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         warnings.warn(
             f"the C++ long convolution is not available ({error}); torch's FFTs are used instead, several times slower",
@@ -76,7 +76,7 @@ def build() -> Path:
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX") or "c++", "g++", "clang++"))), None)
     if compiler is None:
         raise RuntimeError("no C++ compiler found")
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+    version = compiler_version(compiler)
     machine = platform.machine()
     settings = [version, machine, *COMMON_FLAGS, str(X86_BUILDS)]
     return cached("cpu", SOURCES, settings, lambda target: _compile(compiler, machine, target))
@@ -94,6 +94,7 @@ def _compile(compiler: str, machine: str, target: Path) -> None:
                 [compiler, *COMMON_FLAGS, *openmp, *arguments, "-c", "-o", f"{target.parent}/{name}.o"],
                 stderr=subprocess.PIPE,
                 text=True,
+                errors="replace",
             )
             for name, arguments in commands.items()
         }
@@ -101,9 +102,9 @@ def _compile(compiler: str, machine: str, target: Path) -> None:
         if all(process.returncode == 0 for process in running.values()):
             break
     else:
-        raise RuntimeError(f"{compiler} failed: {next(filter(None, errors)).strip().splitlines()[0]}")
+        raise RuntimeError(f"{compiler} failed: {first_line(*errors)}")
     objects = [f"{target.parent}/{name}.o" for name in commands]
-    subprocess.run([compiler, "-shared", *openmp, "-o", str(target), *objects], check=True, capture_output=True)
+    run_compiler([compiler, "-shared", *openmp, "-o", str(target), *objects])
 
 
 def _run(name: str, shape: Sequence[int], **tensors: torch.Tensor | None) -> None:

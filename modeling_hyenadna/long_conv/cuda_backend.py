@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from . import torch_backend
-from .build import CSRC, Strided, cached, strided
+from .build import CSRC, Strided, cached, compiler_version, loaded, run_compiler, strided
 from .fft_plan import ODD_FACTORS
 
 SOURCES = ("fft.h", "gpu_problem.h", "gpu_block.h", "gpu_kernel.h", "gpu_schedule.h", "cuda.cu")
@@ -87,7 +87,7 @@ def library() -> Any:
 
 
 def _compiled() -> Any:
-    return load(build())
+    return typed(loaded(build))
 
 
 def _from_kernel_hub() -> Any:
@@ -104,9 +104,8 @@ def _from_kernel_hub() -> Any:
         raise RuntimeError(f"Kernel Hub: {error}") from error
 
 
-def load(path: Path) -> Any:
-    """A compiled library; OSError if it cannot be loaded."""
-    compiled = ctypes.CDLL(str(path))
+def typed(compiled: ctypes.CDLL) -> Any:
+    """A compiled library with the types of its functions."""
     for name in ("prepare", "forward", "backward"):
         getattr(compiled, f"hyena_gpu_{name}").argtypes = [ctypes.c_void_p]
     compiled.hyena_gpu_error.restype = ctypes.c_char_p
@@ -122,7 +121,7 @@ def build(architectures: tuple[str, ...] = ARCHITECTURES) -> Path:
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         raise RuntimeError("no nvcc found")
-    version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
+    version = compiler_version(nvcc)
     targets = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in architectures]
     targets.append(f"-gencode=arch=compute_{architectures[-1]},code=compute_{architectures[-1]}")
     command = [nvcc, *FLAGS, *targets]
@@ -130,9 +129,7 @@ def build(architectures: tuple[str, ...] = ARCHITECTURES) -> Path:
 
 
 def _compile(command: list[str], target: Path) -> None:
-    done = subprocess.run([*command, "-o", str(target), str(CSRC / "cuda.cu")], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"nvcc failed: {(done.stderr or done.stdout).strip().splitlines()[0]}")
+    run_compiler([*command, "-o", str(target), str(CSRC / "cuda.cu")])
 
 
 def radices(points: int) -> list[int]:

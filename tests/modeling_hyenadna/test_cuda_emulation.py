@@ -4,6 +4,7 @@ The host runs the threads of each phase in random order, on shared memory that b
 shows. What this cannot show is left to test_cuda_device.py on a GPU.
 """
 
+import ctypes
 import re
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_hyenadna.long_conv import cuda_backend
-from modeling_hyenadna.long_conv.build import CSRC
+from modeling_hyenadna.long_conv.build import CSRC, loaded
 from modeling_hyenadna.long_conv.fft_plan import ODD_FACTORS
 from modeling_hyenadna.long_conv.torch_backend import long_conv_torch
 
@@ -43,7 +44,7 @@ def emulation(tmp_path_factory):
     path = tmp_path_factory.mktemp("emulation") / "emulation.so"
     command = [compiler, "-O2", "-std=c++17", "-fPIC", "-shared", "-Wno-unknown-pragmas", "-o", str(path)]
     subprocess.run([*command, str(CSRC / "gpu_emulation.cpp")], check=True, capture_output=True)
-    return cuda_backend.load(path)
+    return cuda_backend.typed(ctypes.CDLL(str(path)))
 
 
 @pytest.fixture(params=[H200, RTX, 20_000], ids=["H200", "RTX", "tiny"])
@@ -206,7 +207,7 @@ def test_cut_of_the_released_lengths():
 @nvcc
 def test_every_architecture_compiles(tmp_path, monkeypatch):
     monkeypatch.setenv("HYENADNA_CACHE", str(tmp_path))
-    library = cuda_backend.load(cuda_backend.build())
+    library = cuda_backend.typed(loaded(cuda_backend.build))
     assert cuda_backend.build() == next((tmp_path / "long_conv").glob("cuda-*.so"))
     assert b"invalid" in library.hyena_gpu_error(9)  # cudaErrorInvalidConfiguration, in CUDA's words
 

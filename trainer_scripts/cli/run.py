@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from datasets_dart.errors import InputError
+from datasets_dart.files import shown
+from datasets_dart.formats.documents import parse_yaml, read_yaml_mapping, yaml_text
 from evaluation_dart.spec import RunSpec
 from evaluation_dart.tasks import TASKS
 from trainer_scripts.cli.app import result
@@ -89,7 +90,7 @@ def run(**given: Any) -> None:
     arguments = read_config(given.pop("config")) | chosen(given)
     spec = RunSpec.of(arguments)
     if given["print_config"]:
-        typer.echo(yaml.safe_dump(spec.flat(), sort_keys=False), nl=False)
+        typer.echo(yaml_text(spec.flat()), nl=False)
         return
     from evaluation_dart.run import run as run_spec
 
@@ -116,15 +117,7 @@ def read_config(path: Path | None) -> dict[str, Any]:
     Raises:
         FileNotFoundError, InputError: naming the file.
     """
-    if path is None:
-        return {}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: not a mapping of options to values")
-    return content
+    return {} if path is None else read_yaml_mapping(path, "options to values")
 
 
 def chosen(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,12 +133,14 @@ def chosen(given: Mapping[str, Any]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     if given["hyperparameters"] is not None:
         read = read_config(given["hyperparameters"])
-        changes = dict(read.get("training", read))
+        changes = read.get("training", read)
+        if not isinstance(changes, dict):
+            raise InputError(f"{given['hyperparameters']}: training is {shown(repr(changes))}, not a mapping")
     for override in given["set_"] or ():
         name, equals, value = override.partition("=")
         if not equals:
             raise InputError(f"--set {override}: NAME=VALUE")
-        changes[name] = yaml.safe_load(value)
+        changes[name] = parse_yaml(value, f"--set {name}")
     return arguments | ({"hyperparameters": changes} if changes else {})
 
 
