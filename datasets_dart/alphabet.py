@@ -1,12 +1,19 @@
 """The alphabet of DNA: codes, unknown bases, ambiguity letters, RNA, the other strand, one-hot rows and Arrow strings.
 
-A base code is 0, 1, 2, 3 for A, C, G, T (U of RNA is T) and 4, UNKNOWN, for every other letter.
+A base code is 0, 1, 2, 3 for A, C, G, T (U of RNA is T) and 4, UNKNOWN, for every other letter. Sequence that is mostly
+other letters, as a protein is, is refused by whoever reads it.
 """
+
+import functools
+import logging
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
 
 from datasets_dart.errors import InputError
+
+log = logging.getLogger(__name__)
 
 BASES = "ACGT"
 A, UNKNOWN = 0, 4
@@ -21,6 +28,11 @@ COMPLEMENT = bytes.maketrans(b"ACGTacgtUu", b"TGCAtgcaAa")
 ONE_HOT = np.vstack([np.eye(4, dtype=np.float32), np.zeros((1, 4), dtype=np.float32)])  # by code
 # The bases that each letter may be (IUPAC).
 IUPAC = {base: base for base in BASES} | {"U": "T", "R": "AG", "Y": "CT", "S": "CG", "W": "AT", "K": "GT", "M": "AC"}
+WARNED_SHARE, REFUSED_SHARE = 0.01, 0.5  # of letters that are neither bases nor N
+NUCLEOTIDE = np.zeros(256, dtype=bool)  # by ASCII code: a base, U, or N
+NUCLEOTIDE[list(b"ACGTUNacgtun")] = True
+AS_DNA = np.arange(256, dtype=np.uint8)  # from ASCII to ASCII: T for U, in either case
+AS_DNA[list(b"Uu")] = list(b"Tt")
 IUPAC |= {"B": "CGT", "D": "AGT", "H": "ACT", "V": "ACG", "N": "ACGT"}
 
 
@@ -38,6 +50,48 @@ def decode_bases(codes: np.ndarray, protocol: str = "fixed") -> str:
 def known_bases(sequence: str) -> str:
     """A sequence in upper case, with T for U and N for every letter that is no base."""
     return decode_bases(encode_bases(sequence))
+
+
+def as_dna(sequence: str) -> str:
+    """T for U, in either case; all else as it is."""
+    return sequence.replace("U", "T").replace("u", "t")
+
+
+def checked_bases(source: str, sequences: Iterable[str]) -> list[str]:
+    """[`known_bases`] of sequences that belong together, [`check_letters`] of which holds."""
+    given = list(sequences)
+    check_letters(source, np.frombuffer("".join(given).encode("ascii", "replace"), dtype=np.uint8))
+    return [known_bases(sequence) for sequence in given]
+
+
+def check_letters(source: str, letters: np.ndarray) -> None:
+    """Look at (n,) uint8 ASCII codes of sequence, of which N and other letters are read as unknown bases.
+
+    Above 1 % of letters that are none of A, C, G, T, U and N (not counting N) there is a warning, once for a source.
+    Raises ValueError naming the source and these letters above a half: a protein, or no sequence at all.
+    """
+    counts = np.bincount(letters, minlength=256)
+    counts[list(b"Nn")] = 0
+    other = np.where(NUCLEOTIDE, 0, counts)
+    share = other.sum() / max(counts.sum(), 1)
+    if share <= WARNED_SHARE:
+        return
+    commonest = ", ".join(chr(code) for code in np.argsort(-other, kind="stable")[:3] if other[code])
+    what = f"{source}: {share:.0%} of the letters are none of A, C, G, T, U and N (such as {commonest})"
+    if share > REFUSED_SHARE:
+        raise InputError(f"{what}: no DNA or RNA; a protein?")
+    _warn_once(source, f"{what}; they are read as N")
+
+
+@functools.lru_cache(maxsize=256)
+def _warned(source: str) -> list[str]:
+    return []
+
+
+def _warn_once(source: str, text: str) -> None:
+    if not _warned(source):
+        _warned(source).append(text)
+        log.warning(text)
 
 
 def reverse_complement(sequence: str) -> str:

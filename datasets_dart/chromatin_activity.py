@@ -106,7 +106,7 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
         files = self.config.files()
         sources = []
         for cell, track in files["signal"].items():
-            signal = Signal(track)
+            signal = Signal(track, nan_is_nothing=self.config.protocol == "paper")
             for category in CATEGORIES:
                 if cell in files[category]:
                     path = input_file(files[category][cell])

@@ -18,6 +18,7 @@ from datasets_dart.errors import InputError
 
 GZIP_MAGIC = b"\x1f\x8b"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8, which some spreadsheets and editors write before the text
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 BGZF_SUBFIELD = b"BC\x02\x00"  # SAM specification section 4.1: the extra gzip field with the size of a BGZF block
 
 Row = TypeVar("Row")
@@ -38,14 +39,18 @@ START = Position()
 def input_file(path: str | os.PathLike[str]) -> Path:
     """`path` as an absolute Path.
 
-    Raises FileNotFoundError where there is nothing, ValueError for a folder or an empty file.
+    Raises FileNotFoundError where there is nothing, ValueError for a folder, a pipe, a device or an empty file.
     """
     resolved = Path(path).expanduser().absolute()
     if not resolved.exists():
         raise FileNotFoundError(f"{path}: no such file")
     if resolved.is_dir():
         raise InputError(f"{path}: is a folder, not a file")
-    if resolved.is_file() and resolved.stat().st_size == 0:
+    if not resolved.is_file():
+        raise InputError(
+            f"{path}: is a pipe or a device, which can be read only once: write its contents to a file first"
+        )
+    if resolved.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty")
     return resolved
 
@@ -78,16 +83,23 @@ def compression(path: Path) -> Literal["plain", "gzip", "bgzip"]:
 
 
 def has_mark(path: Path) -> bool:
-    """Whether plain text begins with a byte-order mark."""
-    with path.open("rb") as file:
-        return file.read(len(BYTE_ORDER_MARK)) == BYTE_ORDER_MARK
+    """Whether text, compressed or not, begins with a byte-order mark."""
+    with open_bytes(path) as file:
+        return file.tell() > 0
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """`path` for reading, decompressed where it is gzip or bgzip, without a byte-order mark."""
+    """`path` for reading, decompressed where it is gzip or bgzip, without a byte-order mark.
+
+    Raises ValueError naming the file where its byte-order mark is that of UTF-16.
+    """
     opened = path.open if compression(path) == "plain" else partial(gzip.open, path)
     file: BinaryIO = opened("rb")  # type: ignore[assignment]
-    if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
+    head = file.read(len(BYTE_ORDER_MARK))
+    if head.startswith(UTF_16_MARKS):
+        file.close()
+        raise InputError(f"{path}: is text in UTF-16: save it as UTF-8")
+    if head != BYTE_ORDER_MARK:
         file.seek(0)
     return file
 

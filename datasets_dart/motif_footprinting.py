@@ -73,7 +73,7 @@ def read_backgrounds(path: Path) -> list[np.ndarray]:
     """
     backgrounds = []
     for line, text in numbered_lines(path):
-        sequence = text.strip().upper()
+        sequence = text.strip().upper().replace(b"U", b"T")
         if other := set(sequence) - set(b"ACGTN"):
             raise InputError(
                 f"{path}:{line}: {chr(min(other))!r} is none of A, C, G, T, N; one sequence a line is needed"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from datasets_dart.alphabet import known_bases
+from datasets_dart.alphabet import checked_bases
 from datasets_dart.errors import InputError
 from datasets_dart.files import batched, input_file
 from datasets_dart.formats.fasta import read_fasta
@@ -53,7 +53,7 @@ def fasta_chunks(path: Path, classes: int) -> Iterator[Columns]:
                     f"{path}:{line}: header {header[-60:]!r} does not end with a class, 0 to {classes - 1}"
                 )
             labels.append(int(digit))
-        sequences = [known_bases(sequence) for *_, sequence in rows]
+        sequences = checked_bases(str(path), (sequence for *_, sequence in rows))
         yield {"name": [header for _, header, _ in rows], "sequence": sequences, "label": labels}
 
 
@@ -79,7 +79,7 @@ def table_chunks(path: Path, classes: int | None, where: tuple[str, str] | None 
                 raise InputError(f"{path}: row {row}: label {label!r} is none of the classes 0, 1, ...")
             if not isinstance(text, str) or not text:
                 raise InputError(f"{path}: row {row}: no sequence: {text!r}")
-        columns = {"sequence": [known_bases(text) for text in texts], "label": labels}
+        columns = {"sequence": checked_bases(str(path), texts), "label": labels}
         if "name" in names:
             columns["name"] = table["name"].to_pylist()
         if texts:
@@ -95,9 +95,9 @@ def text_chunks(folder: Path, label: int) -> Iterator[Columns]:
     """Columns sequence, label and name of a folder of texts of one class, by name; numbers in their order."""
     paths = sorted(folder.glob("*.txt"), key=lambda path: (len(path.stem), path.stem))
     for chunk in batched(paths, ROWS):
-        texts = [path.read_text().strip() for path in chunk]
+        texts = [path.read_text(encoding="utf-8-sig").strip() for path in chunk]
         for path, text in zip(chunk, texts, strict=True):
             if not text.isalpha():
                 raise InputError(f"{path}: not a sequence: {text[:60]!r}")
-        sequences, names = [known_bases(text) for text in texts], [path.stem for path in chunk]
+        sequences, names = checked_bases(str(folder), texts), [path.stem for path in chunk]
         yield {"sequence": sequences, "label": [label] * len(chunk), "name": names}

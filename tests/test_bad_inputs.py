@@ -222,8 +222,18 @@ def cases() -> list[Case]:
             in_bed="chr1\t9\t5\n"),
         bad("BED: a start that is not a number", "in.bed:1: 'x' is not a coordinate (a whole number >= 0)", "embed",
             in_bed="chr1\tx\t5\n"),
+        good("Byte-order marks in all files", ALL, in_vcf="\ufeff" + VCF, g_fa="\ufeff" + FASTA),
+        good("BED with a byte-order mark, gzip", IN_ALL, "embed", in_bed=zipped("\ufeff" + BED)),
+        bad("A BED in UTF-16", "in.bed: is text in UTF-16: save it as UTF-8", "embed", in_bed=BED.encode("utf-16")),
+        good("RNA: U is T", IN_ALL, "embed", g_fa=FASTA.replace("T", "U")),
+        bad("A protein in place of the FASTA",
+            f"g.fa: 100% of the letters are none of A, C, G, T, U and N (such as K, L, M): {PROTEIN}", "embed",
+            g_fa=">chr1\n" + "MKL" * 130 + "\n"),
         *other_commands(),
     ]  # fmt: skip
+
+
+PROTEIN = "no DNA or RNA; a protein?"
 
 
 def other_commands() -> list[Case]:
@@ -234,6 +244,10 @@ def other_commands() -> list[Case]:
             "region chr7:1-5: g.fa: has no contig 'chr7' (it has chr1, chr2)", "mutagenesis", "--region", "chr7:1-5"),
         good("Prompts", "out.fa: 1 sequences of 5 bases", "generate"),
         bad("An empty FASTA of prompts", "prompts.fa: the file is empty", "generate", prompts_fa=""),
+        good("Prompts of RNA: U is T", "out.fa: 1 sequences of 5 bases", "generate", prompts_fa=">one\nACGU\n"),
+        bad("Prompts that are proteins",
+            f"prompts.fa: 100% of the letters are none of A, C, G, T, U and N (such as K, L, M): {PROTEIN}", "generate",
+            prompts_fa=">one\nMKLMKL\n"),
         good("Regions with labels", "made: 4 train, 4 validation, 9 test", "dataset"),
         bad("A BED without labels", "labelled.bed:1: 3 columns where 4 are needed: 'chr1\\t100\\t150'", "dataset",
             labelled_bed=BED),

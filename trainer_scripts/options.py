@@ -7,11 +7,12 @@ import threading
 from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from datasets_dart.errors import InputError, MissingExtra
+from trainer_scripts.pipes import as_given, pipes_copied
 
 COMPUTING = "Computing"
 DEBUG = "--debug shows the traceback of an error."
@@ -120,25 +121,35 @@ def run(main: Callable[[list[str]], object], prog: str, words: list[str] | None 
 
     0 is success; 1 a fault of the input or of where it runs, in one line on standard error; 2, by the parser, a line
     that cannot be understood. `--debug` among the words gives the traceback of a fault; a bug always keeps its own.
-    SIGINT ends a program with 130 and SIGTERM with 143, without a traceback, and nothing half written is left.
+    SIGINT ends a program with 130 and SIGTERM with 143, without a traceback, and nothing half written is left. Pipes are
+    read as files are.
     """
     given = sys.argv[1:] if words is None else words
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, terminate) if in_main_thread else None
     try:
-        main([word for word in given if word != "--debug"])
+        with pipes_copied([word for word in given if word != "--debug"]) as own:
+            try:
+                main(own)
+            except (InputError, MissingExtra, OSError) as error:
+                if "--debug" in given:
+                    raise
+                report(prog, as_given(str(error)))
     except Terminated:
         sys.exit(143)
     except KeyboardInterrupt:
         sys.exit(130)
-    except (InputError, MissingExtra, OSError) as error:
-        if "--debug" in given:
-            raise
-        print(f"{prog}:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1)
+    except InputError as error:  # of a pipe
+        report(prog, str(error))
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+def report(prog: str, text: str) -> NoReturn:
+    """Write a fault in one line to standard error, and leave with status 1."""
+    print(f"{prog}:", " ".join(text.split()), file=sys.stderr)
+    sys.exit(1)
 
 
 def run_function(function: Callable[..., None]) -> None:

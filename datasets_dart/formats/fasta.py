@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pysam
 
-from datasets_dart.alphabet import CODES, LETTERS, arrow_strings
+from datasets_dart.alphabet import AS_DNA, CODES, LETTERS, arrow_strings, check_letters
 from datasets_dart.contigs import find_contig, genome_build, rows_by_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import (
@@ -30,8 +30,10 @@ from datasets_dart.files import (
 SPAN = 1 << 22  # bp read at once, at most, when windows lie close together
 GAP = 1 << 16  # bp between windows from which two reads are cheaper than one; about a bgzip block
 
-_UPPER = np.arange(256, dtype=np.uint8)
-_UPPER[ord("a") : ord("z") + 1] -= 32
+SAMPLED_CONTIGS, SAMPLED_PLACES, SAMPLED_BASES = 64, 3, 4096  # whose letters show what a FASTA holds
+
+_UPPER = AS_DNA.copy()
+_UPPER[ord("a") : ord("z") + 1] = AS_DNA[ord("A") : ord("Z") + 1]
 
 
 def read_together(starts: np.ndarray, length: int) -> Iterator[np.ndarray]:
@@ -51,7 +53,7 @@ def read_together(starts: np.ndarray, length: int) -> Iterator[np.ndarray]:
 
 
 class Genome(Reopened[pysam.FastaFile]):
-    """Contigs of an indexed FASTA. Cheap to pickle: every process opens the file for itself.
+    """Contigs of an indexed FASTA, T for the U of RNA. Cheap to pickle: every process opens the file for itself.
 
     `contigs` maps names to lengths in bp, in file order. A contig may be asked for as "20" or as "chr20" (see
     `datasets_dart.contigs`). Positions are 0-based, half-open.
@@ -112,7 +114,18 @@ class Genome(Reopened[pysam.FastaFile]):
         if len(bases) != end - start:
             raise InputError(f"{self.path}: {chrom}:{start}-{end} cannot be read; does the index belong to the file?")
         codes = np.frombuffer(bases, dtype=np.uint8)
-        return codes if keep_case else _UPPER[codes]
+        return np.asarray((AS_DNA if keep_case else _UPPER)[codes])
+
+    def sampled_letters(self) -> np.ndarray:
+        """(n,) uint8 ASCII codes as written, from up to 64 contigs and three places in each."""
+        names = [*self.contigs]
+        chosen = np.unique(np.linspace(0, len(names) - 1, SAMPLED_CONTIGS).astype(int)) if names else ()
+        found = []
+        for name in (names[number] for number in chosen):
+            for place in range(1, SAMPLED_PLACES + 1):
+                start = max(0, self.contigs[name] * place // (SAMPLED_PLACES + 1) - SAMPLED_BASES // 2)
+                found.append(self.handle.fetch(name, start, min(start + SAMPLED_BASES, self.contigs[name])))
+        return np.frombuffer("".join(found).encode("ascii", "replace"), dtype=np.uint8)
 
 
 def open_genome(path: str | os.PathLike[str], cache_dir: str | os.PathLike[str] | None = None) -> Genome:
@@ -122,7 +135,8 @@ def open_genome(path: str | os.PathLike[str], cache_dir: str | os.PathLike[str] 
     `cache_dir`, by default the datasets library's cache.
 
     Raises FileNotFoundError; ValueError, naming file, line and value, for a folder, an empty or a malformed file, an
-    index of another file, contigs of several human builds, and when no index can be written.
+    index of another file, contigs of several human builds, what is no nucleotides (a protein), and when no index can be
+    written.
     """
     fasta = path = input_file(path)
     cache = Path(cache_dir or default_cache()).expanduser() / "genomes"
@@ -149,6 +163,7 @@ def open_genome(path: str | os.PathLike[str], cache_dir: str | os.PathLike[str] 
         _check_index(path, fasta, fai)
     genome = Genome(path, fasta, fai, gzi)
     genome_build(path, genome.contigs)  # refuses a mixture
+    check_letters(str(path), genome.sampled_letters())
     return genome
 
 

@@ -33,6 +33,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from datasets_dart.alphabet import as_dna
 from datasets_dart.errors import InputError
 from evaluation_dart.models.kinds import RANDOM_WEIGHTS
 from evaluation_dart.scoring.embeddings import POOLINGS, hidden_states, pool
@@ -140,7 +141,7 @@ class Encoder:
     def encode(
         self, sequences: Sequence[str], special_tokens: bool = False
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Model inputs of a batch, and which tokens are of the sequences themselves: (B, T) bool.
+        """Model inputs of a batch, and which tokens are of the sequences themselves: (B, T) bool. U is read as T.
 
         With special_tokens, those that the tokenizer adds are counted among them; padding never is.
 
@@ -149,7 +150,11 @@ class Encoder:
         """
         # Right padding never reaches a causal model's real tokens, whether or not it takes a mask.
         encoded = self.tokenizer(
-            list(sequences), padding=True, padding_side="right", return_tensors="pt", return_attention_mask=True
+            [*map(as_dna, sequences)],
+            padding=True,
+            padding_side="right",
+            return_tensors="pt",
+            return_attention_mask=True,
         )
         mask = encoded["attention_mask"]
         tokens = mask.shape[1]
@@ -212,7 +217,7 @@ class Encoder:
             ValueError: if the tokens of a tokenizer without offsets do not spell the sequence.
         """
         if self.tokenizer.is_fast:
-            offsets = self.tokenizer(list(sequences), return_offsets_mapping=True)["offset_mapping"]
+            offsets = self.tokenizer([*map(as_dna, sequences)], return_offsets_mapping=True)["offset_mapping"]
             spans = [
                 [(number, *span) for number, span in enumerate(own) if span[1] > span[0]]
                 for own in (_between(row, self.before, self.after) for row in offsets)
@@ -229,7 +234,7 @@ class Encoder:
 
     def _spelt(self, sequence: str) -> list[tuple[int, int, int]]:
         """(number, start, end) of each of a sequence's own tokens, from their letters."""
-        ids = list(_between(self.tokenizer(sequence)["input_ids"], self.before, self.after))
+        ids = list(_between(self.tokenizer(as_dna(sequence))["input_ids"], self.before, self.after))
         lengths = [len(token) for token in self.tokenizer.convert_ids_to_tokens(ids)]
         if len(ids) == len(sequence):
             lengths = [1] * len(ids)

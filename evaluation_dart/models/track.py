@@ -1,12 +1,15 @@
 """A bigWig as a model: the value of a track where a row lies, such as conservation."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from datasets_dart.contigs import find_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, sha256
+from datasets_dart.formats.bigwig import Signal
 
 
 class Track:
@@ -19,15 +22,10 @@ class Track:
     device_name = "as given"
 
     def __init__(self, path: str):
-        import pyBigWig
-
         file = input_file(path)
         self.name, self.revision = f"track:{path}", sha256(file)[:12]
         self.id = f"track/{file.name.partition('.')[0]}"
-        try:
-            self.track = pyBigWig.open(str(file))
-        except RuntimeError as error:
-            raise InputError(f"{path}: not a bigWig: {error}") from None
+        self.signal = Signal(file)
 
     def describe(self) -> dict[str, Any]:
         """What a record says of the track."""
@@ -51,11 +49,11 @@ class Track:
         """Mean of the track over each interval, (n,) float64."""
         values = np.empty(len(chrom))
         for row, (contig, first, last) in enumerate(zip(chrom, start.tolist(), end.tolist(), strict=True)):
-            try:
-                (value,) = self.track.stats(contig, first, last, exact=True)
-            except RuntimeError:
-                raise InputError(f"{self.name}: no contig {contig}, or none as long as {last}") from None
-            if value is None:
+            own = find_contig(contig, self.signal.contigs)
+            if own is None or last > self.signal.contigs[own]:
+                raise InputError(f"{self.name}: no contig {contig}, or none as long as {last}")
+            (value,) = self.signal.handle.stats(own, first, last, exact=True)
+            if value is None or not math.isfinite(value):
                 raise InputError(f"{self.name}: no value at {contig}:{first}-{last} (0-based)")
             values[row] = value
         return values

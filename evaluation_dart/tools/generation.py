@@ -13,6 +13,7 @@ from scipy.spatial.distance import jensenshannon
 from tqdm.auto import tqdm
 from transformers import StoppingCriteriaList
 
+from datasets_dart.alphabet import checked_bases
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome, open_genome
@@ -146,20 +147,17 @@ def generate(
 
 
 def read_prompts(prompts: str | Path | Mapping[str, str]) -> list[Prompt]:
-    """Sequences by name, or all records of a FASTA file, in upper case.
+    """Sequences by name, or all records of a FASTA file, in upper case, T for U and N for what is no base.
 
     Raises:
-        InputError: naming the record, for a base that is none of A, C, G, T, N.
+        InputError: for what is mostly no nucleotides.
     """
     if isinstance(prompts, Mapping):
-        source, found = "prompts", [Prompt(name, sequence.upper()) for name, sequence in prompts.items()]
+        source, named = "prompts", dict(prompts)
     else:
         source, fasta = str(prompts), open_genome(prompts)
-        found = [Prompt(name, fasta.fetch(name, 0, length)) for name, length in fasta.contigs.items()]
-    for prompt in found:
-        if wrong := sorted(set(prompt.sequence) - set("ACGTN")):
-            raise InputError(f"{source}: prompt {prompt.name!r} has {wrong[0]!r}, which is none of A, C, G, T, N")
-    return found
+        named = {name: fasta.fetch(name, 0, length) for name, length in fasta.contigs.items()}
+    return [*map(Prompt, named, checked_bases(source, named.values()))]
 
 
 def token_lengths(model: LanguageModel) -> torch.Tensor:

@@ -17,7 +17,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import AutoConfig
 
-from datasets_dart.alphabet import BASES, UNKNOWN, encode_bases, one_hot, reverse_complement
+from datasets_dart.alphabet import BASES, UNKNOWN, encode_bases, known_bases, one_hot, reverse_complement
 from datasets_dart.contigs import find_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
@@ -156,7 +156,7 @@ def mutagenesis(
         panels, tables = [], []
         with tqdm(desc="mutagenesis", unit=" sequences", total=3 * positions + len(places)) as bar:
             for own in places:
-                sequence = bases.fetch(own.chrom, own.window_start, own.window_end)
+                sequence = known_bases(bases.fetch(own.chrom, own.window_start, own.window_end))
                 first, last = own.start - own.window_start, own.end - own.window_start
                 table = table_of(sequence, first, last, advance=bar.update)
                 tables.append(as_table(own, sequence[first:last], table))

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, Value
 
-from datasets_dart.alphabet import decode_bases, encode_bases
+from datasets_dart.alphabet import checked_bases, decode_bases, encode_bases
 from datasets_dart.contigs import check_same_build, find_contig, renamed
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, replacing, write_text
@@ -258,7 +258,7 @@ def from_sequences(path: Path, ratio: int, seed: int) -> Source:
     places = [re.fullmatch(r"(.+):(\d+)-(\d+)", name) for name in fasta.contigs]
     chrom = np.array([place[1] if place else "" for place in places], dtype=object)
     start, end = (np.array([int(place[k]) if place else -1 for place in places], dtype=np.int64) for k in (2, 3))
-    sequences = [fasta.fetch(name, 0, length) for name, length in fasta.contigs.items()]
+    sequences = checked_bases(str(path), (fasta.fetch(name, 0, length) for name, length in fasta.contigs.items()))
     found = labelled(chrom, start, end, sequences, np.ones(len(sequences), dtype=np.int64))
     return Source(with_shuffles(found, ratio, seed), [NEGATIVE, POSITIVE], "class", Counter())
 

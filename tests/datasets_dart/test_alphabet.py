@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from datasets_dart.alphabet import (
     IUPAC,
+    check_letters,
+    checked_bases,
     decode_bases,
     encode_bases,
     known_bases,
@@ -44,3 +46,35 @@ def test_one_hot_rows_are_read_back():
     assert [row.tobytes() for row in one_hot_letters(rows, "fixed")] == [b"ACGTN", b"NNTTA"]
     with pytest.raises(ValueError, match="not one-hot"):
         one_hot_letters(rows + rows, "fixed")
+
+
+@given(st.text("ACGTUNacgtunRYKMacgt", max_size=60))
+def test_what_is_read_is_dna(sequence):
+    try:
+        (read,) = checked_bases("source", [sequence])
+    except ValueError:
+        assert sum(letter in "RYKM" for letter in sequence) > sum(letter in "ACGTUacgtu" for letter in sequence)
+        return
+    assert len(read) == len(sequence)
+    assert set(read) <= set("ACGTN")
+    assert read == known_bases(sequence.replace("u", "t").replace("U", "T"))
+
+
+@pytest.mark.parametrize(
+    ("others", "said"), [(0, ""), (1, ""), (2, "x.fa: 2% of the letters are none of A, C, G, T, U")]
+)
+def test_more_than_one_percent_of_other_letters_are_said_once(others, said, caplog, tmp_path):
+    source = f"{tmp_path}/x.fa"
+    letters = np.frombuffer((b"ACGU" * 50)[: 100 - others] + b"R" * others + b"N" * 900, dtype=np.uint8)
+    for _ in range(2):
+        check_letters(source, letters)
+    assert [record.getMessage().replace(f"{tmp_path}/", "")[: len(said)] for record in caplog.records] == [said] * bool(
+        said
+    )
+
+
+def test_a_protein_is_refused():
+    with pytest.raises(
+        ValueError, match=r"^p\.fa: 100% of the letters are none of A, C, G, T, U and N \(such as L, M, K\)"
+    ):
+        checked_bases("p.fa", ["MKLLVM", "MKLL", "N" * 100])

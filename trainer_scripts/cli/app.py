@@ -17,6 +17,7 @@ import typer
 
 from datasets_dart.errors import InputError
 from trainer_scripts.options import renamed, run
+from trainer_scripts.pipes import as_given
 
 PACKAGES = ("datasets_dart", "datasets_hyenadna", "evaluation_dart", "modeling_hyenadna", "trainer_scripts")
 
@@ -37,7 +38,7 @@ class Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message."""
-        say(record.getMessage())
+        say(as_given(record.getMessage()))
 
 
 def say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +54,28 @@ def test_sums_equal_the_definition_anywhere(golden, monkeypatch):
     assert signal.sums("chr9", starts[:2], 1000).tolist() == [0, 0]
 
 
-def test_what_is_not_covered_and_nan_count_as_nothing(tmp_path):
-    path = write_bigwig(tmp_path / "x.bw", {"chr1": 1000}, [("chr1", 10, 20, 3.0), ("chr1", 20, 30, float("nan"))])
+def test_what_is_not_covered_counts_as_nothing(tmp_path):
+    path = write_bigwig(tmp_path / "x.bw", {"chr1": 1000}, [("chr1", 10, 20, 3.0)])
     assert Signal(path).sums("chr1", np.array([0, 15, 500]), 20).tolist() == [30, 15, 0]
+
+
+def test_nan_is_an_error_or_as_the_original_has_it_nothing(tmp_path):
+    path = write_bigwig(tmp_path / "x.bw", {"chr1": 1000}, [("chr1", 10, 20, 3.0), ("chr1", 20, 30, float("nan"))])
+    assert Signal(path, nan_is_nothing=True).sums("chr1", np.array([0, 15, 500]), 20).tolist() == [30, 15, 0]
+    assert Signal(path).sums("chr1", np.array([0]), 20).tolist() == [30]
+    with pytest.raises(ValueError, match=r"x\.bw: chr1:20 has NaN for its signal"):
+        Signal(path).sums("chr1", np.array([15]), 20)
+
+
+def test_covered_bases_of_which_none_can_be_read(tmp_path):
+    path = write_bigwig(tmp_path / "x.bw", {"chr1": 5_000_000}, [("chr1", 4_000_000, 4_000_010, 3.0)])
+    assert Signal(path).sums("chr1", np.array([4_000_000]), 20).tolist() == [30]
+    content = bytearray(path.read_bytes())
+    (index,) = struct.unpack_from("<Q", content, 24)
+    struct.pack_into("<H", content, index + 50, 0)  # items of the index's first node
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.bw: its header says that 10 bases have a value, but none can be read"):
+        Signal(path)
 
 
 def test_bad_signals(tmp_path):

@@ -144,14 +144,14 @@ def test_divergences():
         (["--model", BERT], f"{BERT}: only a causal language model has a next base to sample"),
         (["--length", 124], f"{HYENA} reads at most 130 tokens: a prompt of 8 leaves room for 122 bases, fewer than"),
         (["--prompts", "nowhere.fa"], "nowhere.fa: no such file"),
-        (["--prompts", "bad.fa"], "bad.fa: prompt 'x' has 'R', which is none of A, C, G, T, N"),
+        (["--prompts", "bad.fa"], "bad.fa: 100% of the letters are none of A, C, G, T, U and N (such as K, L, M)"),
         (["--output", "out.txt"], "out.txt: sequences are written as .fa, .fasta, .fa.gz or .fasta.gz"),
         (["--reference", "n.fa"], "n.fa: hardly any window of 20 bases is without N"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, prompts, capsys, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
-    Path("bad.fa").write_text(">x\nACRT\n")
+    Path("bad.fa").write_text(">x\nMLKLKM\n")
     Path("n.fa").write_text(">x\n" + "N" * 99 + "\n")
     arguments = ["--model", HYENA, "--prompts", "prompts.fa", "--number", 1, "--length", 20, "--output", "out.fa"]
     status, out, err = run(capsys, monkeypatch, *arguments, *options)
