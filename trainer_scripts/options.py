@@ -121,8 +121,8 @@ def run(main: Callable[[list[str]], object], prog: str, words: list[str] | None 
 
     0 is success; 1 a fault of the input or of where it runs, in one line on standard error; 2, by the parser, a line
     that cannot be understood. `--debug` among the words gives the traceback of a fault; a bug always keeps its own.
-    SIGINT ends a program with 130 and SIGTERM with 143, without a traceback, and nothing half written is left. Pipes are
-    read as files are.
+    SIGINT ends a program with 130 and SIGTERM with 143, without a traceback, and nothing half written is left. Pipes
+    are read as files are.
     """
     given = sys.argv[1:] if words is None else words
     in_main_thread = threading.current_thread() is threading.main_thread()
