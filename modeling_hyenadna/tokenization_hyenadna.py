@@ -238,9 +238,8 @@ class HyenaDNATokenizer(TokenizersBackend):
             self._warned_of_unknown = True
             logger.warning(
                 f"{unknown} of {length} tokens are [UNK]: HyenaDNA reads only upper-case A, C, G, T and N. Soft-masked "
-                "genomes have lower-case bases: upper-case them, or load the tokenizer with do_upper_case=True. RNA has U: "
-                "write T. "
-                "(This tokenizer warns once.)"
+                "genomes have lower-case bases: upper-case them, or load the tokenizer with do_upper_case=True. "
+                "RNA has U, which is T here. (This tokenizer warns once.)"
             )
 
     def _decode(self, token_ids: int | list[int], *args: Any, **kwargs: Any) -> str:

@@ -7,12 +7,12 @@ import threading
 from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from datasets_dart.errors import InputError, MissingExtra
-from trainer_scripts.pipes import as_given, pipes_copied
+from trainer_scripts.pipes import errors_as_given, pipes_copied
 
 COMPUTING = "Computing"
 DEBUG = "--debug shows the traceback of an error."
@@ -128,28 +128,20 @@ def run(main: Callable[[list[str]], object], prog: str, words: list[str] | None 
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, terminate) if in_main_thread else None
     try:
-        with pipes_copied([word for word in given if word != "--debug"]) as own:
-            try:
-                main(own)
-            except (InputError, MissingExtra, OSError) as error:
-                if "--debug" in given:
-                    raise
-                report(prog, as_given(str(error)))
+        with pipes_copied([word for word in given if word != "--debug"]) as own, errors_as_given():
+            main(own)
     except Terminated:
         sys.exit(143)
     except KeyboardInterrupt:
         sys.exit(130)
-    except InputError as error:  # of a pipe
-        report(prog, str(error))
+    except (InputError, MissingExtra, OSError) as error:
+        if "--debug" in given:
+            raise
+        print(f"{prog}:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(1)
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
-
-
-def report(prog: str, text: str) -> NoReturn:
-    """Write a fault in one line to standard error, and leave with status 1."""
-    print(f"{prog}:", " ".join(text.split()), file=sys.stderr)
-    sys.exit(1)
 
 
 def run_function(function: Callable[..., None]) -> None:

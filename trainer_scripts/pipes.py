@@ -55,6 +55,18 @@ def as_given(text: str) -> str:
     return text
 
 
+@contextmanager
+def errors_as_given() -> Iterator[None]:
+    """While a program runs on the words: its errors name the pipes and not their copies."""
+    try:
+        yield
+    except (InputError, OSError) as error:
+        text = as_given(str(error))
+        if text == str(error):
+            raise
+        raise InputError(text) from error
+
+
 def _is_pipe(word: str, after_option: bool) -> bool:
     if word in STANDARD_INPUT:
         return after_option or word != "-"
