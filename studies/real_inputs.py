@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 import pyBigWig
 
+from datasets_dart.errors import InputError
 from datasets_dart.files import replacing, write_text
 from datasets_dart.formats.fasta import read_fasta
 from datasets_dart.formats.tables import read_table
@@ -27,6 +28,8 @@ CHR22, PIECE_START, HG38_CHR22 = 51_304_566, 32_000_000, 50_818_468
 GUE = ("prom_core_tata", "prom_300_tata", "tf_0", "tf_1", "tf_2")
 CONTIGS = {"chr20": "genomes/hg19.chr20.fa.gz", "chr22": "genomes/hg19.chr22.partial.fa.gz"}
 DSQTLS = "variants/dsqtl_degner2012.chr20_chr22.hg19.tsv.gz"
+MUTAGENESIS = "variants/mpra_satmut_HNF4A.chr20.hg19.tsv.gz"
+LEAST_CONTROL = 0.5  # of the correlation that shows which allele an effect is of
 DSQTL_PAIRS = {level: f"benchmarks/dsqtl_degner2012_{level}.100bp.fa.gz" for level in ("low", "high")}
 Place = tuple[str, int, int]  # contig, start, end
 
@@ -177,19 +180,58 @@ def bins_as_inputs(
     return inputs
 
 
+def mutagenesis_rows(data: Path) -> list[dict[str, str]]:
+    """The saturation mutagenesis of the HNF4A promoter; `Coefficient` is the effect of `Alt`.
+
+    Raises:
+        InputError: if it does not rise with the RNA for each DNA of the barcodes that carry `Alt`, which it is made from.
+    """
+    rows = [*rows_of(data / MUTAGENESIS)]
+    counts = np.array([[float(row[name]) for name in ("RNA", "DNA", "Coefficient")] for row in rows])
+    rna, dna, coefficient = counts[(counts[:, :2] > 0).all(axis=1)].T
+    control = float(np.corrcoef(coefficient, np.log(rna / dna))[0, 1])
+    if control < LEAST_CONTROL:
+        raise InputError(f"{MUTAGENESIS}: Coefficient is not the effect of Alt: r {control:.2f} with log(RNA / DNA)")
+    return rows
+
+
 def mutagenesis_inputs(data: Path, work: Path) -> dict[str, Any]:
     """Task 5: saturation mutagenesis of the HNF4A promoter; an effect, and no classes."""
-    variants = data / "variants/mpra_satmut_HNF4A.chr20.hg19.tsv.gz"
-    return {"genome": data / CONTIGS["chr20"], "variants": variants, "effect": "Coefficient"}
+    mutagenesis_rows(data)
+    return {"genome": data / CONTIGS["chr20"], "variants": data / MUTAGENESIS, "effect": "Coefficient"}
+
+
+def dsqtl_rows(data: Path) -> list[dict[str, str]]:
+    """The dsQTLs, all positives, with `beta` turned to be the effect of `alt`.
+
+    In the table it is that of `vcf_alt`, which is the genome's base in 61 of 314 rows.
+
+    Raises:
+        InputError: where the sign is not that of the more accessible allele, which the table says in another column.
+    """
+    rows = [*rows_of(data / DSQTLS)]
+    for row in rows:
+        beta = float(row["beta"]) * (1 if row["vcf_alt"] == row["alt"] else -1)
+        if (beta > 0) != (row["high_allele"] == row["alt"]):
+            raise InputError(f"{DSQTLS}: {row['id_hg18']}: beta has not the sign of high_allele")
+        row["beta"] = f"{beta:g}"
+    return rows
 
 
 def dsqtl_inputs(data: Path, work: Path) -> dict[str, Any]:
     """Task 5: dsQTLs of chr20 and chr22, only positives."""
-    return {"genome": genome(data, work), "variants": data / DSQTLS, "effect": "beta"}
+    columns = ("chrom", "pos_hg19", "ref_hg19", "alt", "beta")
+    lines = ["\t".join(row[name] for name in columns) for row in dsqtl_rows(data)]
+    path = write_lines(work / "dsqtl.tsv", ["\t".join(columns), *lines])
+    return {"genome": genome(data, work), "variants": path, "effect": "beta"}
 
 
 def dsqtl_pairs(data: Path) -> datasets.Dataset:
-    """Task 5: the 5,668 dsQTLs of all chromosomes as pairs of 100 bp, without a genome: low allele 1, high allele 2."""
+    """Task 5: the 5,668 dsQTLs of all chromosomes as pairs of 100 bp, without a genome: low allele 1, high allele 2.
+
+    Raises:
+        InputError: where the alleles of a pair are not the low and high ones of the table of dsQTLs.
+    """
     low, high = ([*read_fasta(data / path)] for path in DSQTL_PAIRS.values())
     places = [name.split(".") for _, name, _ in low]
     columns = {
@@ -199,6 +241,13 @@ def dsqtl_pairs(data: Path) -> datasets.Dataset:
         "sequence1": [sequence for _, _, sequence in low],
         "sequence2": [sequence for _, _, sequence in high],
     }
+    alleles = {
+        name: next((one, two) for one, two in zip(less, more, strict=True) if one != two)
+        for (_, name, less), (_, _, more) in zip(low, high, strict=True)
+    }
+    for row in dsqtl_rows(data):
+        if alleles[row["id_hg18"]] != (row["low_allele"], row["high_allele"]):
+            raise InputError(f"{DSQTL_PAIRS['high']}: {row['id_hg18']}: has not the high allele of {DSQTLS}")
     same = {"label": None, "effect": 1.0, "used": True, "effect_allele": 2}
     return datasets.Dataset.from_dict(columns | {name: [value] * len(low) for name, value in same.items()})
 

@@ -19,7 +19,7 @@ from evaluation_dart.statistics.intervals import block_bootstrap_interval
 from evaluation_dart.statistics.metrics import averaged_spearman, pearson, variant_metrics
 from evaluation_dart.tools.variants import score_variants
 from studies.pages import RECORDS, write_json
-from studies.real_inputs import CONTIGS, DEMO, DSQTLS, MARKOV, contig, genome, rows_of
+from studies.real_inputs import CONTIGS, DEMO, MARKOV, contig, dsqtl_rows, genome, mutagenesis_rows
 from trainer_scripts.options import run_function
 
 FEWEST_BARCODES = 10  # of a variant of the mutagenesis, as its authors filter
@@ -41,7 +41,7 @@ def mutagenesis(data: Path) -> Effects:
     """All variants of the HNF4A promoter with enough barcodes; deletions of a base with the base before it."""
     chr20 = contig(data / CONTIGS["chr20"]).upper()
     effects: Effects = {}
-    for row in rows_of(data / "variants/mpra_satmut_HNF4A.chr20.hg19.tsv.gz"):
+    for row in mutagenesis_rows(data):
         position, reference, alternative = int(row["Pos"]), row["Ref"], row["Alt"]
         if int(row["Barcodes"]) < FEWEST_BARCODES:
             continue
@@ -55,7 +55,7 @@ def mutagenesis(data: Path) -> Effects:
 def dsqtls(data: Path) -> Effects:
     """All dsQTLs; the effect is that of ALT on accessibility."""
     effects: Effects = {}
-    for row in rows_of(data / DSQTLS):
+    for row in dsqtl_rows(data):
         place = row["chrom"], int(row["pos_hg19"]), row["ref_hg19"]
         effects.setdefault(place, {})[row["alt"]] = float(row["beta"])
     return effects
@@ -91,6 +91,7 @@ def compare(effects: Effects, scores: Path, distances: bool, one_locus: bool) ->
 def real_variants(
     data: Annotated[Path, typer.Option(help="folder with genomes/ and variants/")],
     output: Annotated[Path, typer.Option(help="folder of scores")] = Path("results/variants"),
+    only: Annotated[str, typer.Option(help="run only what has this in its name")] = "",
 ) -> None:
     """Score real variants by several recipes, and compare with what was measured; runs that are there are kept.
 
@@ -99,6 +100,8 @@ def real_variants(
     for variants, effects, one_locus in (("HNF4A", mutagenesis(data), True), ("dsQTL", dsqtls(data), False)):
         for recipe, model in RUNS:
             name = f"{variants}-{recipe}-{Path(model).stem}"
+            if only not in name:
+                continue
             scores = output / f"{name}.parquet"
             print(name, flush=True)
             about = score_variants(as_table(effects), genome(data, output), model, output=scores, recipe=recipe)

@@ -27,12 +27,18 @@ HALF_PRECISION_ROUNDING = 0.25
 AUTO_ON_CPU = 16
 
 
+# Why a recipe that masks has no score of an allele
+UNEQUAL_TOKENS = "unequal_tokens"  # it is more, or fewer, tokens than REF
+NOT_PREDICTED = "not_predicted"  # a causal model predicts nothing at the first token of what it reads
+
+
 class Scores(NamedTuple):
-    """(m,) float64 of alternative alleles; NaN where there is none."""
+    """(m,) float64 of alternative alleles; NaN where `status` says why."""
 
     reference: np.ndarray  # of the window with REF; NaN of distances
     alternative: np.ndarray
     score: np.ndarray  # alternative - reference, or a distance
+    status: list[str]  # empty, UNEQUAL_TOKENS or NOT_PREDICTED
 
 
 class VariantScorer:
@@ -63,19 +69,21 @@ class VariantScorer:
 
         Args:
             sequences: windows, those of a record one after another, that of REF first.
-            record: (n,) of which record each is, ascending.
+            record: (n,) of which record, or group of a record's alleles, each is, ascending.
         """
         if len(sequences) == 0:
-            return Scores(*(np.empty(0) for _ in Scores._fields))
+            return Scores(np.empty(0), np.empty(0), np.empty(0), [])
         try:
-            scores = np.array([self._one_strand(own, record) for own in strands_of(sequences, self.recipe.strand)])
+            strands = [self._one_strand(own, record) for own in strands_of(sequences, self.recipe.strand)]
         except OutOfMemory:
             if not self.auto or self.batch_size == 1:
                 raise
             self.batch_size //= 2
             clear_device_cache(garbage_collection=True)
             return self(sequences, record)
-        return Scores(*scores.mean(axis=0))
+        status = [next(filter(None, own), "") for own in zip(*(strand.status for strand in strands), strict=True)]
+        reference, alternative, score = np.mean([strand[:3] for strand in strands], axis=0)
+        return Scores(reference, alternative, score, status)
 
     def _one_strand(self, sequences: Sequence[str], record: np.ndarray) -> Scores:
         first = np.searchsorted(record, record)  # row of each one's REF
@@ -83,7 +91,7 @@ class VariantScorer:
         likelihood = self.recipe.likelihood
         if likelihood is not None and likelihood.alleles == "masked":
             references, alternatives = ([sequences[row] for row in which] for which in (first[rows], rows))
-            reference, alternative = masked_allele_log_likelihoods(
+            reference, alternative, status = masked_allele_log_likelihoods(
                 self.scorer,
                 references,
                 alternatives,
@@ -91,17 +99,19 @@ class VariantScorer:
                 likelihood.special_tokens == "scored",
                 self.batch_size,
             )
-            return Scores(reference, alternative, alternative - reference)
+            return Scores(reference, alternative, alternative - reference, status)
+        status = [""] * len(rows)
         if self.recipe.name in DISTANCES:
             vectors = self._embed(sequences, first).astype(np.float64)
             one, two = vectors[first[rows]], vectors[rows]
             l2, nothing = self.recipe.name == "embedding-l2", np.full(len(rows), np.nan)
-            return Scores(nothing, nothing, np.linalg.norm(one - two, axis=1) if l2 else cosine_distance(one, two))
+            distance = np.linalg.norm(one - two, axis=1) if l2 else cosine_distance(one, two)
+            return Scores(nothing, nothing, distance, status)
         if self.recipe.name == HEAD:
             values = head_scores(self.scorer, sequences, self.recipe.label, batch_size=self.batch_size)
         else:
             values = self._log_likelihood(sequences, first)
-        return Scores(values[first[rows]], values[rows], values[rows] - values[first[rows]])
+        return Scores(values[first[rows]], values[rows], values[rows] - values[first[rows]], status)
 
     def _log_likelihood(self, sequences: Sequence[str], first: np.ndarray) -> np.ndarray:
         recipe = self.recipe.likelihood
@@ -241,9 +251,9 @@ def masked_allele_log_likelihoods(
     reduction: str = "sum",
     special_tokens: bool = False,
     batch_size: int = 64,
-) -> tuple[np.ndarray, np.ndarray]:
-    """log p of the tokens in which two alleles differ, all of them masked: (n,), (n,) float64; NaN where one allele is
-    more tokens than the other.
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """log p of the tokens in which two alleles differ, all of them masked: (n,), (n,) float64, and NaN where a status
+    says why: one allele is more tokens than the other, or one of these tokens has nothing before it to predict it.
 
     Their difference is that of [`likelihood.allele_log_likelihoods`], whose other terms are common to both alleles.
     Inputs that are equal when masked, such as those of several single-base alternatives, go through the model once;
@@ -260,7 +270,9 @@ def masked_allele_log_likelihoods(
     ends = np.maximum(last - causal, 1) if causal else np.full(n, one.shape[1])  # tokens to read
     on_host = masked.cpu().numpy()
     equal: dict[bytes, list[int]] = {}  # rows that are one input when masked
-    for row in (own1 == own2).all(dim=1).nonzero().flatten().tolist():
+    as_many = (own1 == own2).all(dim=1)
+    predicted = ~differ[:, :causal].any(dim=1)
+    for row in (as_many & predicted).nonzero().flatten().tolist():
         equal.setdefault(on_host[row, : ends[row]].tobytes(), []).append(row)
     groups = sorted(equal.values(), key=lambda rows: ends[rows[0]])
     scores = torch.full((2, n), torch.nan, dtype=torch.float64, device=one.device)
@@ -273,8 +285,6 @@ def masked_allele_log_likelihoods(
         with scorer.passing(len(rows), end):
             log_p = scorer.model(**passed).logits.float().log_softmax(-1)
         index, token = differ[members].nonzero(as_tuple=True)
-        kept = token >= causal  # nothing comes before the first token
-        index, token = index[kept], token[kept]
         place = np.repeat(np.arange(len(batch)), [*map(len, batch)])
         at = torch.as_tensor(place, device=one.device)[index]
         for scored, tokens in zip(scores, (one, two), strict=True):
@@ -282,4 +292,6 @@ def masked_allele_log_likelihoods(
             total = torch.zeros(len(members), dtype=torch.float64, device=one.device).index_add_(0, index, values)
             scored[members] = total / own1[members].sum(dim=1).clamp(min=1) if reduction == "mean" else total
     reference, alternative = scores.cpu().numpy()
-    return reference, alternative
+    why = zip(as_many.tolist(), predicted.tolist(), strict=True)
+    status = ["" if one and two else NOT_PREDICTED if one else UNEQUAL_TOKENS for one, two in why]
+    return reference, alternative, status

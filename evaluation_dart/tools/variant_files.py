@@ -1,5 +1,6 @@
 """Files of scored variants: VCF, TSV and Parquet, written from the input's records and the parts of their scores."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -14,8 +15,10 @@ import pysam
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome
-from datasets_dart.formats.vcf import Header, Record, read_records
+from datasets_dart.formats.vcf import Header, Record, Summary, read_records
 from evaluation_dart.shards import shards_of
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = (".vcf.gz", ".tsv", ".tsv.gz", ".parquet")
 SCHEMA = pa.schema(
@@ -89,15 +92,11 @@ def scored_records(path: Path, parts: Path) -> Iterator[tuple[Record, list[Allel
 
 
 def write_scores(
-    output: Path, vcf: Path, parts: Path, header: Header, named: Named, genome: Genome, contigs: dict[str, str | None]
+    output: Path, vcf: Path, parts: Path, header: Header, named: Named, genome: Genome, found: Summary
 ) -> Counter[str]:
-    """Write the output by its suffix, with its index; returns how many alleles have which status.
-
-    Args:
-        contigs: those of the records: name in the VCF -> the genome's.
-    """
-    suffix = output_suffix(output)
-    longest = max((genome.contigs[name] for name in contigs.values() if name), default=0)
+    """Write the output by its suffix, with its index; returns how many alleles have which status."""
+    suffix, contigs = output_suffix(output), found.contigs
+    longest = max([found.last, *(genome.contigs[name] for name in contigs.values() if name)])
     records = scored_records(vcf, parts)
     if suffix == ".parquet":
         _write_parquet(output, records)
@@ -181,13 +180,19 @@ def _write_bgzip(output: Path, kind: str, longest: int, lines: Iterable[bytes]) 
             written.seek(-min(BGZF_END, temporary.stat().st_size), 2)
             if not written.read().startswith(b"\x1f\x8b\x08\x04"):
                 raise OSError(f"{output}: cannot be written whole; is the disk full?")
-        csi = longest >= TABIX_LIMIT
-        made = Path(f"{temporary}.{'csi' if csi else 'tbi'}")
         columns = {"preset": "vcf"} if kind == "vcf" else {"seq_col": 0, "start_col": 1, "end_col": 1, "line_skip": 1}
-        try:
-            pysam.tabix_index(str(temporary), force=True, csi=csi, keep_original=True, **columns)
-            made.replace(f"{output}{made.suffix}")
-        except OSError as error:
-            raise OSError(f"{output}: cannot be indexed: {error}") from None
-        finally:
-            made.unlink(missing_ok=True)
+        _index(output, temporary, longest >= TABIX_LIMIT, columns)
+
+
+def _index(output: Path, temporary: Path, csi: bool, columns: dict[str, Any]) -> None:
+    """Index what is to be `output`; where htslib cannot, as of positions beyond 2^31, there is no index, and a word."""
+    made, other = (Path(f"{temporary}.{kind}") for kind in (("csi", "tbi") if csi else ("tbi", "csi")))
+    try:
+        pysam.tabix_index(str(temporary), force=True, csi=csi, keep_original=True, **columns)
+        made.replace(f"{output}{made.suffix}")
+    except OSError as error:
+        log.warning("%s: has no index: %s", output, str(error).replace(temporary.name, output.name))
+        Path(f"{output}{made.suffix}").unlink(missing_ok=True)
+    finally:
+        made.unlink(missing_ok=True)
+    Path(f"{output}{other.suffix}").unlink(missing_ok=True)  # of an output before this one

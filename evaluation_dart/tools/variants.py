@@ -2,10 +2,11 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,13 +17,15 @@ import pyarrow.parquet as pq
 
 from datasets_dart.contigs import check_same_build
 from datasets_dart.errors import InputError
-from datasets_dart.files import input_file, replacing
+from datasets_dart.files import input_file, replacing, shown
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.formats.vcf import (
     SCORED,
+    SHOWN,
     SWAPPED,
     Header,
     Mismatch,
+    Record,
     Summary,
     haplotypes,
     read_header,
@@ -34,7 +37,7 @@ from datasets_dart.outputs import check_output
 from evaluation_dart.models.language_model import BatchSize, Encoder
 from evaluation_dart.recipes import DISTANCES, HEAD, VariantRecipe, variant_recipe
 from evaluation_dart.run import described_inputs
-from evaluation_dart.scoring.alleles import VariantScorer
+from evaluation_dart.scoring.alleles import Scores, VariantScorer
 from evaluation_dart.tools.loading import (
     VARIANT_COLUMNS,
     Model,
@@ -55,7 +58,6 @@ MISMATCH_LIST = ".ref_mismatches.tsv"
 LIST_HEADER = "line\tchrom\tposition\tref\talt\tgenome\n"
 # Bases in the windows that are cut out and tokenised together
 BASES_AT_ONCE = 1 << 18
-UNEQUAL_TOKENS = "unequal_tokens"  # of a recipe that masks one allele for the other
 NOTHING = (np.nan, np.nan, np.nan)
 PART_COLUMNS: dict[str, Any] = {"record": "int64", "score": "f8", "ref_score": "f8", "alt_score": "f8", "status": "U"}
 
@@ -136,7 +138,7 @@ def score_variants(
         )
         about = {
             "model": scorer.describe(),
-            "recipe": how.described() | {"window": window},
+            "recipe": how.described() | {"window": window, "indels": "left-aligned"},
             "ref_mismatch": ref_mismatch,
             "inputs": described_inputs(vcf=vcf, fasta=Path(genome)),
         }
@@ -162,13 +164,18 @@ def score_variants(
             own = about["model"]
             made = f"{own['id']} at {own['revision']}, recipe {how.name}, strand {how.strand}, window {window}"
             named = Named(name, made, how.name in DISTANCES)
-            counts = write_scores(path, source, work.folder, header, named, bases, found.contigs)
+            counts = write_scores(path, source, work.folder, header, named, bases, found)
             done, status = counts[SCORED] + counts[SWAPPED], {name or "scored": n for name, n in sorted(counts.items())}
+            for odd, what in ((found.unreadable, "left out"), (found.invalid, "without a score")):
+                if odd.count:
+                    log.warning("%s lines %s: %s", f"{odd.count:,}", what, "; ".join(odd.first))
             log.info("%s of %s alleles scored: %s", f"{done:,}", f"{found.alleles:,}", status)
             return {
                 "records": found.records,
                 "alleles": found.alleles,
                 "ref_mismatches": found.mismatches,
+                "left_out": asdict(found.unreadable),
+                "invalid": asdict(found.invalid),
                 "status": status,
                 "date": datetime.now(UTC).isoformat(timespec="seconds"),
             }
@@ -275,7 +282,10 @@ def report_passes(scorer: Any, recipe: VariantRecipe, found: Summary, window: in
 def record_scorer(
     source: Path, genome: Genome, apply: VariantScorer, window: int, swap: bool
 ) -> Callable[[range], dict[str, Any]]:
-    """A function that scores the records of a range, later ranges after earlier ones."""
+    """A function that scores the records of a range, later ranges after earlier ones.
+
+    It raises InputError naming model and record where the model gives what is not a finite number.
+    """
     stream, position = read_records(source), 0
     likelihood = apply.recipe.likelihood
 
@@ -283,16 +293,32 @@ def record_scorer(
         nonlocal position
         records = list(islice(stream, rows.start - position, rows.stop - position))
         position = rows.stop
-        columns: dict[str, list[Any]] = {name: [] for name in PART_COLUMNS}
         cut = haplotypes(records, genome, window, swap, likelihood is not None and likelihood.alleles == "masked")
-        found = iter(np.stack(apply(cut.sequences, cut.record), axis=1).tolist())
-        for row, states in zip(rows, cut.status, strict=True):
-            for status in states:
-                has = status in (SCORED, SWAPPED)
-                reference, alternative, score = next(found) if has else NOTHING
-                status = UNEQUAL_TOKENS if has and np.isnan(score) else status
-                for values, value in zip(columns.values(), (row, score, reference, alternative, status), strict=True):
+        scores = apply(cut.sequences, cut.group)
+        of_alleles = np.flatnonzero(cut.allele)
+        owners = [*zip(cut.record[of_alleles].tolist(), cut.allele[of_alleles].tolist(), strict=True)]
+        check_finite(apply, scores, [(records[row], number) for row, number in owners])
+        found = dict(zip(owners, zip(scores.score, scores.reference, scores.alternative, strict=True), strict=True))
+        why = dict(zip(owners, scores.status, strict=True))
+        columns: dict[str, list[Any]] = {name: [] for name in PART_COLUMNS}
+        for row, (number, states) in zip(rows, enumerate(cut.status), strict=True):
+            for key, status in zip(((number, allele) for allele in count(1)), states, strict=False):
+                own = (row, *found.get(key, NOTHING), why.get(key) or status)
+                for values, value in zip(columns.values(), own, strict=True):
                     values.append(value)
         return {name: np.array(values, dtype=PART_COLUMNS[name]) for name, values in columns.items()}
 
     return score
+
+
+def check_finite(apply: VariantScorer, scores: Scores, alleles: Sequence[tuple[Record, int]]) -> None:
+    """Raise InputError naming model and record where a score is not finite though nothing says why it is missing."""
+    values = scores.score if apply.recipe.name in DISTANCES else np.stack(scores[:3])
+    finite = np.isfinite(values).reshape(-1, len(alleles)).all(axis=0)
+    for (record, number), right, status in zip(alleles, finite.tolist(), scores.status, strict=True):
+        if not right and not status:
+            what = f"{record.chrom}:{record.position} {record.reference}>{record.alternatives[number - 1]}"
+            raise InputError(
+                f"{apply.scorer.name}: its score of {shown(what, SHOWN)} (line {record.line}) is not a finite number: "
+                "its weights are damaged, or its numbers too large for their type"
+            )

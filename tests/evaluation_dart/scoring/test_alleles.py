@@ -42,7 +42,7 @@ def windows(tmp_path_factory):
     records = [Record(1, b"", "c", position, ref, tuple(alt.split(","))) for position, ref, alt in RECORDS]
     cut = haplotypes(records, open_genome(fasta), WINDOW)
     assert [len(sequence) for sequence in cut.sequences] == [WINDOW] * 15
-    return cut.sequences, cut.record
+    return cut.sequences, cut.group
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,9 @@ def test_what_is_common_is_read_once_with_the_same_result(hyenadna, windows, nam
     scorer = VariantScorer(hyenadna, recipe, batch_size=4)
     assert scorer.shares
     whole = VariantScorer(hyenadna, recipe, batch_size=64, share=False)(sequences, record)
-    for one, two in zip(scorer(sequences, record), whole, strict=True):
+    shared = scorer(sequences, record)
+    assert shared.status == whole.status == [""] * len(whole.score)
+    for one, two in zip(shared[:3], whole[:3], strict=True):
         np.testing.assert_allclose(one, two, atol=1e-6 if name.startswith("embedding") else 2e-4)
     reference, alternative = pairs(sequences, record)
     strands = {"forward": [sequences], "reverse": [[*map(reverse_complement, sequences)]]}
@@ -190,6 +192,21 @@ def test_alleles_of_unequal_tokens_have_no_masked_score():
     assert len(set(lengths)) > 1
     scores = VariantScorer(bert, variant_recipe("dart-eval"))(sequences, np.zeros(4, int))
     assert np.isnan(scores.score).tolist() == [length != lengths[0] for length in lengths[1:]]
+    assert scores.status == ["unequal_tokens" if length != lengths[0] else "" for length in lengths[1:]]
+
+
+@pytest.mark.parametrize(("strand", "missing"), [("forward", [0]), ("reverse", [1]), ("mean", [0, 1])])
+def test_the_first_token_is_not_predicted(hyenadna, strand, missing):
+    """Of a causal model without a start token, and of nothing else."""
+    sequence = "".join(np.random.default_rng(2).choice(list("ACGT"), WINDOW))
+    first, last = "ACGT".replace(sequence[0], ""), "ACGT".replace(sequence[-1], "")
+    pairs = [(sequence, first[0] + sequence[1:]), (sequence, sequence[:-1] + last[0])]
+    record = np.repeat([0, 1], 2)
+    for recipe in ("dart-eval", "biofoundation"):
+        scores = VariantScorer(hyenadna, variant_recipe(recipe, strand))(sum(map(list, pairs), []), record)
+        expected = ["not_predicted" if row in missing and recipe == "dart-eval" else "" for row in range(2)]
+        assert scores.status == expected
+        assert np.isnan(scores.score).tolist() == [bool(status) for status in expected]
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 3])
@@ -237,7 +254,7 @@ def test_golden_scores_of_the_original():
     cut = haplotypes(records, open_genome(FIXTURES / "genome/genome.fa"), 2114)
     assert cut.status == [[""]] * len(plain)
     scorer = load_language_model(FIXTURES / "model" / "long_d32_l2_s2116", device="cpu")
-    scores = VariantScorer(scorer, variant_recipe("dart-eval"))(cut.sequences, cut.record)
+    scores = VariantScorer(scorer, variant_recipe("dart-eval"))(cut.sequences, cut.group)
     known = np.array(["N" not in sequence for sequence in cut.sequences[::2]])  # where it is, the original reads A
     assert known.sum() == 7
     np.testing.assert_allclose((scores.score * sign)[known], golden[plain][known], atol=1e-3)
