@@ -147,6 +147,11 @@ class Change(NamedTuple):
         """bp of the longest of the alleles and the genome's own."""
         return max(self.replaced, len(self.reference), len(self.alternative))
 
+    @property
+    def anchor(self) -> int:
+        """1 of an insertion or a deletion, which VCF writes with the base before it; 0 of a substitution."""
+        return 0 if self.reference and self.alternative else 1
+
 
 def read_header(path: Path) -> Header:
     """Raises ValueError naming file and line where `path` is no VCF (BCF among others) or lacks its #CHROM line."""
@@ -393,13 +398,12 @@ def _room_to_the_left(genome: Genome, chrom: str, position: int, unit: str) -> i
 def window_of(change: Change, length: int, window: int) -> tuple[int, int]:
     """Start and length of the windows in which both alleles of a change are read, on a contig of `length` bp.
 
-    They begin window // 2 before the middle of the bases that are replaced; of an insertion or a deletion the base
-    before it is one of these, as VCF writes it.
+    They begin window // 2 before the middle of the bases that are replaced, with the base before an insertion or a
+    deletion among these.
     """
     shortest = length - change.replaced + min(len(change.reference), len(change.alternative))
     width = min(window, shortest)
-    anchored = 0 if change.reference and change.alternative else 1
-    centre = change.position - anchored + (change.replaced + anchored) // 2
+    centre = change.position - change.anchor + (change.replaced + change.anchor) // 2
     return min(max(centre - window // 2, 0), shortest - width), width
 
 
@@ -448,7 +452,7 @@ def _unfit(change: Change, start: int, width: int, as_long: bool) -> str:
     """Why a change is not to be read in its windows."""
     if change.reference == change.alternative:
         return SAME_AS_REF
-    if change.longest > width // 2:
+    if change.longest + change.anchor > width // 2:
         return TOO_LONG
     if not as_long:
         return UNEQUAL_LENGTH

@@ -38,6 +38,7 @@ from evaluation_dart.models.language_model import BatchSize, Encoder
 from evaluation_dart.recipes import DISTANCES, HEAD, VariantRecipe, variant_recipe
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.alleles import Scores, VariantScorer
+from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.tools.loading import (
     VARIANT_COLUMNS,
     Model,
@@ -297,7 +298,7 @@ def record_scorer(
         scores = apply(cut.sequences, cut.group)
         of_alleles = np.flatnonzero(cut.allele)
         owners = [*zip(cut.record[of_alleles].tolist(), cut.allele[of_alleles].tolist(), strict=True)]
-        check_finite(apply, scores, [(records[row], number) for row, number in owners])
+        check_scores(apply, scores, [(records[row], number) for row, number in owners])
         found = dict(zip(owners, zip(scores.score, scores.reference, scores.alternative, strict=True), strict=True))
         why = dict(zip(owners, scores.status, strict=True))
         columns: dict[str, list[Any]] = {name: [] for name in PART_COLUMNS}
@@ -311,14 +312,14 @@ def record_scorer(
     return score
 
 
-def check_finite(apply: VariantScorer, scores: Scores, alleles: Sequence[tuple[Record, int]]) -> None:
-    """Raise InputError naming model and record where a score is not finite though nothing says why it is missing."""
-    values = scores.score if apply.recipe.name in DISTANCES else np.stack(scores[:3])
-    finite = np.isfinite(values).reshape(-1, len(alleles)).all(axis=0)
-    for (record, number), right, status in zip(alleles, finite.tolist(), scores.status, strict=True):
-        if not right and not status:
-            what = f"{record.chrom}:{record.position} {record.reference}>{record.alternatives[number - 1]}"
-            raise InputError(
-                f"{apply.scorer.name}: its score of {shown(what, SHOWN)} (line {record.line}) is not a finite number: "
-                "its weights are damaged, or its numbers too large for their type"
-            )
+def check_scores(apply: VariantScorer, scores: Scores, alleles: Sequence[tuple[Record, int]]) -> None:
+    """Raise NotFinite naming model and record where a score is no number though nothing says why it is missing."""
+    rows = [row for row, status in enumerate(scores.status) if not status]
+    values = scores.score[:, None] if apply.recipe.name in DISTANCES else np.stack(scores[:3], axis=1)
+
+    def name(row: int) -> str:
+        record, number = alleles[rows[row]]
+        what = f"{record.chrom}:{record.position} {record.reference}>{record.alternatives[number - 1]}"
+        return shown(what, SHOWN)
+
+    check_finite(values[rows], apply.scorer.name, name)

@@ -170,7 +170,11 @@ def test_masked_alleles_as_the_benchmark_scores_them(hyenadna, windows, name, st
         score1, score2 = scorer.allele_log_likelihoods(ref, alt)
         expected += (score2 - score1) / len(strands)
     scores = VariantScorer(scorer, variant_recipe("dart-eval", strand), batch_size=3)(sequences, record)
-    np.testing.assert_allclose(scores.score, expected, atol=2e-4)
+    # The ends of windows differ by insertions and deletions, and one end is what a causal model reads first in reverse.
+    ends = np.array([ref[-1] != alt[-1] for ref, alt in zip(one, two, strict=True)])
+    missing = ends & (strand == "mean") & (name == "hyenadna")
+    assert [bool(status) for status in scores.status] == missing.tolist()
+    np.testing.assert_allclose(scores.score[~missing], expected[~missing], atol=2e-4)
     np.testing.assert_allclose(scores.alternative - scores.reference, scores.score, atol=1e-9)
 
 
@@ -200,10 +204,10 @@ def test_the_first_token_is_not_predicted(hyenadna, strand, missing):
     """Of a causal model without a start token, and of nothing else."""
     sequence = "".join(np.random.default_rng(2).choice(list("ACGT"), WINDOW))
     first, last = "ACGT".replace(sequence[0], ""), "ACGT".replace(sequence[-1], "")
-    pairs = [(sequence, first[0] + sequence[1:]), (sequence, sequence[:-1] + last[0])]
+    pairs = [sequence, first[0] + sequence[1:], sequence, sequence[:-1] + last[0]]
     record = np.repeat([0, 1], 2)
     for recipe in ("dart-eval", "biofoundation"):
-        scores = VariantScorer(hyenadna, variant_recipe(recipe, strand))(sum(map(list, pairs), []), record)
+        scores = VariantScorer(hyenadna, variant_recipe(recipe, strand))(pairs, record)
         expected = ["not_predicted" if row in missing and recipe == "dart-eval" else "" for row in range(2)]
         assert scores.status == expected
         assert np.isnan(scores.score).tolist() == [bool(status) for status in expected]

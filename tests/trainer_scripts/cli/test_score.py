@@ -3,13 +3,14 @@
 import csv
 import gzip
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pysam
 import pytest
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 import modeling_hyenadna  # noqa: F401
 from evaluation_dart.models.markov import MarkovModel
@@ -132,7 +133,7 @@ def test_what_was_done_stands_beside_it(variants, tmp_path, run):
     about = json.loads((tmp_path / "out.tsv.json").read_text())
     assert about["recipe"] == {
         "name": "dart-eval", "reduction": "sum", "strand": "forward", "special_tokens": "not scored",
-        "alleles": "masked", "orientation": "ALT - REF", "window": 96,
+        "alleles": "masked", "orientation": "ALT - REF", "window": 96, "indels": "left-aligned",
     }  # fmt: skip
     assert about["model"]["id"] == "local/small_d32_l2_s130"
     assert about["status"] == {"scored": 23, "no_contig": 1, "no_sequence": 6, "ref_mismatch": 3, "unequal_length": 7}
@@ -232,6 +233,39 @@ def test_heads_and_baselines(variants, tmp_path, run):
     status, errors = run(variants, tmp_path / "other.tsv", "--recipe", "head")
     assert (status, errors.count("\n")) == (1, 1)
     assert "trained head" in errors
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("recipe", ["biofoundation", "dart-eval", "embedding-cosine", "embedding-l2", "head"])
+def test_numbers_that_are_not_finite_are_an_error(variants, tmp_path, run, recipe, value):
+    model = tmp_path / "damaged"
+    kind = AutoModelForSequenceClassification if recipe == "head" else AutoModelForCausalLM
+    network = kind.from_pretrained(MODEL)
+    network.get_input_embeddings().weight.data[:] = float(value)
+    network.save_pretrained(model)
+    HyenaDNATokenizer.from_pretrained(MODEL).save_pretrained(model)
+    status, errors = run(variants, tmp_path / "out.tsv", "--recipe", recipe, model=model)
+    assert (status, "Traceback" in errors) == (1, False), errors
+    assert re.search(
+        rf"^hyenadna: {model}: computes (nan|inf|-inf) for 'chr5:5000 [ACGT]>[ACGT]'", errors.splitlines()[-1]
+    )
+    assert not (tmp_path / "out.tsv").exists()
+
+
+def test_positions_that_no_index_holds(variants, tmp_path, run):
+    """Beyond 2^29 a .csi; beyond what that holds an output without an index, and a word."""
+    header = "".join(f"{line}\n" for line in variants.read_text().splitlines()[:6] if line[0] == "#")
+    vcf = tmp_path / "far.vcf"
+    for positions, suffixes in (((600_000_000,), [".csi"]), ((0, 5), [".tbi"]), ((90_000_000_000,), [])):
+        vcf.write_text(header + "".join(f"chr5\t{p}\t.\tA\tC\t.\t.\t.\tGT\t0/1\n" for p in positions))
+        for name in ("out.vcf.gz", "out.tsv.gz")[: 1 + bool(suffixes)]:
+            status, errors = run(vcf, tmp_path / name)
+            assert status == 0, errors
+            left = sorted(path.suffix for path in tmp_path.glob(f"{name}.*i"))
+            assert (name, positions, left) == (name, positions, suffixes)
+            assert ("has no index" in errors) is (not suffixes)
+            with pysam.BGZFile(str(tmp_path / name)) as file:
+                assert sum(line[:1] == b"c" and line[:6] != b"chrom\t" for line in file) == len(positions)
 
 
 def test_a_header_alone(tmp_path, run):
