@@ -186,13 +186,11 @@ def _write_bgzip(output: Path, kind: str, longest: int, lines: Iterable[bytes]) 
 
 def _index(output: Path, temporary: Path, csi: bool, columns: dict[str, Any]) -> None:
     """Index what is to be `output`; where htslib cannot, as of positions beyond 2^31, there is no index, and a word."""
-    made, other = (Path(f"{temporary}.{kind}") for kind in (("csi", "tbi") if csi else ("tbi", "csi")))
+    made = Path(f"{temporary}.{'csi' if csi else 'tbi'}")
     try:
         pysam.tabix_index(str(temporary), force=True, csi=csi, keep_original=True, **columns)
         made.replace(f"{output}{made.suffix}")
     except OSError as error:
-        log.warning("%s: has no index: %s", output, str(error).replace(temporary.name, output.name))
-        Path(f"{output}{made.suffix}").unlink(missing_ok=True)
+        log.warning("%s: has no index: %s", output.name, str(error).replace(str(temporary), output.name))
     finally:
         made.unlink(missing_ok=True)
-    Path(f"{output}{other.suffix}").unlink(missing_ok=True)  # of an output before this one

@@ -169,7 +169,7 @@ def score_variants(
             done, status = counts[SCORED] + counts[SWAPPED], {name or "scored": n for name, n in sorted(counts.items())}
             for odd, what in ((found.unreadable, "left out"), (found.invalid, "without a score")):
                 if odd.count:
-                    log.warning("%s lines %s: %s", f"{odd.count:,}", what, "; ".join(odd.first))
+                    log.warning("%s of the lines %s: %s", f"{odd.count:,}", what, "; ".join(odd.first))
             log.info("%s of %s alleles scored: %s", f"{done:,}", f"{found.alleles:,}", status)
             return {
                 "records": found.records,
