@@ -184,7 +184,7 @@ def mutagenesis_rows(data: Path) -> list[dict[str, str]]:
     """The saturation mutagenesis of the HNF4A promoter; `Coefficient` is the effect of `Alt`.
 
     Raises:
-        InputError: if it does not rise with the RNA for each DNA of the barcodes that carry `Alt`, which it is made from.
+        InputError: if it does not rise with RNA / DNA of the barcodes that carry `Alt`, which it is made from.
     """
     rows = [*rows_of(data / MUTAGENESIS)]
     counts = np.array([[float(row[name]) for name in ("RNA", "DNA", "Coefficient")] for row in rows])

@@ -219,7 +219,7 @@ def cases() -> list[Case]:
         good("A REF that is no sequence", "3 of 4 alleles scored: {'scored': 3, 'invalid': 1}",
              in_vcf=VCF + "chr2\t70\t.\t-\tC\t.\t.\t.\n"),
         good("The ALTs of other formats, - and 0: named at the end",
-             "1 lines without a score: in.vcf:6: ALT '-' is neither bases nor a symbol of the VCF format",
+             "1 of the lines without a score: in.vcf:6: ALT '-' is neither bases nor a symbol of the VCF format",
              in_vcf=VCF + record("chr2", 70, "-,0")),
         good("ALT that is REF", "3 of 4 alleles scored: {'scored': 3, 'same_as_ref': 1}",
              in_vcf=VCF + record("chr2", 70, CONTIGS["chr2"][69])),
