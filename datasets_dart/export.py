@@ -17,6 +17,7 @@ from datasets_dart.base import CITATION
 from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
 from datasets_dart.formats.documents import read_yaml_mapping, yaml_text
+from datasets_dart.formats.text import markdown_code, one_line
 
 SHARD_BYTES = 500_000_000  # of Arrow data in a Parquet file, as `push_to_hub` has it
 CARD, EVAL = "README.md", "eval.yaml"
@@ -99,9 +100,11 @@ def card_section(task: str, rows: DatasetDict, config_name: str) -> str:
     first = next(iter(rows.values()))
     text = (CARDS / f"{task}.md").read_text(encoding="utf-8").strip()
     sizes = ", ".join(f"{len(part):,} {split}" for split, part in rows.items())
-    types = "\n".join(f"| `{name}` | {getattr(kind, 'dtype', kind)} |" for name, kind in first.features.items())
+    types = "\n".join(
+        f"| {markdown_code(name)} | {getattr(kind, 'dtype', kind)} |" for name, kind in first.features.items()
+    )
     return (
-        f"## {config_name}\n\n{text}\n\nRows: {sizes}.\n\n> {' '.join(first.info.description.split())}\n\n"
+        f"## {config_name}\n\n{text}\n\nRows: {sizes}.\n\n> {one_line(' '.join(first.info.description.split()))}\n\n"
         f"| column | type |\n|---|---|\n{types}\n"
     )
 

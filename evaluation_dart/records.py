@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import fsync
-from datasets_dart.outputs import read_json
+from datasets_dart.formats.documents import read_json
+from datasets_dart.outputs import read_json as mapping_of
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.tasks import TASKS
 
@@ -45,9 +47,12 @@ MEASURES = {
 TOLERANCE, P_VALUE_TOLERANCE = 1e-9, 1e-5
 # Columns of predictions that a dataset may lack: a bare background's motif, places, labels and effects of variants
 NULLABLE = frozenset({"motif", "chrom", "start", "label", "effect"})
+# What metrics raise on columns of other types, or values that no model gives
+NOT_OF_SUCH_A_RECORD = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, pa.ArrowException)
 # What may be handed in: bytes of each file; rows and bytes of the predictions once they are read
 LIMITS = {RESULTS: 1 << 20, PREDICTIONS: 256 << 20}
-MOST_ROWS, MOST_BYTES = 20_000_000, 4 << 30
+MOST_ROWS, MOST_BYTES, BATCH_ROWS = 20_000_000, 1 << 30, 1 << 13
+MOST_NAME_BYTES = 200  # of a folder's name, of which file systems take 255
 
 
 @dataclass(frozen=True)
@@ -106,10 +111,14 @@ def choices_of(spec: Mapping[str, Any]) -> str:
     return ",".join(f"{name}={value}" for name, value in chosen.items())
 
 
+def owner_folder(record: Mapping[str, Any]) -> str:
+    """The name of the folder for what is of a record's model."""
+    return str(record["model"]["id"]).replace("/", "__")
+
+
 def record_folder(output: str | os.PathLike[str], record: Mapping[str, Any]) -> Path:
     """Where a record lies below `output`, by its model, task, setting and choices."""
-    model = record["model"]
-    owner = str(model["id"]).replace("/", "__")
+    model, owner = record["model"], owner_folder(record)
     return Path(output, owner, model["revision"], record["task"], record["setting"], choices_of(record.get("spec", {})))
 
 
@@ -164,7 +173,7 @@ def task_metrics(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, 
 def check_record_place(folder: Path) -> None:
     """Raise InputError where a file that is no record of ours is in the place of one."""
     path = folder / RESULTS
-    if os.path.lexists(path) and not {"fingerprint", "schema_version"} & read_json(path).keys():
+    if os.path.lexists(path) and not {"fingerprint", "schema_version"} & mapping_of(path).keys():
         raise InputError(f"{path}: is no record of ours, and a record goes there; move it, or name another output")
 
 
@@ -194,19 +203,9 @@ def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
         InputError: naming the file and the field that does not follow the schema.
     """
     path = Path(folder) / RESULTS
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), parse_constant=not_a_number)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
+    record: dict[str, Any] = read_json(path, finite=True)
     check_schema(record, path)
     return record
-
-
-def not_a_number(constant: str) -> None:
-    """Refuse NaN and Infinity, which are no JSON."""
-    raise ValueError(f"{constant} is not a number")
 
 
 @cache
@@ -223,7 +222,7 @@ def check_schema(record: Any, where: str | os.PathLike[str]) -> None:
     from jsonschema.exceptions import best_match
 
     try:
-        json.dumps(record, allow_nan=False)
+        json.dumps(record, allow_nan=False, ensure_ascii=False).encode()  # no half of a surrogate pair either
         error = best_match(schema_validator().iter_errors(record))
     except (RecursionError, OverflowError, TypeError, ValueError) as fault:
         raise InputError(f"{where}: the record cannot be JSON: {str(fault)[:200]}") from None
@@ -235,6 +234,9 @@ def check_schema(record: Any, where: str | os.PathLike[str]) -> None:
         if error.validator == "type":
             raise InputError(f"{where}: {field!r} is {shown(error.instance)}, of the wrong type")
         raise InputError(f"{where}: {field}: {error.message[:200]}")
+    owner = owner_folder(record)
+    if owner in (".", "..") or "\\" in owner or len(owner.encode()) > MOST_NAME_BYTES:
+        raise InputError(f"{where}: model.id {shown(owner)} cannot be the name of a folder")
     if record.get("kind", "task") == "task":
         settings = TASKS[record["task"]].settings if record["task"] in TASKS else {}
         if record["setting"] not in settings:
@@ -255,33 +257,66 @@ def predictions_of(folder: Path, record: Mapping[str, Any]) -> pa.Table:
     path = folder / PREDICTIONS
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    predictions = read_bounded(path)
+    predictions = read_bounded(path, flat=record.get("kind", "task") == "task")
     with open(path, "rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != record["predictions"]["sha256"]:
             raise InputError(f"{path}: not the file that the record was made from (its SHA-256 differs)")
     return predictions
 
 
-def read_bounded(path: Path) -> pa.Table:
-    """A Parquet file of at most `MOST_ROWS` rows and `MOST_BYTES` bytes, counted while it is read.
+def read_bounded(path: Path, flat: bool = False) -> pa.Table:
+    """A Parquet file of at most `MOST_ROWS` rows and `MOST_BYTES` bytes, counted as they are decoded.
+
+    A text that a file has once can stand in many rows: texts are counted before they are written out for each row.
+
+    Args:
+        flat: whether columns hold numbers, texts and truth values only, as those of tasks do.
 
     Raises:
-        InputError: naming the file, if it is larger, or not Parquet.
+        InputError: naming the file, if it is larger, not Parquet, or not flat.
     """
+    size = 0
     try:
         file = pq.ParquetFile(path)
-        batches, rows, size = [], 0, 0
-        if (rows := file.metadata.num_rows) <= MOST_ROWS:
-            for batch in file.iter_batches(batch_size=1 << 16):
-                size += batch.nbytes
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+        if flat and (nested := [own.name for own in schema if not is_flat(own.type)]):
+            raise InputError(f"{path}: column {shown(nested[0])} is of type {schema.field(nested[0]).type}")
+        texts = [own.name for own in schema if pa.types.is_string(own.type) or pa.types.is_large_string(own.type)]
+        kept = sum(file.metadata.row_group(number).total_byte_size for number in range(file.num_row_groups))
+        batches: list[pa.RecordBatch] = []
+        if rows <= MOST_ROWS and kept <= MOST_BYTES:
+            for batch in pq.ParquetFile(path, read_dictionary=texts).iter_batches(batch_size=BATCH_ROWS):
+                size += sum(decoded_bytes(column) for column in batch.columns)
                 if size > MOST_BYTES:
                     break
-                batches.append(batch)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a Parquet file: {error}") from None
-    if rows > MOST_ROWS or size > MOST_BYTES:
-        raise InputError(f"{path}: {rows:,} rows of {size:,} bytes, too many to be read")
-    return pa.Table.from_batches(batches, file.schema_arrow)
+                batches.append(batch.cast(schema))
+    except InputError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
+        raise InputError(f"{path}: not a Parquet file: {str(error)[:300]}") from None
+    if rows > MOST_ROWS or max(size, kept) > MOST_BYTES:
+        raise InputError(f"{path}: {rows:,} rows of {max(size, kept):,} bytes, too many to be read")
+    return pa.Table.from_batches(batches, schema)
+
+
+def is_flat(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds one number, text or truth value a row."""
+    types = pa.types
+    return bool(
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_boolean(kind)
+        or types.is_string(kind)
+        or types.is_large_string(kind)
+    )
+
+
+def decoded_bytes(column: pa.Array) -> int:
+    """Bytes of a column with its texts written out in each row."""
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    lengths = pc.binary_length(column.dictionary).take(column.indices)
+    return int(pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0) + 4 * len(column)
 
 
 def validate_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -311,8 +346,8 @@ def validate_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
         check_keys(path, predictions, keys)
     try:
         expected = measured(predictions, record)
-    except (KeyError, IndexError, TypeError) as error:
-        raise InputError(f"{path}: not the predictions of such a record: {error}") from None
+    except NOT_OF_SUCH_A_RECORD as error:
+        raise InputError(f"{path}: not the predictions of such a record: {shown(str(error))}") from None
     if record["metrics"].keys() != expected.keys():
         difference = sorted(record["metrics"].keys() ^ expected.keys())
         raise InputError(f"{folder / RESULTS}: metrics {', '.join(difference)} are missing or unknown")
@@ -330,7 +365,7 @@ def check_keys(path: Path, predictions: pa.Table, keys: tuple[str, ...]) -> None
     """Raise InputError naming a row that occurs twice."""
     times = predictions.group_by(list(keys)).aggregate([([], "count_all")]).sort_by([("count_all", "descending")])
     if (most := times.slice(0, 1).to_pylist()) and most[0]["count_all"] > 1:
-        row = ", ".join(f"{name} {most[0][name]}" for name in keys)
+        row = ", ".join(f"{name} {shown(most[0][name])}" for name in keys)
         raise InputError(f"{path}: {row} occurs {most[0]['count_all']} times")
 
 

@@ -17,12 +17,12 @@ import numpy as np
 import pyarrow as pa
 from accelerate import PartialState
 from accelerate.utils import gather_object
-from datasets import Dataset, disable_progress_bars
-from transformers.utils import logging as transformers_logging
+from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from datasets_dart import load_dart
 from datasets_dart.errors import InputError
 from datasets_dart.files import sha256
+from datasets_dart.formats.text import one_line
 from datasets_dart.outputs import LOCK, locked, remove, sweep_folder
 from evaluation_dart.models.kinds import is_trained_kind
 from evaluation_dart.models.language_model import Encoder, LanguageModel, largest_batch
@@ -119,7 +119,6 @@ def run(spec: RunSpec, scorer: Any = None, loaded: Loaded | None = None) -> Reco
     loaded = {} if loaded is None else loaded
     task = task_named(spec.task)
     setting = task.settings[spec.chosen_setting]
-    transformers_logging.disable_progress_bar()  # of every process, for a second's work
     state = process_state(spec.device)
     device = spec.device or str(state.device)
 
@@ -368,15 +367,20 @@ def load_rows(spec: RunSpec, split: str) -> Dataset:
     Raises:
         InputError: naming the split, if it has no rows.
     """
+    bars = are_progress_bars_disabled()
     disable_progress_bars()
-    rows: Any = load_dart(
-        spec.task,
-        protocol=spec.protocol,
-        splits=spec.splits,
-        cache_dir=spec.cache_dir,
-        num_proc=spec.num_proc,
-        **spec.inputs,
-    )
+    try:
+        rows: Any = load_dart(
+            spec.task,
+            protocol=spec.protocol,
+            splits=spec.splits,
+            cache_dir=spec.cache_dir,
+            num_proc=spec.num_proc,
+            **spec.inputs,
+        )
+    finally:
+        if not bars:
+            enable_progress_bars()
     if split not in rows:
         files = ", ".join(str(path) for name, path in spec.inputs.items() if name != "genome")
         raise InputError(f"{files}: no element is in split {split!r}; there are {', '.join(rows)}")
@@ -402,6 +406,6 @@ def described_inputs(**inputs: Any) -> dict[str, str]:
         if isinstance(value, list):
             return ", ".join(map(describe, value))
         path = Path(value)
-        return f"{path.name} sha256:{sha256(path.resolve())}" if path.is_file() else str(value)
+        return one_line(f"{path.name} sha256:{sha256(path.resolve())}" if path.is_file() else value)
 
     return {name: describe(value) for name, value in inputs.items()}

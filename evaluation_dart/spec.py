@@ -9,7 +9,7 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from datasets_dart.errors import InputError
-from evaluation_dart.models.kinds import split_spec
+from evaluation_dart.models.kinds import KINDS, split_spec
 from evaluation_dart.recipes import DEFAULT, recipe_named
 from evaluation_dart.tasks import SUPERVISED, Task, task_named
 
@@ -153,4 +153,9 @@ def unrooted(value: Any) -> Any:
         return {name: unrooted(own) for name, own in value.items()}
     if isinstance(value, list):
         return [unrooted(own) for own in value]
-    return Path(value).name if isinstance(value, str) and os.path.isabs(value) else value
+    if not isinstance(value, str):
+        return value
+    kind, colon, of = value.partition(":")
+    if kind in KINDS and os.path.isabs(of):
+        return f"{kind}{colon}{Path(of).name}"
+    return Path(value).name if os.path.isabs(os.path.expanduser(value)) else value

@@ -8,6 +8,8 @@ from transformers import PreTrainedConfig
 from .long_conv import BACKENDS
 
 POOLING_MODES = ("mean", "last", "first", "max")
+# A damaged file must not ask for a network that is never finished.
+MOST_LAYERS, LARGEST = 10_000, 1 << 31
 
 
 @strict
@@ -119,7 +121,19 @@ class HyenaDNAConfig(PreTrainedConfig):
         """Refuse what the mathematics does not cover."""
         if not self.use_bias:
             raise ValueError("use_bias=False is not supported: no HyenaDNA was built without biases")
-        demands = {
+        sizes = (
+            "vocab_size",
+            "d_model",
+            "d_inner",
+            "emb_dim",
+            "filter_order",
+            "pad_vocab_size_multiple",
+            "max_seq_len",
+        )
+        demands = {name: (1 <= getattr(self, name) <= LARGEST, f"from 1 to {LARGEST:,}") for name in sizes}
+        demands |= {
+            "n_layer": (1 <= self.n_layer <= MOST_LAYERS, f"from 1 to {MOST_LAYERS:,}"),
+            "num_inner_mlps": (0 <= self.num_inner_mlps <= MOST_LAYERS, f"from 0 to {MOST_LAYERS:,}"),
             "hyena_order": (self.hyena_order == 2, "2 (the only order HyenaDNA defines)"),
             "short_filter_order": (self.short_filter_order >= 1, "at least 1"),
             "emb_dim": (

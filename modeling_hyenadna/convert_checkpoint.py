@@ -188,7 +188,7 @@ def config_of_original(path: str | os.PathLike[str]) -> HyenaDNAConfig:
         )
     except KeyError as error:
         raise ValueError(f"{path}: has no {error}, which an original config.json has") from None
-    except (AttributeError, TypeError, ValueError, StrictDataclassError) as error:
+    except (AttributeError, TypeError, ValueError, RecursionError, StrictDataclassError) as error:
         raise ValueError(f"{path}: {last_line(error)}") from None
 
 

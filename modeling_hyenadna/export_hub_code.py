@@ -71,7 +71,7 @@ def export_hub_code(folder: str | os.PathLike[str]) -> list[str]:
         raise FileNotFoundError(f"{path}: no such file")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
     if not isinstance(config, dict) or config.get("model_type") != HyenaDNAConfig.model_type:
         raise ValueError(f"{path}: not the config of a HyenaDNA model")

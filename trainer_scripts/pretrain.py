@@ -37,11 +37,13 @@ from accelerate import Accelerator
 from accelerate.tracking import filter_trackers
 from accelerate.utils import set_seed
 from torch.nn import functional as F
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import replacing, write_text
+from evaluation_dart.models.language_model import check_size, folder_digest, folder_of, loading_of, model_id
+from evaluation_dart.run import described_inputs
 from evaluation_dart.training.accelerators import progress_bar, training_accelerator
 from evaluation_dart.training.loop import parameter_groups, schedule
 from evaluation_dart.training.recipe import Optimisation
@@ -64,7 +66,7 @@ from trainer_scripts.pretraining_data import (
 TRACKERS = ("tensorboard", "trackio", "wandb")
 CONSTANT = ("sequences", "tokens")
 # What a run that is resumed may change: the rest decides which model comes out.
-FREE_ON_RESUME = ("max_steps", "logging_steps", "eval_steps", "save_steps", "save_total_limit", "output", "report_to")
+FREE_ON_RESUME = ("max_steps", "logging_steps", "eval_steps", "save_steps", "save_total_limit", "report_to")
 
 
 @dataclass
@@ -260,7 +262,8 @@ def make_accelerator(arguments: TrainingArguments) -> Accelerator:
 def new_model(arguments: ModelArguments, tokenizer: HyenaDNATokenizer) -> PreTrainedModel:
     """A HyenaDNA of the released models' proportions, embedding and head tied; or the one to continue from."""
     if arguments.model:
-        return AutoModelForCausalLM.from_pretrained(arguments.model, embed_dropout=arguments.embed_dropout)
+        with loading_of(arguments.model):
+            return checkpoint(arguments.model, arguments.embed_dropout)
     config = HyenaDNAConfig(
         vocab_size=len(tokenizer),
         d_model=arguments.d_model,
@@ -273,6 +276,34 @@ def new_model(arguments: ModelArguments, tokenizer: HyenaDNATokenizer) -> PreTra
     )
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     return model
+
+
+def checkpoint(name: str, embed_dropout: float) -> PreTrainedModel:
+    """The causal language model of a Hub id or folder, whole.
+
+    Raises:
+        InputError, OSError: if it cannot be loaded, or lacks weights.
+    """
+    config = AutoConfig.from_pretrained(name, embed_dropout=embed_dropout)
+    check_size(config, AutoModelForCausalLM, folder_of(name))
+    loaded: Any = AutoModelForCausalLM.from_pretrained(name, config=config, output_loading_info=True)
+    model: PreTrainedModel = loaded[0]
+    if missing := sorted(loaded[1]["missing_keys"]):
+        raise InputError(f"{name}: the checkpoint lacks {', '.join(missing[:5])}")
+    return model
+
+
+def described_run(
+    model_arguments: ModelArguments, data_arguments: DataArguments, arguments: TrainingArguments
+) -> dict[str, Any]:
+    """All arguments as run.json has them: files by name and digest, no place on this machine."""
+    everything = asdict(model_arguments) | asdict(data_arguments) | asdict(arguments)
+    del everything["output"]
+    files = ("genome", "splits", "intervals", "exclude", "validation")
+    everything |= described_inputs(**{name: everything[name] for name in files if everything[name]})
+    if everything["model"] and (folder := folder_of(everything["model"])):
+        everything["model"] = f"{model_id(everything['model'])} {folder_digest(folder)}"
+    return everything
 
 
 def prepare_model(model: PreTrainedModel, arguments: TrainingArguments) -> None:
@@ -350,7 +381,7 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
     states.mkdir(parents=True, exist_ok=True)
     accelerator = make_accelerator(arguments)
     main, size = accelerator.is_main_process, accelerator.num_processes
-    everything = asdict(model_arguments) | asdict(data_arguments) | asdict(arguments) | {"processes": size}
+    everything = described_run(model_arguments, data_arguments, arguments) | {"processes": size}
     check_same_run(folder / "run.json", everything, FREE_ON_RESUME)
     accelerator.wait_for_everyone()
 

@@ -1,6 +1,7 @@
 """Models to the Hub: what is checked of a folder before it is uploaded."""
 
-from pathlib import Path
+import glob
+from pathlib import Path, PurePath
 
 import yaml
 from huggingface_hub import HfApi, ModelCard
@@ -8,9 +9,12 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.repocard import RepoCard
 
 from datasets_dart.errors import InputError
+from datasets_dart.formats.documents import parse_yaml
 
 REQUIRED = ("license", "pipeline_tag", "library_name", "tags")
-PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth", "*.pkl")
+PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib")
+RESULTS, STATES = ".eval_results", "checkpoints"
+TEXTS = (".json", ".jsonl", ".yaml", ".yml", ".md", ".txt", ".bed", ".csv", ".tsv", ".py")
 
 
 def check_card(path: Path, required: tuple[str, ...] = REQUIRED) -> RepoCard:
@@ -23,8 +27,11 @@ def check_card(path: Path, required: tuple[str, ...] = REQUIRED) -> RepoCard:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        card = ModelCard(path.read_text(encoding="utf-8"), ignore_metadata_errors=False)
-    except (ValueError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+        if text.startswith("---"):
+            parse_yaml(text.split("---", 2)[1], path)
+        card = ModelCard(text, ignore_metadata_errors=False)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}") from None
     metadata = card.data.to_dict()
     if missing := [name for name in required if not metadata.get(name)]:
@@ -39,8 +46,30 @@ def check_model_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder / 'config.json'}: no such file")
     check_card(folder / "README.md")
-    if pickles := sorted(path for pattern in PICKLES for path in folder.rglob(pattern)):
-        raise InputError(f"{pickles[0]}: a pickle, which others would have to trust; convert it to safetensors")
+    for path in (folder / name for name in files_in(folder) if is_uploaded(name)):
+        if path.suffix in PICKLES:
+            raise InputError(f"{path}: a pickle, which others would have to trust; convert it to safetensors")
+        if path.suffix in TEXTS and (
+            place := local_path_in(path.read_text(encoding="utf-8", errors="replace"), folder)
+        ):
+            raise InputError(f"{path}: names {place}, a place on this machine; take it out before others can read it")
+
+
+def is_uploaded(name: PurePath) -> bool:
+    """Whether a file of a model's folder is for others: no state of a training, no cache, hidden only if of results."""
+    hidden = any(part.startswith((".", "__pycache__")) for part in name.parts)
+    return name.parts[0] == RESULTS or not (hidden or name.parts[0] == STATES)
+
+
+def files_in(folder: Path) -> list[PurePath]:
+    """The files in and below a folder."""
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+
+def local_path_in(text: str, folder: Path) -> str | None:
+    """The home or working folder, or the one that `folder` is in, if a text names it."""
+    places = {Path.home(), Path.cwd(), folder.resolve().parent}
+    return next((f"{place}/" for place in map(str, places) if len(place) > 1 and f"{place}/" in text), None)
 
 
 def push_model(
@@ -64,6 +93,7 @@ def push_model(
         commit = api.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
+            ignore_patterns=[glob.escape(name.as_posix()) for name in files_in(folder) if not is_uploaded(name)],
             revision=None if create_pr else revision,
             create_pr=create_pr,
             commit_message=f"Upload {folder.resolve().name}",

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import inspect
 import os
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
@@ -35,6 +36,7 @@ from transformers.utils import logging
 
 from datasets_dart.alphabet import as_dna
 from datasets_dart.errors import InputError
+from datasets_dart.formats.text import plain_name
 from evaluation_dart.models.kinds import RANDOM_WEIGHTS
 from evaluation_dart.scoring.embeddings import POOLINGS, hidden_states, pool
 from evaluation_dart.scoring.likelihoods import allele_log_likelihoods, causal_log_likelihood, masked_log_likelihood
@@ -42,7 +44,23 @@ from evaluation_dart.scoring.likelihoods import allele_log_likelihoods, causal_l
 # A tokenizer without a limit of its own reports one of this size or more.
 NO_LIMIT = 1_000_000_000
 # What transformers raises, beside ValueError, on configurations, tokenizers and weights that are damaged.
-DAMAGED_FILES = (AttributeError, KeyError, TypeError, SafetensorError, StrictDataclassError)
+DAMAGED_FILES = (
+    AttributeError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    MemoryError,
+    SafetensorError,
+    StrictDataclassError,
+    pickle.UnpicklingError,
+)
+DTYPES = ("float32", "bfloat16", "float16", "float64")  # of weights
+# No model has more layers; a loop over ten million never ends.
+MOST_LAYERS = 10_000
+# Parameters for each byte of a folder's weights: a weight of 4 bits is two in a byte, and one may serve several layers.
+MOST_PARAMETERS_OF_A_BYTE, ALWAYS_ALLOWED = 16, 100_000_000
 # Parts of BERT and ESM that a language model's logits do not depend on: without them, a checkpoint is still whole.
 BESIDE_THE_HEAD = ("pooler.", "contact_head.")
 
@@ -72,7 +90,7 @@ def longest(sequences: Sequence[str]) -> int:
 
 def model_id(name: str) -> str:
     """What a record calls a model: its id on the Hub, or "local/{folder}", wherever that folder lies."""
-    return f"local/{Path(name).resolve().name}" if Path(name).is_dir() else name
+    return f"local/{plain_name(Path(name).resolve().name)}" if Path(name).is_dir() else name
 
 
 class Encoder:
@@ -393,9 +411,15 @@ def added_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
     raise InputError(f"{tokenizer.name_or_path}: special tokens other than before and after a sequence: {whole}")
 
 
-def folder_of(name: str) -> Path | None:
-    """The folder of that name; None for a model on the Hub. FileNotFoundError for a path that is no folder."""
+def folder_of(name: str, revision: str | None = None) -> Path | None:
+    """The folder of that name; None for a model on the Hub.
+
+    Raises:
+        FileNotFoundError: for a path that is no folder. InputError: for a revision of a folder.
+    """
     if Path(name).is_dir():
+        if revision:
+            raise InputError(f"{name}: a folder has no revision {revision!r}; revisions are of models on the Hub")
         return Path(name)
     if name.startswith(("/", ".", "~")) or Path(name).exists():
         raise FileNotFoundError(f"{name}: no such folder")
@@ -404,16 +428,40 @@ def folder_of(name: str) -> Path | None:
 
 @contextmanager
 def loading_of(name: str) -> Iterator[None]:
-    """While a model is loaded: errors name it, and its own errors stand for transformers' report of weights."""
-    verbosity = logging.get_verbosity()
+    """While a model is loaded: errors name it and stand for transformers' report of weights, and no bar is shown."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
+    logging.disable_progress_bar()  # of a second's work
     try:
         yield
     except (ImportError, OSError, RuntimeError, ValueError, *DAMAGED_FILES) as error:
         kind = OSError if isinstance(error, OSError) else InputError
-        raise kind(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
+        said = " ".join(str(error).split())[:1000] or type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # whose own words are an advice to run it
+            said = "the weights are a pickle that is damaged or could run code; only tensors are read: convert it"
+        raise kind(said if said.startswith(name) else f"{name}: {said}") from error
     finally:
         logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def check_size(config: Any, auto_class: Any, folder: Path | None, **remote: Any) -> None:
+    """Refuse a configuration of a size that its weights cannot have, before its network is made.
+
+    Raises:
+        InputError: naming the number of layers or of parameters.
+    """
+    layers = getattr(config, "num_hidden_layers", 1)
+    if not isinstance(layers, int) or not 0 <= layers <= MOST_LAYERS:
+        raise InputError(f"config.json: {layers!r} layers, not a number up to {MOST_LAYERS:,}")
+    if folder is None or remote_classes(config):
+        return
+    with torch.device("meta"):
+        parameters = sum(own.numel() for own in auto_class.from_config(config, **remote).parameters())
+    size = sum(path.stat().st_size for path in folder.glob("*.[sb]*") if path.suffix in (".safetensors", ".bin"))
+    if parameters > max(ALWAYS_ALLOWED, MOST_PARAMETERS_OF_A_BYTE * size):
+        raise InputError(f"config.json describes {parameters:,} parameters, but the weights have {size:,} bytes")
 
 
 def load_language_model(
@@ -440,11 +488,9 @@ def load_language_model(
         OSError: if there is no such model.
     """
     name = os.fspath(name)
-    folder = folder_of(name)
-    if folder and revision:
-        raise InputError(f"{name}: a folder has no revision {revision!r}; revisions are of models on the Hub")
+    folder = folder_of(name, revision)
     register_models()
-    device = usable_device(device)
+    device, dtype = usable_device(device), usable_dtype(dtype)
     remote = {"trust_remote_code": trust_remote_code}
     with loading_of(name):
         config = AutoConfig.from_pretrained(name, revision=revision, **remote)
@@ -453,20 +499,22 @@ def load_language_model(
         pinned = {"revision": None if folder else commit, **remote}
         kind = head_of(config, name, head)
         auto_class = auto_class_of(config, kind, name, trust_remote_code)
+        check_size(config, auto_class, folder, **remote)
         if random_weights:
             set_seed(seed)
-            model: Any = auto_class.from_config(config, dtype=dtype or torch.float32, **remote).eval()
+            model: Any = auto_class.from_config(config, dtype=dtype, **remote).eval()
             loading: dict[str, Any] = {"missing_keys": (), "mismatched_keys": ()}
         else:
             model, loading = auto_class.from_pretrained(
                 name,
                 config=config,
-                dtype=dtype or torch.float32,
+                dtype=dtype,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
                 **pinned,
             )
         tokenizer = AutoTokenizer.from_pretrained(name, **pinned)
+        scorer = (Encoder if kind == "encoder" else LanguageModel)(model, tokenizer, kind, name, commit)
     code = "; its repository has code of its own, which runs only where it is trusted (trust_remote_code)"
     hint = code if remote_classes(config) and not trust_remote_code else ""
     if missing := sorted(key for key in loading["missing_keys"] if not any(part in key for part in BESIDE_THE_HEAD)):
@@ -475,7 +523,7 @@ def load_language_model(
         weight, found, expected = min(loading["mismatched_keys"], key=lambda mismatch: mismatch[0])
         shapes = f"{tuple(found)} in the checkpoint, {tuple(expected)} by the config"
         raise InputError(f"{name}: weights of another shape than config.json says: {weight}, {shapes}{hint}")
-    scorer = (Encoder if kind == "encoder" else LanguageModel)(model.to(device), tokenizer, kind, name, commit)
+    scorer.model = model.to(device)
     scorer.random_seed = seed if random_weights else None
     return cast(LanguageModel, scorer)
 
@@ -497,6 +545,19 @@ def usable_device(device: str | torch.device | None) -> torch.device:
         return torch.empty(0, device=device or ("cuda" if torch.cuda.is_available() else "cpu")).device
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
+
+
+def usable_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
+    """The type of weights of that name; float32 for None.
+
+    Raises:
+        InputError: for any other than `DTYPES`.
+    """
+    name = str(dtype or "float32").removeprefix("torch.")
+    if name not in DTYPES:
+        raise InputError(f"dtype {name!r}: there are {', '.join(DTYPES)}")
+    found: torch.dtype = getattr(torch, name)
+    return found
 
 
 def remote_classes(config: Any) -> dict[str, str]:

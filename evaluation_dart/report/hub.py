@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import yaml
 from huggingface_hub import DatasetCard, DatasetCardData, EvalResultEntry, eval_result_entries_to_yaml
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing, write_text
+from datasets_dart.formats.documents import yaml_text
+from evaluation_dart.models.kinds import RANDOM_WEIGHTS
+from evaluation_dart.records import owner_folder
 from evaluation_dart.report.tables import data_name, headline, results_table
 
 BENCHMARK: dict[str, Any] = {
@@ -27,31 +29,43 @@ ABOUT = (
 
 
 def write_report(
-    records: Sequence[Mapping[str, Any]], output: Path, dataset: str, source_url: str | None = None
-) -> int:
-    """Write what the Hub shows of valid records; returns the number of values.
+    records: Sequence[Mapping[str, Any]],
+    output: Path,
+    dataset: str,
+    published: Mapping[str, str],
+    source_url: str | None = None,
+) -> tuple[int, list[str]]:
+    """Write what the Hub shows of valid records; returns the number of values, and why runs are no entries.
 
-    models/{model}/.eval_results/dart-eval.yaml for each model's repository, dataset/eval.yaml for that of the tasks,
-    and results/: a dataset in Parquet with one row for each metric.
+    results/, a dataset in Parquet with one row for each metric of all records; and of the runs that may be
+    (`no_entry`), models/{model}/.eval_results/dart-eval.yaml for each model's repository, and dataset/eval.yaml for
+    that of the tasks.
 
     Args:
-        dataset: repository of the tasks. source_url: where the records can be seen.
+        dataset: repository of the tasks. published: task -> fingerprint of its data there. source_url: where the
+            records can be seen.
 
     Raises:
         InputError: for two records of one model and board.
     """
     by_model: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    runs = [record for record in records if record.get("kind", "task") == "task"]
+    runs, left_out = [], []
+    for record in records:
+        if (why := no_entry(record, published)) is None:
+            runs.append(record)
+        elif record.get("kind", "task") == "task":
+            run = f"{record['model']['id']} on {record['task']}, {record['setting']}"
+            left_out.append(f"no entry of {dataset}: {run}: {why}")
     for record in runs:
         by_model[record["model"]["id"]].append(record)
-    for model, its in by_model.items():
+    for its in by_model.values():
         entries = eval_result_entries_to_yaml(eval_results(its, dataset, source_url))
-        target = output / "models" / model.replace("/", "__") / ".eval_results/dart-eval.yaml"
-        write_text(target, yaml.safe_dump(entries, sort_keys=False))
+        target = output / "models" / owner_folder(its[0]) / ".eval_results/dart-eval.yaml"
+        write_text(target, yaml_text(entries))
     if runs:
         benchmark = BENCHMARK | {"tasks": eval_tasks(runs)}
         check_eval_yaml(benchmark, output / "dataset/eval.yaml")
-        write_text(output / "dataset/eval.yaml", yaml.safe_dump(benchmark, sort_keys=False))
+        write_text(output / "dataset/eval.yaml", yaml_text(benchmark))
     table = results_table(records)
     parquet = output / "results/data/train-00000-of-00001.parquet"
     parquet.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +78,29 @@ def write_report(
         configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}],
     )
     write_text(output / "results/README.md", str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{ABOUT}")))
-    return int(table.num_rows)
+    return int(table.num_rows), left_out
+
+
+def no_entry(record: Mapping[str, Any], published: Mapping[str, str]) -> str | None:
+    """Why a record is no entry of a board; None for a whole run of a model on the data as published.
+
+    Args:
+        published: task -> fingerprint of its data as published.
+    """
+    dataset, identity = record["dataset"], str(record["model"]["id"])
+    if record.get("kind", "task") != "task":
+        return "not a run of a task"
+    if dataset.get("subset", "all") != "all" or record["split"] != "test":
+        return f"not all rows of the test split ({record['split']}, {dataset.get('subset', 'all')})"
+    if record["recipe"].get("budget", "full") != "full":
+        return "trained with the small budget"
+    if identity.startswith("ab-initio/") or identity.endswith(RANDOM_WEIGHTS):
+        return "not a pretrained model"
+    if record["task"] not in published:
+        return "the fingerprint of the published data was not given"
+    if published[record["task"]] != dataset["fingerprint"]:
+        return f"its data have the fingerprint {dataset['fingerprint']}, not that of the published ones"
+    return None
 
 
 def task_id(record: Mapping[str, Any]) -> str:

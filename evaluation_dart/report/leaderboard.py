@@ -3,12 +3,13 @@
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
+from datasets_dart.formats.documents import read_json
 from evaluation_dart.records import RESULTS, fingerprint, read_record
 from evaluation_dart.report.tables import data_name, headline, records_below
 from evaluation_dart.tasks import TASKS
@@ -62,21 +63,29 @@ def script(content: Any, name: str = "ROWS") -> str:
 
 def published_rows(path: Path) -> list[dict[str, Any]]:
     """Rows of published.json: groups of figures that share task, setting, protocol, data and source."""
-    rows = []
-    for group in json.loads(path.read_text(encoding="utf-8")):
-        if group["source"] not in SOURCES:
-            raise InputError(f"{path}: source is {group['source']!r}, not one of {', '.join(SOURCES)}")
-        shared = {key: group[key] for key in ("task", "setting", "protocol", "data", "context", "source", "headline")}
-        for model, values in group["models"].items():
-            metrics = {
-                name: {"value": value, "low": None, "high": None, "n": group.get("n"), "higher_is_better": True}
-                for name, value in zip(group["metrics"], values, strict=True)
-            }
-            known = group.get("parameters", {}).get(model, PARAMETERS.get(model))
-            about = {"model": model, "revision": "", "parameters": known, "recipe": group.get("recipe", "")}
-            about |= {"baseline": model in group.get("baselines", ()), "date": group.get("date", "")}
-            rows.append(shared | about | {"metrics": metrics, "link": group["link"], "where": group["where"]})
-    return rows
+    groups = read_json(path, finite=True)
+    try:
+        return [row for group in groups for row in _group_rows(path, group)]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not groups of published figures: {error!r}"[:300]) from None
+
+
+def _group_rows(path: Path, group: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows of one group."""
+    if group["source"] not in SOURCES:
+        raise InputError(f"{path}: source is {group['source']!r}, not one of {', '.join(SOURCES)}")
+    shared = {key: group[key] for key in ("task", "setting", "protocol", "data", "context", "source", "headline")}
+    for model, values in group["models"].items():
+        metrics = {
+            name: {"value": value, "low": None, "high": None, "n": group.get("n"), "higher_is_better": True}
+            for name, value in zip(group["metrics"], values, strict=True)
+        }
+        known = group.get("parameters", {}).get(model, PARAMETERS.get(model))
+        about = {"model": model, "revision": "", "parameters": known, "recipe": group.get("recipe", "")}
+        about |= {"baseline": model in group.get("baselines", ()), "date": group.get("date", "")}
+        yield shared | about | {"metrics": metrics, "link": group["link"], "where": group["where"]}
 
 
 def board_row(record: Mapping[str, Any], link: str | None = None) -> dict[str, Any]:

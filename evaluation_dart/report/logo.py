@@ -7,6 +7,7 @@ import numpy as np
 
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import replacing
+from datasets_dart.formats.text import plot_text
 
 FORMATS = (".png", ".svg")
 ROW_INCHES, BASE_INCHES, WIDEST = 1.8, 0.12, 24.0
@@ -40,7 +41,7 @@ def draw_logos(path: Path, panels: Sequence[tuple[str, np.ndarray]], unit: str) 
     figure, axes = pyplot.subplots(len(panels), figsize=size, squeeze=False, layout="constrained")
     for axis, (title, heights) in zip(axes[:, 0], panels, strict=True):
         plot_logo(heights.T.astype(np.float64), ax=axis)
-        axis.set_title(title, fontsize=9, loc="left")
+        axis.set_title(plot_text(title), fontsize=9, loc="left")
         axis.set_ylabel(unit, fontsize=8)
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)

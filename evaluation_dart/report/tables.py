@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from datasets_dart.errors import InputError
-from evaluation_dart.records import RESULTS, Record, load_record
+from evaluation_dart.records import RESULTS, Record, load_record, validate_record
 from evaluation_dart.tasks import TASKS
 
 SCHEMA = pa.schema(
@@ -68,6 +68,19 @@ def records_below(where: Iterable[str | os.PathLike[str]]) -> tuple[list[Record]
         except (InputError, OSError) as error:
             skipped.append(f"skipped: {error}")
     return records, skipped
+
+
+def valid_records_below(where: Iterable[str | os.PathLike[str]]) -> tuple[list[Record], list[str]]:
+    """The records in or below the given folders that follow from their predictions, and why each other is none."""
+    found, skipped = records_below(where)
+    valid = []
+    for record in found:
+        try:
+            validate_record(record.folder)
+            valid.append(record)
+        except (InputError, OSError) as error:
+            skipped.append(f"skipped: {error}")
+    return valid, skipped
 
 
 def results_table(records: Iterable[Mapping[str, Any]]) -> pa.Table:

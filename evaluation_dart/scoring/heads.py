@@ -29,21 +29,28 @@ def label_index(config: Any, label: Label = None) -> int:
 
     Args:
         config: of a model with a head: its `id2label` and `problem_type`.
-        label: a name in `id2label` or a number from 0; None for the only output, or of two classes the second.
+        label: a name in `id2label` or a number from 0, also as text; None for the only output, or of two classes the
+            second.
 
     Raises:
-        InputError: if there is no such output, or there are several and none is named.
+        InputError: if there is no such output, there are several and none is named, or a text names one and is the
+            number of another.
     """
-    names = {str(name): int(index) for index, name in config.id2label.items()}
+    names = [str(config.id2label[index]) for index in sorted(config.id2label)]
     if label is None:
         if len(names) > 2 or (len(names) == 2 and not exclusive(config)):
             raise InputError(f"the model has {len(names)} outputs: name one of {', '.join(names)} as label")
         return len(names) - 1
     text = str(label)
-    index = names.get(text, int(text) if text.isdecimal() else -1)
-    if not 0 <= index < len(names):
+    found = {index for index, name in enumerate(names) if name == text} if isinstance(label, str) else set()
+    if text.isascii() and text.isdecimal() and int(text) < len(names):
+        found.add(int(text))
+    if len(found) > 1:
+        meant = " and ".join(f"{index} ({names[index]})" for index in sorted(found))
+        raise InputError(f"label {text!r} is of the outputs {meant}: which one?")
+    if not found:
         raise InputError(f"there is no output {text!r} among {', '.join(names)}")
-    return index
+    return found.pop()
 
 
 def head_score(logits: torch.Tensor, config: Any, label: Label = None) -> torch.Tensor:

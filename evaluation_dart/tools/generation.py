@@ -17,6 +17,7 @@ from datasets_dart.alphabet import checked_bases
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome, open_genome
+from datasets_dart.formats.text import one_line
 from datasets_dart.outputs import check_output, made
 from evaluation_dart.models.kmers import gc_content, kmer_frequencies
 from evaluation_dart.models.language_model import BatchSize, LanguageModel
@@ -339,7 +340,8 @@ def perplexity_interval(likelihood: np.ndarray, bases: np.ndarray, rng: np.rando
 def write_fasta(path: Path, names: Sequence[str], notes: Sequence[str], sequences: Sequence[str]) -> None:
     """Write sequences under their names, each with its note."""
     text = [
-        f">{name} {note}\n" + "".join(f"{sequence[start : start + LINE]}\n" for start in range(0, len(sequence), LINE))
+        f">{one_line(name)} {note}\n"
+        + "".join(f"{sequence[start : start + LINE]}\n" for start in range(0, len(sequence), LINE))
         for name, note, sequence in zip(names, notes, sequences, strict=True)
     ]
     whole = "".join(text).encode()

@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
-from transformers.utils import logging
 
 from datasets_dart.errors import InputError
+from datasets_dart.formats.text import UNPRINTABLE
 from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.training.finetuning import load_classifier
 
@@ -56,22 +56,16 @@ def load(
     """
     if not isinstance(model, str | os.PathLike):
         return model
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # of a second's work
-    try:
-        if kind == "head":
-            return load_classifier(model, None, revision, device, trust_remote_code, dtype=dtype)
-        return load_scorer(
-            os.fspath(model),
-            revision=revision,
-            device=device,
-            dtype=dtype,
-            trust_remote_code=trust_remote_code,
-            head=kind == "likelihood",
-        )
-    finally:
-        if bars:
-            logging.enable_progress_bar()
+    if kind == "head":
+        return load_classifier(model, None, revision, device, trust_remote_code, dtype=dtype)
+    return load_scorer(
+        os.fspath(model),
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
+        head=kind == "likelihood",
+    )
 
 
 def paths_of(*given: Any) -> list[str | os.PathLike[str]]:
@@ -109,8 +103,14 @@ def as_file(table: Table, columns: dict[str, tuple[str, ...]], name: str) -> Ite
         if known or column == "id":
             found.append(known[0] if known else ["."] * table.num_rows)
     start, ending = (VCF_HEADER, "\t.\t.\t.\n") if columns is VARIANT_COLUMNS else ("", "\n")
-    rows = (("." if value is None else str(value) for value in row) for row in zip(*found, strict=True))
+    rows = (("." if value is None else _cell(value) for value in row) for row in zip(*found, strict=True))
     with TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_text(start + "".join("\t".join(row) + ending for row in rows))
         yield path
+
+
+def _cell(value: Any) -> str:
+    if UNPRINTABLE.search(text := str(value)):
+        raise InputError(f"the table has {text!r}: a name or an allele with a tab, a line end or the like")
+    return text

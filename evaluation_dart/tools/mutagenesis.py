@@ -24,7 +24,7 @@ from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.outputs import check_output, made_together
 from evaluation_dart.models.kinds import split_spec
-from evaluation_dart.models.language_model import BatchSize, LanguageModel, register_models
+from evaluation_dart.models.language_model import DAMAGED_FILES, BatchSize, LanguageModel, register_models
 from evaluation_dart.recipes import HEAD, RECIPES, Recipe
 from evaluation_dart.records import package_versions
 from evaluation_dart.report.logo import MOST_ROWS, check_logo, draw_logos
@@ -373,7 +373,7 @@ def has_head(model: Model, revision: str | None, trust_remote_code: bool) -> boo
     register_models()
     try:
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError):
+    except (OSError, RuntimeError, ValueError, *DAMAGED_FILES):
         return False  # for the loading to explain
     return any("ForSequenceClassification" in saved for saved in config.architectures or [])
 

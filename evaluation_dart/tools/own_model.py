@@ -18,6 +18,8 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, link_target, sha256
+from datasets_dart.formats.documents import read_json
+from datasets_dart.formats.text import UNPRINTABLE, markdown, markdown_code
 from datasets_dart.outputs import Output, held, hidden, new_folder, remove
 from evaluation_dart.models.kmers import kmer_frequencies
 from evaluation_dart.models.language_model import LanguageModel, model_id
@@ -54,6 +56,7 @@ KMER = 5  # of the linear model beside every model in its card
 SHOWN = 3  # sequences in the card's logo
 LOGO = "logo.png"
 WEIGHTS = "model.safetensors"
+MOST_LETTERS = 200  # of the name of a class
 SCRATCH = "training"  # where a training is kept until the model is whole: .OUTPUT.training
 logger = logging.getLogger(__name__)
 
@@ -200,11 +203,14 @@ def read_rows(folder: Path) -> tuple[dict[str, Any], dict[str, Dataset], Objecti
     """
     path = input_file(folder / ABOUT)
     try:
-        about = json.loads(path.read_text())
-        objective_of(about)
+        about = read_json(path)
+        classes = objective_of(about).classes
         splits = {split: Dataset(pq.read_table(input_file(folder / f"{split}.parquet"))) for split in SPLITS}
-    except (json.JSONDecodeError, KeyError, TypeError, pa.ArrowInvalid) as error:
+    except (AttributeError, KeyError, TypeError, pa.ArrowException) as error:
         raise InputError(f"{folder}: no folder of hyenadna dataset: {error}") from None
+    for name in classes:  # before hours of training: no record can hold them
+        if not isinstance(name, str) or UNPRINTABLE.search(name) or len(name) > MOST_LETTERS:
+            raise InputError(f"{path}: class {name!r} is not a name of up to {MOST_LETTERS} printable characters")
     return about, splits, objective_of(about)
 
 
@@ -307,7 +313,7 @@ def with_interval(metric: Mapping[str, Any]) -> str:
 def card(name: str, record: Mapping[str, Any], logo: bool, licence: str) -> str:
     """The model's card: metadata that the Hub reads, what it was trained on, and what came of it."""
     about, choices = record["data"], record["recipe"]
-    classes = about["classes"]
+    classes = None if about["classes"] is None else [*map(markdown, about["classes"])]
     rows = {split: sum(n.values()) if isinstance(n, dict) else n for split, n in about["rows"].items()}
     ours, beside = shown(record["metrics"], objective_of(about)), record["baselines"][f"{KMER}-mers"]
     origin = record["model"]["id"]
@@ -329,15 +335,16 @@ def card(name: str, record: Mapping[str, Any], logo: bool, licence: str) -> str:
             for key, metric in ours.items()
         ],
     )
-    labels = "one number, " + about["target"] if classes is None else f"{len(classes)} classes: {', '.join(classes)}"
+    target = markdown(about["target"])
+    labels = f"one number, {target}" if classes is None else f"{len(classes)} classes: {', '.join(classes)}"
     methods: Sequence[str] = list(dict.fromkeys(metric["method"] for metric in ours.values()))
     table = "\n".join(
-        f"| {key} | {with_interval(metric)} | {with_interval(beside[key]) if key in beside else ''} |"
+        f"| {markdown(key)} | {with_interval(metric)} | {with_interval(beside[key]) if key in beside else ''} |"
         for key, metric in ours.items()
     )
     window = f", of {about['window']} bases each" if about["window"] else ""
     negatives = f"; negatives: {about['negatives'].replace('_', ' ')}" if about["negatives"] else ""
-    inputs = "\n".join(f"* {kind}: {value}" for kind, value in about["inputs"].items())
+    inputs = "\n".join(f"* {markdown(kind)}: {markdown(value)}" for kind, value in about["inputs"].items())
     reads = f"""
 ## What it reads
 
@@ -350,9 +357,9 @@ rows with the highest scores. An example, not a motif analysis.
 {data.to_yaml()}
 ---
 
-# {name}
+# {markdown(name)}
 
-`{origin}` (revision {record["model"]["revision"]}), fine-tuned ({choices["method"]}) by `hyenadna train`.
+{markdown_code(origin)} (revision {record["model"]["revision"]}), fine-tuned ({choices["method"]}) by `hyenadna train`.
 It predicts {labels}.
 
 | test rows | this model | linear model of {KMER}-mers |
@@ -364,7 +371,7 @@ Intervals: {"; of others, ".join(methods)}. Outputs are the mean of both strands
 ## Data
 
 {rows["train"]:,} rows to train on, {rows["validation"]:,} for validation, {rows["test"]:,} for the test\
-{window}{negatives}; splits: {json.dumps(about["splits"])}.
+{window}{negatives}; splits: {markdown_code(json.dumps(about["splits"]))}.
 
 {inputs}
 

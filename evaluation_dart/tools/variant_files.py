@@ -15,6 +15,7 @@ import pysam
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome
+from datasets_dart.formats.text import vcf_quoted
 from datasets_dart.formats.vcf import Header, Record, Summary, read_records
 from evaluation_dart.shards import shards_of
 
@@ -121,8 +122,7 @@ def header_lines(header: Header, named: Named, genome: Genome, contigs: dict[str
             length = f",length={genome.contigs[of_genome]}" if of_genome else ""
             yield f"##contig=<ID={name}{length}>".encode()
     for key, (kind, description) in named.keys().items():
-        quoted = description.replace("\\", "\\\\").replace('"', '\\"')
-        yield f'##INFO=<ID={key},Number=A,Type={kind},Description="{quoted}">'.encode()
+        yield f"##INFO=<ID={key},Number=A,Type={kind},Description={vcf_quoted(description)}>".encode()
     yield header.columns
 
 

@@ -11,11 +11,14 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import (
     LanguageModel,
+    check_size,
     commit_of,
     folder_digest,
     folder_of,
     loading_of,
+    register_models,
     usable_device,
+    usable_dtype,
 )
 from evaluation_dart.training.lora import add_lora
 
@@ -46,7 +49,9 @@ def load_classifier(
         OSError: if there is no such model.
     """
     name = os.fspath(name)
-    folder = folder_of(name)
+    folder = folder_of(name, revision)
+    weights = usable_dtype(dtype)
+    register_models()
     with loading_of(name):  # a new head is what is wanted; what else is missing is told below
         commit = folder_digest(folder) if folder else commit_of(name, revision)
         remote = {"trust_remote_code": trust_remote_code, "revision": None if folder else commit}
@@ -56,6 +61,7 @@ def load_classifier(
         if outputs is None and not any("ForSequenceClassification" in architecture for architecture in saved):
             raise InputError(f"{name}: no trained head: saved as {', '.join(saved)}")
         config.update({field: value for field, value in (changes or {}).items() if hasattr(config, field)})
+        check_size(config, AutoModelForSequenceClassification, folder, trust_remote_code=trust_remote_code)
         tokenizer = AutoTokenizer.from_pretrained(name, **remote)
         if getattr(config, "pad_token_id", None) is None:
             config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token else tokenizer.eos_token_id
@@ -65,13 +71,15 @@ def load_classifier(
             model = AutoModelForSequenceClassification.from_config(config, **remote)
         else:
             model, loading = AutoModelForSequenceClassification.from_pretrained(
-                name, config=config, dtype=dtype, output_loading_info=True, **remote
+                name, config=config, dtype=weights, output_loading_info=True, **remote
             )
             prefix = "" if outputs is None else f"{model.base_model_prefix}."
             missing = [key for key in loading["missing_keys"] if key.startswith(prefix)]
+        classifier = LanguageModel(model, tokenizer, "causal", name, commit)
     if missing := sorted(key for key in missing if outputs is None or not any(head in key for head in HEADS)):
         raise InputError(f"{name}: the checkpoint lacks {', '.join(missing[:5])}")
-    return LanguageModel(model.to(usable_device(device)), tokenizer, "causal", name, commit)
+    classifier.model = model.to(usable_device(device))
+    return classifier
 
 
 class FineTuned(nn.Module):

@@ -26,6 +26,7 @@ from evaluation_dart.models.kinds import RANDOM_WEIGHTS, is_trained_kind, split_
 from evaluation_dart.models.language_model import (
     LanguageModel,
     load_language_model,
+    loading_of,
     model_id,
     register_models,
     usable_device,
@@ -236,7 +237,8 @@ def training_of(
     if source.kind == "network":
         return changed(choices(source.name, kind, source.name, protocol, seed), {**changes, "method": source.name})
     loading = {name: source.loading[name] for name in ("revision", "trust_remote_code")}
-    family = family_of(source.name, AutoConfig.from_pretrained(source.name, **loading).model_type).key
+    with loading_of(source.name):
+        family = family_of(source.name, AutoConfig.from_pretrained(source.name, **loading).model_type).key
     method = {"cnn": "probing"}.get(source.method, source.method)
     return changed(choices(method, kind, family, protocol, seed), {**changes, "method": method})
 

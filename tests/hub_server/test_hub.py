@@ -322,6 +322,18 @@ def test_what_is_not_fit_to_be_pushed_is_refused(hub, api, tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(ValueError, match=r"pytorch_model\.bin: a pickle"):
         check_model_folder(tmp_path)
+    (tmp_path / "pytorch_model.bin").unlink()
+    (tmp_path / "run.json").write_text(json.dumps({"genome": str(Path.home() / "me" / "g.fa")}))
+    with pytest.raises(ValueError, match=rf"run\.json: names {Path.home()}/, a place on this machine"):
+        check_model_folder(tmp_path)
+    (tmp_path / "run.json").unlink()
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "optimizer.bin").write_bytes(b"")  # is not uploaded
+    (tmp_path / ".env").write_text(str(Path.home() / "me"))
+    check_model_folder(tmp_path)
+    (tmp_path / "README.md").write_text("---\nlicense: &a [x]\ntags: *a\n---\n")
+    with pytest.raises(ValueError, match=r"README\.md:3: .*alias"):
+        check_model_folder(tmp_path)
     (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\ntags: [dna]\n---\n")
     with pytest.raises(ValueError, match=r"README\.md: its metadata have no pipeline_tag, library_name"):
         check_model_folder(tmp_path)
@@ -347,18 +359,22 @@ def test_errors_of_the_hub_are_one_line(hub, api, monkeypatch, capsys):
 def test_readme_lines_run_as_printed(hub, tmp_path):
     """The block of README's section on the Hub, as a new user would type it."""
     section = (ROOT / "README.md").read_text().partition("## On the Hub\n")[2].partition("\n## ")[0]
-    block = section.partition("```\n")[2].partition("```")[0]
+    block = section.partition("```\n")[2].partition("```")[0].replace("\\\n", "")
     lines = [re.sub(r"\bme/", "owner/", line.replace("me__", "owner__")) for line in block.splitlines() if line]
     assert len(lines) == 12
     sample = cpg_islands_chrx()
     shutil.copytree(DEMO, tmp_path / "my-model")
     shutil.copytree(ROOT / "leaderboard", tmp_path / "leaderboard")
     shutil.copy(sample["genome"], tmp_path / "genome.fa.gz")
-    shutil.copy(sample["elements"], tmp_path / "elements.bed")
+    (tmp_path / "elements.bed").write_text("".join(Path(sample["elements"]).read_text().splitlines(True)[:20]))
+    shutil.copy(sample["splits"], tmp_path / "splits.bed")
     path = f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"
     for line in lines:
         if line.startswith("dart-eval run"):
-            line += " --split train --limit 20"  # where the paper has chrX
+            line += " --splits splits.bed"  # the paper has none of chrX to test on
+        if "FINGERPRINT" in line:
+            (record,) = (tmp_path / "results").rglob("results.json")
+            line = line.replace("FINGERPRINT", json.loads(record.read_text())["dataset"]["fingerprint"])
         done = subprocess.run(
             line, shell=True, cwd=tmp_path, env=environment(hub, tmp_path, PATH=path), capture_output=True, text=True
         )

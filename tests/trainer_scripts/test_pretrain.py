@@ -220,6 +220,16 @@ def test_the_folder_that_comes_out(arguments):
     assert [int(end) - int(start) for _, start, end in blocks] == [500]
 
 
+def test_what_is_pushed_names_no_place_on_this_machine(arguments, tmp_path):
+    model_arguments, data_arguments, training = arguments
+    train(model_arguments, data_arguments, replace(training, max_steps=2, eval_steps=2))
+    for path in Path(training.output).iterdir():
+        if path.is_file():
+            assert str(tmp_path).encode() not in path.read_bytes(), path
+    written = json.loads((Path(training.output) / "run.json").read_text())
+    assert re.fullmatch(r"g\.fa sha256:[0-9a-f]{64}", written["genome"])
+
+
 def test_another_run_is_not_gone_on_with(arguments):
     model_arguments, data_arguments, training = arguments
     train(model_arguments, data_arguments, replace(training, max_steps=2))

@@ -28,6 +28,7 @@ def convert(
     """
     from transformers.utils import logging
 
+    from evaluation_dart.models.language_model import loading_of
     from modeling_hyenadna.convert_checkpoint import convert_lightning_checkpoint, write_official_folder
 
     if to_official == (config is not None):
@@ -37,5 +38,6 @@ def convert(
         if config is not None:
             convert_lightning_checkpoint(source, config, output)
         else:
-            write_official_folder(source, output)
+            with loading_of(str(source)):
+                write_official_folder(source, output)
     result({"output": output}, f"written to {output}")

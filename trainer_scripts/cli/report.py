@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from datasets_dart.errors import InputError
 from trainer_scripts.cli.app import result, say
 
 
@@ -15,27 +16,37 @@ def report(
         str, typer.Option(help="dataset repository of the tasks, for .eval_results")
     ] = "dart-eval/dart-eval",
     source_url: Annotated[str | None, typer.Option(help="where the records can be seen, for .eval_results")] = None,
+    published: Annotated[
+        list[str] | None,
+        typer.Option(help="TASK=FINGERPRINT of its data in --dataset (a record's dataset.fingerprint)"),
+    ] = None,
     leaderboard: Annotated[Path | None, typer.Option(help="leaderboard folder to write data.js into")] = None,
 ) -> None:
     """Turn records into what the Hub shows, after recomputing every metric from its predictions.
 
-    Writes models/{model}/.eval_results/dart-eval.yaml for each model's repository, dataset/eval.yaml for that of the
-    tasks, and results/: a dataset in Parquet with one row for each metric. Files that are no records are skipped.
+    Writes results/, a dataset in Parquet with one row for each metric; and of whole runs on the published data,
+    models/{model}/.eval_results/dart-eval.yaml for each model's repository, and dataset/eval.yaml for that of the
+    tasks. What is no record, or does not follow from its predictions, is skipped with a line.
 
-    dart-eval report results --output report --leaderboard leaderboard
+    dart-eval report results --output report --published regulatory_elements=5e1f... --leaderboard leaderboard
     """
-    from evaluation_dart.records import validate_record
     from evaluation_dart.report.hub import write_report
     from evaluation_dart.report.leaderboard import build
-    from evaluation_dart.report.tables import records_below
+    from evaluation_dart.report.tables import valid_records_below
+    from evaluation_dart.tasks import task_named
 
-    found, skipped = records_below(records)
-    valid = [validate_record(record.folder) for record in found]
-    values = write_report(valid, output, dataset, source_url)
+    fingerprints = dict(own.partition("=")[::2] for own in published or ())
+    for task in fingerprints:
+        task_named(task)
+    valid, skipped = valid_records_below(records)
+    if not valid:
+        raise InputError(f"no valid record: {'; '.join(skipped)[:1000]}")
+    contents = [record.content for record in valid]
+    values, left_out = write_report(contents, output, dataset, fingerprints, source_url)
     if leaderboard is not None:
-        skipped += build(leaderboard, [record.folder for record in found])[1]
-    for line in skipped:
+        skipped += build(leaderboard, [record.folder for record in valid])[1]
+    for line in skipped + left_out:
         say(line)
-    models = len({record["model"]["id"] for record in valid})
+    models = len({record["model"]["id"] for record in contents})
     text = f"{output}: {len(valid)} records of {models} models, {values} values"
     result({"output": str(output), "records": len(valid), "models": models, "values": values}, text)

@@ -28,13 +28,10 @@ def verify(
 
     hyenadna verify my-model --remote-code LongSafari/hyenadna-tiny-1k-seqlen-hf
     """
-    from transformers.utils import logging
-
+    from evaluation_dart.models.language_model import loading_of
     from modeling_hyenadna.verify_checkpoint import verify_checkpoint
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # the base model has no use for the head in the file, and warns of it
-    with checking():
+    with checking(), loading_of(model):
         checks = verify_checkpoint(model, revision, checkpoint, remote_code)
     found = [{"what": check.what, "outcome": check.outcome, "passed": check.passed} for check in checks]
     result(found, "\n".join(f"{WORDS[check.passed]:7} {check.what}: {check.outcome}" for check in checks))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +142,9 @@ def test_report_command(tmp_path, capsys, monkeypatch):
     root, output = tmp_path / "results", tmp_path / "report"
     submit(root)
     submit(root, model="org/other", seed=1)
-    status, out, _ = run(capsys, monkeypatch, "report", root, "--output", output, "--dataset", "org/dart-eval")
+    command = ("report", root, "--output", output, "--dataset", "org/dart-eval")
+    published = ("--published", f"regulatory_elements={'f' * 64}")
+    status, out, _ = run(capsys, monkeypatch, *command, *published)
     assert (status, out.startswith(f"{output}: 2 records of 2 models, ")) == (0, True)
     results = output / "models/org__other/.eval_results/dart-eval.yaml"
     assert [entry.dataset_id for entry in parse_eval_result_entries(yaml.safe_load(results.read_text()))] == [
@@ -156,10 +159,45 @@ def test_report_command(tmp_path, capsys, monkeypatch):
     assert DatasetCard.load(output / "results/README.md").data.license == "apache-2.0"
 
     change(record_folders([root])[0], seconds="long")
-    status, _, err = run(capsys, monkeypatch, "report", root, "--output", output)
+    status, _, err = run(capsys, monkeypatch, "report", root, "--output", output, *published)
     assert (status, err.count("\n")) == (0, 1)
     assert "skipped: " in err
     assert "'seconds' is 'long', of the wrong type" in err
+
+
+FULL = {"rows": 40, "subset": "all", "fingerprint": "f" * 64}
+
+
+@pytest.mark.parametrize(
+    ("changes", "published", "why"),
+    [
+        ({}, {"regulatory_elements": "f" * 64}, None),
+        ({}, {}, "the fingerprint of the published data was not given"),
+        ({}, {"regulatory_elements": "0" * 64}, "its data have the fingerprint fff.*, not that of the published ones"),
+        ({"dataset": FULL | {"subset": "the first 40"}}, {"regulatory_elements": "f" * 64}, "not all rows of the test"),
+        ({"split": "validation"}, {"regulatory_elements": "f" * 64}, r"not all rows of the test split \(validation"),
+        ({"recipe": {"budget": "small"}}, {"regulatory_elements": "f" * 64}, "trained with the small budget"),
+        ({"model": "local/a-random-weights"}, {"regulatory_elements": "f" * 64}, "not a pretrained model"),
+    ],
+)
+def test_only_whole_runs_on_the_published_data_are_entries(changes, published, why, tmp_path, capsys, monkeypatch):
+    submit(tmp_path / "results", **changes)
+    words = [word for task, own in published.items() for word in ("--published", f"{task}={own}")]
+    status, _, err = run(capsys, monkeypatch, "report", tmp_path / "results", "--output", tmp_path / "report", *words)
+    assert status == 0, err
+    entries = [*(tmp_path / "report").rglob("dart-eval.yaml"), *(tmp_path / "report").rglob("eval.yaml")]
+    assert len(entries) == (2 if why is None else 0)
+    assert pq.read_table(tmp_path / "report" / "results" / "data").num_rows
+    assert (err == "") if why is None else re.search(f"no entry of dart-eval/dart-eval: .*: {why}", err)
+
+
+def test_a_report_without_a_valid_record_is_an_error(tmp_path, capsys, monkeypatch):
+    folder = submit(tmp_path / "results")
+    (folder / "predictions.parquet").unlink()
+    status, _, err = run(capsys, monkeypatch, "report", tmp_path / "results", "--output", tmp_path / "report")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "no valid record: skipped: " in err
+    assert not (tmp_path / "report").exists()
 
 
 def test_valid_submission(tmp_path, capsys, monkeypatch):

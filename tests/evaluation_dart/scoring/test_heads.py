@@ -9,6 +9,7 @@ import torch
 from tangermeme.utils import one_hot_encode
 
 import modeling_hyenadna  # noqa: F401
+from datasets_dart.errors import InputError
 from evaluation_dart.recipes import variant_recipe
 from evaluation_dart.scoring.alleles import VariantScorer
 from evaluation_dart.scoring.heads import head_score, head_scores, label_index
@@ -91,6 +92,18 @@ def test_one_of_several_must_be_named(outputs, problem):
         OneHotModel(classifier)
     with pytest.raises(ValueError, match=message):
         head_score(torch.zeros(1, outputs), classifier.model.config)
-    for label in (outputs, "no"):
+    for label in (outputs, "no", "-1", -1, "٣", "1.0"):
         with pytest.raises(ValueError, match=f"there is no output '{label}'"):
             label_index(classifier.model.config, label)
+
+
+def test_a_label_that_means_two_outputs_is_refused():
+    config = classifier_of(HYENA, 3, None).model.config
+    config.id2label = {0: "2", 1: "one", 2: "1"}
+    assert [label_index(config, label) for label in (0, 1, 2, "0", "one")] == [0, 1, 2, 0, 1]
+    for label, meant in (("2", r"0 \(2\) and 2 \(1\)"), ("1", r"1 \(one\) and 2 \(1\)")):
+        with pytest.raises(InputError, match=f"label '{label}' is of the outputs {meant}: which one"):
+            label_index(config, label)
+    config.id2label = {0: "same", 1: "same", 2: "other"}
+    with pytest.raises(InputError, match=r"of the outputs 0 \(same\) and 1 \(same\)"):
+        label_index(config, "same")
