@@ -61,6 +61,9 @@ def load_dart(
     chrombpnet_logfc (towards the same allele) where the table has it, then the table's other columns. All in split
     test. Inputs: `genome=`; `variants=`, the published caQTL or dsQTL table, any other whose first four columns are
     contig, position and two alleles, or a VCF; `effect=`, `label=`, names of its columns (of a VCF, INFO keys);
+    `effect_allele=`, which allele the effect is of, where the file does not say: 1, 2, "ref", "alt" or a column that
+    says so; `effect_orientation=`, of a published table's effects: "as-given", or "by-reference", of the allele that
+    the genome does not have (by default as the table's ChromBPNet scores show);
     `mismatch=`, "skip" (and count), "refuse" or "keep" a variant neither of whose alleles is the genome's base;
     `window=`, 2114 bp; or, in place of the genome, `processed=`, the original's data.h5. In protocol "fixed" a positive
     effect favours allele 2, so that effects of dsQTLs change their sign; what is not a change of one base, and

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import datasets
 import numpy as np
 import pyarrow as pa
 
@@ -19,10 +20,15 @@ from datasets_dart.files import Position, input_file, replacing
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.formats.hdf5 import open_hdf5
 from datasets_dart.formats.variants import (
+    ALT,
+    PUBLISHED,
+    REF,
     Layout,
     Variants,
     allele_codes,
+    allele_of,
     allele_windows,
+    check_agreeing,
     is_numeric,
     numbers,
     on_contigs,
@@ -38,6 +44,13 @@ WINDOW = 2114  # bp, as published
 MISMATCHES = ("skip", "refuse", "keep")
 OTHER_BUILD = 1 / 3  # of variants with neither allele in the genome; about a half where their build is another
 EXAMPLES = 3  # mismatches that a report names
+ODD = "with other values than the header says, left out"
+AS_GIVEN, BY_REFERENCE = ORIENTATIONS = ("as-given", "by-reference")
+CLEAR = 2.0  # standard errors, by Fisher's z, from which a correlation has a sign
+THREADS = (
+    "github.com/kundajelab/DART-Eval/issues/14, github.com/google-deepmind/alphagenome/issues/45, "
+    "github.com/Open-Athena/marin-dna/pull/214 and 245"
+)
 HDF5_GROUPS = {"caqtl": "Afr.CaQTLS.tsv", "dsqtl": "yoruban.dsqtls.benchmarking.tsv"}
 HDF5_ALLELES = ("allele_1_seqs", "allele_2_seqs")
 
@@ -53,6 +66,11 @@ class VariantEffectsConfig(DartConfig):
     variants: str = file_input("table or VCF")
     effect: str | None = option(None, "column of the effect, or INFO key")
     label: str | None = option(None, "column of the label, or INFO key")
+    effect_allele: str | None = option(None, "which allele the effect is of: 1, 2, ref, alt, or a column that says so")
+    effect_orientation: str | None = option(
+        None,
+        "of effects of a published table: as-given, of one allele in all rows; or by-reference, of the genome's other",
+    )
     mismatch: str | None = option(None, "a variant neither of whose alleles is the genome's base: skip, refuse or keep")
     window: int = option(WINDOW, "bp, where not as published")
 
@@ -64,6 +82,15 @@ class VariantEffectsConfig(DartConfig):
         self.mismatch = self.mismatch or ("keep" if paper else "skip")
         if self.mismatch not in MISMATCHES or (paper and self.mismatch != "keep"):
             raise InputError(f'mismatch={self.mismatch!r}: one of {", ".join(MISMATCHES)}; keep in protocol="paper"')
+        if self.effect_orientation not in (None, *ORIENTATIONS):
+            raise InputError(f"effect_orientation={self.effect_orientation!r}: one of {', '.join(ORIENTATIONS)}")
+        given = [name for name in ("effect_allele", "effect_orientation") if getattr(self, name) is not None]
+        if given and paper:
+            raise InputError(
+                f'{given[0]}={getattr(self, given[0])!r}: protocol="paper" takes effects as the original does'
+            )
+        if len(given) > 1:
+            raise InputError("effect_allele and effect_orientation say the same of different tables: give one of them")
 
 
 class Checked(NamedTuple):
@@ -89,6 +116,7 @@ def check_alleles(path: Path, chunk: Variants, genome: Genome | None, protocol: 
     Raises ValueError naming file, line and variant that is not within the genome; in protocol="paper" also one that is
     not a change of one base, or whose window starts before its contig: the original fails on both.
     """
+    chunk = chunk.take(np.flatnonzero(~chunk.odd))
     one_base = single_base(chunk)
     early = chunk.position <= WINDOW // 2
     if protocol == "paper":
@@ -104,6 +132,31 @@ def check_alleles(path: Path, chunk: Variants, genome: Genome | None, protocol: 
     chunk = on_contigs(path, chunk, genome)
     base = reference_bases(chunk, genome)
     return Checked(chunk, reference_allele(chunk, base, protocol), base)
+
+
+class Agreement(NamedTuple):
+    """Pearson correlation of effects with the ChromBPNet scores of their table, over positive variants."""
+
+    r: float  # NaN of fewer than 4
+    n: int
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where it is clear; 0 where it is not."""
+        if self.n < 4 or np.isnan(self.r):
+            return 0
+        errors = np.arctanh(np.clip(self.r, -1 + 1e-12, 1 - 1e-12)) * np.sqrt(self.n - 3)
+        return 0 if abs(errors) < CLEAR else int(np.sign(errors))
+
+    def __str__(self) -> str:
+        return f"{self.r:.2f} (n {self.n})"
+
+
+def agreement(effect: np.ndarray, score: np.ndarray) -> Agreement:
+    """Of those of (n,) effects and (n,) scores that are there."""
+    there = ~(np.isnan(effect) | np.isnan(score))
+    varied = there.sum() > 3 and np.ptp(effect[there]) > 0 and np.ptp(score[there]) > 0
+    return Agreement(float(np.corrcoef(effect[there], score[there])[0, 1]) if varied else np.nan, int(there.sum()))
 
 
 def duplicates(chrom: np.ndarray, position: np.ndarray, alleles: np.ndarray, used: np.ndarray) -> np.ndarray:
@@ -153,6 +206,7 @@ def list_mismatches(variants: str, genome: str, output: str | os.PathLike[str]) 
 class VariantEffects(DartBuilder):
     """Windows with either allele of each variant; some 30 bytes of each are kept to find duplicates."""
 
+    VERSION = datasets.Version("1.1.0")
     BUILDER_CONFIG_CLASS = VariantEffectsConfig
     NEEDS = (("genome", "variants"), ("processed", "variants"))
     SEQUENCES = 2
@@ -190,7 +244,8 @@ differently where the variant changes chromatin accessibility (`label`), and in 
     @cached_property
     def layout(self) -> Layout:
         """Which columns of the configured table hold what."""
-        return read_layout(input_file(self.config.variants), self.config.effect, self.config.label)
+        config = self.config
+        return read_layout(input_file(config.variants), config.effect, config.label, config.effect_allele)
 
     @cached_property
     def reference(self) -> Genome | None:
@@ -227,11 +282,15 @@ differently where the variant changes chromatin accessibility (`label`), and in 
         contigs: dict[str, int] = {}
         seen: list[tuple[np.ndarray, ...]] = []
         examples: list[str] = []
+        odd: list[str] = []
         mismatches = 0
         for position, chunk in read_variants(path, self.layout, self.chunk_rows):
             here = check_alleles(path, chunk, self.reference, config.protocol)
             report["in the file"] += len(chunk.id)
-            report["not a change of one base, left out"] += len(chunk.id) - len(here.variants.id)
+            report[ODD] += int(chunk.odd.sum())
+            if chunk.odd.any() and len(odd) < EXAMPLES:
+                odd += [f"line {line}" for line in np.unique(chunk.line[chunk.odd])[: EXAMPLES - len(odd)].tolist()]
+            report["not a change of one base, left out"] += int((~chunk.odd).sum()) - len(here.variants.id)
             report["with allele 2 as the genome's base"] += int((here.reference_allele == 2).sum())
             for line, what in here.mismatches():
                 mismatches += 1
@@ -239,15 +298,20 @@ differently where the variant changes chromatin accessibility (`label`), and in 
                     raise InputError(f'{path}:{line}: neither allele is the genome\'s base: {what} (mismatch="refuse")')
                 if len(examples) < EXAMPLES:
                     examples.append(f"line {line}: {what}")
-            variants = self._kept(here).variants
+            here = self._kept(here)
+            variants = here.variants
+            check_agreeing(path, variants, self.layout)
+            other = self._other_allele(here)
             code = window_splits(variants, self.split_blocks, self.reference, config.window)
             report["in no split, left out"] += int((code < 0).sum())
             deal(code, position, shards, in_splits)
-            variants = variants.take(np.flatnonzero(code >= 0))
+            kept = np.flatnonzero(code >= 0)
+            variants, other = variants.take(kept), other[kept]
             chroms = np.array([contigs.setdefault(name, len(contigs)) for name in variants.chrom.tolist()], dtype=int)
             alleles = np.stack(allele_codes(variants), axis=1)
             label = np.array([-1 if value is None else value for value in variants.label.tolist()], dtype=np.int8)
-            seen.append((chroms, variants.position, alleles, variants.used, variants.id, label, variants.effect))
+            columns = chroms, variants.position, alleles, variants.used, variants.id, label, variants.effect
+            seen.append((*columns, variants.chrombpnet, other))
         total = report["in the file"]
         if mismatches > total * OTHER_BUILD and config.protocol == "fixed":
             raise InputError(
@@ -259,9 +323,11 @@ differently where the variant changes chromatin accessibility (`label`), and in 
             report[f"with neither allele in the genome{left_out} ({'; '.join(examples)})"] = mismatches
         if not shards:
             raise InputError(f"{path}: no variant is left in a split ({config.splits}): {dict(report)}")
-        chroms, positions, alleles, used, ids, label, effect = (
+        chroms, positions, alleles, used, ids, label, effect, chrombpnet, other = (
             np.concatenate(columns) for columns in zip(*seen, strict=True)
         )
+        if odd:
+            report[f"{ODD} ({', '.join(odd)})"] = report.pop(ODD)
         again = duplicates(chroms, positions, alleles, used) & (config.protocol == "fixed")
         report["are duplicates, left out"] = int(again.sum())
         if config.processed:
@@ -271,13 +337,107 @@ differently where the variant changes chromatin accessibility (`label`), and in 
         for name, value in (("positive", 1), ("controls", 0)):
             report[f"{name} in the benchmark"] = int((used & ~again & (label == value)).sum())
         report["positive without an effect"] = int((used & ~again & (label == 1) & np.isnan(effect)).sum())
-        return shards, {"repeated": ids[again]}
+        positive = (label == 1) if (label >= 0).any() else np.ones(len(label), dtype=bool)
+        turn = self._turns(report, effect, chrombpnet, positive & ~again, other)
+        return shards, {"repeated": ids[again], "turn": turn}
+
+    def _other_allele(self, here: Checked) -> np.ndarray:
+        """(n,) int8: 1 where an effect is of the other allele than the layout says, 0 where it is not, -1 unknown.
+
+        By a column that says so; or if it is of the allele that the genome does not have (with effect_allele "ref",
+        that it has); or, without a genome, if the original's data.h5 has it with the other sign.
+        """
+        layout, variants = self.layout, here.variants
+        if layout.effect_of not in ("", REF, ALT):
+            own = allele_of(input_file(self.config.variants), variants, layout)
+        elif self.config.processed:
+            return self._turned_in_hdf5(variants)
+        else:
+            genome = here.reference_allele
+            own = np.where(genome > 0, genome if layout.effect_of == REF else 3 - genome, 0)
+        return np.where(own > 0, own != layout.effect_allele, -1).astype(np.int8)
+
+    def _turned_in_hdf5(self, variants: Variants) -> np.ndarray:
+        """(n,) int8: 1 where effect_size of the original's data.h5 is that of the table with the other sign, else 0; -1
+        where it has none."""
+        with open_hdf5(self.config.processed) as file:
+            group = file.get(HDF5_GROUPS.get(self.layout.kind, ""), {})
+            if "effect_size" not in group:
+                return np.full(len(variants.id), -1, dtype=np.int8)
+            there = np.asarray(group["effect_size"][variants.id], dtype=np.float64)
+        turned: np.ndarray = np.isclose(there, -variants.effect, rtol=1e-5) & (variants.effect != 0)
+        return turned.astype(np.int8)
+
+    def _turns(
+        self, report: Counter[str], effect: np.ndarray, score: np.ndarray, positive: np.ndarray, other: np.ndarray
+    ) -> bool:
+        """Whether effects change their sign where `_other_allele` says so; what that rests on goes into the report.
+
+        Raises ValueError where the table does not say.
+        """
+        config, layout = self.config, self.layout
+        if config.protocol == "paper" or layout.effect is None:
+            return False
+        if config.processed and not (other == 1).any():
+            other = np.full(len(other), -1, dtype=np.int8)
+        measured = ~np.isnan(effect)
+        if layout.effect_of:
+            report[f"of the effects turned, as they are of the other allele by {layout.effect_of}"] = int(
+                (measured & (other == 1)).sum()
+            )
+            return True
+        if layout.kind not in PUBLISHED:
+            return False
+        if config.effect_orientation is None:
+            turn, why = self._by_chrombpnet(effect, score, positive, other)
+        else:
+            turn, why = config.effect_orientation == BY_REFERENCE, f"effect_orientation {config.effect_orientation}"
+            if turn and (other < 0).all():
+                raise InputError(f"effect_orientation={BY_REFERENCE!r}: takes a genome")
+        report[f"of the effects turned, to be of allele {layout.effect_allele} in all rows: {why}"] = int(
+            (measured & (other == 1)).sum() if turn else 0
+        )
+        return turn
+
+    def _by_chrombpnet(
+        self, effect: np.ndarray, score: np.ndarray, positive: np.ndarray, other: np.ndarray
+    ) -> tuple[bool, str]:
+        """Whether a published table's effects are those of the allele that the genome does not have, and why.
+
+        Its ChromBPNet scores are of one allele in all rows. Where the effects correlate with them in the rows in which
+        this is not the genome's base, and inversely in the others, there the effects are of the genome's other allele.
+        """
+        path, layout = self.config.variants, self.layout
+        alleles = (3 - layout.effect_allele, layout.effect_allele)
+        if layout.chrombpnet is None or (other < 0).all():
+            lacks = "has no ChromBPNet scores" if layout.chrombpnet is None else "is read without a genome"
+            if layout.kind == "caqtl":
+                raise InputError(
+                    f"{path}: {lacks}, so that nothing shows whether its effects are of allele {alleles[1]} in all "
+                    f"rows or of the allele that the genome does not have ({THREADS}): say effect_orientation, "
+                    f"{' or '.join(ORIENTATIONS)}"
+                )
+            return False, f"the table {lacks}, and is taken as given"
+        same, turned = (
+            agreement(effect[positive & (other == place)], score[positive & (other == place)]) for place in (0, 1)
+        )
+        said = (
+            f"{own} where allele {allele} is the genome's base"
+            for allele, own in zip(alleles, (same, turned), strict=True)
+        )
+        why = f"Pearson r with the table's ChromBPNet scores is {' and '.join(said)}"
+        if same.sign < 0:
+            raise InputError(
+                f"{path}: {why}, so that effects and scores are not of one allele: say effect_orientation, "
+                f"{' or '.join(ORIENTATIONS)} ({THREADS})"
+            )
+        return same.sign > 0 > turned.sign, why
 
     def _kept(self, here: Checked, repeated: Sequence[int] | np.ndarray = ()) -> Checked:
         skipped = (here.reference_allele == 0) & (self.config.mismatch == "skip")
         return here.take(np.flatnonzero(~skipped & ~np.isin(here.variants.id, repeated)))
 
-    def rows_of(self, shards: list[Position], split: str, repeated: np.ndarray) -> Iterator[dict[str, Any]]:
+    def rows_of(self, shards: list[Position], split: str, repeated: np.ndarray, turn: bool) -> Iterator[dict[str, Any]]:
         """Tables of the rows of some pieces of one split."""
         config, path, layout = self.config, input_file(self.config.variants), self.layout
         sign = 1 if self.effect_allele == layout.effect_allele else -1
@@ -286,6 +446,10 @@ differently where the variant changes chromatin accessibility (`label`), and in 
             code = window_splits(here.variants, self.split_blocks, self.reference, config.window)
             here = here.take(np.flatnonzero(code == SPLITS.index(split)))
             variants = here.variants
+            signs = np.select([self._other_allele(here) == 1], [-1.0], 1.0) if turn else np.ones(len(variants.id))
+            if turn and layout.effect_of:
+                signs[self._other_allele(here) < 0] = np.nan
+            effect = sign * signs * variants.effect
             if self.reference is None:
                 one, two = self._hdf5_windows(variants)
             else:
@@ -300,7 +464,7 @@ differently where the variant changes chromatin accessibility (`label`), and in 
                 "sequence1": arrow_strings(one),
                 "sequence2": arrow_strings(two),
                 "label": variants.label,
-                "effect": pa.array(sign * variants.effect, from_pandas=True),
+                "effect": pa.array(effect, from_pandas=True),
                 "used": variants.used,
                 "reference_allele": pa.array(here.reference_allele, mask=here.reference_allele < 0),
                 "effect_allele": np.full(len(variants.id), self.effect_allele, dtype=np.int8),

@@ -181,7 +181,8 @@ def evaluate_rows(
         | {"window": spec.window or length}
         | dict(setting.described),
         "model": dict(described or scorer.describe()),
-        "dataset": {"rows": len(dataset), "subset": subset, "fingerprint": digest(inputs), "inputs": dict(inputs)},
+        "dataset": {"rows": len(dataset), "subset": subset, "fingerprint": digest(inputs), "inputs": dict(inputs)}
+        | ({"report": report} if (report := " ".join(dataset.info.description.split())) else {}),
         "spec": spec.recorded(),
     }
     identity = fingerprint(what)

@@ -102,6 +102,8 @@ TASK = Task(
         "variants": Input("table or VCF of variants", names_data=True),
         "effect": Input("name of the column, or INFO key, of the effect", "text"),
         "label": Input("name of the column, or INFO key, of the label", "text"),
+        "effect_allele": Input("which allele the effect is of: 1, 2, ref, alt, or a column that says so", "text"),
+        "effect_orientation": Input("of effects of a published table: as-given or by-reference", "text"),
         "processed": Input("the original's own data.h5, in place of the genome", names_data=True),
     },
     columns={"sequence1": "the window with allele 1", "sequence2": "the window with allele 2"},

@@ -1,5 +1,6 @@
 """Task 5 against the original's own output, and what it makes of bad input."""
 
+import codecs
 import csv
 import gzip
 import math
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets_dart import load_dart
-from datasets_dart.formats.variants import read_layout, read_variants
+from datasets_dart.formats.variants import CHROMBPNET, PUBLISHED, read_layout, read_variants
 from datasets_dart.variant_effects import VariantEffects, duplicates, list_mismatches
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -163,6 +164,9 @@ def test_splits_of_blocks_hold_whole_windows(load, tmp_path):
     assert "in no split, left out" in data["test"].info.description
 
 
+INFO = '##INFO=<ID={},Number={},Type={},Description="x">\n'
+
+
 def first_bases(load, count=4):
     """Some variants of the golden table with their genome base."""
     return [row for row in load() if row["reference_allele"] == 1][:count]
@@ -171,7 +175,9 @@ def first_bases(load, count=4):
 def test_vcf_is_the_same_as_a_table(load, tmp_path):
     rows = first_bases(load)
     path = tmp_path / "v.vcf.gz"
-    header = "##fileformat=VCFv4.2\n##contig=<ID=chr5,length=LENGTH>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    info = INFO.format("BETA", "A", "Float") + INFO.format("HIT", "1", "Integer")
+    columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    header = f"##fileformat=VCFv4.2\n##contig=<ID=chr5,length=LENGTH>\n{info}{columns}"
     index = dict(line.split("\t")[:2] for line in (GENOME.parent / "genome.fa.fai").read_text().splitlines())
     body = ""
     for row in rows:
@@ -187,7 +193,7 @@ def test_vcf_is_the_same_as_a_table(load, tmp_path):
             assert first[name] == row[name]
         assert (second["sequence1"], second["effect"], second["label"]) == (row["sequence1"], None, row["label"])
     assert "4 not a change of one base, left out" in load(path).info.description
-    with pytest.raises(ValueError, match=r"v\.vcf\.gz:5: .* is not a change of one base"):
+    with pytest.raises(ValueError, match=r"v\.vcf\.gz:7: .* is not a change of one base"):
         load(path, protocol="paper")
     path.write_text(header.replace("LENGTH", "7") + body)
     with pytest.raises(ValueError, match=r"v\.vcf\.gz: chr5 has 7 bp \(build unknown\), but \d+ bp in .*genome\.fa"):
@@ -278,7 +284,292 @@ def test_the_originals_own_hdf5_is_accepted(load, tmp_path):
     with h5py.File(path, "a") as file:
         file["Afr.CaQTLS.tsv/allele_2_seqs"][3] = file["Afr.CaQTLS.tsv/allele_1_seqs"][3]
     with pytest.raises(ValueError, match=r"allele_2_seqs\[3\] has not the allele of .*Afr\.CaQTLS\.tsv:5: "):
-        load(genome=None, processed=path)
+        load(genome=None, processed=path, effect_orientation="as-given")
+
+
+# --- which allele an effect is of
+
+
+def rows_of_published(kind, load, turned=(), noise=0.0, scores=True):
+    """Lines of a published table whose effects follow its ChromBPNet scores, those of rows in `turned` inversely."""
+    names = {
+        "caqtl": [
+            "chr_hg38",
+            "pos_hg38",
+            "allele1",
+            "allele2",
+            "rsid",
+            "label",
+            "IsUsed",
+            "in_peaks",
+            "pval",
+            "beta",
+            "se",
+        ],
+        "dsqtl": [
+            "var.chrom",
+            "var.pos",
+            "var.allele1",
+            "var.allele2",
+            "var.rsid",
+            "var.label",
+            "var.isused",
+            "obs.estimate",
+        ],
+    }[kind]
+    score = {"caqtl": CHROMBPNET[0], "dsqtl": CHROMBPNET[1]}[kind]
+    rng = np.random.default_rng(0)
+    bases = first_bases(load, 30)
+    lines = ["\t".join([*names, *[score][: int(scores)]])]
+    for place, row in enumerate(bases):
+        alleles = (row["allele1"], row["allele2"]) if place % 3 else (row["allele2"], row["allele1"])
+        value = float(rng.normal())
+        effect = round((-value if place in turned else value) + noise * float(rng.normal()), 4)
+        cells = [row["chrom"], row["position"], *alleles, f"rs{place}"]
+        cells += ["True", "True", "True", 0.1, effect, 1] if kind == "caqtl" else [1, "True", effect]
+        lines.append("\t".join(map(str, cells + [round(value, 4)][: int(scores)])))
+    return lines
+
+
+def write_lines(path, lines):
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+ALLELE_2_IS_THE_GENOMES = range(0, 30, 3)
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_effects_of_the_genomes_other_allele_are_turned(load, tmp_path, kind):
+    """A table whose effects are of the allele that the genome does not have, in place of one allele in all rows."""
+    effect = {"caqtl": "beta", "dsqtl": "obs.estimate"}[kind]
+    of_reference = [place for place in range(30) if (place % 3 == 0) == (kind == "caqtl")]
+    plain = load(write_lines(tmp_path / "plain.tsv", rows_of_published(kind, load)))
+    other = load(write_lines(tmp_path / "other.tsv", rows_of_published(kind, load, of_reference)))
+    assert len(plain) == 30
+    sign = {"caqtl": 1, "dsqtl": -1}[kind]
+    assert list(plain["effect"]) == list(other["effect"]) == [sign * value for value in plain[effect]]
+    assert set(other["effect_allele"]) == {2}
+    in_the_table = [plain[effect][n] * (-1 if n in of_reference else 1) for n in range(30)]
+    assert list(other[effect]) == in_the_table
+    assert list(load(tmp_path / "other.tsv", effect_orientation="as-given")["effect"]) == [
+        sign * value for value in in_the_table
+    ]
+    by_reference = load(tmp_path / "other.tsv", effect_orientation="by-reference")
+    assert list(by_reference["effect"]) == list(plain["effect"])
+    allele = {"caqtl": 2, "dsqtl": 1}[kind]
+    report = " ".join(other.info.description.split())
+    n = len(of_reference)
+    first, second = f"1.00 (n {30 - n})", f"-1.00 (n {n})"
+    assert (
+        f"{n} of the effects turned, to be of allele {allele} in all rows: Pearson r with the table's ChromBPNet "
+        f"scores is {first} where allele {3 - allele} is the genome's base and {second} where allele {allele} is"
+        in report
+    )
+    assert "0 of the effects turned" in " ".join(plain.info.description.split())
+    paper = load(tmp_path / "other.tsv", protocol="paper")
+    assert list(paper["effect"]) == in_the_table
+    with pytest.raises(ValueError, match=r'effect_orientation=.*: protocol="paper" takes effects'):
+        load(tmp_path / "other.tsv", protocol="paper", effect_orientation="by-reference")
+
+
+def test_effects_whose_allele_nothing_shows(load, tmp_path):
+    path = write_lines(tmp_path / "caqtl.tsv", rows_of_published("caqtl", load, scores=False))
+    with pytest.raises(ValueError, match=r"has no ChromBPNet scores.*DART-Eval/issues/14.*as-given or by-reference"):
+        load(path)
+    as_given, by_reference = (load(path, effect_orientation=name)["effect"] for name in ("as-given", "by-reference"))
+    turned = [-1 if place in ALLELE_2_IS_THE_GENOMES else 1 for place in range(30)]
+    assert list(by_reference) == [sign * value for sign, value in zip(turned, as_given, strict=True)]
+    inverse = write_lines(tmp_path / "inverse.tsv", rows_of_published("caqtl", load, range(30)))
+    with pytest.raises(ValueError, match=r"is -1\.00 \(n 20\) where .* effects and scores are not of one allele"):
+        load(inverse)
+    unclear = load(write_lines(tmp_path / "unclear.tsv", rows_of_published("caqtl", load, noise=50.0)))
+    assert list(unclear["effect"]) == list(unclear["beta"])
+    with pytest.raises(ValueError, match="effect_orientation='other': one of as-given, by-reference"):
+        load(path, effect_orientation="other")
+    with pytest.raises(ValueError, match="give one of them"):
+        load(path, effect_orientation="as-given", effect_allele="1")
+
+
+def test_the_originals_effect_sizes_say_which_rows_it_turned(load, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    lines = rows_of_published("caqtl", load, ALLELE_2_IS_THE_GENOMES)
+    path = write_lines(tmp_path / "Afr.CaQTLS.tsv", lines)
+    whole, beta = load(path), np.array([float(line.split("\t")[9]) for line in lines[1:]])
+    data = tmp_path / "data.h5"
+    letters = {"sequence1": "allele_1_seqs", "sequence2": "allele_2_seqs"}
+    with h5py.File(data, "w") as file:
+        for name, array in letters.items():
+            rows = np.array([["ACGT".find(base) for base in row] for row in whole[name]])
+            file[f"Afr.CaQTLS.tsv/{array}"] = np.where(rows[..., None] == np.arange(4), 1, 0).astype(np.uint8)
+        file["Afr.CaQTLS.tsv/effect_size"] = beta.astype(np.float32)
+    with pytest.raises(ValueError, match="is read without a genome, so that nothing shows"):
+        load(path, genome=None, processed=data)
+    assert list(load(path, genome=None, processed=data, effect_orientation="as-given")["effect"]) == beta.tolist()
+    with pytest.raises(ValueError, match="takes a genome"):
+        load(path, genome=None, processed=data, effect_orientation="by-reference")
+    with h5py.File(data, "a") as file:
+        file["Afr.CaQTLS.tsv/effect_size"][::3] *= -1
+    other_cache = tmp_path / "another"
+    assert list(load(path, genome=None, processed=data, cache_dir=other_cache)["effect"]) == list(whole["effect"])
+
+
+@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("change", ["bom", "quoted", "crlf", "upper", "hash"])
+def test_ways_to_write_a_header(load, tmp_path, kind, change):
+    lines = rows_of_published(kind, load)
+    names = lines[0].split("\t")
+    header, end, start = lines[0], "\n", b""
+    if change == "bom":
+        start = codecs.BOM_UTF8
+    elif change == "quoted":
+        header = "\t".join(f'"{name}"' for name in names)
+    elif change == "crlf":
+        end = "\r\n"
+    elif change == "upper":
+        header = "\t".join([*names[:5], *(name.upper() for name in names[5:8]), *names[8:]])
+    else:
+        header = f"#{header}"
+    (tmp_path / "plain.tsv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "other.tsv").write_bytes(start + end.join([header, *lines[1:], ""]).encode())
+    plain, other = (load(tmp_path / f"{name}.tsv") for name in ("plain", "other"))
+    for name in ("effect", "chrombpnet_logfc", "label", "used", "effect_allele"):
+        assert list(plain[name]) == list(other[name])
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_tables_between_two_layouts_are_refused(load, tmp_path, kind):
+    """Any column of a published table that is missing, or under another name, where its effects are there."""
+    lines = rows_of_published(kind, load)
+    names = lines[0].split("\t")
+    effect = {"caqtl": "beta", "dsqtl": "obs.estimate"}[kind]
+    needed, marks, _ = PUBLISHED[kind]
+    for name in needed:
+        left = [other for other in names if other.lower() in marks and other.lower() != name]
+        if name == effect or not left:
+            continue
+        header = "\t".join("other" if column.lower() == name else column for column in names)
+        path = write_lines(tmp_path / "between.tsv", [header, *lines[1:]])
+        with pytest.raises(ValueError, match=rf"between\.tsv:1: is neither the published {kind} table.*effect_allele"):
+            read_layout(path)
+        assert read_layout(path, effect_allele="1").effect_allele == 1
+
+
+OWN = "chrom\tpos\t{}\t{}\t{}\n"
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "turned"),
+    [
+        (("ref", "alt", "beta"), {}, False),
+        (("Ref_hg19", "ALT", "beta"), {}, False),
+        (("alt", "ref", "beta"), {}, True),
+        (("a1", "a2", "beta"), {}, None),
+        (("allele1", "allele2", "effect"), {}, None),
+        (("a1", "a2", "beta"), {"effect_allele": "1"}, True),
+        (("a1", "a2", "beta"), {"effect_allele": "2"}, False),
+        (("a1", "a2", "beta"), {"effect_allele": "ref"}, True),
+        (("a1", "a2", "beta"), {"effect_allele": "alt"}, False),
+        (("a1", "a2", "beta\teffect_allele"), {}, True),
+        (("ref", "alt", "beta\tEA"), {}, True),
+        (("ref", "alt", "beta\tvcf_alt"), {}, "vcf_alt is"),
+        (("ref", "alt", "beta\tvcf_alt"), {"effect_allele": "vcf_alt"}, True),
+        (("ref", "alt", "beta\tx"), {"effect_allele": "x"}, True),
+        (("ref", "alt", "beta\tx"), {"effect_allele": "y"}, "no column after the first four; it has beta, x"),
+    ],
+)
+def test_the_allele_of_an_effect(load, tmp_path, names, options, turned):
+    """Rows have the genome's base first, and the first allele in the fifth column, if there is one."""
+    rows = first_bases(load)
+    more = "\t" in names[2]
+    lines = [
+        "\t".join(
+            map(str, [row["chrom"], row["position"], row["allele1"], row["allele2"], 0.5, row["allele1"]][: 5 + more])
+        )
+        for row in rows
+    ]
+    path = tmp_path / "own.tsv"
+    path.write_text(OWN.format(*names) + "\n".join(lines) + "\n")
+    if isinstance(turned, bool):
+        assert list(load(path, **options)["effect"]) == [-0.5 if turned else 0.5] * len(rows)
+        return
+    with pytest.raises(ValueError, match=turned or rf"which allele is {names[2]} the effect of, that of column"):
+        load(path, **options)
+
+
+def test_a_column_of_other_alleles_is_refused(load, tmp_path):
+    (row,) = first_bases(load, 1)
+    other = next(base for base in "ACGT" if base not in (row["allele1"], row["allele2"]))
+    cells = [row["chrom"], row["position"], row["allele1"], row["allele2"], 0.5, other]
+    path = tmp_path / "own.tsv"
+    path.write_text(OWN.format("a1", "a2", "beta\teffect_allele") + "\t".join(map(str, cells)) + "\n")
+    with pytest.raises(ValueError, match=rf"own\.tsv:2: effect_allele is '{other}', neither allele of chr"):
+        load(path)
+
+
+# --- INFO
+
+
+def vcf_of(path, info, *records):
+    text = "##fileformat=VCFv4.2\n" + info + "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    path.write_text(text + "".join("\t".join(map(str, record)) + "\n" for record in records))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("number", "values", "expected"),
+    [
+        ("A", "1,2", [1, 2]),
+        ("A", ".,2", [None, 2]),
+        ("A", ".", [None, None]),
+        ("A", "1", "left out"),
+        ("A", "1,2,3", "left out"),
+        ("A", "1,x", "left out"),
+        ("R", "0,1,2", [1, 2]),
+        ("R", "1,2", "left out"),
+        (".", "1,2", [1, 2]),
+        (".", "1", "left out"),
+        ("1", "1", "left out"),  # of which allele?
+        ("G", "1,2,3,4,5,6", "Number=G, which gives an allele no effect of its own"),
+        ("2", "1,2", "Number=2, which gives an allele no effect of its own"),
+    ],
+)
+def test_the_number_of_an_info_key_is_obeyed(load, tmp_path, number, values, expected):
+    one, two = first_bases(load, 2)
+    third = next(base for base in "ACGT" if base not in (one["allele1"], one["allele2"]))
+    records = [
+        (one["chrom"], one["position"], ".", one["allele1"], f"{one['allele2']},{third}", ".", ".", f"BETA={values}"),
+        (two["chrom"], two["position"], ".", two["allele1"], two["allele2"], ".", ".", "."),
+    ]
+    path = vcf_of(tmp_path / "v.vcf", INFO.format("BETA", number, "Float"), *records)
+    if expected == "left out":
+        data = load(path, effect="BETA")
+        assert list(data["effect"]) == [None]
+        assert "2 with other values than the header says, left out (line 4)" in data.info.description
+    elif isinstance(expected, str):
+        with pytest.raises(ValueError, match=expected):
+            load(path, effect="BETA")
+    else:
+        assert list(load(path, effect="BETA")["effect"]) == [*expected, None]
+
+
+def test_flags_types_and_keys_of_info(load, tmp_path):
+    one, two = first_bases(load, 2)
+    records = [(r["chrom"], r["position"], ".", r["allele1"], r["allele2"], ".", ".") for r in (one, two)]
+    info = INFO.format("HIT", "0", "Flag") + INFO.format("NAME", "1", "String") + INFO.format("BETA", "1", "Float")
+    path = vcf_of(tmp_path / "v.vcf", info, (*records[0], "HIT;BETA=2"), (*records[1], "BETA=3"))
+    data = load(path, effect="BETA", label="HIT")
+    assert (list(data["label"]), list(data["effect"])) == ([True, False], [2, 3])
+    for options, message in (
+        ({"effect": "beta"}, r"v\.vcf: has no INFO key 'beta' in its header; it has HIT, NAME, BETA"),
+        ({"label": "hit"}, r"v\.vcf: has no INFO key 'hit' in its header; it has HIT, NAME, BETA"),
+        ({"effect": "NAME"}, "INFO key NAME is of type String, and an effect is a number"),
+        ({"effect": "HIT"}, "INFO key HIT is of type Flag, and an effect is a number"),
+        ({"effect": "BETA", "effect_allele": "x"}, "in a VCF one of 1, 2, ref and alt"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load(path, **options)
+    assert list(load(path, effect="BETA", effect_allele="ref")["effect"]) == [-2, -3]
 
 
 def test_mismatches_are_listed_refused_or_kept(load, tmp_path):

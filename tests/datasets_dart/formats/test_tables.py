@@ -70,9 +70,9 @@ def test_quotes_are_left_out_and_lines_are_named(tmp_path, separator):
 
 
 def test_a_quoted_header_is_the_same_layout(tmp_path):
-    names = ["var.chr", "var.pos", "var.allele1", "var.allele2", "obs.estimate"]
+    names = ["var.chrom", "var.pos", "var.allele1", "var.allele2", "var.label", "var.isused", "obs.estimate"]
     for name, header in (("plain", names), ("quoted", [f'"{name}"' for name in names])):
-        (tmp_path / name).write_text("\t".join(header) + "\nchr1\t1\tA\tC\t0.5\n")
+        (tmp_path / name).write_text("\t".join(header) + "\nchr1\t1\tA\tC\t1\tTrue\t0.5\n")
     plain, quoted = (read_layout(tmp_path / name) for name in ("plain", "quoted"))
     assert (quoted.kind, quoted.effect, quoted.effect_allele) == ("dsqtl", "obs.estimate", 1)
     assert quoted._replace(start=plain.start, header=plain.header) == plain
