@@ -1,7 +1,7 @@
 """What the tools are given: models by name or as objects, and tables in memory in place of files."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +28,7 @@ REGION_COLUMNS = {
     "name": ("name",),
 }
 OPTIONAL = ("id", "name")
+WHOLE = ("position", "start", "end")
 VCF_HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 
 # A path, a pandas or polars frame, or a pyarrow.Table
@@ -87,30 +88,39 @@ def as_file(table: Table, columns: dict[str, tuple[str, ...]], name: str) -> Ite
         columns: [`VARIANT_COLUMNS`] or [`REGION_COLUMNS`]: what a column may be called, in any case.
 
     Raises:
-        InputError: if the table lacks a column.
+        InputError: if the table lacks a column or has two of one meaning, and naming the row of a value that cannot be.
     """
     if isinstance(table, str | os.PathLike):
         yield Path(table)
         return
     if not isinstance(table, pa.Table):
         table = table.to_arrow() if hasattr(table, "to_arrow") else pa.Table.from_pandas(table, preserve_index=False)
-    there = {column.lower(): table[column].to_pylist() for column in table.column_names}
-    found: list[Sequence[Any]] = []
+    found: list[list[str]] = []
     for column, names in columns.items():
-        known = [there[other] for other in names if other in there]
+        known = [other for other in table.column_names if other.lower() in names]
         if not known and column not in OPTIONAL:
             raise InputError(f"the table has no column {column!r} among {', '.join(table.column_names)}")
-        if known or column == "id":
-            found.append(known[0] if known else ["."] * table.num_rows)
+        if len(known) > 1:
+            raise InputError(f"the table has several columns that may be its {column}: {', '.join(known)}")
+        if known:
+            values = table[known[0]].to_pylist()
+            found.append([_cell(value, row, known[0], column in WHOLE) for row, value in enumerate(values)])
+        elif column == "id":
+            found.append(["."] * table.num_rows)
     start, ending = (VCF_HEADER, "\t.\t.\t.\n") if columns is VARIANT_COLUMNS else ("", "\n")
-    rows = (("." if value is None else _cell(value) for value in row) for row in zip(*found, strict=True))
     with TemporaryDirectory() as folder:
         path = Path(folder) / name
-        path.write_text(start + "".join("\t".join(row) + ending for row in rows))
+        path.write_text(start + "".join("\t".join(row) + ending for row in zip(*found, strict=True)))
         yield path
 
 
-def _cell(value: Any) -> str:
-    if UNPRINTABLE.search(text := str(value)):
+def _cell(value: Any, row: int, column: str, whole: bool) -> str:
+    """A value as text; a whole number in a column of numbers with missing ones is a float."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = "." if value is None else str(value)
+    if whole and not text.isdecimal():
+        raise InputError(f"row {row} of the table: {column} is {text!r}, not a whole number >= 0")
+    if UNPRINTABLE.search(text):
         raise InputError(f"the table has {text!r}: a name or an allele with a tab, a line end or the like")
     return text
