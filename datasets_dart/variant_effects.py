@@ -195,7 +195,7 @@ def list_mismatches(variants: str, genome: str, output: str | os.PathLike[str]) 
     total = found = 0
     with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write("line\tvariant\n")
-        for _, chunk in read_variants(path, read_layout(path)):
+        for _, chunk in read_variants(path, read_layout(path, effect_allele="2")):
             total += len(chunk.id)
             for line, what in check_alleles(path, chunk, opened, "fixed").mismatches():
                 file.write(f"{line}\t{what}\n")
