@@ -9,7 +9,8 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from datasets_dart.errors import InputError
-from evaluation_dart.models.kinds import KINDS, split_spec
+from datasets_dart.files import shown
+from evaluation_dart.models.kinds import DTYPES, KINDS, split_spec
 from evaluation_dart.recipes import DEFAULT, recipe_named
 from evaluation_dart.tasks import SUPERVISED, Task, task_named
 
@@ -80,15 +81,21 @@ class RunSpec:
         given = {name: plain(value) for name, value in arguments.items() if value is not None}
         if "model" not in given:
             raise InputError("a run needs a model")
+        for name, value in given.items():
+            kinds = TYPES.get(name, (object,))
+            if not isinstance(value, kinds) or (isinstance(value, bool) and not {bool, object} & {*kinds}):
+                wanted = " or ".join(kind.__name__ for kind in kinds)
+                raise InputError(f"{name} is {shown(repr(value))}, but should be {wanted}")
         task = task_named(given.get("task", "regulatory_elements"))
         inputs = {name: given.pop(name) for name in task.inputs if name in given} | given.pop("inputs", {})
-        fields = {own.name: own for own in dataclasses.fields(cls)}
-        if unknown := sorted(given.keys() - fields.keys()):
-            raise InputError(f"{task.name} takes no argument {unknown[0]!r}; its inputs are {', '.join(task.inputs)}")
-        for name, value in given.items():
-            kinds = TYPES[name]
-            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-                raise InputError(f"{name} is {value!r}, but should be {' or '.join(kind.__name__ for kind in kinds)}")
+        if unknown := sorted(map(str, given.keys() - TYPES.keys())):
+            raise InputError(
+                f"{task.name} takes no argument {shown(unknown[0])}; its inputs are {', '.join(task.inputs)}"
+            )
+        for name, value in inputs.items():
+            own = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+            if not all(isinstance(path, str) for path in own):
+                raise InputError(f"{name} is {shown(repr(value))}, but should be text, or a list or mapping of texts")
         spec = cls(**given, inputs=inputs)
         spec.check(task)
         return spec
@@ -101,6 +108,12 @@ class RunSpec:
         for name, allowed in (("protocol", ("fixed", "paper")), ("budget", ("full", "small"))):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} {getattr(self, name)!r}: there are {' and '.join(allowed)}")
+        for name, smallest in SMALLEST.items():
+            value = getattr(self, name)
+            if value is not None and not smallest <= value <= LARGEST:
+                raise InputError(f"{name} is {shown(repr(value))}, not from {smallest} to {LARGEST:,}")
+        if self.dtype not in DTYPES:
+            raise InputError(f"dtype {shown(repr(self.dtype))}: there are {', '.join(DTYPES)}")
         if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
             raise InputError(f'batch_size {self.batch_size!r}: a number of rows, or "auto"')
         recipe_named(self.recipe)
@@ -131,6 +144,9 @@ class RunSpec:
         return {name: unrooted(value) for name, value in self.flat().items() if name not in left_out}
 
 
+# Whole numbers that a run can begin with
+LARGEST = (1 << 32) - 1
+SMALLEST = {"window": 1, "limit": 1, "sample_seed": 0, "seed": 0, "num_proc": 1, "layer": -LARGEST}
 # Of the fields, for configuration files: a type, or several
 TYPES: dict[str, tuple[type, ...]] = {
     name: tuple(kind for kind in get_args(hint) or (hint,) if kind is not NoneType)

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets_dart.errors import InputError, MissingExtra
-from datasets_dart.files import replacing
-from datasets_dart.formats.documents import read_yaml_mapping
+from datasets_dart.files import replacing, shown
+from datasets_dart.formats.documents import read_yaml
 from evaluation_dart.models.kinds import split_spec
 from evaluation_dart.records import Record
 from evaluation_dart.report.tables import headline
@@ -114,6 +114,7 @@ def specifications(
     arguments: Mapping[str, Any],
 ) -> Iterator[RunSpec]:
     """The runs of a suite, model by model."""
+    check_shape(models, tasks, settings, seeds)
     names = list(TASKS) if tasks == "all" else [tasks] if isinstance(tasks, str) else list(tasks)
     own = {name: dict((tasks.get(name) if isinstance(tasks, Mapping) else None) or {}) for name in names}
     inputs = {name: set(task_named(name).inputs) for name in names}
@@ -129,6 +130,22 @@ def specifications(
                 varies = setting in SUPERVISED or split_spec(model)[0] == "random"
                 for seed in seeds if varies else seeds[:1]:
                     yield RunSpec.of({**chosen, "setting": setting, "seed": seed if varies else 0})
+
+
+def check_shape(models: Any, tasks: Any, settings: Any, seeds: Any) -> None:
+    """Raise InputError naming what is not of the type that a suite has it in."""
+    texts = {
+        "models": models,
+        "tasks": [tasks] if isinstance(tasks, str) else tasks,
+        "settings": [] if settings is None else settings,
+    }
+    for name, own in texts.items():
+        if not isinstance(own, list | tuple | dict) or not all(isinstance(text, str) for text in own):
+            raise InputError(f"{name} is {shown(repr(own))}, but should be a list of names")
+    if isinstance(tasks, Mapping) and not all(own is None or isinstance(own, Mapping) for own in tasks.values()):
+        raise InputError(f"tasks is {shown(repr(tasks))}, but each task should have a mapping of its arguments")
+    if not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds):
+        raise InputError(f"seeds is {shown(repr(seeds))}, but should be a list of whole numbers")
 
 
 def chosen_settings(task: str, settings: Sequence[str] | None) -> list[str]:
@@ -150,9 +167,13 @@ def read_suite(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         FileNotFoundError, InputError: naming the file.
     """
-    content = read_yaml_mapping(path)
-    if not isinstance(content.get("models"), list):
+    content = read_yaml(path)
+    if not isinstance(content, dict) or not isinstance(content.get("models"), list):
         raise InputError(f"{path}: a suite is a mapping with a list of models")
+    if odd := [name for name in content if not isinstance(name, str)]:
+        raise InputError(f"{path}: {odd[0]!r} is no argument of a suite")
+    if not isinstance(content.get("seeds", []), list) or not isinstance(content.get("output", ""), str):
+        raise InputError(f"{path}: seeds is a list of whole numbers, and output the name of a folder")
     return content
 
 

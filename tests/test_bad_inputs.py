@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import json
 import os
+import pickle
 import resource
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import pytest
 from trainer_scripts.cli import dart_eval, hyenadna
 
 FIXTURES = Path(__file__).parent / "fixtures"
+ORIGINAL = FIXTURES / "lightning_ckpt" / "config.json"
 PAGE = Path(__file__).parents[1] / "docs" / "bad_inputs.md"
 MODEL = FIXTURES / "model" / "small_d32_l2_s130"
 CONTIGS = {
@@ -93,6 +95,9 @@ COMMANDS = {
     "dart-eval profile": Command(
         f"{SHORT} --length 60 --batch-size 1 --warmup 0 --batches 1 --output out.json", "out.json", dart_eval.main
     ),
+    "convert": Command("weights.ckpt --config config.json --output made", "made"),
+    "dart-eval validate": Command("records/a", "", dart_eval.main),
+    "dart-eval report": Command("records --output report", "report", dart_eval.main),
     "dart-eval compare": Command("records/a records/b", "", dart_eval.main),
     "dart-eval suite": Command("--config suite.yaml --output records --device cpu", RECORD, dart_eval.main),
 }
@@ -252,6 +257,7 @@ def cases() -> list[Case]:
             f"g.fa: 100% of the letters are none of A, C, G, T, U and N (such as K, L, M): {PROTEIN}", "embed",
             g_fa=">chr1\n" + "MKL" * 130 + "\n"),
         *other_commands(),
+        *models_and_documents(),
     ]  # fmt: skip
 
 
@@ -288,6 +294,61 @@ def other_commands() -> list[Case]:
         good("A model", '"parameters"', "dart-eval profile"),
         bad("A folder that is no record", "records/a/results.json: no such file", "dart-eval compare"),
         bad("A YAML that is no mapping", "suite.yaml: a suite is a mapping", "dart-eval suite", suite_yaml="- 1\n"),
+    ]  # fmt: skip
+
+
+def model_files(**changes: object) -> dict[str, str | bytes | None]:
+    """The files of a model in the folder m, its configuration changed."""
+    files: dict[str, str | bytes | None] = {f"m/{path.name}": path.read_bytes() for path in MODEL.iterdir()}
+    files["m/config.json"] = json.dumps(json.loads((MODEL / "config.json").read_text()) | changes)
+    return files
+
+
+def pickled() -> bytes:
+    """A file of weights that would run code."""
+    return pickle.dumps(print)
+
+
+def models_and_documents() -> list[Case]:
+    """Rows of damaged models, and of YAML and JSON that others wrote."""
+    whole, bomb = model_files(), "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
+    weights = whole["m/model.safetensors"]
+    assert isinstance(weights, bytes)
+    without = {name: content for name, content in whole.items() if name != "m/model.safetensors"}
+    own = ("--model", "./m")
+
+    def damaged(what: str, outcome: str, files: dict[str, str | bytes | None]) -> Case:
+        return Case(what, f"./m: {outcome}", 1, files, "score", own)
+
+    return [
+        damaged("A model of 10,000,000 layers", "Class validation error for validator 'validate_architecture': "
+                "ValueError: n_layer must be from 1 to 10,000, got 10000000", model_files(n_layer=10**7)),
+        damaged("A model of more parameters than its file has bytes for",
+                "config.json describes 6,400,047,936 parameters, but the weights have", model_files(vocab_size=10**8)),
+        damaged("A config.json that is no JSON", "It looks like the config file at './m/config.json'",
+                whole | {"m/config.json": "{"}),
+        damaged("Weights cut short", "Error while deserializing header: incomplete metadata",
+                whole | {"m/model.safetensors": weights[:-10]}),
+        damaged("Weights that are a pickle", "the weights are a pickle that is damaged or could run code",
+                without | {"m/pytorch_model.bin": pickled()}),
+        Case("A revision of a model in a folder", "./m: a folder has no revision 'main'", 1, whole, "score",
+             (*own, "--revision", "main")),
+        bad("A configuration with aliases, which can stand for more than memory holds",
+            "run.yaml:2: not YAML that can be read: alias *a: write it out", "dart-eval run", "--config", "run.yaml",
+            run_yaml=bomb),
+        bad("A configuration that says a thing twice", "run.yaml:1: not YAML that can be read: a key that occurs twice",
+            "dart-eval run", "--config", "run.yaml", run_yaml="window: 60\nwindow: 40\n"),
+        bad("Hyper-parameters that are no mapping", "own.yaml: training is '[1]', not a mapping", "dart-eval run",
+            "--hyperparameters", "own.yaml", own_yaml="training: [1]\n"),
+        bad("A suite nested 10,000 deep", "suite.yaml: not YAML that can be read: nested too deeply",
+            "dart-eval suite", suite_yaml="[" * 10_000),
+        bad("A record that is no JSON", "records/a/results.json: not JSON: Expecting value: line 1 column 2 (char 1)",
+            "dart-eval validate", **{"records/a/results_json": "[" }),
+        bad("Only a record with an endless number",
+            "no valid record: skipped: records/a/results.json: not JSON: a number of 400 digits", "dart-eval report",
+            **{"records/a/results_json": '{"seconds": ' + "9" * 400 + "}"}),
+        Case("A checkpoint that names code", "weights.ckpt: not a checkpoint that can be read safely: it is damaged or could run code", 1,
+             {"weights.ckpt": pickled(), "config.json": ORIGINAL.read_text()}, "convert"),
     ]  # fmt: skip
 
 

@@ -22,9 +22,9 @@ else.
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ from evaluation_dart.training.downstream import downstream_record, predictions_t
 from evaluation_dart.training.finetuning import load_classifier
 from evaluation_dart.training.loop import WEIGHTS, Progress, fit, predict, trained_parameters
 from evaluation_dart.training.objective import Objective
-from evaluation_dart.training.recipe import Training, renewed
+from evaluation_dart.training.recipe import Training, renewed, typed
 from evaluation_dart.training.rows import LabelledRows, limited
 from trainer_scripts.options import argument_parser, renamed, run
 
@@ -187,12 +187,13 @@ def recipe_of(task: str, length: int | None = None, path: Path | None = None) ->
         length = length or 1024
         own = {"length": length, "max_length": length} | _entry(path, _entry(path, read, "lengths"), length)
     arguments = {name: read[name] for name in ("metric", "model", "published") if name in read} | read["all"] | own
-    about = {"published": arguments.pop("published", None)}
+    about = {"published": _entry(path, arguments, "published") or None}
+    arguments.pop("published", None)
     arguments = renewed(arguments)
-    known = {entry.name for kind in ARGUMENTS for entry in fields(kind)}
-    if unknown := sorted(map(str, arguments.keys() - known)):
+    known = {name: hint for kind in ARGUMENTS for name, hint in get_type_hints(kind).items()}
+    if unknown := sorted(map(str, arguments.keys() - known.keys())):
         raise InputError(f"{path}: {unknown[0]} is no argument of finetune")
-    return arguments, about
+    return {name: typed(f"{path}: {name}", known[name], value) for name, value in arguments.items()}, about
 
 
 def _entry(path: Path, content: Mapping[Any, Any], name: str | int) -> dict[str, Any]:

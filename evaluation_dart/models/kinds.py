@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from datasets_dart.errors import InputError
 
+DTYPES = ("float32", "bfloat16", "float16", "float64")  # of weights
 RANDOM_WEIGHTS = "-random-weights"  # what the id of a model ends with whose weights are drawn anew
 
 

@@ -37,7 +37,7 @@ from transformers.utils import logging
 from datasets_dart.alphabet import as_dna
 from datasets_dart.errors import InputError
 from datasets_dart.formats.text import plain_name
-from evaluation_dart.models.kinds import RANDOM_WEIGHTS
+from evaluation_dart.models.kinds import DTYPES, RANDOM_WEIGHTS
 from evaluation_dart.scoring.embeddings import POOLINGS, hidden_states, pool
 from evaluation_dart.scoring.likelihoods import allele_log_likelihoods, causal_log_likelihood, masked_log_likelihood
 
@@ -56,7 +56,6 @@ DAMAGED_FILES = (
     StrictDataclassError,
     pickle.UnpicklingError,
 )
-DTYPES = ("float32", "bfloat16", "float16", "float64")  # of weights
 # No model has more layers; a loop over ten million never ends.
 MOST_LAYERS = 10_000
 # Parameters for each byte of a folder's weights: a weight of 4 bits is two in a byte, and one may serve several layers.

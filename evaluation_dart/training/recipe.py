@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import NoneType
-from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from datasets_dart.errors import InputError
 
@@ -154,14 +154,35 @@ def changed(training: Choices, changes: Mapping[str, Any]) -> Choices:
     found: dict[str, Any] = {}
     for name, value in renewed(changes).items():
         if name not in hints:
-            raise InputError(f"there is no hyper-parameter {name!r}: {', '.join(hints)}")
-        kind = next((kind for kind in get_args(hints[name]) if kind is not NoneType), hints[name])
-        optional = kind is not hints[name] and value is None
-        try:
-            fits = kind(value) if kind in (float, int) and not isinstance(value, bool) and not optional else value
-        except (TypeError, ValueError):
-            fits = None
-        if not optional and (not isinstance(fits, kind) or (kind is int and fits != float(value))):
-            raise InputError(f"hyper-parameter {name}: {value!r} is no {kind.__name__}")
-        found[name] = fits
+            raise InputError(f"there is no hyper-parameter {str(name)[:80]!r}: {', '.join(hints)}")
+        found[name] = typed(f"hyper-parameter {name}", hints[name], value)
     return dataclasses.replace(training, **found)
+
+
+def typed(what: str, hint: Any, value: Any) -> Any:
+    """A value as a field of this type has it; a number may be text, as YAML reads 1e-3.
+
+    Args:
+        hint: float, int, bool, str, a list of one of these, or one of these or None.
+
+    Raises:
+        InputError: naming `what`, for a value of another type, or a number that is not finite.
+    """
+    kinds = [kind for kind in get_args(hint) if kind is not NoneType] or [hint]
+    if get_origin(hint) is list:
+        if not isinstance(value, list):
+            raise InputError(f"{what}: {str(value)[:80]!r} is no list")
+        return [typed(what, kinds[0], own) for own in value]
+    if value is None and NoneType in get_args(hint):
+        return None
+    kind = get_origin(kinds[0]) or kinds[0]
+    if kind is list:
+        return typed(what, kinds[0], value)
+    try:
+        fits = kind(value) if kind in (float, int) and not isinstance(value, bool) else value
+        exact = kind is not int or fits == float(value)
+    except (TypeError, ValueError, OverflowError):
+        fits, exact = None, False
+    if not isinstance(fits, kind) or not exact or (isinstance(fits, float) and not math.isfinite(fits)):
+        raise InputError(f"{what}: {str(value)[:80]!r} is no {kind.__name__}")
+    return fits

@@ -1,5 +1,6 @@
 """Fine-tuning on downstream tasks: small runs, killed and continued, and what a prediction depends on."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
+from datasets_dart.errors import InputError
 from datasets_hyenadna.builder import FAMILIES
 from datasets_hyenadna.genomic_benchmarks import TASKS
 from datasets_hyenadna.nucleotide_transformer import CLASSES
@@ -358,6 +360,24 @@ def test_a_recipe_with_a_word_that_is_no_argument(tmp_path):
     (tmp_path / "own.yaml").write_text("- 1\n")
     with pytest.raises(ValueError, match="not a recipe"):
         recipe_of("gue/toy", path=tmp_path / "own.yaml")
+
+
+@pytest.mark.parametrize("value", [True, -1, 10**90, float("nan"), "x", [1], [[1]], {}, {"a": 1}, {1: 2}])
+def test_a_recipe_of_any_types_is_taken_or_refused(tmp_path, value):
+    path = tmp_path / "own.yaml"
+    fields = ("learning_rate", "batch_size", "bf16", "genome", "pooling", "splits", 1)
+    for content in (
+        {"all": {}, "tasks": {"toy": value}, "lengths": {1024: value}},
+        *({"all": {}, name: value} for name in ("all", "tasks", "lengths", "metric", "model", "published")),
+        *({"all": {name: value}} for name in fields),
+    ):
+        path.write_text(yaml.safe_dump(content))
+        for task in ("gue/toy", "species/x"):
+            with contextlib.suppress(InputError):
+                recipe_of(task, path=path)
+    path.write_text("all: {learning_rate: [1]}\n")
+    with pytest.raises(InputError, match=r"own.yaml: learning_rate: '\[1\]' is no float"):
+        recipe_of("gue/toy", path=path)
 
 
 @pytest.mark.parametrize(
