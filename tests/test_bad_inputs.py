@@ -347,7 +347,8 @@ def models_and_documents() -> list[Case]:
         bad("Only a record with an endless number",
             "no valid record: skipped: records/a/results.json: not JSON: a number of 400 digits", "dart-eval report",
             **{"records/a/results_json": '{"seconds": ' + "9" * 400 + "}"}),
-        Case("A checkpoint that names code", "weights.ckpt: not a checkpoint that can be read safely: it is damaged or could run code", 1,
+        Case("A checkpoint that names code", "weights.ckpt: not a checkpoint that can be read safely: it is damaged or "
+             "could run code", 1,
              {"weights.ckpt": pickled(), "config.json": ORIGINAL.read_text()}, "convert"),
     ]  # fmt: skip
 
