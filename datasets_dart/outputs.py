@@ -181,7 +181,10 @@ class Output:
         if self.overwrite or about.get("fingerprint") != fingerprint or not isinstance(files, dict):
             return None
         there = {name: digest_of(path) for name, path in self.places()}
-        return about if files and all(there.get(name) == own for name, own in files.items()) else None
+        if not files or any(there.get(name) != own for name, own in files.items()):
+            return None
+        self._remember(set())
+        return about
 
     def claim(self, folder: bool = False) -> None:
         """Refuse what is in the way and is not known to be ours.

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import logging
 import os
 import shutil
 import zlib
@@ -26,6 +27,10 @@ from datasets_dart.files import (
     replacing,
     sha256,
 )
+from datasets_dart.formats.fasta_index import fits
+from datasets_dart.outputs import hidden, locked, sweep
+
+log = logging.getLogger(__name__)
 
 SPAN = 1 << 22  # bp read at once, at most, when windows lie close together
 GAP = 1 << 16  # bp between windows from which two reads are cheaper than one; about a bgzip block
@@ -131,40 +136,48 @@ class Genome(Reopened[pysam.FastaFile]):
 def open_genome(path: str | os.PathLike[str], cache_dir: str | os.PathLike[str] | None = None) -> Genome:
     """Open a FASTA file: plain or bgzip, or gzip (decompressed once into `cache_dir`).
 
-    A missing index (.fai, and .gzi for bgzip) is built beside the file or, where that folder cannot be written, in
-    `cache_dir`, by default the datasets library's cache.
+    An index (.fai, and .gzi for bgzip) that is missing, or does not fit the file as it is now, is built beside the
+    file or, where that folder cannot be written, in `cache_dir`, by default the datasets library's cache.
 
-    Raises FileNotFoundError; ValueError, naming file, line and value, for a folder, an empty or a malformed file, an
-    index of another file, contigs of several human builds, what is no nucleotides (a protein), and when no index can be
-    written.
+    Raises FileNotFoundError; ValueError, naming file, line and value, for a folder, an empty or a malformed file,
+    contigs of several human builds, what is no nucleotides (a protein), and when no index can be written.
     """
     fasta = path = input_file(path)
     cache = Path(cache_dir or default_cache()).expanduser() / "genomes"
     kind = "gzip" if has_mark(path) else compression(path)  # what samtools cannot read as it is
     if kind == "gzip":
         fasta = cache / f"{sha256(path)[:16]}.fa"
-        if not fasta.exists():
-            _decompress(path, fasta)
-    folders = [fasta.parent] if kind == "gzip" else [fasta.parent, cache / sha256(path)[:16]]
-    for folder in folders:
-        fai = folder / f"{fasta.name}.fai"
-        gzi = folder / f"{fasta.name}.gzi" if kind == "bgzip" else None
-        if fai.exists() and (gzi is None or gzi.exists()):
-            break
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _build_index(path, fasta, fai, gzi)
-            break
-        except OSError as error:
-            refusal = error
-    else:
-        raise InputError(f"{path}: has no index {path.name}.fai, and none can be written: {refusal}")
-    if kind != "bgzip":
-        _check_index(path, fasta, fai)
+        with locked(hidden(fasta, "lock"), fasta, wait=True):
+            sweep(fasta)
+            if not fasta.exists():
+                _decompress(path, fasta)
+    fai, gzi = _index(path, fasta, kind, cache)
     genome = Genome(path, fasta, fai, gzi)
     genome_build(path, genome.contigs)  # refuses a mixture
     check_letters(str(path), genome.sampled_letters())
     return genome
+
+
+def _index(path: Path, fasta: Path, kind: str, cache: Path) -> tuple[Path, Path | None]:
+    """The index of a FASTA, .fai and for bgzip .gzi: the first that fits, or can be built."""
+    beside, refusal = fasta.parent, OSError()
+    for folder in [beside] if kind == "gzip" else [beside, cache / sha256(path)[:16]]:
+        fai = folder / f"{fasta.name}.fai"
+        gzi = folder / f"{fasta.name}.gzi" if kind == "bgzip" else None
+        if fits(fasta, fai, gzi):
+            return fai, gzi
+        try:
+            with locked(hidden(fai, "lock"), fai, wait=True):
+                for index in filter(None, (fai, gzi)):
+                    sweep(index)
+                if not fits(fasta, fai, gzi):
+                    if fai.exists():
+                        log.warning("%s does not fit %s: it is made anew", fai, path.name)
+                    _build_index(path, fasta, fai, gzi)
+            return fai, gzi
+        except OSError as error:
+            refusal = error
+    raise InputError(f"{path}: has no index {path.name}.fai that fits, and none can be written: {refusal}")
 
 
 def window_codes(genome: Genome, chrom: np.ndarray, start: np.ndarray, length: int) -> np.ndarray:
@@ -267,15 +280,3 @@ def _check_fasta(path: Path) -> None:
         raise InputError(f"{path}: not FASTA: no '>' header")
     if width is None:
         raise InputError(f"{path}: contig {name!r} in line {names[name]} has no sequence")
-
-
-def _check_index(path: Path, fasta: Path, fai: Path) -> None:
-    """Raise ValueError where the index of a plain FASTA points at something else than its contigs' first bases."""
-    with fasta.open("rb") as file:
-        for line, text in numbered_lines(fai):
-            name, _, offset, *_ = [*text.split(b"\t"), b"", b""]
-            start = int(offset) if offset.isdigit() else 0
-            file.seek(max(start - 4096, 0))
-            before = file.read(min(start, 4096)).rstrip(b"\r\n").rsplit(b"\n", 1)[-1]
-            if before.split(None, 1)[:1] != [b">" + name]:
-                raise InputError(f"{fai}:{line}: {name!r} is not there in {path}; delete this index to rebuild it")

@@ -33,7 +33,7 @@ from datasets_dart.formats.vcf import (
     sort_records,
     summarise,
 )
-from datasets_dart.outputs import check_output
+from datasets_dart.outputs import check_output, sweep
 from evaluation_dart.models.language_model import BatchSize, Encoder
 from evaluation_dart.recipes import DISTANCES, HEAD, VariantRecipe, variant_recipe
 from evaluation_dart.run import described_inputs
@@ -209,7 +209,8 @@ def mismatch_list(output: Path) -> Path:
 
 
 def check_list(listed: Path) -> None:
-    """Raise InputError where a file that is no list of ours is in its place."""
+    """Raise InputError where a file that is no list of ours is in its place; remove what kills left beside it."""
+    sweep(listed)
     if os.path.lexists(listed):
         with listed.open("rb") as file:
             if file.readline() != LIST_HEADER.encode():

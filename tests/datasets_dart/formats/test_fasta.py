@@ -108,7 +108,9 @@ def test_index_goes_to_the_cache_where_the_folder_cannot_be_written(tmp_path, mo
     assert open_genome(path, tmp_path / "cache").fetch("2", 0, 3) == "AAA"
     assert not (tmp_path / "plain.fa.fai").exists()
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ValueError, match=r"plain\.fa: has no index plain\.fa\.fai, and none can be written: .*file"):
+    with pytest.raises(ValueError, match=r"plain\.fa: has no index .* that fits, and none can be written: .*file"):
+        ValueError, match=r"plain\.fa: has no index plain\.fa\.fai that fits, and none can be written: .*file"
+    ):
         open_genome(path, tmp_path / "file")
 
 
@@ -146,15 +148,50 @@ def test_damaged_gzip(tmp_path):
     assert list((tmp_path / "genomes").iterdir()) == []
 
 
-def test_index_of_another_file(tmp_path):
-    path = write(tmp_path, "plain")
-    open_genome(path)
-    path.write_text(fasta({"zero": "ACGT", **CONTIGS}))
-    with pytest.raises(ValueError, match=r"plain\.fa\.fai:1: b'chr1' is not there in .*plain\.fa; delete this index"):
-        open_genome(path)
-    (tmp_path / "plain.fa.fai").write_text("nonsense\n")
-    with pytest.raises(ValueError, match=r"plain\.fa\.fai:1: b'nonsense\\n' is not there in .*plain\.fa"):
-        open_genome(path)
+def texts():
+    """A FASTA as a text and its contigs: names, line widths and line ends of many kinds."""
+    bases = st.text("ACGTN", min_size=1, max_size=90)
+    contigs = st.dictionaries(st.sampled_from(["chr1", "chr2", "chr10", "c"]), bases, min_size=1, max_size=3)
+    described = st.sampled_from(["", " some text", " >"])
+    end, last = st.sampled_from(["\n", "\r\n"]), st.sampled_from(["", "\n", "\n\n"])
+
+    def text(contigs, width, described, end, last):
+        lines = []
+        for name, own in contigs.items():
+            lines += [f">{name}{described}"] + [own[i : i + width] for i in range(0, len(own), width)]
+        return contigs, (end.join(lines) + last).encode()
+
+    return st.builds(text, contigs, st.integers(1, 70), described, end, last)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@given(texts(), texts(), st.booleans())
+def test_an_index_of_another_file_is_made_anew(tmp_path, old, new, compressed):
+    path = tmp_path / "g.fa"
+    for number, (contigs, text) in enumerate((old, new)):
+        path.write_bytes(text)
+        if compressed:
+            pysam.tabix_compress(str(path), str(tmp_path / "z.fa"), force=True)
+            (tmp_path / "z.fa").replace(path)
+        if number == 0:
+            for index in tmp_path.glob("*.?ai"):
+                index.unlink()
+        genome = open_genome(path, tmp_path / "cache")
+        assert genome.contigs == {name: len(own) for name, own in contigs.items()}
+        for name, own in contigs.items():
+            assert genome.fetch(name, 0, len(own)) == own
+    before = {index: index.stat().st_mtime_ns for index in tmp_path.glob("*.*i")}
+    open_genome(path, tmp_path / "cache")
+    assert {index: index.stat().st_mtime_ns for index in tmp_path.glob("*.*i")} == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense\n", b"chr1\t1\t2\n", b"chr1\t153\t16\t20\t21\t9\n"])
+def test_a_damaged_index_is_made_anew(tmp_path, damage):
+    path = write(tmp_path, "bgzip")
+    whole = open_genome(path).contigs
+    for index in ("bgzip.fa.gz.fai", "bgzip.fa.gz.gzi"):
+        (tmp_path / index).write_bytes(damage)
+        assert open_genome(path).contigs == whole
 
 
 def test_builds_are_told_by_the_contigs_lengths(tmp_path):

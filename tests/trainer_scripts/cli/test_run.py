@@ -22,6 +22,7 @@ from datasets_dart.alphabet import reverse_complement
 from evaluation_dart.models.families import FAMILIES
 from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.records import read_record, validate_record, write_record
+from evaluation_dart.shards import PLACE, read_shard, write_shard
 from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNATokenizer
 from trainer_scripts.cli.dart_eval import main
 
@@ -160,8 +161,10 @@ def test_a_killed_run_goes_on(run_options, tmp_path, monkeypatch, one_thread):
     assert not list(tmp_path.rglob("results.json"))
     monkeypatch.setenv("DART_EVAL_SHARD_ROWS", "4")
     # What is there is taken over, not scored again: mark it, and find the mark in the result
-    marked = pq.read_table(min(shards))
-    pq.write_table(marked.set_column(3, "score", pa.array([1.5] * 4)), min(shards))
+    first = min(shards)
+    marked, identity = read_shard(first), pq.read_schema(first).metadata[PLACE].decode().split()[-1]
+    first.unlink()
+    write_shard(first.parent, range(4), marked.set_column(3, "score", pa.array([1.5] * 4)), identity)
 
     assert dart_eval(*options).returncode == 0
     (results,) = tmp_path.rglob("results.json")
