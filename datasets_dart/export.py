@@ -3,8 +3,6 @@
 import math
 import os
 import re
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
 from datasets_dart.formats.documents import read_yaml_mapping, yaml_text
 from datasets_dart.formats.text import markdown_code, one_line
+from datasets_dart.outputs import LOCK, locked, made_folder, sweep_folder
 
 SHARD_BYTES = 500_000_000  # of Arrow data in a Parquet file, as `push_to_hub` has it
 CARD, EVAL = "README.md", "eval.yaml"
@@ -33,30 +32,43 @@ def export_parquet(
     The task is one configuration of the repository, named after it ("-paper" added in that protocol): other
     configurations that the folder already has stay. Shards are `{configuration}/{split}-00000-of-00001.parquet`.
 
-    Raises ValueError where the folder has files of this configuration, or another repository's card.
+    Raises ValueError where the folder has other files of this configuration, or is another repository.
     """
     folder = Path(folder)
     config_name = task if protocol == "fixed" else f"{task}-{protocol}"
     target = folder / config_name
-    if target.exists():
-        raise InputError(f"{target}: is there already; remove it to write it anew")
-    data = _card_data(folder / CARD)
-    writing = folder / f".{config_name}.{uuid.uuid4().hex}"
-    writing.mkdir(parents=True)
-    try:
+
+    def write(writing: Path) -> None:
+        writing.mkdir()
         for split, part in rows.items():
             _write_shards(part, writing, split, shard_bytes)
-        os.replace(writing, target)
-    finally:
-        shutil.rmtree(writing, ignore_errors=True)
-    files = sorted(target.iterdir())
+
+    with locked(folder / LOCK, folder):
+        sweep_folder(folder)
+        data = _card_data(folder / CARD)
+        content = _eval_content(folder / EVAL)
+        made_folder(target, write, [])
+        files = sorted(target.iterdir())
+        _describe(rows, folder, task, config_name, data, content, files)
+    return [folder / CARD, folder / EVAL, *files]
+
+
+def _describe(
+    rows: DatasetDict,
+    folder: Path,
+    task: str,
+    config_name: str,
+    data: DatasetCardData,
+    content: dict[str, Any],
+    files: list[Path],
+) -> None:
+    """Write the card and eval.yaml of a repository that has a new configuration."""
     info = _dataset_info(rows, config_name, sum(path.stat().st_size for path in files))
     DatasetInfosDict({config_name: info}).to_dataset_card_data(data)
     patterns = [{"split": split, "path": f"{config_name}/{split}-*"} for split in rows]
     MetadataConfigs({config_name: {"data_files": patterns}}).to_dataset_card_data(data)
     _write_card(folder, data, config_name, card_section(task, rows, config_name))
-    _write_eval(folder, config_name, list(rows))
-    return [folder / CARD, folder / EVAL, *files]
+    _write_eval(folder / EVAL, content, config_name, list(rows))
 
 
 def _write_shards(part: Dataset, folder: Path, split: str, shard_bytes: int) -> None:
@@ -121,9 +133,8 @@ def _write_card(folder: Path, data: DatasetCardData, config_name: str, section: 
     write_text(path, str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body.lstrip()}")))
 
 
-def _write_eval(folder: Path, config_name: str, splits: list[str]) -> None:
-    """Tasks of the repository as the Hub's benchmarks declare them: one for each configuration, on its test split."""
-    path = folder / EVAL
+def _eval_content(path: Path) -> dict[str, Any]:
+    """What the repository's eval.yaml says, or a new one. Raises InputError for the file of another repository."""
     content: dict[str, Any] = {
         "name": "DART-Eval",
         "description": "DNA language models on regulatory DNA: five tasks of increasing difficulty.",
@@ -131,7 +142,15 @@ def _write_eval(folder: Path, config_name: str, splits: list[str]) -> None:
         "tasks": [],
     }
     if path.exists():
-        content = read_yaml_mapping(path)
+        found = read_yaml_mapping(path)
+        if found.get("evaluation_framework") != FRAMEWORK:
+            raise InputError(f"{path}: is of another repository; give a folder of its own")
+        content = found
+    return content
+
+
+def _write_eval(path: Path, content: dict[str, Any], config_name: str, splits: list[str]) -> None:
+    """Tasks of the repository as the Hub's benchmarks declare them: one for each configuration, on its test split."""
     tasks = [task for task in content["tasks"] if task["id"] != config_name]
     split = "test" if "test" in splits else splits[0]
     content["tasks"] = [*tasks, {"id": config_name, "config": config_name, "split": split}]

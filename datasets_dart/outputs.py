@@ -365,6 +365,27 @@ def new_folder(path: Path) -> None:
         raise InputError(f"{path}: is there already; name a new or empty folder")
 
 
+def made_folder(path: str | os.PathLike[str], write: Callable[[Path], object], inputs: Paths) -> None:
+    """Make a folder, which appears when it is whole; that the same call made before is known by its bytes.
+
+    Args:
+        write: writes the folder under the name that it is given, always the same.
+
+    Raises:
+        InputError: for a folder that holds something else, is an input, or is being written by another process.
+    """
+    with held(path, inputs) as output:
+        there = output.path.is_dir() and {own.name for own in output.path.iterdir()}
+        if not there:
+            new_folder(output.path)
+        written = output.scratch / output.named.name
+        write(written)
+        if there and digest_of(written) != digest_of(output.path):
+            new_folder(output.path)
+        elif not there:
+            output.put_folder()
+
+
 def whole_folder(record: str, *inputs: str) -> Callable[[Callable[P, dict[str, Any]]], Callable[P, dict[str, Any]]]:
     """A decorator of a function that writes its first argument, a folder, and returns what the file `record` says.
 

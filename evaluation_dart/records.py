@@ -170,6 +170,20 @@ def task_metrics(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, 
     return TASKS.named(record["task"]).metrics(predictions, record["protocol"], record["setting"])
 
 
+def finished_record(folder: Path) -> dict[str, Any]:
+    """The record of a folder.
+
+    Raises:
+        InputError: saying what to delete, where its predictions are not there or not those that it was made from.
+    """
+    record = read_record(folder)
+    try:
+        predictions_of(folder, record)
+    except (OSError, InputError) as error:
+        raise InputError(f"{error}; delete {folder / RESULTS} to make it again") from None
+    return record
+
+
 def check_record_place(folder: Path) -> None:
     """Raise InputError where a file that is no record of ours is in the place of one."""
     path = folder / RESULTS

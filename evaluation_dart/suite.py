@@ -4,25 +4,30 @@ import csv
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from accelerate import PartialState
 
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import replacing, shown
 from datasets_dart.formats.documents import read_yaml
+from datasets_dart.outputs import locked, sweep
 from evaluation_dart.models.kinds import split_spec
 from evaluation_dart.records import Record
 from evaluation_dart.report.tables import headline
 from evaluation_dart.run import Loaded, run
 from evaluation_dart.spec import RunSpec
 from evaluation_dart.tasks import SUPERVISED, TASKS, task_named
+from evaluation_dart.training.accelerators import in_first_process
 
 logger = logging.getLogger(__name__)
 
+TABLES = ("suite.parquet", "suite.csv")
 SCHEMA = pa.schema(
     [
         ("model", pa.string()),
@@ -83,6 +88,39 @@ def evaluate_suite(
         InputError: for a name or argument that no task has.
     """
     specs = list(specifications(models, tasks, settings, list(seeds), {**arguments, "output": output}))
+    folder = Path(output)
+    with ExitStack() as stack:
+        in_first_process(lambda: hold_tables(stack, folder))
+        return run_all(specs, folder)
+
+
+def hold_tables(stack: ExitStack, folder: Path) -> None:
+    """Hold the tables of a suite to the end of `stack`.
+
+    Raises:
+        InputError: if another process writes them, or they are not ours.
+    """
+    stack.enter_context(locked(folder / ".suite.lock", folder))
+    for name in TABLES:
+        sweep(folder / name)
+    for path in (folder / name for name in TABLES):
+        if os.path.lexists(path) and not is_table(path):
+            raise InputError(f"{path}: is no table of a suite, and one goes there; move it, or name another output")
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is the table of a suite."""
+    if path.suffix == ".csv":
+        with path.open("rb") as file:
+            return file.readline().strip() == ",".join(SCHEMA.names).encode()
+    try:
+        return bool(pq.read_schema(path).names == SCHEMA.names)
+    except (OSError, pa.ArrowInvalid):
+        return False
+
+
+def run_all(specs: Sequence[RunSpec], output: Path) -> Suite:
+    """Run what a suite says, and write its tables."""
     rows, records = [], []
     loaded: Loaded = {}
     for number, spec in enumerate(specs, 1):
@@ -102,7 +140,8 @@ def evaluate_suite(
         rows.append(row | {"metric": name, **metric, "status": "done", "record": str(record.folder)})
         records.append(record)
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    write_tables(table, Path(output))
+    if PartialState().is_main_process:
+        write_tables(table, output)
     return Suite(table, records)
 
 

@@ -14,6 +14,7 @@ HyenaDNA 72.0.
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +29,7 @@ from sklearn.manifold import TSNE
 import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing, write_text
+from datasets_dart.outputs import check_output
 from datasets_hyenadna import load_task
 from evaluation_dart.models.language_model import load_language_model, model_id
 from evaluation_dart.records import RESULTS, digest
@@ -36,6 +38,8 @@ from evaluation_dart.shards import read_shard, score_in_shards, shards_of
 from evaluation_dart.statistics.classification import confusion, f1_by_class
 from evaluation_dart.statistics.intervals import REPLICATES
 from evaluation_dart.statistics.metric import Metric
+from evaluation_dart.training.loop import CHOICES
+from evaluation_dart.training.states import check_same_run, hold_folder, write_choices
 from trainer_scripts.options import Device, Revision, TrustRemoteCode, run_function
 
 TREES = {"max_iter": 1000, "max_depth": 3, "learning_rate": 0.1, "early_stopping": False}
@@ -124,6 +128,7 @@ def biotype_embeddings(
 
     python -m trainer_scripts.biotype_embeddings --annotation genes.gtf.gz --genome hg38.fa --model M --output biotypes
     """
+    check_output(output, [annotation, genome, model])
     rows: Any = load_task("biotypes", protocol="paper", annotation=annotation, genome=genome, classes=classes)
     loaded = load_language_model(
         model, revision=revision, device=device, head=False, trust_remote_code=trust_remote_code
@@ -135,29 +140,34 @@ def biotype_embeddings(
     names = rows["test"].features["label"].names
     kept = output / "pieces" / f"{loaded.revision}-{longest}-{classes}"
     inputs = described_inputs(annotation=annotation, genome=genome)
-    vectors = {
-        split: embed_rows(
-            loaded, rows[split], longest, kept / split, digest([split, loaded.describe(), longest, classes, inputs])
-        )
-        for split in ("train", "test")
-    }
-    labels = {split: np.array(rows[split]["label"][:]) for split in vectors}
-    metric = judge(vectors["train"], labels["train"], vectors["test"], labels["test"], len(names))
-    record = {
-        "task": "biotypes",
-        "model": {"id": model_id(model), "revision": loaded.revision},
-        "biotypes": {name: int(sum((labels[split] == i).sum() for split in labels)) for i, name in enumerate(names)},
-        "rows": {split: len(own) for split, own in labels.items()},
-        "longest": longest,
-        "trees": TREES,
-        "metrics": {"f1_weighted": metric},
-        "published": PUBLISHED,
-    }
-    with replacing(output / "embeddings.parquet") as path:
-        pq.write_table(embeddings_table(rows, vectors, names), path)
-    plot_tsne(np.concatenate([*vectors.values()]), np.concatenate([*labels.values()]), names, output / "tsne.png")
-    write_text(output / RESULTS, json.dumps(record, indent=1) + "\n")
-    typer.echo(f"weighted F1 {metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}], n {metric['n']:,}")
+    choices = {"training": TREES, "model": loaded.describe(), "longest": longest, "classes": classes, "inputs": inputs}
+    with ExitStack() as stack:
+        hold_folder(stack, output, (CHOICES, "pieces", "embeddings.parquet", "tsne.png", RESULTS))
+        check_same_run(output / CHOICES, choices, ())
+        write_choices(output / CHOICES, choices)
+        vectors = {
+            split: embed_rows(loaded, rows[split], longest, kept / split, digest([split, choices]))
+            for split in ("train", "test")
+        }
+        labels = {split: np.array(rows[split]["label"][:]) for split in vectors}
+        metric = judge(vectors["train"], labels["train"], vectors["test"], labels["test"], len(names))
+        record = {
+            "task": "biotypes",
+            "model": {"id": model_id(model), "revision": loaded.revision},
+            "biotypes": {
+                name: int(sum((labels[split] == i).sum() for split in labels)) for i, name in enumerate(names)
+            },
+            "rows": {split: len(own) for split, own in labels.items()},
+            "longest": longest,
+            "trees": TREES,
+            "metrics": {"f1_weighted": metric},
+            "published": PUBLISHED,
+        }
+        with replacing(output / "embeddings.parquet") as path:
+            pq.write_table(embeddings_table(rows, vectors, names), path)
+        plot_tsne(np.concatenate([*vectors.values()]), np.concatenate([*labels.values()]), names, output / "tsne.png")
+        write_text(output / RESULTS, json.dumps(record, indent=1) + "\n")
+        typer.echo(f"weighted F1 {metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}], n {metric['n']:,}")
 
 
 def embeddings_table(rows: Any, vectors: dict[str, np.ndarray], names: Sequence[str]) -> pa.Table:

@@ -6,16 +6,20 @@ or 1 cannot distinguish an element from a shuffle that keeps its dinucleotides.
 """
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
+from datasets_dart.outputs import LOCK, check_output, locked, sweep
 from datasets_dart.samples import cpg_islands_chrx
 from evaluation_dart import evaluate, load_scorer
 from evaluation_dart.models.markov import MarkovScorer
+from evaluation_dart.records import RESULTS
 from evaluation_dart.statistics.metric import Metric
 
 ORDERS = (3, 5, 7)
@@ -113,6 +117,16 @@ def compare_models(model: Path, markov: Path, output: Path, limit: int | None = 
     Args:
         model, markov: see [`contestants`]. output: folder for the records and demo.png. limit: so many pairs only.
     """
+    check_output(output / PICTURE, [model, markov])
+    with locked(output / LOCK, output):
+        sweep(output / PICTURE)
+        if os.path.lexists(output / PICTURE) and not any(output.glob(f"local__*/*/*/*/{RESULTS}")):
+            raise InputError(f"{output / PICTURE}: is no picture of a demo, and one goes there; move it")
+        return compared(model, markov, output, limit)
+
+
+def compared(model: Path, markov: Path, output: Path, limit: int | None) -> list[Outcome]:
+    """[`compare_models`] in a folder that is held."""
     outcomes = []
     for label, scorer in contestants(model, markov):
         log.info("scoring the sample's elements and their shuffles: %s", label)

@@ -22,6 +22,7 @@ else.
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
@@ -40,13 +41,14 @@ import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classe
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing, shown
 from datasets_dart.formats.documents import parse_json, read_yaml
+from datasets_dart.outputs import check_output
 from datasets_hyenadna import load_task
 from datasets_hyenadna.builder import FAMILIES, open_source
 from datasets_hyenadna.chromatin_profile import label_groups
 from evaluation_dart.models.kmers import kmer_frequencies
 from evaluation_dart.models.language_model import model_id
 from evaluation_dart.models.linear import choose_linear, save_linear
-from evaluation_dart.records import RESULTS, read_record, write_record
+from evaluation_dart.records import PREDICTIONS, RESULTS, finished_record, write_record
 from evaluation_dart.statistics.classification import (
     accuracy,
     auroc_by_label,
@@ -59,10 +61,20 @@ from evaluation_dart.training.accelerators import process_state
 from evaluation_dart.training.classifiers import ConvolutionalClassifier, SequenceClassifier
 from evaluation_dart.training.downstream import downstream_record, predictions_table
 from evaluation_dart.training.finetuning import load_classifier
-from evaluation_dart.training.loop import WEIGHTS, Progress, fit, predict, trained_parameters
+from evaluation_dart.training.loop import (
+    CHOICES,
+    FILES,
+    FREE_ON_RESUME,
+    WEIGHTS,
+    Progress,
+    fit,
+    predict,
+    trained_parameters,
+)
 from evaluation_dart.training.objective import Objective
 from evaluation_dart.training.recipe import Training, renewed, typed
 from evaluation_dart.training.rows import LabelledRows, limited
+from evaluation_dart.training.states import check_same_run, hold_folder, write_choices
 from trainer_scripts.options import argument_parser, renamed, run
 
 RECIPES = Path(__file__).parent / "downstream"
@@ -322,15 +334,49 @@ def finetune(
     Raises:
         InputError, FileNotFoundError: for inputs that do not fit, naming what is wrong with which.
     """
-    folder = Path(model.output)
     state = process_state(model.device)
     with state.main_process_first():
         splits = load_splits(task, model.max_length)
     if splits.groups is not None and (model.model.startswith(KMERS) or model.model == LENGTH):
         raise InputError(f"--model {model.model}: a sequence has one label for it, not many")
     described = described_run(splits, task=task, model=model)
-    began = time.perf_counter()
+    with ExitStack() as stack:
+        hold_run(stack, model)
+        return train_and_judge(task, model, training, published, splits, described)
+
+
+def hold_run(stack: ExitStack, model: ModelArguments) -> None:
+    """Hold a run's folder to the end of `stack`.
+
+    Raises:
+        InputError: if another process writes there, or files are in the way that no run of ours wrote.
+    """
+    check_output(model.output, [model.model])
+    hold_folder(stack, Path(model.output), (*FILES, PREDICTIONS, RESULTS), model.overwrite)
+
+
+def note_choices(folder: Path, training: Training, described: Mapping[str, Any]) -> None:
+    """Write the choices of a run without a training to its folder, which is known by them, or refuse another run's."""
+    choices = {"training": asdict(training), **described}
+    check_same_run(folder / CHOICES, choices, FREE_ON_RESUME)
+    PartialState().wait_for_everyone()  # all have looked before one writes
+    if PartialState().is_main_process:
+        write_choices(folder / CHOICES, choices)
+
+
+def train_and_judge(
+    task: TaskArguments,
+    model: ModelArguments,
+    training: Training,
+    published: Mapping[str, Any] | None,
+    splits: Splits,
+    described: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """[`finetune`] in a folder that is held."""
+    folder, state, began = Path(model.output), PartialState(), time.perf_counter()
     progress: Progress | None = None
+    if model.model.startswith(KMERS) or model.model == LENGTH:
+        note_choices(folder, training, described)
     if model.model.startswith(KMERS):
         outputs, about = train_linear(model, splits, folder)
     elif model.model == LENGTH:
@@ -347,10 +393,9 @@ def finetune(
             folder,
             described,
             score=scorer(task.metric, splits.validation.labels, len(splits.classes)),
-            overwrite=model.overwrite,
         )
         if (folder / RESULTS).is_file():
-            return read_record(folder)
+            return finished_record(folder)
         outputs = predict(network, splits.test, 2 * training.per_device_train_batch_size)
     return write_results(
         folder,

@@ -14,6 +14,7 @@ reads them. Each prompt of few_shot has shots of its own, drawn from the trainin
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ from trainer_scripts.finetune import (
     Splits,
     TaskArguments,
     described_run,
+    hold_run,
     load_splits,
+    note_choices,
     recipe_of,
     run_training,
     with_recipe,
@@ -75,7 +78,6 @@ def soft_prompt(
     training: Training,
     folder: Path,
     described: dict[str, Any],
-    overwrite: bool,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Outputs of the test split over the vocabulary, and what a record says of the training."""
     tokens = label_token_ids(loaded, splits.outputs)
@@ -90,9 +92,7 @@ def soft_prompt(
 
         train, held_out = (splits.train.relabelled(tokens), splits.validation.relabelled(tokens))
         tokens_read = Objective("classes", len(loaded.tokenizer))
-        progress = fit(
-            network, train, held_out, tokens_read, training, folder, described, score=score, overwrite=overwrite
-        )
+        progress = fit(network, train, held_out, tokens_read, training, folder, described, score=score)
         about |= {"steps": progress.step, "epoch": progress.best_epoch}
     return predict(network, splits.test, 2 * training.per_device_train_batch_size), about
 
@@ -105,7 +105,6 @@ def few_shot(
     max_length: int,
     folder: Path,
     described: dict[str, Any],
-    overwrite: bool,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Outputs of the test split over the vocabulary, and what a record says of the tuning.
 
@@ -121,7 +120,7 @@ def few_shot(
             writer, arguments.shots, splits.outputs, splits.train, splits.train, training.seed, numbers=chosen
         )
         tokens = Objective("classes", len(loaded.tokenizer))
-        about["steps"] = fit(network, prompts, None, tokens, training, folder, described, overwrite=overwrite).step
+        about["steps"] = fit(network, prompts, None, tokens, training, folder, described).step
     questions = PromptRows(writer, arguments.shots, splits.outputs, splits.train, splits.test, training.seed)
     return predict(network, questions, training.per_device_train_batch_size)[:, -1], about
 
@@ -150,33 +149,35 @@ def in_context(
     if loaded.kind != "causal":
         raise InputError(f"{model.model}: not a causal language model")
     described = described_run(splits, in_context=arguments, task=task, model=model)
-    if arguments.method == "soft_prompt":
-        outputs, about = soft_prompt(arguments, loaded, splits, training, folder, described, model.overwrite)
-        size = {"virtual_tokens": arguments.virtual_tokens}
-    else:
-        outputs, about = few_shot(
-            arguments, loaded, splits, training, model.max_length, folder, described, model.overwrite
+    with ExitStack() as stack:
+        hold_run(stack, model)
+        if not (arguments.virtual_tokens if arguments.method == "soft_prompt" else arguments.tuning_rows):
+            note_choices(folder, training, described)
+        if arguments.method == "soft_prompt":
+            outputs, about = soft_prompt(arguments, loaded, splits, training, folder, described)
+            size = {"virtual_tokens": arguments.virtual_tokens}
+        else:
+            outputs, about = few_shot(arguments, loaded, splits, training, model.max_length, folder, described)
+            size = {"shots": arguments.shots, "tuning_rows": min(arguments.tuning_rows, len(splits.train))}
+        tokens = label_token_ids(loaded, splits.outputs)
+        return write_results(
+            folder,
+            outputs,
+            splits,
+            task,
+            fingerprint=described["data"]["fingerprint"],
+            seconds=time.perf_counter() - began,
+            setting=arguments.method,
+            model={"id": model_id(model.model), "revision": loaded.revision, "trained": about["parameters"]},
+            training=training,
+            seed=training.seed,
+            label_tokens=tokens.tolist(),
+            calls_of_no_class=int((called_classes(outputs, tokens) == splits.outputs).sum()),
+            steps=about["steps"],
+            epoch=about["epoch"],
+            max_length=model.max_length,
+            **size,
         )
-        size = {"shots": arguments.shots, "tuning_rows": min(arguments.tuning_rows, len(splits.train))}
-    tokens = label_token_ids(loaded, splits.outputs)
-    return write_results(
-        folder,
-        outputs,
-        splits,
-        task,
-        fingerprint=described["data"]["fingerprint"],
-        seconds=time.perf_counter() - began,
-        setting=arguments.method,
-        model={"id": model_id(model.model), "revision": loaded.revision, "trained": about["parameters"]},
-        training=training,
-        seed=training.seed,
-        label_tokens=tokens.tolist(),
-        calls_of_no_class=int((called_classes(outputs, tokens) == splits.outputs).sum()),
-        steps=about["steps"],
-        epoch=about["epoch"],
-        max_length=model.max_length,
-        **size,
-    )
 
 
 ARGUMENTS: Any = (InContextArguments, TaskArguments, ModelArguments, Training)

@@ -107,13 +107,9 @@ def renamed(words: list[str], command: str = "") -> list[str]:
     return found
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which takes the way of Control-C."""
-
-
 def terminate(*_: object) -> None:
-    """A handler of SIGTERM."""
-    raise Terminated
+    """A handler of SIGTERM: leave in order, with its exit status."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 def run(main: Callable[[list[str]], object], prog: str, words: list[str] | None = None) -> None:
@@ -130,8 +126,6 @@ def run(main: Callable[[list[str]], object], prog: str, words: list[str] | None 
     try:
         with pipes_copied([word for word in given if word != "--debug"]) as own, errors_as_given():
             main(own)
-    except Terminated:
-        sys.exit(143)
     except KeyboardInterrupt:
         sys.exit(130)
     except (InputError, MissingExtra, OSError) as error:

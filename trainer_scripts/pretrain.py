@@ -26,6 +26,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from logging import ERROR, getLogger
 from pathlib import Path
@@ -42,12 +43,19 @@ from transformers.utils import logging
 
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import replacing, write_text
+from datasets_dart.outputs import check_output
 from evaluation_dart.models.language_model import check_size, folder_digest, folder_of, loading_of, model_id
 from evaluation_dart.run import described_inputs
 from evaluation_dart.training.accelerators import progress_bar, training_accelerator
 from evaluation_dart.training.loop import parameter_groups, schedule
 from evaluation_dart.training.recipe import Optimisation
-from evaluation_dart.training.states import check_same_run, load_newest_state, remove_leftovers, save_state
+from evaluation_dart.training.states import (
+    check_same_run,
+    hold_folder,
+    load_newest_state,
+    remove_leftovers,
+    save_state,
+)
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNATokenizer
 from trainer_scripts.genome_windows import sample_tiles
 from trainer_scripts.options import argument_parser, renamed, run
@@ -63,6 +71,11 @@ from trainer_scripts.pretraining_data import (
     window_source,
 )
 
+RUN = "run.json"  # all arguments, by which a folder is known
+FILES = (
+    RUN, "validation.bed", "log.jsonl", "checkpoints", "config.json", "model.safetensors", "tokenizer_config.json",
+    "loss_curve.png",
+)  # fmt: skip
 TRACKERS = ("tensorboard", "trackio", "wandb")
 CONSTANT = ("sequences", "tokens")
 # What a run that is resumed may change: the rest decides which model comes out.
@@ -377,12 +390,36 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
         InputError: for data that do not fit, a folder that holds another run, or a loss that is not finite.
     """
     folder = Path(arguments.output)
-    states = folder / "checkpoints"
-    states.mkdir(parents=True, exist_ok=True)
+    check_output(folder, paths_read(model_arguments, data_arguments))
     accelerator = make_accelerator(arguments)
+    with ExitStack() as stack:
+        hold_folder(stack, folder, FILES)
+        train_held(folder, accelerator, model_arguments, data_arguments, arguments)
+
+
+def paths_read(*arguments: Any) -> list[str]:
+    """What of the arguments are files or folders that are there."""
+    values = (value for own in arguments for value in asdict(own).values())
+    return [value for value in values if isinstance(value, str) and os.path.exists(value)]
+
+
+def train_held(
+    folder: Path,
+    accelerator: Accelerator,
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    arguments: TrainingArguments,
+) -> None:
+    """[`train`] in a folder that is held."""
+    states = folder / "checkpoints"
     main, size = accelerator.is_main_process, accelerator.num_processes
     everything = described_run(model_arguments, data_arguments, arguments) | {"processes": size}
-    check_same_run(folder / "run.json", everything, FREE_ON_RESUME)
+    check_same_run(folder / RUN, everything, FREE_ON_RESUME)
+    accelerator.wait_for_everyone()
+    if main:
+        write_text(folder / RUN, json.dumps(everything, indent=1) + "\n")
+        states.mkdir(exist_ok=True)
+        remove_leftovers(states)
     accelerator.wait_for_everyone()
 
     context, seed = model_arguments.context, arguments.seed
@@ -421,8 +458,6 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
         log = [entry for entry in read_log(log_path) if entry["step"] <= first]
     accelerator.wait_for_everyone()
     if main:
-        remove_leftovers(states)
-        write_text(folder / "run.json", json.dumps(everything, indent=1) + "\n")
         write_text(folder / "validation.bed", genome.bed_lines(regions.held_out))
         write_text(log_path, "".join(json.dumps(entry) + "\n" for entry in log))
     if arguments.report_to:

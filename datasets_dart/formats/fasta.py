@@ -164,7 +164,7 @@ def _index(path: Path, fasta: Path, kind: str, cache: Path) -> tuple[Path, Path 
     for folder in [beside] if kind == "gzip" else [beside, cache / sha256(path)[:16]]:
         fai = folder / f"{fasta.name}.fai"
         gzi = folder / f"{fasta.name}.gzi" if kind == "bgzip" else None
-        if fits(fasta, fai, gzi):
+        if fits(fasta, fai, gzi) and not hidden(fai, "lock").exists():
             return fai, gzi
         try:
             with locked(hidden(fai, "lock"), fai, wait=True):

@@ -1,6 +1,7 @@
 """Vectors of the regions of a BED file, in the file's order."""
 
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -231,7 +232,15 @@ def write_zarr(output: Path, parts: Sequence[Path], found: Regions) -> int:
     """
     import zarr
 
-    group = zarr.open_group(output, mode="w")
+    try:
+        return fill_group(zarr.open_group(output, mode="w"), parts, found)
+    except BaseException:
+        time.sleep(0.2)  # zarr's threads end what they were writing, before the folder is removed
+        raise
+
+
+def fill_group(group: Any, parts: Sequence[Path], found: Regions) -> int:
+    """Write the arrays of [`write_zarr`]; returns C."""
     offsets = np.cumsum([0, *(found.end - found.start)])
     first, at = vectors_of(parts[0]), 0
     shape = int(offsets[-1]), first.shape[1]

@@ -30,9 +30,16 @@ from evaluation_dart.training.objective import Objective
 from evaluation_dart.training.order import epoch_batches, reversed_rows, shares, steps_of
 from evaluation_dart.training.recipe import SCHEDULES, Optimisation, Training
 from evaluation_dart.training.rows import LabelledRows
-from evaluation_dart.training.states import check_same_run, load_newest_state, save_state, write_choices
+from evaluation_dart.training.states import (
+    check_same_run,
+    load_newest_state,
+    remove_leftovers,
+    save_state,
+    write_choices,
+)
 
 WEIGHTS, CHOICES, LOG, STATES = "weights.safetensors", "training.yaml", "log.json", "checkpoints"
+FILES = (CHOICES, WEIGHTS, STATES, LOG)  # of a training, in the order in which they are written
 FREE_ON_RESUME = ("save_steps", "per_device_train_batch_size")  # what changes no result, except for the last bits
 
 
@@ -109,7 +116,6 @@ def fit(
     described: Mapping[str, Any],
     *,
     score: Callable[[np.ndarray], float] | None = None,
-    overwrite: bool = False,
 ) -> Progress:
     """Train `network`, which maps what rows read to outputs; it then has the weights of the best epoch.
 
@@ -130,9 +136,6 @@ def fit(
         device_placement=False, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
     )
     main = accelerator.is_main_process
-    if overwrite and main:
-        shutil.rmtree(folder, ignore_errors=True)
-    accelerator.wait_for_everyone()
     rows = {"train": len(train), "validation": 0 if validation is None else len(validation)}
     choices = {"training": asdict(training), "rows": rows, **described}
     check_same_run(folder / CHOICES, choices, FREE_ON_RESUME)
@@ -141,6 +144,8 @@ def fit(
         write_choices(folder / CHOICES, choices)
     if (folder / LOG).is_file():
         load_trained(network, folder)
+        if main:
+            shutil.rmtree(folder / STATES, ignore_errors=True)
         return finished(folder)
 
     steps = steps_of(train.nonpeak, training, train.nonpeaks)
@@ -150,6 +155,9 @@ def fit(
     accelerator.register_save_state_pre_hook(_drop_frozen)
     progress, states, device = Progress(), folder / STATES, next(network.parameters()).device
     best = [folder / WEIGHTS]
+    if main:
+        remove_leftovers(states)
+    accelerator.wait_for_everyone()
     if found := load_newest_state(accelerator, states, device, best, strict=False):
         progress = Progress(**found[1]["progress"])
         scheduler.load_state_dict(found[1]["scheduler"])

@@ -13,6 +13,7 @@ import pickle
 import random
 import shutil
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from datasets_dart.errors import InputError
-from datasets_dart.files import replacing, write_text
+from datasets_dart.files import fsync, replacing, write_text
 from datasets_dart.formats.documents import read_json, read_yaml_mapping, yaml_text
+from datasets_dart.outputs import LOCK, locked, remove, sweep_folder
+from evaluation_dart.training.accelerators import in_first_process
 
 PROGRESS, DIGESTS = "progress.json", "digests.json"
 # What files that are damaged, or of something else, raise while they are read and put in place
@@ -61,6 +64,7 @@ def save_state(
         for path in files:
             shutil.copyfile(path, temporary / path.name)
         (temporary / DIGESTS).write_text(json.dumps(_digests(temporary), indent=1))
+        fsync(*(path for path in temporary.rglob("*") if path.is_file()), temporary)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(temporary, final)
         for old in sorted(folder.glob("step-*"))[:-keep]:
@@ -177,6 +181,43 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what a kill left among the states."""
     for path in folder.glob(".s*"):
         shutil.rmtree(path)
+
+
+def hold_folder(stack: ExitStack, folder: Path, files: Collection[str], overwrite: bool = False) -> None:
+    """Hold a training's folder to the end of `stack`: this run only writes there; all processes of it call this.
+
+    Args:
+        files: names of what a training writes there, the first being its choices, by which it is known.
+        overwrite: remove what a training wrote there, and nothing else.
+
+    Raises:
+        InputError: in all processes, if another process writes there, or files are in the way that no training of ours
+            wrote.
+    """
+
+    def hold() -> None:
+        stack.enter_context(locked(folder / LOCK, folder))
+        sweep_folder(folder)
+        there = [folder / name for name in files if os.path.lexists(folder / name)]
+        others = [path for path in sorted(folder.iterdir()) if path.name != LOCK]
+        if (there or (overwrite and others)) and not is_choices(folder / next(iter(files))):
+            raise InputError(
+                f"{(there or others)[0]}: is there already, and {folder} is no folder of a training; name another one"
+            )
+        if overwrite:
+            for path in there[::-1]:  # what it is known by goes last
+                remove(path)
+
+    in_first_process(hold)
+
+
+def is_choices(path: Path) -> bool:
+    """Whether a file holds the choices of a training."""
+    try:
+        found = read_json(path) if path.suffix == ".json" else read_yaml_mapping(path)
+    except (OSError, InputError):
+        return False
+    return isinstance(found, dict) and bool({"training", "d_model", "processes"} & found.keys())
 
 
 def check_same_run(path: Path, choices: Mapping[str, Any], free: Collection[str]) -> None:

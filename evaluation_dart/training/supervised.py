@@ -5,6 +5,7 @@ Models are named as in [`models.kinds`]: of the kinds there, those that are trai
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -36,13 +37,13 @@ from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.models.networks import NETWORKS, build
 from evaluation_dart.training.embedding_cache import write_cache
 from evaluation_dart.training.finetuning import FineTuned, load_classifier
-from evaluation_dart.training.loop import CHOICES, WEIGHTS, fit, load_trained, trained_parameters
+from evaluation_dart.training.loop import CHOICES, FILES, WEIGHTS, fit, load_trained, trained_parameters
 from evaluation_dart.training.objective import Objective, described_objective
 from evaluation_dart.training.paper_choices import choices
 from evaluation_dart.training.probing import Embedder, Probed
 from evaluation_dart.training.recipe import SupervisedTraining, TrainedRecipe, changed
 from evaluation_dart.training.rows import LabelledRows, labelled_rows, limited
-from evaluation_dart.training.states import write_choices
+from evaluation_dart.training.states import hold_folder, write_choices
 
 METHODS = {"probed": ("cnn", "linear"), "finetuned": ("lora", "full"), "ab_initio": ("full",)}
 # The small budget: rows of each split, drawn by a seed, and a training of 4 x 1024 / 16 = 256 steps
@@ -214,9 +215,9 @@ def train_predictor(
     if training.class_weights:
         objective = objective.weighted(rows["train"].labels)
     folder = training_folder(folder, source, description["revision"], task.name)
-    progress = fit(
-        network, rows["train"], rows["validation"], objective, training, folder, described, overwrite=overwrite
-    )
+    with ExitStack() as stack:
+        hold_folder(stack, folder, FILES, overwrite)
+        progress = fit(network, rows["train"], rows["validation"], objective, training, folder, described)
     recipe = {
         **asdict(training),
         "budget": budget,
@@ -344,14 +345,16 @@ def _train_linear(
         "weights": _linear_digest(model),
     }
     description |= {"trained_parameters": model.coefficients.size + model.intercept.size}
-    if PartialState().is_main_process:
-        folder = training_folder(folder, source, description["revision"], data["task"])
-        with replacing(folder / WEIGHTS) as path:
-            save_linear(model, path)
-        write_choices(
-            folder / CHOICES,
-            {"training": recipe, "model": description, "objective": described_objective(objective), **data},
-        )
+    folder = training_folder(folder, source, description["revision"], data["task"])
+    with ExitStack() as stack:
+        hold_folder(stack, folder, FILES)
+        if PartialState().is_main_process:
+            write_choices(
+                folder / CHOICES,
+                {"training": recipe, "model": description, "objective": described_objective(objective), **data},
+            )
+            with replacing(folder / WEIGHTS) as path:
+                save_linear(model, path)
     return Trained(
         LinearPredictor(model, features[chosen.features], objective),
         description,

@@ -5,6 +5,7 @@ what it does to files in its folder: opening to write, renaming, removing, makin
 """
 
 import errno
+import fcntl
 import fnmatch
 import hashlib
 import importlib
@@ -32,7 +33,7 @@ FAULTS = ("kill", "kill, another output there", "terminate", "interrupt", "no sp
 TIMES = {"seconds", "date", "sequences_per_second", "bases_per_second", "tokens_per_second", "versions", "processes"}
 NOW = ("records_scored_now", "regions_embedded_now")
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate")
-SECONDS = 180
+SECONDS, PAUSE = 180, 1.5
 
 
 class Ended(NamedTuple):
@@ -108,18 +109,34 @@ def count_operations(folder: str, act: Callable[[int, str], None]) -> None:
     sys.addaudithook(hook)
 
 
-def start(line: str, folder: Path, prepare: Callable[[str], None] = lambda _: None) -> int:
-    """Fork a process that runs a line in a folder; its id. `prepare` is called in it, with the folder's path."""
+class Running(NamedTuple):
+    """A process that was forked, and what reads its standard output and error."""
+
+    child: int
+    output: int
+    errors: int
+
+
+def pipe() -> tuple[int, int]:
+    """A pipe that holds what a command says, and that does not count as a file where files have a greatest size."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1 << 20)
+    return reading, writing
+
+
+def start(line: str, folder: Path, prepare: Callable[[str], None] = lambda _: None) -> Running:
+    """Fork a process that runs a line in a folder. `prepare` is called in it, with the folder's path."""
+    (output, out), (errors, err) = pipe(), pipe()
     if child := os.fork():
-        return child
+        os.close(out)
+        os.close(err)
+        return Running(child, output, errors)
     status = 70
     try:
         os.setsid()
         os.chdir(folder)
-        for number, name in ((1, "stdout"), (2, "stderr")):
-            file = os.open(folder.with_name(f"{folder.name}.{name}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(file, number)
-            os.close(file)
+        os.dup2(out, 1)
+        os.dup2(err, 2)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         program, *words = line.split()
         sys.argv = [program, *words]
@@ -138,8 +155,9 @@ def start(line: str, folder: Path, prepare: Callable[[str], None] = lambda _: No
         os._exit(status)
 
 
-def wait(child: int, folder: Path, seconds: float = SECONDS) -> Ended:
+def wait(running: Running, seconds: float = SECONDS) -> Ended:
     """Wait for a process of [`start`]; one that does not end is killed, with status -99."""
+    child = running.child
     end = time.monotonic() + seconds
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -152,13 +170,17 @@ def wait(child: int, folder: Path, seconds: float = SECONDS) -> Ended:
             code = -99
             break
         time.sleep(0.005)
-    said = [folder.with_name(f"{folder.name}.{name}").read_text(errors="replace") for name in ("stderr", "stdout")]
+    said = []
+    for file in (running.errors, running.output):
+        os.set_blocking(file, False)
+        with open(file, "rb", closefd=True) as stream:
+            said.append((stream.read() or b"").decode(errors="replace"))
     return Ended(code, *said)
 
 
 def run(line: str, folder: Path, prepare: Callable[[str], None] = lambda _: None) -> Ended:
     """Run a line in a folder to its end."""
-    return wait(start(line, folder, prepare), folder)
+    return wait(start(line, folder, prepare))
 
 
 def snapshot(folder: Path) -> dict[str, str]:
@@ -354,15 +376,16 @@ def twice(stage: Stage, n: int) -> str:
 
     first = start(stage.command.line, stage.work, lambda folder: count_operations(folder, act))
     while True:
-        done, status = os.waitpid(first, os.WUNTRACED | os.WNOHANG)
+        done, status = os.waitpid(first.child, os.WUNTRACED | os.WNOHANG)
         if done:
             break
         time.sleep(0.005)
     if not os.WIFSTOPPED(status):
         return f"the first process ended with {os.waitstatus_to_exitcode(status)} before operation {n}"
-    second = run(stage.command.line, stage.work)
-    os.kill(first, signal.SIGCONT)
-    ended = wait(first, stage.work)
+    other = start(stage.command.line, stage.work)
+    time.sleep(PAUSE)  # where it waits for the first, as for an index, it does so longer
+    os.kill(first.child, signal.SIGCONT)
+    ended, second = wait(first), wait(other)
     if "Traceback" in second.errors or second.status not in (0, 1):
         return f"the second process: exit status {second.status}: {second.errors.strip()[-400:]}"
     if second.status and "another process is writing" not in second.errors:

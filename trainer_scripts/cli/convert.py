@@ -1,5 +1,6 @@
 """The command `hyenadna convert`: between the layouts of checkpoints (docs/hub.md)."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ def convert(
     """
     from transformers.utils import logging
 
+    from datasets_dart.outputs import made_folder
     from evaluation_dart.models.language_model import loading_of
     from modeling_hyenadna.convert_checkpoint import convert_lightning_checkpoint, write_official_folder
 
@@ -36,8 +38,8 @@ def convert(
     logging.disable_progress_bar()
     with checking():
         if config is not None:
-            convert_lightning_checkpoint(source, config, output)
+            made_folder(output, partial(convert_lightning_checkpoint, source, config), [source, config])
         else:
             with loading_of(str(source)):
-                write_official_folder(source, output)
+                made_folder(output, partial(write_official_folder, source), [source])
     result({"output": output}, f"written to {output}")

@@ -1,6 +1,7 @@
 """The command `hyenadna fit-markov`: a Markov model of the same bases that `pretrain` draws its windows from."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -19,6 +20,7 @@ class MarkovArguments:
     output: str = field(metadata={"help": "safetensors file to write"})
     strength: float = field(default=16.0, metadata={"help": "weight of the next lower order, in observations"})
     seed: int = field(default=2222, metadata={"help": "that of the pretraining run"})
+    overwrite: bool = field(default=False, metadata={"help": "replace what is there"})
 
 
 def fit_markov(context: typer.Context) -> None:
@@ -31,17 +33,25 @@ def fit_markov(context: typer.Context) -> None:
     """
     from transformers import HfArgumentParser
 
+    from datasets_dart.outputs import described, made
     from evaluation_dart.models.markov import MarkovModel
     from trainer_scripts.pretraining_data import DataArguments, read_genome, training_and_validation_regions
 
     kinds: Any = (DataArguments, MarkovArguments)
     parser = HfArgumentParser(kinds, prog="hyenadna fit-markov", description=fit_markov.__doc__)
     data, arguments = parser.parse_args_into_dataclasses(context.args)
-    genome = read_genome(data)
-    regions = training_and_validation_regions(genome, data, arguments.seed)
-    stretches = (genome.codes[start:end] for start, end in regions.train.tolist())
-    model = MarkovModel.fit(stretches, arguments.order, arguments.strength, data.both_strands)
-    model.save(arguments.output)
-    bases = int(model.counts[0].sum())
-    about = {"output": arguments.output, "order": model.order, "bases": bases}
-    result(about, f"{arguments.output}: orders 0 to {model.order}, {bases:,} bases counted")
+    inputs = [value for value in asdict(data).values() if isinstance(value, str) and Path(value).is_file()]
+    choices = {name: described(value) for name, value in (asdict(data) | asdict(arguments)).items() if name != "output"}
+    choices.pop("overwrite")
+
+    def write(path: Path) -> dict[str, Any]:
+        genome = read_genome(data)
+        regions = training_and_validation_regions(genome, data, arguments.seed)
+        stretches = (genome.codes[start:end] for start, end in regions.train.tolist())
+        model = MarkovModel.fit(stretches, arguments.order, arguments.strength, data.both_strands)
+        model.save(path)
+        return {"order": model.order, "bases": int(model.counts[0].sum())}
+
+    made_of = {"kind": "markov", "choices": choices}
+    about = {"output": arguments.output} | made(arguments.output, made_of, write, inputs, overwrite=arguments.overwrite)
+    result(about, f"{arguments.output}: orders 0 to {about['order']}, {about['bases']:,} bases counted")

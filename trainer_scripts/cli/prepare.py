@@ -1,13 +1,16 @@
 """The commands `dart-eval prepare`, `inputs`, `prepare-step` and `push`: from public inputs to datasets."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from datasets_dart.errors import InputError
+from datasets_dart.outputs import described, made
 from trainer_scripts.cli.inputs import InputsCommand
-from trainer_scripts.cli.options import Genome, Output, ProtocolOption
+from trainer_scripts.cli.options import Genome, Output, Overwrite, ProtocolOption
 
 steps = typer.Typer(
     help="Single steps of tasks 1, 2 and 5 on the way from public inputs to rows (of tasks 3 and 4: prepare-peaks).",
@@ -15,6 +18,14 @@ steps = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def step(
+    output: Path, name: str, inputs: list[Path], write: Callable[[Path], int], overwrite: bool, **options: str
+) -> int:
+    """The rows of a step's output, which is made unless it is there already."""
+    about = {"step": name, "inputs": [described(path) for path in inputs], **options}
+    return int(made(output, about, lambda path: {"rows": write(path)}, inputs, overwrite=overwrite)["rows"])
 
 
 def prepare(
@@ -88,6 +99,7 @@ def push(
 def windows(
     elements: Annotated[Path, typer.Argument(help="BED of elements")],
     output: Output,
+    overwrite: Overwrite = False,
 ) -> None:
     """Task 1: windows of 350 bp and their strands, as the original's table of the elements.
 
@@ -95,7 +107,8 @@ def windows(
     """
     from datasets_dart.element_files import write_elements_table
 
-    typer.echo(f"{output}: {write_elements_table(elements, output)} elements")
+    rows = step(output, "windows", [elements], partial(write_elements_table, elements), overwrite)
+    typer.echo(f"{output}: {rows} elements")
 
 
 @steps.command()
@@ -103,6 +116,7 @@ def consensus(
     motifs: Annotated[Path, typer.Argument(help="MEME file")],
     output: Output,
     protocol: ProtocolOption = "fixed",
+    overwrite: Overwrite = False,
 ) -> None:
     """Task 2: the consensus of each motif.
 
@@ -110,7 +124,8 @@ def consensus(
     """
     from datasets_dart.element_files import write_consensus
 
-    typer.echo(f"{output}: {write_consensus(motifs, output, protocol)} motifs")
+    write = partial(write_consensus, motifs, protocol=protocol)
+    typer.echo(f"{output}: {step(output, 'consensus', [motifs], write, overwrite, protocol=protocol)} motifs")
 
 
 @steps.command()
@@ -119,6 +134,7 @@ def backgrounds(
     genome: Genome,
     output: Output,
     protocol: ProtocolOption = "fixed",
+    overwrite: Overwrite = False,
 ) -> None:
     """Task 2: the backgrounds, controls of 100 elements of task 1, one sequence a line.
 
@@ -126,7 +142,9 @@ def backgrounds(
     """
     from datasets_dart.element_files import write_backgrounds
 
-    typer.echo(f"{output}: {write_backgrounds(str(genome), str(elements), output, protocol)} backgrounds")
+    write = partial(write_backgrounds, str(genome), str(elements), protocol=protocol)
+    rows = step(output, "backgrounds", [genome, elements], write, overwrite, protocol=protocol)
+    typer.echo(f"{output}: {rows} backgrounds")
 
 
 @steps.command()
@@ -135,6 +153,7 @@ def insertions(
     backgrounds: Annotated[Path, typer.Option(help="one sequence a line")],
     output: Output,
     protocol: ProtocolOption = "fixed",
+    overwrite: Overwrite = False,
 ) -> None:
     """Task 2: motifs and their shuffles in the backgrounds, as the original's table of key and sequence.
 
@@ -146,7 +165,9 @@ def insertions(
     rows: Any = load_dart(
         "motif_footprinting", protocol=protocol, streaming=True, motifs=motifs, backgrounds=backgrounds
     )
-    typer.echo(f"{output}: {write_motif_table(rows.values(), output)} sequences")
+    write = partial(write_motif_table, rows.values())
+    number = step(output, "insertions", [motifs, backgrounds], write, overwrite, protocol=protocol)
+    typer.echo(f"{output}: {number} sequences")
 
 
 @steps.command()
@@ -154,6 +175,7 @@ def alleles(
     variants: Annotated[Path, typer.Argument(help="table or VCF")],
     genome: Genome,
     output: Output,
+    overwrite: Overwrite = False,
 ) -> None:
     """Task 5: list the variants neither of whose alleles is the genome's base.
 
@@ -161,8 +183,13 @@ def alleles(
     """
     from datasets_dart.variant_effects import list_mismatches
 
-    total, found = list_mismatches(str(variants), str(genome), output)
-    typer.echo(f"{output}: {found} of {total} variants")
+    def write(path: Path) -> dict[str, int]:
+        total, found = list_mismatches(str(variants), str(genome), path)
+        return {"variants": total, "rows": found}
+
+    about = {"step": "alleles", "inputs": [described(variants), described(genome)]}
+    found = made(output, about, write, [variants, genome], overwrite=overwrite)
+    typer.echo(f"{output}: {found['rows']} of {found['variants']} variants")
 
 
 def register(app: typer.Typer) -> None:

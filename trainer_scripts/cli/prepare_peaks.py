@@ -1,13 +1,16 @@
 """Commands that make the element files of tasks 3 and 4 from peaks and reads, step by step as the original does."""
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from datasets_dart.files import files_by_name
+from datasets_dart.outputs import described, made, made_folder
 from trainer_scripts.cli.inputs import by_name
-from trainer_scripts.cli.options import Genome, ProtocolOption
+from trainer_scripts.cli.options import Genome, Overwrite, ProtocolOption
 
 if TYPE_CHECKING:
     from datasets_dart.element_files import Selection, Written
@@ -30,6 +33,7 @@ def consensus(
     blacklist: Annotated[Path | None, typer.Option(help="BED of regions to keep out of (protocol fixed)")] = None,
     width: Annotated[int, typer.Option(help="bp of a window", min=1)] = 500,
     protocol: ProtocolOption = "fixed",
+    overwrite: Overwrite = False,
 ) -> None:
     """Task 3, step 1: disjoint windows on the summits of all cell lines' peaks, the best q-value first.
 
@@ -37,7 +41,12 @@ def consensus(
     """
     from datasets_dart.element_files import write_consensus_windows
 
-    report(write_consensus_windows(named(peaks), genome, output, blacklist, width, protocol))
+    def write(path: Path) -> "Written":
+        return write_consensus_windows(files, genome, path, blacklist, width, protocol)
+
+    files = named(peaks)
+    read = [*files.values(), genome, blacklist]
+    report(step(output, "consensus", read, write, overwrite, names=[*files], width=width, protocol=protocol))
 
 
 @app.command()
@@ -48,6 +57,7 @@ def counts(
     genome: Annotated[Path | None, typer.Option(help="FASTA whose contigs the BAMs must have")] = None,
     num_proc: Annotated[int, typer.Option(help="processes", min=1)] = 1,
     protocol: ProtocolOption = "fixed",
+    overwrite: Overwrite = False,
 ) -> None:
     """Task 3, steps 2 and 3: reads (protocol paper) or fragments (fixed) in each window, a column a sample.
 
@@ -55,7 +65,12 @@ def counts(
     """
     from datasets_dart.element_files import write_count_matrix
 
-    report(write_count_matrix(named(reads), windows, output, genome, num_proc, protocol))
+    def write(path: Path) -> "Written":
+        return write_count_matrix(files, windows, path, genome, num_proc, protocol)
+
+    files = named(reads)
+    read = [*files.values(), windows, genome]
+    report(step(output, "counts", read, write, overwrite, names=[*files], protocol=protocol))
 
 
 @app.command()
@@ -72,7 +87,12 @@ def differential(
     """
     from datasets_dart.element_files import write_differential_elements
 
-    selected(write_differential_elements(tables, output, top, num_proc, protocol))
+    def write(folder: Path) -> None:
+        found.append(write_differential_elements(tables, folder, top, num_proc, protocol))
+
+    found: list[Selection] = []
+    made_folder(output, write, tables)
+    selected(found[0], output)
 
 
 @app.command()
@@ -88,7 +108,13 @@ def select(
     """
     from datasets_dart.element_files import write_selected_elements
 
-    selected(write_selected_elements(named(tables), output, top, protocol))
+    def write(folder: Path) -> None:
+        found.append(write_selected_elements(files, folder, top, protocol))
+
+    files = named(tables)
+    found: list[Selection] = []
+    made_folder(output, write, files.values())
+    selected(found[0], output)
 
 
 @app.command()
@@ -97,6 +123,7 @@ def windows(
     genome: Genome,
     output: Annotated[Path, typer.Option(help="the original's table of task 4")],
     width: Width = 2114,
+    overwrite: Overwrite = False,
 ) -> None:
     """Task 4: windows on the summits. The builder takes narrowPeak files too; this writes the original's table of one.
 
@@ -104,7 +131,10 @@ def windows(
     """
     from datasets_dart.element_files import write_peak_windows
 
-    report(write_peak_windows(peaks, genome, output, width))
+    def write(path: Path) -> "Written":
+        return write_peak_windows(peaks, genome, path, width)
+
+    report(step(output, "windows", [peaks, genome], write, overwrite, width=width))
 
 
 @app.command()
@@ -117,6 +147,7 @@ def negatives(
     width: Width = 2114,
     stride: Annotated[int, typer.Option(help="bp between candidates", min=1)] = 1000,
     seed: Annotated[int, typer.Option(help="of the draws")] = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Task 4: background windows with the peaks' GC content, contig by contig, away from every peak.
 
@@ -124,7 +155,31 @@ def negatives(
     """
     from datasets_dart.element_files import write_negatives
 
-    report(write_negatives(peaks, genome, output, avoid or [], ratio, width, stride, seed))
+    def write(path: Path) -> "Written":
+        return write_negatives(peaks, genome, path, avoid or [], ratio, width, stride, seed)
+
+    read, choices = [peaks, genome, *(avoid or [])], {"ratio": ratio, "width": width, "stride": stride, "seed": seed}
+    report(step(output, "negatives", read, write, overwrite, **choices))
+
+
+def step(
+    output: Path,
+    name: str,
+    inputs: Sequence[Path | str | None],
+    write: Callable[[Path], "Written"],
+    overwrite: bool,
+    **options: Any,
+) -> "Written":
+    """A step's output, which is made unless it is there already."""
+    from datasets_dart.element_files import Written
+
+    def counted(path: Path) -> dict[str, Any]:
+        file = write(path)
+        return {"rows": file.rows, "left_out": dict(file.left_out)}
+
+    about = {"step": name, "inputs": [described(path) for path in inputs], **options}
+    found = made(output, about, counted, inputs, overwrite=overwrite)
+    return Written(output, found["rows"], Counter(found["left_out"]))
 
 
 def named(words: list[str]) -> dict[str, str]:
@@ -132,11 +187,11 @@ def named(words: list[str]) -> dict[str, str]:
     return files_by_name(by_name(words), ends=".")
 
 
-def selected(selection: "Selection") -> None:
+def selected(selection: "Selection", output: Path) -> None:
     """Say what each cell line gained, and what was written."""
     for cell, (gained, sole) in selection.gained.items():
         typer.echo(f"{cell}: {gained} elements gained, {sole} of them by no other cell line", err=True)
-    report(*selection.files)
+    report(*(file._replace(path=output / Path(file.path).name) for file in selection.files))
 
 
 def report(*files: "Written") -> None:
