@@ -17,7 +17,9 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import get_session
 
 from datasets_dart.errors import InputError, MissingExtra
+from datasets_dart.files import fsync
 from datasets_dart.formats import tables
+from datasets_dart.outputs import hidden, locked
 
 if TYPE_CHECKING:
     import synapseclient
@@ -67,16 +69,19 @@ def fetch(url: str, path: Path, checksum: str = "") -> str:
     digests where the bytes are others than they should be, after which nothing is left of them.
     """
     algorithm, expected = expected_digest(url, checksum)
-    part = path.with_name(f".{path.name}.part")
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not (part.exists() and expected and digest(part, algorithm) == expected):
-            _resume(url, part)
-        if expected and (got := digest(part, algorithm)) != expected:
-            part.unlink()
-            raise InputError(f"{url}: {algorithm} is {got}, but {expected} was expected; nothing is kept of it")
-        os.replace(part, path)
-    elif expected and (got := digest(path, algorithm)) != expected:
+    part = hidden(path, "part")
+    with locked(hidden(path, "lock"), path, wait=True):  # a second process finds it there when the first is done
+        if not path.exists():
+            if not (part.exists() and expected and digest(part, algorithm) == expected):
+                _resume(url, part)
+            if expected and (got := digest(part, algorithm)) != expected:
+                part.unlink()
+                raise InputError(f"{url}: {algorithm} is {got}, but {expected} was expected; nothing is kept of it")
+            fsync(part)
+            os.replace(part, path)
+            fsync(path.parent)
+            return digest(path, "sha256")
+    if expected and (got := digest(path, algorithm)) != expected:
         raise InputError(f"{path}: {algorithm} is {got}, but {expected} is that of {url}; remove it to fetch it anew")
     return digest(path, "sha256")
 
@@ -154,15 +159,16 @@ def fetch_synapse(entity: str, path: Path, client: "synapseclient.Synapse") -> s
 
     Raises OSError naming the entity where it cannot be had.
     """
-    if not path.exists():
-        folder = path.parent / f".{path.name}.{entity}"
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            got = client.get(entity, downloadLocation=str(folder), ifcollision="overwrite.local")
-            os.replace(got.path, path)
-            folder.rmdir()
-        except Exception as error:
-            raise OSError(f"Synapse {entity}: {' '.join(str(error).split())}") from None
+    with locked(hidden(path, "lock"), path, wait=True):
+        if not path.exists():
+            folder = hidden(path, entity)
+            folder.mkdir(exist_ok=True)
+            try:
+                got = client.get(entity, downloadLocation=str(folder), ifcollision="overwrite.local")
+                os.replace(got.path, path)
+                folder.rmdir()
+            except Exception as error:
+                raise OSError(f"Synapse {entity}: {' '.join(str(error).split())}") from None
     return digest(path, "sha256")
 
 

@@ -82,6 +82,7 @@ def locked(path: Path, what: str | os.PathLike[str], wait: bool = False) -> Iter
     Raises:
         InputError: if another process holds it, unless `wait`. OSError: naming `what` if it cannot be written there.
     """
+    new = not path.parent.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _opened_and_locked(path, what, wait)
@@ -95,6 +96,9 @@ def locked(path: Path, what: str | os.PathLike[str], wait: bool = False) -> Iter
         if os.fstat(file).st_size == 0:  # else it says what is ours among what a failure left
             path.unlink(missing_ok=True)
         os.close(file)
+        if new:
+            with contextlib.suppress(OSError):  # of a folder that has something in it now
+                path.parent.rmdir()
 
 
 def _opened_and_locked(path: Path, what: str | os.PathLike[str], wait: bool) -> int:
@@ -347,6 +351,18 @@ def made_together(
                 for output, write in zip(outputs, writes.values(), strict=True)
             ]
         return found[0] or {}
+
+
+def write_report(path: str | os.PathLike[str], content: Mapping[str, Any], inputs: Paths = ()) -> None:
+    """Write a JSON file that says itself what it is; one that has the same entries is replaced.
+
+    Raises:
+        InputError: for an input, another process's output, or a file of another kind in the way.
+    """
+    with held(path, inputs) as output:
+        if os.path.lexists(output.path) and read_json(output.path).keys() != content.keys():
+            raise InputError(f"{path}: is there already, and is no such report; delete it or name another output")
+        write_text(output.path, json.dumps(content, indent=1) + "\n")
 
 
 def finished_folder(path: Path, record: str, fingerprint: str) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ import ast
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -76,6 +77,11 @@ def export_hub_code(folder: str | os.PathLike[str]) -> list[str]:
     if not isinstance(config, dict) or config.get("model_type") != HyenaDNAConfig.model_type:
         raise ValueError(f"{path}: not the config of a HyenaDNA model")
     files = hub_code()
+    for leftover in path.parent.glob(".writing-*"):  # of a run that was killed
+        shutil.rmtree(leftover)
+    for name in files:
+        if (path.parent / name).exists() and not (path.parent / name).read_text(errors="replace").startswith(HEADER):
+            raise ValueError(f"{path.parent / name}: is there already, and was not written by this command; move it")
     for name, source in files.items():
         _replace(path.parent / name, source)
     _replace(path, json.dumps(config | {"auto_map": AUTO_MAP}, indent=2, sort_keys=True) + "\n")

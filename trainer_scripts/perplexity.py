@@ -7,7 +7,6 @@ All bases but the first of a window are scored, each given those before it, in w
 Intervals are bootstrapped over blocks of the chromosome, because neighbouring windows share isochores and repeats.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from datasets_dart.errors import InputError
-from datasets_dart.files import write_text
+from datasets_dart.outputs import check_output, write_report
 from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.models.markov import MarkovModel
 from evaluation_dart.statistics.metric import Metric
@@ -144,8 +143,10 @@ def main() -> None:
 
     def program(words: list[str]) -> None:
         (arguments,) = parser.parse_args_into_dataclasses(renamed(words, "perplexity"))
+        read = [arguments.genome, arguments.markov, *arguments.model]
+        check_output(arguments.output, read)
         record = measure(arguments)
-        write_text(arguments.output, json.dumps(record, indent=1) + "\n")
+        write_report(arguments.output, record, read)
         for name, metrics in record["models"].items():
             value = metrics["perplexity"]
             print(f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]  {name}")

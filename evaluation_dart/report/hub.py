@@ -12,6 +12,7 @@ from huggingface_hub import DatasetCard, DatasetCardData, EvalResultEntry, eval_
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing, write_text
 from datasets_dart.formats.documents import yaml_text
+from datasets_dart.outputs import LOCK, locked, sweep_folder
 from evaluation_dart.models.kinds import RANDOM_WEIGHTS
 from evaluation_dart.records import owner_folder
 from evaluation_dart.report.tables import data_name, headline, results_table
@@ -26,6 +27,14 @@ ABOUT = (
     "it comes from: model and commit, data and their fingerprint, recipe, versions, digest of the predictions. "
     "Every value was recomputed from its predictions before it was written here.\n"
 )
+
+
+# Files of a report, and what shows that they are
+OWN = {
+    "dataset/eval.yaml": b"evaluation_framework: hyenadna-dart",
+    "results/README.md": b"# DART-Eval results",
+    "results/data/train-00000-of-00001.parquet": b"higher_is_better",
+}
 
 
 def write_report(
@@ -48,6 +57,30 @@ def write_report(
     Raises:
         InputError: for two records of one model and board.
     """
+    with locked(output / LOCK, output):
+        check_place(output)
+        return write_held(records, output, dataset, published, source_url)
+
+
+def check_place(output: Path) -> None:
+    """Remove what killed runs left in a report's folder; InputError naming a file that is in the way and not ours."""
+    for folder, _, _ in list(os.walk(output)):
+        if Path(folder).relative_to(output).parts[:1] in ((), ("models",), ("dataset",), ("results",)):
+            sweep_folder(Path(folder))
+    for name, words in OWN.items():
+        path = output / name
+        if os.path.lexists(path) and words not in path.read_bytes():
+            raise InputError(f"{path}: is there already, and is of no report; move it, or name another folder")
+
+
+def write_held(
+    records: Sequence[Mapping[str, Any]],
+    output: Path,
+    dataset: str,
+    published: Mapping[str, str],
+    source_url: str | None,
+) -> tuple[int, list[str]]:
+    """[`write_report`] in a folder that is held."""
     by_model: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     runs, left_out = [], []
     for record in records:

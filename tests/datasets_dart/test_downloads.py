@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -113,6 +114,16 @@ def test_a_download_goes_on_where_it_broke_off(server, tmp_path):
     server.asked.clear()
     assert fetch(f"{server.address}/file.gz", path, f"md5:{MD5}") == SHA256
     assert server.asked == []
+
+
+def test_two_at_once_both_end_right(server, tmp_path):
+    path = tmp_path / "file.gz"
+    server.breaks = [300_000]
+    with ThreadPoolExecutor(2) as pool:
+        found = pool.map(lambda _: fetch(f"{server.address}/file.gz", path, f"md5:{MD5}"), range(2))
+        assert list(found) == [SHA256, SHA256]
+    assert path.read_bytes() == CONTENT
+    assert [found.name for found in tmp_path.iterdir()] == ["file.gz"]
 
 
 def test_a_server_without_ranges_sends_all_again(server, tmp_path):

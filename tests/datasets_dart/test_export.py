@@ -93,8 +93,12 @@ def test_every_task_has_a_card():
 def test_another_writing_does_not_overwrite(rows, tmp_path):
     folder, data = tmp_path / "repo", rows("motif_footprinting")
     export_parquet(data, folder, "motif_footprinting", "fixed")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    export_parquet(data, folder, "motif_footprinting", "fixed")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    fewer = DatasetDict({split: part.select(range(1)) for split, part in data.items()})
     with pytest.raises(ValueError, match="motif_footprinting: is there already"):
-        export_parquet(data, folder, "motif_footprinting", "fixed")
+        export_parquet(fewer, folder, "motif_footprinting", "fixed")
     for path in (folder / "motif_footprinting").iterdir():
         path.unlink()
     (folder / "motif_footprinting").rmdir()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from datasets_dart.files import write_text
+from datasets_dart.outputs import check_output, write_report
 from trainer_scripts.options import Device, Revision, TrustRemoteCode
 
 
@@ -30,6 +30,8 @@ def profile(
     import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
     from evaluation_dart.tools.profile import profile as measured
 
+    if output is not None:
+        check_output(output, [model])
     found = measured(
         model,
         setting,
@@ -45,4 +47,4 @@ def profile(
     text = json.dumps(found, indent=2)
     typer.echo(text)
     if output is not None:
-        write_text(output, text + "\n")
+        write_report(output, found, [model])

@@ -46,6 +46,10 @@ def test_prepare_writes_a_repository(run, tmp_path):
     assert data["sequence"] == [line.split("\t")[1] for line in (TASK2 / "dataset.txt").read_text().splitlines()]
     variants = load_dataset(str(folder), "variant_effects", split="test", cache_dir=str(tmp_path / "reader"))
     assert len(variants) == 50
+    assert (
+        run("prepare", "--task", "variant_effects", *inputs, *parquet).split("written")[1:] == said.split("written")[1:]
+    )
+    (folder / "variant_effects" / "test-00000-of-00001.parquet").write_bytes(b"other")
     with pytest.raises(ValueError, match="is there already"):
         run("prepare", "--task", "variant_effects", *inputs, *parquet)
 
