@@ -13,7 +13,7 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 # Of make records
 RUNS := results/runs
 
-.PHONY: demo pretrain-demo docs docs-links test test-transformers tables data records check lint types contract clean
+.PHONY: demo pretrain-demo docs docs-links test test-transformers reliability tables data records check lint types contract clean
 
 demo: $(INSTALLED)
 	$(BIN)/hyenadna demo --model model_cards/hyenadna-tiny-1k-demo \
@@ -29,6 +29,11 @@ test: test-transformers
 
 test-transformers: $(INSTALLED)
 	$(TEST_ENV) $(BIN)/python tests/transformers_suite/run.py
+
+# Every command, stopped before every one of its file operations and said again; writes docs/reliability.md. Hours; goes
+# on where it was stopped (what is done is in results/reliability). MOST=40: of a command and a fault at most so many.
+reliability: $(INSTALLED)
+	$(TEST_ENV) $(BIN)/python tests/reliability/run.py $(if $(MOST),--most $(MOST))
 
 # The tables of README.md and docs/, and the leaderboard, from the records in docs/records, leaderboard/records and
 # benchmarks/results.

@@ -256,8 +256,47 @@ def cases() -> list[Case]:
         bad("A protein in place of the FASTA",
             f"g.fa: 100% of the letters are none of A, C, G, T, U and N (such as K, L, M): {PROTEIN}", "embed",
             g_fa=">chr1\n" + "MKL" * 130 + "\n"),
+        Case("A FASTA under the index of another release: the index is made anew",
+             "g.fa.fai does not fit g.fa: it is made anew", 0,
+             {"g.fa.fai": "chr1\t390\t6\t60\t61\nchr2\t400\t413\t60\t61\n"}),
+        *outputs(),
         *other_commands(),
         *models_and_documents(),
+    ]  # fmt: skip
+
+
+def outputs() -> list[Case]:
+    """Rows of what is where an output goes."""
+    there, over = "is there already, and not as a finished run left it; delete it", "would be written over the input"
+    return [
+        Case("An output that is the input", f"out.tsv: {over} out.tsv; name another output", 1, {"out.tsv": VCF},
+             options=("--variants", "out.tsv")),
+        Case("The same of a reference", f"out.fa: {over} out.fa; name another output", 1, {"out.fa": FASTA},
+             "generate", ("--reference", "out.fa")),
+        Case("An output whose description would replace the input",
+             f"out.tsv.json: {over} out.tsv.json; name another output", 1, {"out.tsv.json": VCF},
+             options=("--variants", "out.tsv.json")),
+        Case("A file of yours where the output goes", f"out.tsv: {there} or name another output, or overwrite it", 1,
+             {"out.tsv": "mine"}),
+        Case("The same, --overwrite: it is replaced", ALL, 0, {"out.tsv": "mine"}, options=("--overwrite",)),
+        Case("A file of yours where the output's description goes",
+             "out.tsv.json: is no file of ours, and the output's description goes there; move it", 1,
+             {"out.tsv.json": '{"mine": 1}'}),
+        Case("A file of yours where an index goes", f"out.vcf.gz.tbi: {there}", 1, {"out.vcf.gz.tbi": "mine"},
+             output="out.vcf.gz"),
+        Case("A zarr store of yours where the output goes: it stays, whatever is said",
+             f"out.zarr: {there} or name another output", 1, {"out.zarr/zarr.json": "{}"}, "embed", ("--overwrite",),
+             "out.zarr"),
+        Case("A picture of yours where the logo goes", f"out.png: {there}", 1, {"out.png": "mine"}, "mutagenesis",
+             ("--logo", "out.png")),
+        Case("A folder that holds something", "made: is there already; name a new or empty folder", 1,
+             {"made/mine.txt": "mine"}, "dataset"),
+        Case("A dataset repository of another kind",
+             "made/README.md: is the card of another repository; give a folder of its own", 1,
+             {"made/README.md": "---\ntags: [cats]\n---\n"}, "dart-eval prepare"),
+        Case("A file of yours where the report goes",
+             "out.json: is there already, and is no such report; delete it or name another output", 1,
+             {"out.json": '{"mine": 1}'}, "dart-eval profile"),
     ]  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from evaluation_dart.training.order import epoch_batches, reversed_rows, shares
 from evaluation_dart.training.recipe import Training
 from evaluation_dart.training.rows import LabelledRows, limited
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
-from trainer_scripts.finetune import RECIPES, finetune, main, parse, recipe_of
+from trainer_scripts.finetune import RECIPES, finetune, main, parse, recipe_of, train
 
 COLUMNS = ("output_0", "output_1", "label")
 CLASSES_OF_TWO = Objective("classes", 2)
@@ -399,6 +399,26 @@ def test_errors_are_one_line(model, gue, tmp_path, monkeypatch, capsys, more, me
     assert error.startswith("finetune: ")
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_only_what_a_run_wrote_is_overwritten(model, gue, tmp_path):
+    """A folder that no training of ours wrote is refused; in one of ours, other files stay."""
+    mine, folder = tmp_path / "mine", tmp_path / "run"
+    (mine / "deep").mkdir(parents=True)
+    for name in ("results.json", "deep/notes.txt"):
+        (mine / name).write_text("mine")
+        with pytest.raises(InputError, match=r"is there already, and .*mine is no folder of a training"):
+            train(command("gue/toy", gue, "kmers:2", mine) + ["--overwrite"])
+    with pytest.raises(InputError, match=r"results\.json: is there already"):
+        train(command("gue/toy", gue, "kmers:2", mine))
+    assert (mine / "deep" / "notes.txt").read_text() == (mine / "results.json").read_text() == "mine"
+
+    train(command("gue/toy", gue, "kmers:2", folder))
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"training\.yaml is of another run: model\.model"):
+        train(command("gue/toy", gue, "kmers:3", folder))
+    train(command("gue/toy", gue, "kmers:3", folder) + ["--overwrite"])
+    assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_former_names_are_accepted(model, gue, tmp_path, capsys):
