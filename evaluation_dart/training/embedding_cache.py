@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from safetensors.torch import save_file
 from datasets_dart.errors import InputError
 from datasets_dart.files import sha256, write_text
 from datasets_dart.formats.documents import read_json
-from evaluation_dart.training.accelerators import progress_bar
+from datasets_dart.outputs import LOCK, locked
+from evaluation_dart.training.accelerators import in_first_process, progress_bar
 from evaluation_dart.training.probing import Embedder
 
 ABOUT = "cache.json"
@@ -121,24 +123,38 @@ def write_cache(
         raise InputError(
             f"{folder} is the cache of something else: {name} is {existing.get(name)} there, {about.get(name)} here"
         )
-    missing = [start for start in range(0, rows, shard_rows) if start not in shards_of(folder)]
-    state.wait_for_everyone()  # all have looked before one writes
-    if missing:
-        size = estimated_bytes(embedder, min(rows, len(missing) * shard_rows), read)
-        folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
-        if state.is_main_process:
-            logger.info("embeddings in %s: about %.1f MB to write, %.0f MB are free", folder, size / 1e6, free / 1e6)
-        if size > free:
-            raise InputError(f"{folder}: about {size:,} bytes of embeddings do not fit, {free:,} bytes are free")
-        if state.is_main_process:
-            write_text(folder / ABOUT, json.dumps(about, indent=2) + "\n")
-        mine = missing[state.process_index :: state.num_processes]
-        for start in progress_bar(mine, desc="embedding", unit=" shards"):
-            sequences = read(range(start, min(start + shard_rows, rows)))
-            _write_shard(folder, start, _embed(embedder, sequences, batch_size))
-    state.wait_for_everyone()
-    return EmbeddingCache(folder, about["channels"])
+    with ExitStack() as stack:
+        in_first_process(lambda: hold_cache(stack, folder))
+        missing = [start for start in range(0, rows, shard_rows) if start not in shards_of(folder)]
+        state.wait_for_everyone()  # all have looked before one writes
+        if missing:
+            size = estimated_bytes(embedder, min(rows, len(missing) * shard_rows), read)
+            folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(folder).free
+            if state.is_main_process:
+                logger.info(
+                    "embeddings in %s: about %.1f MB to write, %.0f MB are free", folder, size / 1e6, free / 1e6
+                )
+            if size > free:
+                raise InputError(f"{folder}: about {size:,} bytes of embeddings do not fit, {free:,} bytes are free")
+            if state.is_main_process:
+                write_text(folder / ABOUT, json.dumps(about, indent=2) + "\n")
+            mine = missing[state.process_index :: state.num_processes]
+            for start in progress_bar(mine, desc="embedding", unit=" shards"):
+                sequences = read(range(start, min(start + shard_rows, rows)))
+                _write_shard(folder, start, _embed(embedder, sequences, batch_size))
+        state.wait_for_everyone()
+        return EmbeddingCache(folder, about["channels"])
+
+
+def hold_cache(stack: ExitStack, folder: Path) -> None:
+    """Hold a cache to the end of `stack`, and remove from it what is not whole."""
+    stack.enter_context(locked(folder / LOCK, folder))
+    for unfinished in folder.glob(".[0-9]*-*"):
+        unfinished.unlink()
+    for path in shards_of(folder).values():
+        if sha256(path)[:16] != path.stem.partition("-")[2]:
+            path.unlink()
 
 
 def shards_of(folder: Path) -> dict[int, Path]:
