@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 import tempfile
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,7 +147,7 @@ def read_lightning_checkpoint(path: str | os.PathLike[str]) -> dict[str, torch.T
     """The `state_dict` of an original checkpoint, on the CPU. ValueError names a global that is not allowed."""
     allowed: list[Any] = [*((kind, name) for name, kind in CONTAINERS.items()), *((Skipped, name) for name in SKIPPED)]
     try:
-        with torch.serialization.safe_globals(allowed):
+        with torch.serialization.safe_globals(allowed), warnings.catch_warnings(action="ignore"):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if named := re.search(r"GLOBAL (\S+)", str(error)):

@@ -46,7 +46,7 @@ from datasets_hyenadna import load_task
 from datasets_hyenadna.builder import FAMILIES, open_source
 from datasets_hyenadna.chromatin_profile import label_groups
 from evaluation_dart.models.kmers import kmer_frequencies
-from evaluation_dart.models.language_model import model_id
+from evaluation_dart.models.language_model import model_id, usable_device
 from evaluation_dart.models.linear import choose_linear, save_linear
 from evaluation_dart.records import PREDICTIONS, RESULTS, finished_record, write_record
 from evaluation_dart.statistics.classification import (
@@ -385,7 +385,7 @@ def train_and_judge(
         set_seed(training.seed)
         network, about = build_network(model, splits.outputs, splits.longest)
         progress = fit(
-            network.to(model.device or state.device),
+            network.to(usable_device(model.device or state.device)),
             splits.train,
             splits.validation,
             splits.objective,

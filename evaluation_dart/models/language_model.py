@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import os
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
@@ -432,7 +433,10 @@ def loading_of(name: str) -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()  # of a second's work
     try:
-        yield
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # torch's, of pickles that it refuses
+            yield
+    except FileExistsError:
+        raise
     except (ImportError, OSError, RuntimeError, ValueError, *DAMAGED_FILES) as error:
         kind = OSError if isinstance(error, OSError) else InputError
         said = " ".join(str(error).split())[:1000] or type(error).__name__

@@ -12,6 +12,7 @@ import os
 import pickle
 import random
 import shutil
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -129,7 +130,8 @@ def _random_file(process: int) -> str:
 def _refusing(state: Path, advice: str) -> Iterator[None]:
     """Say in one line what is wrong with a state, and what to do."""
     try:
-        yield
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # torch's, of pickles that it refuses
+            yield
     except torch.OutOfMemoryError:
         raise
     except (FileNotFoundError, *DAMAGED) as error:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,11 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from accelerate import Accelerator
+from markdown_it import MarkdownIt
 from safetensors.torch import load_file
 
 import modeling_hyenadna  # noqa: F401
-from evaluation_dart.tools.own_model import train_own_model
+from datasets_dart.errors import InputError
+from evaluation_dart.tools.own_model import card, train_own_model
 from evaluation_dart.training.recipe import SupervisedTraining
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
 
@@ -83,7 +87,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import modeling_hyenadna
-from evaluation_dart.tools.own_model import train_own_model
+from datasets_dart.errors import InputError
+from evaluation_dart.tools.own_model import card, train_own_model
 from evaluation_dart.training.recipe import SupervisedTraining
 data, model, output, *choices = sys.argv[1:]
 training = eval(choices[0])
@@ -104,3 +109,42 @@ def test_two_processes_are_one(tmp_path, data):
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, atol=1e-5, rtol=1e-4)
+
+
+ODD_CLASS = "on|off <img src=x onerror=alert(1)> [x](http://e.org) `c` *b*\u2028"
+
+
+def test_names_of_classes_and_files_are_only_text_in_the_card(tmp_path, data):
+    """The card of a training whose classes, file and folder have names with a meaning in Markdown or YAML."""
+    train_own_model(data, checkpoint(tmp_path / "model", 0.0), tmp_path / "made", CHOICES, logo=False)
+    record = json.loads((tmp_path / "made" / "results.json").read_text())
+    plain = ODD_CLASS.replace("\u2028", "")
+    record["data"] |= {"classes": ["off", plain], "inputs": {"bed": "a\n# b|<b>.bed"}}
+    for metrics in (record["metrics"], *record["baselines"].values()):
+        for name in [name for name in metrics if name.endswith("_on")]:
+            metrics[name.removesuffix("on") + plain] = metrics.pop(name)
+    record["model"]["id"] = "local/`a`|b"
+    text = card("x: [&a]\n---", record, False, "mit\nlicense: other")
+    front, body = text.split("\n---\n", 1)
+    metadata = yaml.safe_load(front.removeprefix("---\n"))
+    assert metadata["license"] == "mit\nlicense: other"
+    assert metadata["model-index"][0]["name"] == "x: [&a]\n---"
+    tokens = MarkdownIt("commonmark").enable("table").parse(body)
+    children = [child for token in tokens for child in token.children or ()]
+    kinds = {child.type for child in children}
+    assert not kinds & {"html_inline", "link_open", "image", "em_open"}, kinds
+    assert not any(token.type == "html_block" for token in tokens)
+    assert len([token for token in tokens if token.type == "heading_open"]) == body.count("\n#")
+    shown = {token.content for token in tokens if token.type == "inline"}
+    assert any(plain in "".join(child.content for child in token.children or ()) for token in tokens), shown
+
+
+@pytest.mark.parametrize("name", [ODD_CLASS, "a\nb", "x" * 300, 5])
+def test_a_class_that_no_record_can_hold_is_refused_before_the_training(tmp_path, data, name):
+    folder = tmp_path / "rows"
+    shutil.copytree(data, folder)
+    about = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps(about | {"classes": ["off", name]}))
+    with pytest.raises(InputError, match=r"dataset\.json: class .* is not a name of up to 200 printable"):
+        train_own_model(folder, checkpoint(tmp_path / "model", 0.0), tmp_path / "made", CHOICES, logo=False)
+    assert not (tmp_path / "made").exists()

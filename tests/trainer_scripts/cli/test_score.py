@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -295,3 +296,15 @@ def test_errors_are_one_line(variants, tmp_path, run, options, message):
     assert errors.splitlines()[-1].startswith("hyenadna: ")
     assert message in errors
     assert "Traceback" not in errors
+
+
+def test_a_name_of_a_model_adds_no_line_to_the_header(variants, tmp_path, run):
+    """A folder whose name holds a line end and quotes."""
+    folder = tmp_path / 'm\n##FILTER=<ID=planted,Description="x">'
+    shutil.copytree(MODEL, folder)
+    status, errors = run(variants, tmp_path / "out.vcf.gz", model=folder)
+    assert status == 0, errors
+    with pysam.VariantFile(str(tmp_path / "out.vcf.gz")) as file:
+        assert "planted" not in file.header.filters
+        assert sum("planted" in line for line in str(file.header).splitlines()) == 3  # in what the scores say
+        list(file)
