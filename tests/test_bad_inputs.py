@@ -47,10 +47,19 @@ def record(chrom: str, position: int, alternative: str = "", reference: str = ""
 VCF = HEADER + record("chr1", 100) + record("chr1", 200) + record("chr2", 50)
 
 
+EFFECTS = "chrom\tpos\tref\talt\tbeta\n" + "".join(
+    "\t".join([*line.split("\t")[:2], *line.split("\t")[3:5], "0.5"]) + "\n"
+    for line in VCF.splitlines()
+    if not line.startswith("#")
+)
+INFO = '##INFO=<ID={},Number={},Type={},Description="x">\n#CHROM'
+
+
 # The files that commands read in the rows that say nothing else
 FILES = {
     "g.fa": FASTA,
     "in.vcf": VCF,
+    "in.tsv": EFFECTS,
     "in.bed": BED,
     "labelled.bed": LABELLED,
     "blocks.bed": BLOCKS,
@@ -86,6 +95,9 @@ COMMANDS = {
         "made/README.md",
         dart_eval.main,
     ),
+    "dart-eval prepare --task variant_effects": Command(
+        "--genome g.fa --variants in.tsv --cache-dir cache --to parquet --output made", "made/README.md", dart_eval.main
+    ),
     "dart-eval prepare-step windows": Command("in.bed --output out.tsv", "out.tsv", dart_eval.main),
     "dart-eval run": Command(
         f"--genome g.fa --elements in.bed --splits blocks.bed --window 60 --cache-dir cache --output records {SHORT}",
@@ -101,6 +113,10 @@ COMMANDS = {
     "dart-eval compare": Command("records/a records/b", "", dart_eval.main),
     "dart-eval suite": Command("--config suite.yaml --output records --device cpu", RECORD, dart_eval.main),
 }
+
+
+VARIANT_TASK = "dart-eval prepare --task variant_effects"
+TAB = "\t"
 
 
 class Case(NamedTuple):
@@ -236,6 +252,29 @@ def cases() -> list[Case]:
         good("A position beyond 2^29, which a .tbi cannot hold: a .csi",
              "3 of 4 alleles scored: {'scored': 3, 'beyond_contig': 1}", "score", "--output", "out.vcf.gz",
              in_vcf=VCF + "chr2\t630255200\t.\tG\tC\t.\t.\t.\n"),
+        good("A table of effects: of ALT", "3 are kept", VARIANT_TASK),
+        bad("An effect column that is not there",
+            "in.tsv:1: has no column 'BETA' after the first four; it has beta", VARIANT_TASK, "--effect", "BETA"),
+        bad("Alleles of which nothing says which one the effect is of",
+            "in.tsv:1: which allele is beta the effect of, that of column 'a1' or of 'a2'? Say so", VARIANT_TASK,
+            in_tsv=EFFECTS.replace("ref\talt", "a1\ta2")),
+        good("The same, with --effect-allele", "3 are kept", VARIANT_TASK, "--effect-allele", "2",
+             in_tsv=EFFECTS.replace("ref\talt", "a1\ta2")),
+        bad("A second column of ALT that says another allele",
+            "in.tsv:2: chr1:100 ", VARIANT_TASK,
+            in_tsv="".join(f"{line}\t{'vcf_alt' if line.startswith('chrom') else line.split(TAB)[2]}\n"
+                           for line in EFFECTS.splitlines())),
+        bad("Some columns of a published table, and an effect",
+            "in.tsv:1: is neither the published caqtl table, whose effects are of allele 2, as it lacks chr_hg38",
+            VARIANT_TASK, in_tsv=EFFECTS.replace("beta", "IsUsed").replace("\t0.5", "\tTrue").replace(
+                "IsUsed", "IsUsed\tbeta").replace("\tTrue", "\tTrue\t0.5")),
+        bad("An INFO key that the header does not have",
+            "in.vcf: has no INFO key 'beta' in its header; it has BETA", VARIANT_TASK, "--variants", "in.vcf",
+            "--effect", "beta", in_vcf=VCF.replace("#CHROM", INFO.format("BETA", "A", "Float"))),
+        good("A record with more values of an INFO key than it has ALTs",
+             "1 with other values than the header says, left out (line 4)", VARIANT_TASK, "--variants", "in.vcf",
+             "--effect", "BETA",
+             in_vcf=VCF.replace("#CHROM", INFO.format("BETA", "A", "Float")).replace("\t.\n", "\tBETA=1,2\n", 1)),
         bad("A gzip file that is cut short", "in.vcf: damaged gzip data in line 3", in_vcf=zipped(VCF)[:-30]),
         bad("FASTA: sequence before the first header",
             "g.fa:1: not FASTA: sequence before the first '>' header: b'ACGT",
