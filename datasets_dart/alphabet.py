@@ -4,7 +4,6 @@ A base code is 0, 1, 2, 3 for A, C, G, T (U of RNA is T) and 4, UNKNOWN, for eve
 other letters, as a protein is, is refused by whoever reads it.
 """
 
-import functools
 import logging
 from collections.abc import Iterable
 
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from datasets_dart.errors import InputError
+from datasets_dart.files import warn_once
 
 log = logging.getLogger(__name__)
 
@@ -80,18 +80,7 @@ def check_letters(source: str, letters: np.ndarray) -> None:
     what = f"{source}: {share:.0%} of the letters are none of A, C, G, T, U and N (such as {commonest})"
     if share > REFUSED_SHARE:
         raise InputError(f"{what}: no DNA or RNA; a protein?")
-    _warn_once(source, f"{what}; they are read as N")
-
-
-@functools.lru_cache(maxsize=256)
-def _warned(source: str) -> list[str]:
-    return []
-
-
-def _warn_once(source: str, text: str) -> None:
-    if not _warned(source):
-        _warned(source).append(text)
-        log.warning(text)
+    warn_once(log, source, f"{what}; they are read as N")
 
 
 def reverse_complement(sequence: str) -> str:

@@ -4,6 +4,7 @@ The rule: "20" and "chr20" are the same contig, and so are "M", "MT", "chrM" and
 unchanged. Files are read under the names of the genome that they go with, so that a comparison after that is exact.
 """
 
+import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
@@ -11,6 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets_dart.errors import InputError, refuse_rows
+from datasets_dart.files import warn_once
+
+log = logging.getLogger(__name__)
 
 MITOCHONDRION = ("chrM", "M", "MT", "chrMT")
 BUILDS = {  # lengths in bp of chr1 to chr22, X and Y, as in UCSC's chrom.sizes
@@ -57,6 +61,28 @@ def join_contigs(path: str | os.PathLike[str], here: Iterable[str], there: Colle
         )
     found = set(names.values())
     return Join(names, [name for name in here if name not in names], [name for name in there if name not in found])
+
+
+def named_contigs(option: str, names: Iterable[str], contigs: Collection[str]) -> list[str]:
+    """The contigs that a user names, as a file has them, without repetition; spaces around a name do not count.
+
+    Raises ValueError naming the option and the first name that none of `contigs` has, with what there is.
+    """
+    found = []
+    for name in filter(None, map(str.strip, names)):
+        own = find_contig(name, contigs)
+        if own is None:
+            there = ", ".join(sorted(contigs)[:8]) + (", ..." if len(contigs) > 8 else "")
+            raise InputError(f"{option}: there is no contig {name!r}; there are {there or 'none'}")
+        found.append(own)
+    return list(dict.fromkeys(found))
+
+
+def note_missing(path: str | os.PathLike[str], names: Collection[str], what: str = "the genome") -> None:
+    """Warn, once for a file, of those of its contigs that something else does not have."""
+    if names:
+        some = ", ".join(sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
+        warn_once(log, path, f"{path}: {len(names)} of its contigs are not in {what}: {some}")
 
 
 def renamed(chrom: np.ndarray, contigs: Collection[str]) -> np.ndarray:

@@ -225,6 +225,6 @@ def write_negatives(
     chrom, start = np.concatenate([rows.chrom for rows in chunks]), np.concatenate([rows.start for rows in chunks])
     around = [read_windows(input_file(other), opened.contigs) for other in avoid]
     wanted = Windows(chrom, start, start + width)
-    found, missed = gc_matched_negatives(opened, wanted, width, ratio, stride, seed=seed, avoid=around)
+    found, _, missed = gc_matched_negatives(opened, wanted, width, ratio, stride, seed=seed, avoid=around)
     write_activity_windows(output, found, COUNTED)
     return Written(output, len(found.start), missed)

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import gzip
 import hashlib
+import logging
 import os
 import re
 import uuid
@@ -196,6 +197,19 @@ def fsync(*paths: Path) -> None:
                 raise
         finally:
             os.close(file)
+
+
+def warn_once(log: logging.Logger, source: object, text: str) -> None:
+    """Log a warning of a source, unless the same logger has warned of it in this process."""
+    seen = _warned(log.name, str(source))
+    if not seen:
+        seen.append(text)
+        log.warning(text)
+
+
+@lru_cache(maxsize=256)
+def _warned(logger: str, source: str) -> list[str]:
+    return []
 
 
 @contextlib.contextmanager

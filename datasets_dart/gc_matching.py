@@ -5,7 +5,8 @@ windows tiled over the genome away from every peak, matched to the peaks by cont
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,14 @@ from datasets_dart.shuffling import item_seed
 
 STRIDE = 1000  # bp between candidate windows, as in the ChromBPNet pipeline
 TOLERANCE = 0.02  # of GC fraction, farthest that a match may be
+
+
+class Negatives(NamedTuple):
+    """Background windows, sorted by contig and start."""
+
+    windows: Windows
+    peak: np.ndarray  # (n,) int64, row of the peak that each is matched to
+    left_out: Counter[str]  # how many of the wanted ones were not found, by reason
 
 
 def gc_fractions(genome: Genome, chrom: str, start: np.ndarray, length: int) -> np.ndarray:
@@ -54,18 +63,23 @@ def gc_matched_negatives(
     tolerance: float = TOLERANCE,
     seed: int = 0,
     avoid: Sequence[Windows] = (),
-) -> tuple[Windows, Counter[str]]:
-    """Windows of `width` bp, sorted, that overlap no peak and nothing in `avoid` (other peak sets, a blacklist), and
-    how many of the wanted ones were not found, by reason.
+    part_of: Callable[[Windows], np.ndarray] | None = None,
+) -> Negatives:
+    """Windows of `width` bp that overlap no peak and nothing in `avoid` (other peak sets, a blacklist).
 
-    peaks: windows of `width` bp. For each contig, `ratio` times as many negatives as peaks, each drawn without
-    replacement at random among the candidates (every `stride` bp, no N) whose GC is nearest to a peak's when rounded to
-    0.01, at most `tolerance` away. The same seed gives the same windows, and a contig's do not depend on the others.
+    peaks: windows of `width` bp. part_of: (n,) int, the split of windows, -1 for none: a negative is in its peak's, and
+    a peak in none has no negatives. By default there is one for all.
+
+    For each split of each contig, `ratio` times as many negatives as peaks, each drawn without replacement at random
+    among the candidates (every `stride` bp, no N) whose GC is nearest to a peak's when rounded to 0.01, at most
+    `tolerance` away. The same seed gives the same windows, and a contig's do not depend on the others.
 
     Raises ValueError where a peak is on a contig that the genome does not have, or where no negative can be found.
     """
     chosen: list[Windows] = []
+    matched: list[np.ndarray] = []
     report: Counter[str] = Counter()
+    part = np.zeros(len(peaks.start), dtype=np.int8) if part_of is None else part_of(peaks)
     for name, rows in sorted(rows_by_contig(peaks.chrom).items()):
         length = genome.length(name)
         grid = np.arange(0, length - width + 1, stride, dtype=np.int64)
@@ -73,23 +87,34 @@ def gc_matched_negatives(
         taken = np.logical_or.reduce([overlaps_any(candidates, others) for others in (peaks, *avoid)])
         candidates = candidates.take(np.flatnonzero(~taken))
         candidate_gc = gc_fractions(genome, name, candidates.start, width)
-        known = np.flatnonzero(~np.isnan(candidate_gc))
-        peak_gc = gc_fractions(genome, name, np.sort(peaks.start[rows]), width)
-        report["peak has an N or runs past an end of its contig: not matched"] += int(np.isnan(peak_gc).sum())
+        candidate_part = np.zeros(len(candidates.start), dtype=np.int8) if part_of is None else part_of(candidates)
+        rows = rows[np.argsort(peaks.start[rows], kind="stable")]
+        peak_gc = gc_fractions(genome, name, peaks.start[rows], width)
         rng = np.random.default_rng(item_seed(name, 0, length, seed))
-        wanted = _repeated(peak_gc[~np.isnan(peak_gc)], ratio, rng)
-        found = match_gc(wanted, candidate_gc[known], tolerance, rng)
-        report["no free candidate with the peak's GC"] += int((found < 0).sum())
-        chosen.append(candidates.take(known[np.sort(found[found >= 0])]))
+        found_here = [np.empty((2, 0), dtype=np.int64)]
+        for own in np.unique(part[rows][part[rows] >= 0]).tolist():
+            here = part[rows] == own
+            known = np.flatnonzero(~np.isnan(candidate_gc) & (candidate_part == own))
+            unknown = np.isnan(peak_gc) & here
+            report["peak has an N or runs past an end of its contig: not matched"] += int(unknown.sum())
+            wanted = _repeated(np.flatnonzero(here & ~unknown), ratio, rng)
+            found = match_gc(peak_gc[wanted], candidate_gc[known], tolerance, rng)
+            report["no free candidate with the peak's GC"] += int((found < 0).sum())
+            found_here.append(np.stack([known[found[found >= 0]], rows[wanted[found >= 0]]]))
+        candidate, peak = np.concatenate(found_here, axis=1)
+        order = np.argsort(candidate)
+        chosen.append(candidates.take(candidate[order]))
+        matched.append(peak[order])
     if not any(len(windows.start) for windows in chosen):
         raise InputError(f"{genome.path}: has no window of {width} bp away from the peaks with a peak's GC content")
-    return Windows._make(np.concatenate(columns) for columns in zip(*chosen, strict=True)), report
+    windows = Windows._make(np.concatenate(columns) for columns in zip(*chosen, strict=True))
+    return Negatives(windows, np.concatenate(matched), report)
 
 
-def _repeated(gc: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
-    """`gc` as often as `ratio` says, its fractional part met by a random choice of entries."""
-    whole, part = divmod(round(ratio * len(gc)), max(len(gc), 1))
-    return np.concatenate([np.repeat(gc, whole), rng.choice(gc, part, replace=False)]) if len(gc) else gc
+def _repeated(rows: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
+    """Rows as often as `ratio` says, its fractional part met by a random choice of them."""
+    whole, part = divmod(round(ratio * len(rows)), max(len(rows), 1))
+    return np.concatenate([np.repeat(rows, whole), rng.choice(rows, part, replace=False)]) if len(rows) else rows
 
 
 def match_gc(wanted: np.ndarray, candidates: np.ndarray, tolerance: float, rng: np.random.Generator) -> np.ndarray:

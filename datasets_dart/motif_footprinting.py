@@ -94,11 +94,16 @@ def background_rows(elements: int) -> list[int]:
 
 
 def backgrounds_from_elements(
-    genome: Genome, elements_file: str | os.PathLike[str], protocol: str, blocks: dict[str, Blocks] | None = None
+    genome: Genome,
+    elements_file: str | os.PathLike[str],
+    protocol: str,
+    blocks: dict[str, Blocks] | None = None,
+    report: Counter[str] | None = None,
 ) -> dict[str, list[Background]]:
     """Backgrounds of each split, made of the elements: windows of 350 bp with the element shuffled, controls of task 1.
 
-    As published all are for testing, whatever their chromosome; with blocks, those that lie in none are left out.
+    As published all are for testing, whatever their chromosome; with blocks, those that lie in none are left out, and
+    counted in `report`.
 
     Raises ValueError in protocol="paper" where the element file is not of the published number of rows.
     """
@@ -124,6 +129,8 @@ def backgrounds_from_elements(
             _, controls = pairs(element, genome, protocol)
             split = "test" if blocks is None else SPLITS[code]
             chosen.setdefault(split, []).append(Background(number, controls[0], row))
+        elif report is not None:
+            report["backgrounds are in no split, left out"] += 1
     return chosen
 
 
@@ -249,7 +256,7 @@ order, and `background` the row of the background. Made of: {config.source}. Pro
             chosen = {"test": [Background(row, letters) for row, letters in sequences]}
         else:
             blocks = None if config.splits == "paper" else self.blocks
-            chosen = backgrounds_from_elements(self.genome, config.elements, config.protocol, blocks)
+            chosen = backgrounds_from_elements(self.genome, config.elements, config.protocol, blocks, report)
         backgrounds = [background for split in chosen.values() for background in split]
         longest = max(motifs, key=lambda motif: len(motif.probabilities))
         for background in backgrounds:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets_dart.contigs import contig_ends, find_contig, join_contigs, rows_by_contig
+from datasets_dart.contigs import contig_ends, find_contig, join_contigs, note_missing, rows_by_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
 from datasets_dart.formats.bed import read_intervals
@@ -54,7 +54,9 @@ def read_splits(splits: str | os.PathLike[str], contigs: Collection[str] = ()) -
             rows.setdefault(chrom, []).append((int(start), int(end), SPLITS.index(name), int(line)))
     if not rows:
         raise InputError(f"{path}: has no split blocks")
-    join_contigs(path, rows, contigs)
+    joined = join_contigs(path, rows, contigs)
+    if contigs:
+        note_missing(path, joined.only_here)
     return {chrom: _merged(path, chrom, sorted(blocks)) for chrom, blocks in rows.items()}
 
 

@@ -62,8 +62,10 @@ def table_chunks(path: Path, classes: int | None, where: tuple[str, str] | None 
 
     The sequence may be called sequence, seq or text; rows may be limited to those `where` (column, value) holds.
 
-    Raises ValueError naming file, row and value: a column that is missing, a label that is none of the classes.
+    Raises ValueError naming file, row and value: a column that is missing, a label that is none of the classes; naming
+    what there is where no row has the value asked for.
     """
+    seen: dict[str, int] = {}  # values of the column asked for -> rows
     for before, table in read_batches(input_file(path), ROWS):
         names = table.schema.names
         sequence = next((name for name in ("sequence", "seq", "text") if name in names), None)
@@ -71,6 +73,8 @@ def table_chunks(path: Path, classes: int | None, where: tuple[str, str] | None 
             raise InputError(f"{path}: needs columns sequence and label, has {', '.join(names)}")
         numbers = np.arange(before, before + len(table))
         if where is not None and where[0] in names:
+            for value in table[where[0]].to_pylist():
+                seen[str(value)] = seen.get(str(value), 0) + 1
             kept = pc.equal(table[where[0]], where[1])
             table, numbers = table.filter(kept), numbers[np.array(kept)]
         labels, texts = table["label"].to_pylist(), table[sequence].to_pylist()
@@ -84,6 +88,8 @@ def table_chunks(path: Path, classes: int | None, where: tuple[str, str] | None 
             columns["name"] = table["name"].to_pylist()
         if texts:
             yield columns
+    if where is not None and seen and where[1] not in seen:
+        raise InputError(f"{path}: no row has {where[0]} {where[1]!r}; there are {', '.join(sorted(seen))}")
 
 
 def number_of_classes(files: Sequence[Path]) -> int:

@@ -105,9 +105,12 @@ class Species(Family):
             raise InputError(f"length={length}, windows={windows}: at least 1")
         self.paths = genome_files(Path(data), species)
         self.index_dir, self.length, self.count, self.seed = index_dir, length, windows, seed
-        self.held_out = {split: tuple(map(str, names)) for split, names in (splits or HELD_OUT).items()}
+        self.held_out = {
+            split: tuple(_number(str(name)) for name in names) for split, names in (splits or HELD_OUT).items()
+        }
         if unknown := self.held_out.keys() - HELD_OUT.keys():
             raise InputError(f"splits={sorted(unknown)}: chromosomes of validation and test are named")
+        self.must_match = splits is not None  # of the published ones, a species may lack some
 
         files = [path for paths in self.paths.values() for path in paths]
         super().__init__({split: [split] for split in SPLITS}, list(self.paths), files)
@@ -129,12 +132,18 @@ class Species(Family):
         Raises ValueError naming a species that has no chromosome in it.
         """
         genomes = {}
+        numbers: set[str] = set()
         for name, paths in self.paths.items():
             own = [chromosome for path in paths for chromosome in self._chromosomes(path, len(paths) > 1)]
             genomes[name] = [chromosome for number, chromosome in own if self._split(number) == split]
+            numbers |= {number for number, _ in own}
             if not genomes[name]:
                 found = ", ".join(sorted({number for number, _ in own}))
                 raise InputError(f"{paths[0].parent}: no chromosome of {name} is in split {split}; it has {found}")
+        for own_split, held_out in self.held_out.items():
+            if self.must_match and (unknown := sorted(set(held_out) - numbers)):
+                there = ", ".join(sorted(numbers))
+                raise InputError(f"splits={own_split}: no species has a chromosome {unknown[0]!r}; there are {there}")
         return SpeciesWindows(genomes, split, self.length, self.count, self.seed)
 
     def _split(self, number: str) -> str:

@@ -83,7 +83,7 @@ def compare(a: Record | str | os.PathLike[str], b: Record | str | os.PathLike[st
     differences = {
         name: Difference(metric.value - found[1][name].value, None, None, None, len(common), method)
         for name, metric in found[0].items()
-        if name in found[1]
+        if name in found[1] and metric.is_defined and found[1][name].is_defined
     }
     return Comparison(one, two, differences, len(common), *(len(own) - len(common) for own in names))
 

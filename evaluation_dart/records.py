@@ -30,7 +30,7 @@ from datasets_dart.outputs import read_json as mapping_of
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.tasks import TASKS
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
 # The fields that say what is run; the others say what came of it.
 RUN = ("task", "split", "setting", "protocol", "recipe", "model", "dataset")
@@ -142,13 +142,21 @@ def completed(
 ) -> dict[str, Any]:
     """A record of what was run, with what came of it; [`write_record`] adds the predictions' digest.
 
-    Metrics without a value (of a constant, say) are left out.
+    Metrics without a value (of a constant, say) are in `undefined`, with the reason.
+
+    Raises:
+        InputError: if no metric has a value.
     """
+    undefined = {name: metric.method for name, metric in metrics.items() if not metric.is_defined}
+    if len(undefined) == len(metrics):
+        reasons = ", ".join(f"{name} is {why}" for name, why in undefined.items())
+        raise InputError(f"{what['model']['id']}: no metric has a value: {reasons or 'there is none'}")
     return {
         "schema_version": SCHEMA_VERSION,
         "spec": {},
         **what,
-        "metrics": {name: dict(metric) for name, metric in metrics.items() if math.isfinite(metric["value"])},
+        "metrics": {name: dict(metric) for name, metric in metrics.items() if metric.is_defined},
+        "undefined": undefined,
         "versions": package_versions(),
         "device": device,
         "processes": processes,
@@ -162,7 +170,7 @@ def measured(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metr
     """The metrics of a record of any kind, from its predictions."""
     module, _, name = MEASURES[record.get("kind", "task")].partition(":")
     found: dict[str, Metric] = getattr(import_module(module), name)(predictions, record)
-    return {name: metric for name, metric in found.items() if math.isfinite(metric["value"])}
+    return {name: metric for name, metric in found.items() if metric.is_defined}
 
 
 def task_metrics(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:

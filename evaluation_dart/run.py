@@ -27,7 +27,7 @@ from datasets_dart.outputs import LOCK, locked, remove, sweep_folder
 from evaluation_dart.models.kinds import is_trained_kind
 from evaluation_dart.models.language_model import Encoder, LanguageModel, largest_batch
 from evaluation_dart.models.loading import load_scorer
-from evaluation_dart.models.protocols import NEEDS, abilities
+from evaluation_dart.models.protocols import NEEDS, RowPredictor, abilities
 from evaluation_dart.recipes import Recipe, recipe_named
 from evaluation_dart.records import (
     RESULTS,
@@ -43,10 +43,12 @@ from evaluation_dart.records import (
     task_metrics,
     write_record,
 )
+from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.scoring.rows import embedding_recipe
 from evaluation_dart.shards import read_shard, score_in_shards, shards_of
 from evaluation_dart.spec import RunSpec
 from evaluation_dart.tasks import SUPERVISED, Job, Setting, Task, task_named
+from evaluation_dart.tasks.base import Columns, Score
 from evaluation_dart.training.accelerators import in_first_process, process_state
 
 logger = logging.getLogger(__name__)
@@ -198,7 +200,7 @@ def evaluate_rows(
     with ExitStack() as stack:
         in_first_process(lambda: hold_record(stack, folder, keep=None if spec.overwrite else shards))
         started = time.perf_counter()
-        prepare = partial(setting.score, scorer, dataset, job)
+        prepare = partial(finite_scores, setting, scorer, dataset, job)
         step = shard_rows
         if isinstance(scorer, Encoder):
             auto = job.batch_size == "auto"
@@ -240,6 +242,28 @@ def tidy_record(folder: Path) -> None:
     if any(folder.glob(".*")):
         with suppress(InputError, OSError), ExitStack() as stack:
             hold_record(stack, folder, keep=None)
+
+
+def finite_scores(setting: Setting, scorer: Any, dataset: Dataset, job: Job) -> Score:
+    """The setting's scores of rows, of which every number that the model computes is checked.
+
+    Raises:
+        NotFinite: naming the model, and the row of the dataset, for NaN or infinity.
+    """
+    score = setting.score(scorer, dataset, job)
+    if isinstance(scorer, RowPredictor):  # which checks what it reads, and may have nothing for a row that is not used
+        return score
+    computed = [name for name in setting.columns if name not in dataset.column_names]
+
+    def checked(rows: range) -> Columns:
+        found = score(rows)
+        for name in computed:
+            values = np.asarray(found[name]) if name in found else np.empty(0)
+            if values.dtype.kind == "f" and len(values) == len(rows):
+                check_finite(values, scorer.name, lambda number: f"row {rows[number]} of the data set")
+        return found
+
+    return checked
 
 
 def is_finished(folder: Path, identity: str) -> bool:

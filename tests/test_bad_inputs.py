@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pysam
 import pytest
+from safetensors.torch import load_file, save
 
 from trainer_scripts.cli import dart_eval, hyenadna
 
@@ -151,6 +152,15 @@ def bgzip(text: str) -> bytes:
     return (folder / "compressed").read_bytes()
 
 
+def nan_model() -> dict[str, bytes]:
+    """The model's folder, its last weights NaN, as keywords of `bad`."""
+    weights = load_file(MODEL / "model.safetensors")
+    weights["hyena.backbone.ln_f.weight"][:] = float("nan")
+    names = ("config", "tokenizer_config", "special_tokens_map")
+    folder = {f"nan/{name}_json": (MODEL / f"{name}.json").read_bytes() for name in names}
+    return folder | {"nan/model_safetensors": save(weights, {"format": "pt"})}
+
+
 def zipped(text: str) -> bytes:
     return gzip.compress(text.encode(), mtime=0)
 
@@ -181,11 +191,26 @@ def cases() -> list[Case]:
              in_vcf=VCF + "chr7\t5\t.\tA\tC\t.\t.\t.\n"),
         bad("No contig that the genome has", "in.vcf: none of its contigs is in the genome: scaffold_1",
             in_vcf=HEADER + "scaffold_1\t5\t.\tA\tC\t.\t.\t.\n"),
-        bad("BED: a contig that the genome does not have",
-            "in.bed:3: chr7:1-5 is on a contig that g.fa does not have", "embed", in_bed=BED + "chr7\t1\t5\n"),
-        bad("BED: beyond the end of a contig",
-            "in.bed:3: chr2:390-401 is beyond the end of its contig (400 bp)", "embed",
-            in_bed=BED + "chr2\t390\t401\n"),
+        good("BED: a contig that the genome does not have",
+             "in.bed: left out: 1 are on contigs that the genome does not have: line 3", "embed",
+             in_bed=BED + "chr7\t1\t5\n"),
+        good("BED: beyond the end of a contig",
+             "in.bed: left out: 1 end beyond their contig (another build?): line 3", "embed",
+             in_bed=BED + "chr2\t390\t401\n"),
+        good("BED: a row without a base", "in.bed: left out: 1 have no base (their end is their start): line 1",
+             "embed", in_bed="chr2\t9\t9\n" + BED),
+        bad("BED: no row that is left",
+            "in.bed: none of its regions is within a contig of g.fa: 1 are on contigs that the genome does not have: "
+            "line 1", "embed", in_bed="chr7\t1\t5\n"),
+        *[bad("Weights that are NaN", f"nan: computes nan for {what}: its weights or activations are not finite",
+              *words,
+              **nan_model())
+          for what, words in (
+              ("chr1:100-150", ("embed", "--model", "nan")),
+              ("chr1:101-104", ("mutagenesis", "--model", "nan")),
+              ("what follows prompt 'one'", ("generate", "--model", "nan")),
+              ("row 0 of the data set", ("dart-eval run", "--model", "nan")),
+          )],
         good("A position beyond the end of its contig", "3 of 4 alleles scored: {'scored': 3, 'beyond_contig': 1}",
              in_vcf=VCF + "chr2\t401\t.\tA\tC\t.\t.\t.\n"),
         good("Unsorted VCF: the output is sorted", ALL,
@@ -284,7 +309,7 @@ def cases() -> list[Case]:
         bad("FASTA: lines of unequal length", "g.fa:4: 4 bases in a line, unlike the lines before it in its contig",
             g_fa=">chr1\nACGT\nAC\nACGT\n"),
         bad("BED: two columns", "in.bed:1: 2 columns where 3 are needed: 'chr1\\t5'", "embed", in_bed="chr1\t5\n"),
-        bad("BED: an end before its start", "in.bed:1: the end 5 is not beyond the start 9", "embed",
+        bad("BED: an end before its start", "in.bed:1: the end 5 is before the start 9", "embed",
             in_bed="chr1\t9\t5\n"),
         bad("BED: a start that is not a number", "in.bed:1: 'x' is not a coordinate (a whole number >= 0)", "embed",
             in_bed="chr1\tx\t5\n"),
@@ -355,6 +380,17 @@ def other_commands() -> list[Case]:
             f"prompts.fa: 100% of the letters are none of A, C, G, T, U and N (such as K, L, M): {PROTEIN}", "generate",
             prompts_fa=">one\nMKLMKL\n"),
         good("Regions with labels", "made: 4 train, 4 validation, 9 test", "dataset"),
+        bad("A misspelt contig to test on", "test: there is no contig 'chr_2'; there are chr1, chr2", "dataset",
+            "--splits", "paper", "--validation", "1", "--test", "chr_2"),
+        bad("Blocks, and contigs to test on", "splits blocks.bed, and contigs to validate and to test on: give one",
+            "dataset", "--validation", "1", "--test", "2"),
+        good("Rows outside the blocks", "left out: 1 are in no split", "dataset",
+             labelled_bed=LABELLED + "chr1\t195\t205\ta\n"),
+        bad("A blacklist with other names", "avoid.bed: has none of the contigs chr1, chr2: it has scaffold_9",
+            "dataset", "--avoid", "avoid.bed", avoid_bed="scaffold_9\t1\t5\n"),
+        good("Contigs 1 and 2 in the BED, the blacklist and the blocks", "made: 4 train", "dataset", "--avoid",
+             "avoid.bed", avoid_bed="1\t0\t5\n", labelled_bed=LABELLED.replace("chr", ""),
+             blocks_bed=BLOCKS.replace("chr", "")),
         bad("A BED without labels", "labelled.bed:1: 3 columns where 4 are needed: 'chr1\\t100\\t150'", "dataset",
             labelled_bed=BED),
         bad("A folder without a dataset", "made/dataset.json: no such file", "train"),

@@ -34,6 +34,7 @@ from datasets_hyenadna import load_task
 from evaluation_dart.models.language_model import load_language_model, model_id
 from evaluation_dart.records import RESULTS, digest
 from evaluation_dart.run import described_inputs
+from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.shards import read_shard, score_in_shards, shards_of
 from evaluation_dart.statistics.classification import confusion, f1_by_class
 from evaluation_dart.statistics.intervals import REPLICATES
@@ -58,6 +59,7 @@ def gene_embedding(model: Any, sequence: str, longest: int) -> np.ndarray:
     """Mean of the last hidden states over all bases of a gene, each seen within its own piece: (C,) float32."""
     parts = pieces(sequence, longest)
     vectors = np.concatenate([model.embed([part], batch_size=1) for part in parts])
+    check_finite(vectors, model.name, lambda row: f"a gene that begins {parts[row][:20]}...")
     return np.average(vectors, axis=0, weights=[len(part) for part in parts]).astype(np.float32)
 
 

@@ -17,6 +17,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.outputs import check_output, write_report
 from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.models.markov import MarkovModel
+from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.statistics.metric import Metric
 from trainer_scripts.genome_windows import GenomeCodes, sample_tiles, subtract_regions
 from trainer_scripts.options import argument_parser, renamed, run
@@ -115,6 +116,8 @@ def measure(arguments: PerplexityArguments) -> dict[str, Any]:
     if not losses:
         raise InputError("nothing to score: give --model, --random or --markov")
 
+    for name, own in losses.items():
+        check_finite(own, name, lambda row: f"the window at base {starts[row]} of the contigs read")
     table = np.stack(list(losses.values()))
     draws = block_means(table, starts // arguments.block, arguments.resamples, arguments.seed)
     method = METHOD.format(block=arguments.block, resamples=arguments.resamples)

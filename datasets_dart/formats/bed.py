@@ -1,5 +1,6 @@
 """Genomic intervals from BED and narrowPeak files, in chunks; coordinates 0-based, half-open, in base pairs."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,9 +9,12 @@ import numpy as np
 
 from datasets_dart.contigs import check_within, renamed
 from datasets_dart.errors import InputError, refuse_rows
-from datasets_dart.files import START, Position, row_chunks, shown
+from datasets_dart.files import START, Position, row_chunks, shown, warn_once
+
+log = logging.getLogger(__name__)
 
 CHUNK_ROWS = 1024
+NO_BASE = "have no base (their end is their start)"  # why a row is left out
 Q_VALUE, SUMMIT = 8, 9  # columns of narrowPeak, from 0: -log10 q, and the summit's distance from the start
 
 
@@ -56,15 +60,18 @@ def read_intervals(
     rows: int = CHUNK_ROWS,
     columns: tuple[int, int, int] = (0, 1, 2),
     extra: Sequence[int] = (),
+    empty: list[int] | None = None,
 ) -> Iterator[tuple[Position, Intervals]]:
     """Chunks of at most `rows` rows from `position` on, each with the position at which it can be read again.
 
     Comments, blank lines and `track` and `browser` lines are skipped and are not rows. `columns` are those of contig,
-    start and end; the text of the columns `extra` comes along. Plain, gzip and bgzip text.
+    start and end; the text of the columns `extra` comes along. Plain, gzip and bgzip text. A row without a base, whose
+    end is its start, is no row either: its line number goes into `empty`, or without this list into a warning.
 
     Raises ValueError naming file, line and value: fewer columns than asked for, a coordinate that is not a whole
-    number >= 0, an end that is not after its start.
+    number >= 0, an end before its start.
     """
+    without_base: list[int] = [] if empty is None else empty
     width = max(*columns, *extra, 0) + 1
 
     def parse(line: int, text: bytes) -> list[tuple[str, int, int, int, tuple[str, ...]]]:
@@ -74,8 +81,11 @@ def read_intervals(
         if len(fields) < width:
             raise InputError(f"{path}:{line}: {len(fields)} columns where {width} are needed: {shown(text)}")
         start, end = (_coordinate(path, line, fields[column]) for column in columns[1:])
-        if end <= start:
-            raise InputError(f"{path}:{line}: the end {end} is not beyond the start {start}: {shown(text)}")
+        if end < start:
+            raise InputError(f"{path}:{line}: the end {end} is before the start {start}: {shown(text)}")
+        if end == start:
+            without_base.append(line)
+            return []
         name, *texts = (_decoded(path, line, fields[column]) for column in (columns[0], *extra))
         return [(name, start, end, line, tuple(texts))]
 
@@ -83,6 +93,13 @@ def read_intervals(
         chrom, start, end, lines, texts = zip(*chunk, strict=True)
         starts, ends, numbers = (np.array(values, dtype=np.int64) for values in (start, end, lines))
         yield at, Intervals(np.array(chrom, dtype=object), starts, ends, numbers, list(texts))
+    if without_base and empty is None:
+        warn_once(log, path, f"{path}: {len(without_base)} rows {NO_BASE}, and are left out: {listed(without_base)}")
+
+
+def listed(lines: Sequence[int], most: int = 5) -> str:
+    """Line numbers, the first few of them, for people to read."""
+    return f"line {', '.join(map(str, lines[:most]))}" + (", ..." if len(lines) > most else "")
 
 
 def is_no_row(text: bytes) -> bool:

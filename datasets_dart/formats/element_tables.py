@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from datasets_dart.contigs import check_within, join_contigs, renamed
+from datasets_dart.contigs import check_within, join_contigs, note_missing, renamed
 from datasets_dart.errors import InputError, refuse_rows
 from datasets_dart.files import START, Position, numbered_lines, write_lines
 from datasets_dart.formats.bed import SUMMIT, Windows, centred_start, is_no_row, read_intervals, summits
@@ -130,7 +130,9 @@ def read_windows(path: Path, contigs: Collection[str] = ()) -> Windows:
     if not chunks:
         raise InputError(f"{path}: has no rows")
     chrom, start, end = (np.concatenate([chunk[column] for chunk in chunks]) for column in range(3))
-    join_contigs(path, set(chrom.tolist()), contigs)
+    joined = join_contigs(path, set(chrom.tolist()), contigs)
+    if contigs:
+        note_missing(path, joined.only_here)
     return Windows(renamed(chrom, contigs), start, end)
 
 

@@ -1,5 +1,6 @@
 """Motifs from MEME files."""
 
+import logging
 from collections.abc import Sequence
 from itertools import pairwise, takewhile
 from pathlib import Path
@@ -9,7 +10,9 @@ import numpy as np
 
 from datasets_dart.alphabet import BASES, decode_bases
 from datasets_dart.errors import InputError
-from datasets_dart.files import numbered_lines
+from datasets_dart.files import numbered_lines, warn_once
+
+log = logging.getLogger(__name__)
 
 SUM_TOLERANCE = 0.02  # of a matrix row about 1; the MEME format says nothing, and files round to 3 decimals or more
 
@@ -46,7 +49,10 @@ def read_meme(path: Path, protocol: str = "fixed") -> list[Motif]:
         if text.startswith("ALPHABET=") and text.removeprefix("ALPHABET=").strip() not in (BASES, "DNA"):
             raise InputError(f"{path}:{line}: {text!r}: the alphabet is not ACGT")
     starts = [at for at, text in enumerate(lines) if text.split(None, 1)[:1] == ["MOTIF"]]
-    motifs = [_read_motif(path, lines, at, end) for at, end in pairwise([*starts, len(lines)])]
+    read = [_read_motif(path, lines, at, end) for at, end in pairwise([*starts, len(lines)])]
+    motifs = [motif for motif in read if motif is not None]
+    if len(motifs) < len(read):
+        warn_once(log, path, f"{path}: {len(read) - len(motifs)} motifs of width 0 are left out")
     if not motifs:
         raise InputError(f"{path}: has no motifs")
     first: dict[str, int] = {}
@@ -57,8 +63,8 @@ def read_meme(path: Path, protocol: str = "fixed") -> list[Motif]:
     return motifs if protocol == "fixed" else _as_the_original_reads(motifs, len(lines))
 
 
-def _read_motif(path: Path, lines: Sequence[str], at: int, end: int) -> Motif:
-    """The motif whose MOTIF line is `lines[at]`, and which ends before `lines[end]`."""
+def _read_motif(path: Path, lines: Sequence[str], at: int, end: int) -> Motif | None:
+    """The motif whose MOTIF line is `lines[at]`, and which ends before `lines[end]`; None for one of width 0."""
     name = (lines[at].split() + [""])[1]
     if not name:
         raise InputError(f"{path}:{at + 1}: a motif without a name")
@@ -71,6 +77,8 @@ def _read_motif(path: Path, lines: Sequence[str], at: int, end: int) -> Motif:
         raise InputError(f"{path}:{header + 1}: motif {name!r}: alength= {fields['alength']}, not 4")
     rows = list(takewhile(bool, (_row(path, row + 1, lines[row]) for row in range(header + 1, end))))
     after = header + 1 + len(rows)
+    if not rows and fields.get("w") == "0":
+        return None
     if not rows or fields.get("w", str(len(rows))) != str(len(rows)):
         width = fields.get("w", "at least 1")
         raise InputError(f"{path}:{after}: motif {name!r} has {len(rows)} matrix rows, where w= {width}")

@@ -10,12 +10,14 @@ from datasets_dart.errors import InputError
 def principal_components(embeddings: np.ndarray, components: int) -> np.ndarray:
     """(n, components) scores of embeddings (n, C); as many components as there are where there are fewer.
 
-    Exact: what scikit-learn chooses by itself is a randomised solver in older versions.
+    Exact: what scikit-learn chooses by itself is a randomised solver in older versions. Centred, and in float64: the
+    covariance of float32 embeddings whose mean is much larger than their spread is mostly rounding.
     """
     from sklearn.decomposition import PCA
 
     pca = PCA(min(components, *embeddings.shape), svd_solver="covariance_eigh")
-    return np.asarray(pca.fit_transform(embeddings))
+    values = np.asarray(embeddings, np.float64)
+    return np.asarray(pca.fit_transform(values - values.mean(axis=0)))
 
 
 def cluster(points: np.ndarray, clusters: int, seeds: Sequence[int]) -> np.ndarray:

@@ -72,9 +72,15 @@ def cosine_distance(one: np.ndarray, two: np.ndarray) -> np.ndarray:
     """1 - cosine of the angle between rows of (n, C) arrays, (n,) float64.
 
     In float64, because the distances of alleles are of the order of float32's rounding.
+
+    Raises:
+        InputError: naming the row, for a vector of zeros, which has no angle.
     """
     one, two = np.asarray(one, np.float64), np.asarray(two, np.float64)
     norms = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
+    if not norms.all():
+        row = int(np.flatnonzero(norms == 0)[0])
+        raise InputError(f"row {row}: a vector of zeros has no cosine distance from another: is the model untrained?")
     return np.asarray(1 - (one * two).sum(axis=1) / norms)
 
 

@@ -29,13 +29,16 @@ def check_finite(values: np.ndarray, model: str, name: Callable[[int], object]) 
 
 
 def stored_as(values: np.ndarray, dtype: str, name: Callable[[int], object]) -> np.ndarray:
-    """Finite (n, ...) values in another type. Raises InputError naming the first row with one that it cannot hold."""
+    """(n, ...) values in another type; NaN stays NaN.
+
+    Raises InputError naming the first row with a finite value that the type cannot hold.
+    """
     with np.errstate(over="ignore"):
         stored = values.astype(dtype)
-    bad = _bad_rows(stored) & ~_bad_rows(values)
-    if bad.any():
-        row = int(bad.argmax())
-        value = np.ravel(values[row])[~np.isfinite(np.ravel(stored[row]))][0]
+    lost = np.isfinite(values) & ~np.isfinite(stored)
+    if lost.any():
+        row = int(np.argwhere(lost)[0, 0])
+        value = values[row][lost[row]].flat[0] if values.ndim > 1 else values[row]
         raise InputError(f"{name(row)}: {value:g} is beyond the range of {dtype}; float32 holds it")
     return stored
 

@@ -15,6 +15,7 @@ from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import BatchSize, Encoder
 from evaluation_dart.recipes import STRANDS
 from evaluation_dart.scoring.embeddings import hidden_states, pool
+from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.scoring.likelihoods import strands_of
 
 POOLINGS = ("mean", "max", "last")
@@ -46,17 +47,26 @@ def chunk_length(scorer: Encoder) -> int:
 
 
 def embed_sequences(
-    scorer: Encoder, sequences: Sequence[str], recipe: RegionRecipe, batch_size: BatchSize = 64
+    scorer: Encoder,
+    sequences: Sequence[str],
+    recipe: RegionRecipe,
+    batch_size: BatchSize = 64,
+    names: Sequence[str] | None = None,
 ) -> list[np.ndarray]:
     """Vectors of each sequence: (C,) float32, or with pooling None (L, C), NaN at a base that no token covers.
 
     The mean of both strands is that of a base's, or of the pooled, two vectors. A mean over a sequence of several
     chunks is over all their tokens, a maximum over all chunks, and the last token that of the last chunk read.
 
+    Args:
+        names: what errors call the sequences; by default their numbers.
+
     Raises:
+        NotFinite: naming model and sequence, for NaN or infinity in a vector of it.
         ValueError: if a chunk is more tokens than the model reads, or has no token to pool, or memory runs out.
     """
-    vectors = [_one_strand(scorer, own, recipe, batch_size) for own in strands_of(sequences, recipe.strand)]
+    names = names or [f"sequence {number + 1}" for number in range(len(sequences))]
+    vectors = [_one_strand(scorer, own, recipe, batch_size, names) for own in strands_of(sequences, recipe.strand)]
     if recipe.pooling is None and recipe.strand != "forward":
         vectors[-1] = [per_base[::-1] for per_base in vectors[-1]]
     if len(vectors) == 1:
@@ -65,7 +75,7 @@ def embed_sequences(
 
 
 def _one_strand(
-    scorer: Encoder, sequences: Sequence[str], recipe: RegionRecipe, batch_size: BatchSize
+    scorer: Encoder, sequences: Sequence[str], recipe: RegionRecipe, batch_size: BatchSize, names: Sequence[str]
 ) -> list[np.ndarray]:
     chunks = [
         (row, sequence[start : start + recipe.chunk])
@@ -76,18 +86,26 @@ def _one_strand(
     found: list[tuple[np.ndarray, int]] = [(np.empty(0), 0)] * len(chunks)
 
     @torch.inference_mode()
-    def vectors_of(own_texts: Sequence[str], size: int) -> list[tuple[np.ndarray, int]]:
+    def vectors_of(rows: Sequence[int], size: int) -> list[tuple[np.ndarray, int]]:
+        own_texts = [texts[row] for row in rows]
+
+        def name(number: int) -> str:
+            return names[chunks[rows[number]][0]]
+
         inputs, own = scorer.encode(own_texts)
         with scorer.passing(size, own.shape[1]):
             output = scorer.model(**inputs, output_hidden_states=True)
             states = hidden_states(output, recipe.layer, scorer.name).float()
         if recipe.pooling is None:
+            check_finite(torch.where(own[..., None], states, 0).cpu().numpy(), scorer.name, name)
             tokens = scorer.base_tokens(own_texts)
             return [(_per_base(hidden, token), len(token)) for hidden, token in zip(states, tokens, strict=True)]
         counts = own.sum(dim=1).tolist()
         if 0 in counts:
             raise InputError(f"{scorer.name}: no token of its own in {own_texts[counts.index(0)][:50]!r}")
-        return list(zip(pool(states, own, recipe.pooling).cpu().numpy(), counts, strict=True))
+        pooled = pool(states, own, recipe.pooling).cpu().numpy()
+        check_finite(pooled, scorer.name, name)
+        return list(zip(pooled, counts, strict=True))
 
     # Of similar length together; of one length only, for models of both directions that would read padding
     pads = scorer.kind == "causal" or scorer.takes_mask
@@ -97,7 +115,7 @@ def _one_strand(
 
         def run(batch: slice, size: int, alike: list[int] = alike) -> None:
             rows = alike[batch]
-            for row, vector in zip(rows, vectors_of([texts[row] for row in rows], size), strict=True):
+            for row, vector in zip(rows, vectors_of(rows, size), strict=True):
                 found[row] = vector
 
         scorer.in_batches(len(alike), len(texts[alike[-1]]), batch_size, run)

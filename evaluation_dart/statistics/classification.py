@@ -69,7 +69,8 @@ def classification_metrics(
 ) -> dict[str, Metric]:
     """`accuracy` with its exact interval; `mcc`, `f1_macro` and, of two classes, `f1` of the second, by bootstrap.
 
-    What is resampled are 1-Mb blocks of the genome where coordinates are given and there are ten, else rows. All three
+    What is resampled are 1-Mb blocks of the genome where coordinates are given and there are ten, else rows, as
+    `method` says. All three
     are functions of the confusion counts, so that a replicate is a draw of counts.
 
     Args:
@@ -94,7 +95,8 @@ def classification_metrics(
         method = f"bootstrap of 1-Mb blocks, percentiles of {REPLICATES} replicates"
     else:
         replicates = rng.multinomial(n, counts.ravel() / n, size=REPLICATES).reshape(REPLICATES, k, k + 1)
-        method = f"bootstrap of rows, percentiles of {REPLICATES} replicates"
+        few = f" (fewer than {FEWEST_BLOCKS} blocks of 1 Mb: too narrow where neighbours are alike)"
+        method = f"bootstrap of rows{few if blocks is not None else ''}, percentiles of {REPLICATES} replicates"
     metrics = {"accuracy": exact_proportion(int(_right(counts).sum()), n)}
     statistics: dict[str, Callable[[np.ndarray], np.ndarray]] = {"mcc": matthews_correlation, "f1_macro": f1_macro}
     if k == 2:
@@ -149,7 +151,7 @@ def label_metrics(
     if interval is None:
         method = f"no interval: fewer than {FEWEST_BLOCKS} blocks of 1 Mb"
     lows, highs = interval or ([None] * len(defined),) * 2
-    return {
-        names[own]: Metric(values[own], low, high, len(scores), method)
-        for own, low, high in zip(defined, lows, highs, strict=True)
-    }
+    metrics = {name: Metric.undefined("no label has both a positive and a negative row", len(scores)) for name in names}
+    for own, low, high in zip(defined, lows, highs, strict=True):
+        metrics[names[own]] = Metric(values[own], low, high, len(scores), method)
+    return metrics

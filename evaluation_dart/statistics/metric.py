@@ -8,8 +8,9 @@ class Metric(dict[str, Any]):
     """A metric as JSON holds it, with its entries as attributes too.
 
     Attributes:
-        value: the metric; low, high: the ends of its 95 % interval, None where there is none; n: how many rows (or
-            motifs, seeds) it is of; method: how the interval was made; higher_is_better: None where neither is.
+        value: the metric; NaN where it is not defined, for the reason that `method` says; low, high: the ends of its
+            95 % interval, None where there is none; n: how many rows (or motifs, seeds) it is of; method: how the
+            interval was made; higher_is_better: None where neither is.
     """
 
     value: float
@@ -36,6 +37,16 @@ class Metric(dict[str, Any]):
             method=method,
             higher_is_better=higher_is_better,
         )
+
+    @classmethod
+    def undefined(cls, why: str, n: int, higher_is_better: bool | None = True) -> "Metric":
+        """A metric without a value, and why: of a constant, say."""
+        return cls(math.nan, None, None, n, f"not defined: {why}", higher_is_better)
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether it has a value."""
+        return math.isfinite(self.value)
 
     def __getattr__(self, name: str) -> Any:
         if name in self:

@@ -365,8 +365,8 @@ def variant_metrics(
     """Task 5: do variants that change accessibility stand out, and does the predicted change follow theirs?
 
     With both classes: AUROC and average precision ("auprc") of |change|, and the one-sided Mann-Whitney test. Over
-    positives with an effect: Pearson and Spearman correlation of change and effect and, of directed changes, how often
-    their signs agree (`direction_accuracy`). (spec section 6e)
+    positives with an effect: Pearson and Spearman correlation of change and effect and, of directed changes other than
+    0, how often their signs agree (`direction_accuracy`). (spec section 6e)
 
     Args:
         change: (n,) of the allele that `effect` is of against the other; or distances, if not `directed`.
@@ -400,18 +400,31 @@ def variant_metrics(
             )
         rows &= np.asarray(effect) != 0
         if directed and rows.any():
-            right, n = int((np.sign(change[rows]) == np.sign(effect[rows])).sum()), int(rows.sum())
-            metrics["direction_accuracy"] = exact_proportion(right, n)
+            metrics["direction_accuracy"] = _direction_accuracy(change[rows], effect[rows])
     if not metrics:
         raise InputError("neither controls beside positives nor effects: there is nothing to compare scores with")
     return metrics
 
 
+def _direction_accuracy(change: np.ndarray, effect: np.ndarray) -> Metric:
+    """How often the signs of changes and of effects other than 0 agree; a change of 0 has none, and does not count."""
+    signed = change != 0
+    n, without = int(signed.sum()), int((~signed).sum())
+    if n == 0:
+        return Metric.undefined("all scores are 0, and have no sign", without)
+    found = exact_proportion(int((np.sign(change[signed]) == np.sign(effect[signed])).sum()), n)
+    if without:
+        found["method"] += f"; {without} scores of 0, which have no sign, left out"
+    return found
+
+
 def pearson(one: np.ndarray, two: np.ndarray) -> float:
     """Pearson correlation of two (n,) arrays; NaN where one of them is constant."""
-    one, two = one - one.mean(), two - two.mean()
-    scale = np.sqrt((one * one).sum() * (two * two).sum())
-    return float((one * two).sum() / scale) if scale > 0 else math.nan
+    if not len(one) or np.ptp(one) == 0 or np.ptp(two) == 0:
+        return math.nan  # the mean of a constant may differ from it by rounding
+    one, two = (values - values.mean() for values in (one, two))
+    one, two = (values / np.abs(values).max() for values in (one, two))  # whose squares are within range
+    return float((one * two).sum() / np.sqrt((one * one).sum() * (two * two).sum()))
 
 
 def averaged_spearman(one: np.ndarray, two: np.ndarray) -> float:
@@ -486,10 +499,18 @@ def _by_block(
         low, high = interval
         method = "bootstrap of 1-Mb blocks, percentiles of 1000 replicates"
     return {
-        name: Metric(value[i], low[i], high[i], len(values), method, True)
+        name: Metric.undefined(_why_undefined(name), len(values))
+        if math.isnan(value[i])
+        else Metric(value[i], low[i], high[i], len(values), method, True)
         for i, name in enumerate(names)
-        if not math.isnan(value[i])  # of constant scores, say, there is no correlation
     }
+
+
+def _why_undefined(name: str) -> str:
+    """Why a statistic of this name may be NaN."""
+    if name.startswith(("pearson", "spearman")):
+        return "what is correlated is constant over these rows"
+    return "a class has no rows"
 
 
 def _proportion(successes: int, n: int, published: int, protocol: str) -> Metric:

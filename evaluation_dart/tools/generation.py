@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 from scipy.spatial.distance import jensenshannon
 from tqdm.auto import tqdm
-from transformers import StoppingCriteriaList
+from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from datasets_dart.alphabet import checked_bases
 from datasets_dart.errors import InputError
@@ -23,6 +23,7 @@ from evaluation_dart.models.kmers import gc_content, kmer_frequencies
 from evaluation_dart.models.language_model import BatchSize, LanguageModel
 from evaluation_dart.records import digest, package_versions
 from evaluation_dart.run import described_inputs
+from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.tools.loading import Model, load, paths_of
 
 SUFFIXES = (".fa", ".fasta", ".fa.gz", ".fasta.gz")
@@ -212,7 +213,8 @@ def sample(
             def run(batch: slice, size: int, rows: list[int] = rows, need: int = need) -> None:
                 wanted = rows[batch]
                 with model.passing(size, len(ids[wanted[0]]) + need):
-                    continued = continuations(model, [ids[row] for row in wanted], need, lengths, sampling)
+                    names = [prompts[row].name for row in wanted]
+                    continued = continuations(model, [ids[row] for row in wanted], need, lengths, sampling, names)
                 for row, bases in zip(wanted, continued, strict=True):
                     sampled[row] = bases if prompts[row].given else prompts[row].sequence + bases
                 bar.update(len(wanted))
@@ -228,9 +230,18 @@ def prompt_ids(model: LanguageModel, sequence: str) -> list[int]:
 
 
 def continuations(
-    model: LanguageModel, ids: Sequence[list[int]], need: int, lengths: torch.Tensor, sampling: Sampling
+    model: LanguageModel,
+    ids: Sequence[list[int]],
+    need: int,
+    lengths: torch.Tensor,
+    sampling: Sampling,
+    names: Sequence[str],
 ) -> list[str]:
-    """`need` bases after each of some prompts of as many tokens."""
+    """`need` bases after each of some prompts of as many tokens.
+
+    Raises:
+        NotFinite: naming the model and a prompt, for a next base whose probability is not finite.
+    """
     if need == 0:
         return [""] * len(ids)
     prompt = torch.tensor(ids, device=model.device)
@@ -241,6 +252,11 @@ def continuations(
     def enough(found: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         return (lengths[found[:, prompt.shape[1] :]].sum(dim=1) >= need).all().expand(len(found))
 
+    def finite(_: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        suppressed = scores.masked_fill(torch.isneginf(scores), 0)
+        check_finite(suppressed.float().cpu().numpy(), model.name, lambda row: f"what follows prompt {names[row]!r}")
+        return scores
+
     generated: Any = model.model.generate(  # type: ignore[operator]
         prompt,
         attention_mask=torch.ones_like(prompt),
@@ -248,6 +264,7 @@ def continuations(
         suppress_tokens=(lengths == 0).nonzero().flatten().tolist(),
         pad_token_id=model.tokenizer.pad_token_id,
         **drawn,
+        logits_processor=LogitsProcessorList([finite]),
         stopping_criteria=StoppingCriteriaList([enough]) if int(lengths.max()) > 1 else None,
     )
     rows = generated[:, prompt.shape[1] :].tolist()
@@ -295,6 +312,7 @@ def compared(
             found["gc"][name] = interval(gc_content(sequences)[:, 0], np.ones(len(sequences)), rng)
             continued = [context + own for context, own in zip(before, sequences, strict=True)]
             likelihood = model.log_likelihood(continued, batch_size=batch_size)
+            check_finite(likelihood, model.name, lambda row, name=name: f"{name} sequence {row + 1}")  # type: ignore[misc]
             prompted = [row for row, context in enumerate(before) if context]
             likelihood[prompted] -= model.log_likelihood([before[row] for row in prompted], batch_size=batch_size)
             # Without a prompt the first base has nothing before it, and is not scored.

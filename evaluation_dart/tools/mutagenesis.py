@@ -29,6 +29,7 @@ from evaluation_dart.recipes import HEAD, RECIPES, Recipe
 from evaluation_dart.records import package_versions
 from evaluation_dart.report.logo import MOST_ROWS, check_logo, draw_logos
 from evaluation_dart.run import described_inputs
+from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.scoring.heads import head_scorer, label_index
 from evaluation_dart.scoring.likelihoods import score_sequences
 from evaluation_dart.tools.attribution import base_ids
@@ -40,7 +41,7 @@ from evaluation_dart.tools.loading import (
     load,
     paths_of,
 )
-from evaluation_dart.tools.regions import read_regions
+from evaluation_dart.tools.regions import LeftOut, read_regions
 
 TABLES = (".parquet", ".tsv", ".tsv.gz", ".bed", ".bed.gz")
 AT_ONCE = 512  # sequences scored between two steps of a progress bar, a multiple of the usual batches
@@ -72,8 +73,8 @@ class Region(NamedTuple):
 
     @property
     def name(self) -> str:
-        """CONTIG:START-END."""
-        return f"{self.chrom}:{self.start}-{self.end}"
+        """CONTIG:FIRST-LAST, counted from 1, as samtools and genome browsers do."""
+        return f"{self.chrom}:{self.start + 1}-{self.end}"
 
 
 def mutagenesis(
@@ -111,7 +112,8 @@ def mutagenesis(
         batch_size: sequences in a forward pass. overwrite: start afresh, and replace what is there.
 
     Returns:
-        A table with a row for each substitution, [`SCHEMA`], without positions that are none of A, C, G, T; with
+        A table with a row for each substitution, [`SCHEMA`], without positions that are none of A, C, G, T or that
+            nothing predicts; with
         `output`, what OUTPUT.json says.
 
     Raises:
@@ -132,7 +134,7 @@ def mutagenesis(
         raise InputError(f"recipe {recipe}: there are {', '.join((*RECIPES, HEAD))}")
     bases = open_genome(genome)
     with nullcontext() if regions is None else as_file(regions, REGION_COLUMNS, "regions.bed") as bed:
-        places = regions_of(bases, bed, region, window)
+        places, left_out = regions_of(bases, bed, region, window)
         inputs = described_inputs(fasta=genome) if bed is None else described_inputs(fasta=genome, bed=bed)
     if logo is not None and len(places) > MOST_ROWS:
         raise InputError(f"logo {logo}: a picture has at most {MOST_ROWS} regions, and here are {len(places)}")
@@ -152,24 +154,26 @@ def mutagenesis(
     positions = sum(own.end - own.start for own in places)
 
     @cache
-    def computed() -> tuple[pa.Table, list[tuple[str, np.ndarray]]]:
-        panels, tables = [], []
+    def computed() -> tuple[pa.Table, list[tuple[str, np.ndarray]], int]:
+        panels, tables, unknown = [], [], 0
         with tqdm(desc="mutagenesis", unit=" sequences", total=3 * positions + len(places)) as bar:
             for own in places:
                 sequence = known_bases(bases.fetch(own.chrom, own.window_start, own.window_end))
                 first, last = own.start - own.window_start, own.end - own.window_start
-                table = table_of(sequence, first, last, advance=bar.update)
+                table = table_of(sequence, first, last, advance=bar.update, place=own.name)
                 tables.append(as_table(own, sequence[first:last], table))
+                unknown += sequence[first:last].count("N")
                 if logo is not None:
                     panels.append((own.name, importance(table, sequence[first:last])))
-        return pa.concat_tables(tables), panels
+        return pa.concat_tables(tables), panels, unknown
 
     def write(path: Path) -> dict[str, Any]:
-        found, _ = computed()
+        found, _, unknown = computed()
         write_table(path, found)
         return {
             "rows": len(found),
-            "positions_left_out": positions - len(found) // 3,
+            "positions_left_out": unknown,
+            "positions_not_predicted": positions - unknown - len(found) // 3,
             "device": scorer.device_name,
             "versions": package_versions(),
         }
@@ -185,8 +189,10 @@ def mutagenesis(
         "inputs": inputs,
         "regions": len(places) if region is None else region,
         "window": window or "region",
-    }
+    } | ({"left_out": left_out} if left_out else {})
     writes = {path: act for path, act in ((target, write), (logo, draw)) if path is not None}
+    if not writes:
+        return computed()[0]
     summary = made_together(writes, about, overwrite=overwrite)
     return computed()[0] if target is None else summary
 
@@ -212,13 +218,25 @@ def places_of(sequence: str) -> np.ndarray:
     return np.argwhere((codes != UNKNOWN) & (codes != np.arange(len(BASES))))
 
 
-def changes(score: Score, sequence: str, start: int, end: int, advance: Advance = do_nothing) -> np.ndarray:
+def changes(
+    score: Score,
+    sequence: str,
+    start: int,
+    end: int,
+    advance: Advance = do_nothing,
+    model: str = "the model",
+    place: str = "the sequence",
+) -> np.ndarray:
     """Score of each substitution less that of the sequence, (end - start, 4) float64.
 
     0 at a position's own base; NaN in all four columns where that is none of A, C, G, T.
 
     Args:
-        score: of sequences, (n,). advance: called with the number of sequences scored, as they are.
+        score: of sequences, (n,). advance: called with the number of sequences scored, as they are. model, place: what
+            errors call the model, and bases [start, end) of the sequence.
+
+    Raises:
+        NotFinite: naming model, place and substitution, for a score that is NaN or infinite.
     """
     mutants, places = substitutions(sequence, start, end)
     wanted, found = [sequence, *mutants], []
@@ -226,6 +244,11 @@ def changes(score: Score, sequence: str, start: int, end: int, advance: Advance 
         found.append(score(wanted[first : first + AT_ONCE]))
         advance(len(found[-1]))
     scores = np.concatenate(found)
+
+    def name(row: int) -> str:
+        return place if row == 0 else f"{place} with {BASES[places[row - 1, 1]]} for its base {places[row - 1, 0] + 1}"
+
+    check_finite(scores, model, name)
     table = np.zeros((end - start, len(BASES)))
     table[encode_bases(sequence[start:end]) == UNKNOWN] = np.nan
     table[places[:, 0], places[:, 1]] = scores[1:] - scores[0]
@@ -233,19 +256,28 @@ def changes(score: Score, sequence: str, start: int, end: int, advance: Advance 
 
 
 def conditional_changes(
-    model: LanguageModel, sequence: str, start: int, end: int, recipe: Recipe, batch_size: BatchSize = 64
+    model: LanguageModel,
+    sequence: str,
+    start: int,
+    end: int,
+    recipe: Recipe,
+    batch_size: BatchSize = 64,
+    place: str = "the sequence",
 ) -> np.ndarray:
     """log p(base) - log p(own base) at each position, as recipes score alleles that are masked: shape as [`changes`].
 
     Of a masked model with the position masked, one row of a forward pass a position; of a causal model given what is
-    left of it, one row in all, where the first base of the window has no prediction and no change (0).
+    left of it, one row in all. NaN where nothing predicts a base: the first of the window, where the tokenizer puts
+    nothing before it, and of a mean of strands the last as well.
 
     Raises:
+        NotFinite: naming model and place, for a probability that is not finite.
         ValueError: if the tokenizer has not one token for each base.
     """
-    log_p, length = _log_probabilities(model, sequence, start, end, batch_size), len(sequence)
+    log_p, length = _log_probabilities(model, sequence, start, end, batch_size, place), len(sequence)
     if recipe.strand == "mean":
-        other = _log_probabilities(model, reverse_complement(sequence), length - end, length - start, batch_size)
+        turned = reverse_complement(sequence)
+        other = _log_probabilities(model, turned, length - end, length - start, batch_size, place)
         log_p = (log_p + other[::-1, ::-1]) / 2  # of the complement, in reverse: the columns turn round as well
     codes = encode_bases(sequence[start:end])[:, None].astype(int)
     own = np.take_along_axis(log_p, codes.clip(max=UNKNOWN - 1), axis=1)
@@ -254,8 +286,10 @@ def conditional_changes(
 
 
 @torch.inference_mode()
-def _log_probabilities(model: LanguageModel, sequence: str, start: int, end: int, batch_size: BatchSize) -> np.ndarray:
-    """log p of the four bases at [start, end), (end - start, 4); zeros where nothing predicts them."""
+def _log_probabilities(
+    model: LanguageModel, sequence: str, start: int, end: int, batch_size: BatchSize, place: str
+) -> np.ndarray:
+    """log p of the four bases at [start, end), (end - start, 4); NaN where nothing predicts them."""
     ids = torch.tensor(base_ids(model), device=model.device)
     inputs, _ = model.encode([sequence])
     tokens = inputs["input_ids"].shape[1]
@@ -263,8 +297,10 @@ def _log_probabilities(model: LanguageModel, sequence: str, start: int, end: int
     if model.kind == "causal":
         with model.passing(1, tokens):
             log_p = model.model(**inputs).logits[0].float().log_softmax(-1)[:, ids]
-        log_p = torch.cat([torch.zeros_like(log_p[:1]), log_p[:-1]])
-        return log_p[at].double().cpu().numpy()
+        predicted = log_p[:-1].double().cpu().numpy()
+        tokens_read = (at[at > 0] - 1).cpu().numpy()
+        check_finite(predicted[tokens_read], model.name, lambda _: place)
+        return np.asarray(np.concatenate([np.full((1, len(ids)), np.nan), predicted])[at.cpu().numpy()])
 
     def run(rows: slice, size: int) -> np.ndarray:
         part = at[rows]
@@ -275,7 +311,9 @@ def _log_probabilities(model: LanguageModel, sequence: str, start: int, end: int
             logits = model.model(**masked).logits[here, part]
         return np.asarray(logits.float().log_softmax(-1)[:, ids].double().cpu())
 
-    return np.concatenate(model.in_batches(len(at), tokens, batch_size, run))
+    log_p = np.concatenate(model.in_batches(len(at), tokens, batch_size, run))
+    check_finite(log_p, model.name, lambda _: place)
+    return log_p
 
 
 def likelihood_changes(
@@ -286,26 +324,30 @@ def likelihood_changes(
     recipe: Recipe,
     batch_size: BatchSize = 64,
     advance: Advance = do_nothing,
+    place: str = "the sequence",
 ) -> np.ndarray:
     """Changes of the (pseudo-)log-likelihood by a recipe, in nats: of masked alleles, or of whole sequences."""
     if recipe.alleles == "masked":
-        table = conditional_changes(model, sequence, start, end, recipe, batch_size)
+        table = conditional_changes(model, sequence, start, end, recipe, batch_size, place)
         advance(3 * len(table) + 1)
         return table
     score = partial(score_sequences, model, recipe=recipe, batch_size=batch_size)
-    return changes(score, sequence, start, end, advance)
+    return changes(score, sequence, start, end, advance, model.name, place)
 
 
 def importance(table: np.ndarray, sequence: str) -> np.ndarray:
-    """What the observed base adds, at each position: (L, 4), zero but for the observed base.
+    """What the observed base adds, at each position: (L, 4), zero but for the observed base where it has a score.
 
     The score of the observed base less the mean over all four, out of [`changes`] (L, 4): tangermeme's convention.
     """
-    return np.where(one_hot(encode_bases(sequence)) > 0, -table.mean(axis=1, keepdims=True), 0.0)
+    mean = table.mean(axis=1, keepdims=True)
+    return np.where((one_hot(encode_bases(sequence)) > 0) & ~np.isnan(mean), -mean, 0.0)
 
 
-def regions_of(genome: Genome, bed: Path | None, region: str | None, window: int | None) -> list[Region]:
-    """Regions to mutate: of a BED file, the one of `region`, or all contigs whole.
+def regions_of(
+    genome: Genome, bed: Path | None, region: str | None, window: int | None
+) -> tuple[list[Region], LeftOut]:
+    """Regions to mutate: of a BED file, the one of `region`, or all contigs whole; and rows of the file left out.
 
     Raises:
         InputError: naming file, line and region, for one outside its contig or longer than the window.
@@ -313,16 +355,17 @@ def regions_of(genome: Genome, bed: Path | None, region: str | None, window: int
     if bed is not None and region is not None:
         raise InputError(f"regions {bed} and region {region}: give one of them")
     if bed is not None:
-        found = read_regions(bed, genome)
+        found, left_out = read_regions(bed, genome)
         places = zip(found.chrom, found.start.tolist(), found.end.tolist(), strict=True)
-        return [placed(genome, str(bed), chrom, start, end, window) for chrom, start, end in places]
+        return [placed(genome, str(bed), chrom, start, end, window) for chrom, start, end in places], left_out
     if region is not None:
         parts = re.fullmatch(r"(.+):([\d,]+)-([\d,]+)", region)
         if parts is None:
             raise InputError(f"region {region}: is not CONTIG:FIRST-LAST, counted from 1")
         first, last = (int(number.replace(",", "")) for number in parts.groups()[1:])
-        return [placed(genome, f"region {region}", parts[1], first - 1, last, window)]
-    return [placed(genome, str(genome.path), chrom, 0, length, window) for chrom, length in genome.contigs.items()]
+        return [placed(genome, f"region {region}", parts[1], first - 1, last, window)], {}
+    whole = [placed(genome, str(genome.path), chrom, 0, length, window) for chrom, length in genome.contigs.items()]
+    return whole, {}
 
 
 def placed(genome: Genome, source: str, chrom: str, start: int, end: int, window: int | None) -> Region:
@@ -337,11 +380,13 @@ def placed(genome: Genome, source: str, chrom: str, start: int, end: int, window
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     if not 0 <= start < end <= length:
-        raise InputError(f"{source}: {chrom}:{start}-{end} is not within the contig's {length} bases")
+        raise InputError(f"{source}: {chrom}:{start + 1}-{end} is not within the contig's {length} bases")
     if window is None:
         return Region(contig, start, end, start, end)
     if end - start > window:
-        raise InputError(f"{source}: {chrom}:{start}-{end} has {end - start} bases, more than the window of {window}")
+        raise InputError(
+            f"{source}: {chrom}:{start + 1}-{end} has {end - start} bases, more than the window of {window}"
+        )
     left = max(0, min((start + end - window) // 2, length - window))
     return Region(contig, start, end, left, min(left + window, length))
 
@@ -353,7 +398,7 @@ def method_of(
     if recipe == HEAD:
         config = scorer.model.config
         how = {"name": HEAD, "strand": strand or "forward", "output": config.id2label[label_index(config, label)]}
-        return partial(changes, head_scorer(scorer, label, how["strand"], batch_size)), how
+        return partial(changes, head_scorer(scorer, label, how["strand"], batch_size), model=scorer.name), how
     if label is not None:
         raise InputError(f"label {label}: {scorer.name} is scored by likelihood, without a head")
     chosen = RECIPES[recipe or ("dart-eval" if getattr(scorer, "kind", None) == "masked" else "biofoundation")]
@@ -390,8 +435,12 @@ def report_rows(model: LanguageModel, regions: list[Region], recipe: Recipe) -> 
 
 
 def as_table(region: Region, sequence: str, changes: np.ndarray) -> pa.Table:
-    """Rows of the output, position by position: [`SCHEMA`], start and end counted from 0, as in BED."""
-    row, base = places_of(sequence).T
+    """Rows of the output, position by position: [`SCHEMA`], start and end counted from 0, as in BED.
+
+    Positions without changes, which are no known bases or which nothing predicts, have no rows.
+    """
+    places = places_of(sequence)
+    row, base = places[~np.isnan(changes[places[:, 0], places[:, 1]])].T
     columns = {
         "chrom": [region.chrom] * len(row),
         "start": region.start + row,

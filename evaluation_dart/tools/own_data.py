@@ -5,9 +5,10 @@ reads them, and dataset.json, which says what they were made of.
 """
 
 import json
+import logging
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +19,12 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, Value
 
 from datasets_dart.alphabet import checked_bases, decode_bases, encode_bases
-from datasets_dart.contigs import check_same_build, find_contig, renamed
+from datasets_dart.contigs import check_same_build, contig_ends, find_contig, join_contigs, named_contigs, renamed
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, replacing, write_text
-from datasets_dart.formats.bed import Windows, centred_start, read_narrowpeak
+from datasets_dart.formats.bed import NO_BASE, Windows, centred_start, read_narrowpeak
 from datasets_dart.formats.bigwig import Signal, log_counts
+from datasets_dart.formats.element_tables import read_windows
 from datasets_dart.formats.fasta import Genome, open_genome, window_strings
 from datasets_dart.gc_matching import gc_matched_negatives
 from datasets_dart.outputs import whole_folder
@@ -30,14 +32,20 @@ from datasets_dart.peaks import consensus_windows, overlaps_any
 from datasets_dart.shuffling import item_seed, shuffle_known
 from datasets_dart.splits import SPLITS, assign_splits, read_splits
 from evaluation_dart.run import described_inputs
-from evaluation_dart.tools.regions import read_bed
+from evaluation_dart.tools.regions import NO_CONTIG, read_bed
+
+log = logging.getLogger(__name__)
 
 ABOUT = "dataset.json"
 WINDOW = 512
 NEGATIVES = ("gc_matched", "shuffled")
 KINDS = {"regions": "bed"}  # what dataset.json calls them
 NEGATIVE, POSITIVE = "negative", "positive"
+MOST_CLASSES_SHOWN = 10
 SHARES = {"validation": 0.1, "test": 0.2}  # of random splits
+
+
+PartOf = Callable[[Windows], np.ndarray]  # (n,) int: the split of each window, -1 for none
 
 
 class Source(NamedTuple):
@@ -87,11 +95,12 @@ def make_dataset(
         negatives: of `peaks`: "gc_matched", elsewhere in the genome with the same GC; or "shuffled", keeping
             dinucleotides. ratio: negatives for each positive. avoid: BED files of what no window may touch.
         splits: "paper", "random", or a BED of blocks named train, validation, test. validation, test: contigs to
-            validate and to test on, such as "chr8,chr9"; all others are trained on.
+            validate and to test on, such as "chr8,chr9" or "8, 9"; all others are trained on. Rows in no split are left
+            out, and counted; negatives are in their positive's split.
         limit: take so many rows at random. seed: of negatives, shuffles, `limit` and random splits.
 
     Returns:
-        What dataset.json says: `rows` of each split, `left_out` by reason, and so on.
+        What dataset.json says: `rows` of each split and class, `left_out` by reason, and so on.
 
     Raises:
         InputError: naming file, line and value that cannot be used, or a split that would be empty.
@@ -110,13 +119,16 @@ def make_dataset(
         if genome is not None or avoid:
             raise InputError("positives are sequences already: they take no genome, and nothing to avoid in one")
         source = from_sequences(Path(positives), ratio, seed)
+        contigs: Collection[str] = source.rows["chrom"].unique().to_pylist()
+        part_of = splitter(contigs, str(splits), validation, test)
     elif genome is None:
         raise InputError(f"the genome of the {kinds[0]} is needed")
     else:
         bases = open_genome(genome)
-        away = [read_windows(Path(path), bases) for path in avoid]
+        away = [read_windows(input_file(path), bases.contigs) for path in avoid]
+        contigs, part_of = bases.contigs, splitter(bases.contigs, str(splits), validation, test)
         if peaks is not None:
-            source = from_peaks(bases, Path(peaks), window, negatives, ratio, away, seed)
+            source = from_peaks(bases, Path(peaks), window, negatives, ratio, away, part_of, seed)
         elif signal is not None:
             source = from_signal(bases, Path(signal), None if regions is None else Path(regions), window, away)
         else:
@@ -125,8 +137,10 @@ def make_dataset(
     if limit is not None and limit < len(rows):
         chosen = np.random.default_rng(seed).choice(len(rows), limit, replace=False)
         rows = rows.take(np.sort(chosen))
-    of_split = split_rows(rows, str(splits), validation, test, seed)
-    files = {"fasta": genome, "bed": regions, "peaks": peaks, "positives": positives, "signal": signal}
+    of_split, in_none = split_rows(rows, part_of, seed)
+    source.left_out["are in no split"] += in_none
+    files: dict[str, Any] = {"fasta": genome, "bed": regions, "peaks": peaks, "positives": positives, "signal": signal}
+    files |= {"avoid": [*map(str, avoid)] or None, "splits": splits if Path(splits).is_file() else None}
     about = {
         "kind": KINDS.get(kinds[0], kinds[0]),
         "target": source.target,
@@ -139,14 +153,13 @@ def make_dataset(
         "rows": {name: counted(own, source.classes) for name, own in of_split.items()},
         "left_out": {reason: count for reason, count in source.left_out.items() if count},
     }
+    if test is not None and validation is not None:
+        named = named_contigs("test", f"{validation},{test}".split(","), contigs)
+        if without := [name for name in named if name not in rows["chrom"].unique().to_pylist()]:
+            about["contigs_without_rows"] = without
+            log.warning("validation, test: no row is on %s", ", ".join(without))
     write_rows(folder, of_split, source.classes, about)
     return about
-
-
-def read_windows(path: Path, genome: Genome) -> Windows:
-    """The intervals of a BED file, their contigs named as in the genome."""
-    found = read_bed(path)
-    return Windows(renamed(found.chrom, genome.contigs), found.start, found.end)
 
 
 def from_bed(genome: Genome, path: Path, window: int, column: int, regression: bool, avoid: list[Windows]) -> Source:
@@ -155,11 +168,13 @@ def from_bed(genome: Genome, path: Path, window: int, column: int, regression: b
     Raises:
         ValueError: naming file, line and value, for a label that is missing or, of a regression, no number.
     """
-    chrom, start, end, line, extra = read_bed(path, (column - 1,))
+    left_out: Counter[str] = Counter()
+    empty: list[int] = []
+    chrom, start, end, line, extra = read_bed(path, (column - 1,), empty)
+    left_out[NO_BASE] += len(empty)
     texts = [text for (text,) in extra]
-    first = centred_start(start, end, window)
-    windows = Windows(renamed(chrom, genome.contigs), first, first + window)
-    kept, left_out = usable(genome, windows, avoid)
+    windows = centred(path, genome, chrom, start, end, window)
+    kept = usable(genome, path, windows, avoid, left_out)
     if regression:
         values = np.array([number(path, at, text) for at, text in zip(line.tolist(), texts, strict=True)])
         return Source(rows_of(genome, windows, kept, values), None, "value", left_out)
@@ -183,14 +198,35 @@ def number(path: Path, line: int, text: str) -> float:
     return value
 
 
-def usable(genome: Genome, windows: Windows, avoid: list[Windows]) -> tuple[np.ndarray, Counter[str]]:
-    """Row numbers of the windows within their contigs and away from `avoid`; how many are not, by reason."""
-    lengths = np.array([genome.length(name) for name in windows.chrom.tolist()], dtype=np.int64)
-    inside = (windows.start >= 0) & (windows.end <= lengths)
+def centred(path: Path, genome: Genome, chrom: np.ndarray, start: np.ndarray, end: np.ndarray, window: int) -> Windows:
+    """Windows centred on the intervals of a file, their contigs named as in the genome.
+
+    Raises:
+        InputError: naming the file, if it has none of the genome's contigs.
+    """
+    join_contigs(path, set(chrom.tolist()), genome.contigs)
+    first = centred_start(start, end, window)
+    return Windows(renamed(chrom, genome.contigs), first, first + window)
+
+
+def usable(genome: Genome, path: Path, windows: Windows, avoid: list[Windows], left_out: Counter[str]) -> np.ndarray:
+    """Row numbers of the windows within their contigs and away from `avoid`; how many are not is counted, by reason.
+
+    Raises:
+        InputError: naming the file, if none is left.
+    """
+    lengths = contig_ends(windows.chrom, genome.contigs)
+    known = lengths >= 0
+    inside = known & (windows.start >= 0) & (windows.end <= lengths)
     clear = ~np.logical_or.reduce([np.zeros(len(inside), bool), *(overlaps_any(windows, other) for other in avoid)])
-    left_out = Counter({"run past an end of their contig": int((~inside).sum())})
-    left_out["touch what is to be avoided"] = int((inside & ~clear).sum())
-    return np.flatnonzero(inside & clear), left_out
+    left_out[NO_CONTIG] += int((~known).sum())
+    left_out["run past an end of their contig"] += int((known & ~inside).sum())
+    left_out["touch what is to be avoided"] += int((inside & ~clear).sum())
+    kept = np.flatnonzero(inside & clear)
+    if not len(kept):
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
+        raise InputError(f"{path}: no row is left: {reasons}")
+    return kept
 
 
 def rows_of(genome: Genome, windows: Windows, kept: np.ndarray, label: np.ndarray) -> pa.Table:
@@ -213,28 +249,27 @@ def from_peaks(
     negatives: str,
     ratio: int,
     avoid: list[Windows],
+    part_of: PartOf | None,
     seed: int,
 ) -> Source:
     """Disjoint windows on the summits of a narrowPeak file, the best first, and their negatives.
 
-    GC-matched ones overlap no peak of the file in its whole length.
+    GC-matched ones overlap no peak of the file in its whole length, and are in their peak's split.
     """
-    read = read_narrowpeak(input_file(path), genome.contigs)
-    windows, overlapping = consensus_windows([read], "fixed", window, genome.contigs)
-    kept, left_out = usable(genome, windows, avoid)
-    left_out += overlapping
-    if not len(kept):
-        raise InputError(f"{path}: no peak is left")
+    read = read_narrowpeak(input_file(path))
+    join_contigs(path, set(read.chrom.tolist()), genome.contigs)
+    read = read._replace(chrom=renamed(read.chrom, genome.contigs))
+    windows, left_out = consensus_windows([read], "fixed", window, genome.contigs)
+    kept = usable(genome, path, windows, avoid, left_out)
     found = rows_of(genome, windows, kept, np.ones(len(windows.start), dtype=np.int64))
     if negatives == "shuffled":
         return Source(with_shuffles(found, ratio, seed), [NEGATIVE, POSITIVE], "class", left_out)
-    others, missing = gc_matched_negatives(
-        genome, windows.take(kept), window, ratio=ratio, seed=seed, avoid=[Windows(*read[:3]), *avoid]
+    others, peak, missing = gc_matched_negatives(
+        genome, windows.take(kept), window, ratio=ratio, seed=seed, avoid=[Windows(*read[:3]), *avoid], part_of=part_of
     )
     zeros = np.zeros(len(others.start), dtype=np.int64)
     background = rows_of(genome, others, np.arange(len(zeros)), zeros)
-    groups = pc.add(background["group"], len(found))
-    rows = pa.concat_tables([found, background.drop_columns("group").append_column("group", groups)])
+    rows = pa.concat_tables([found, background.drop_columns("group").append_column("group", pa.array(peak))])
     left_out += Counter({f"negatives: {reason}": count for reason, count in missing.items()})
     return Source(rows, [NEGATIVE, POSITIVE], "class", left_out)
 
@@ -267,21 +302,26 @@ def from_signal(genome: Genome, path: Path, bed: Path | None, window: int, avoid
     """Windows centred on regions, or side by side over the track's contigs without N; log(1 + sum) of the signal."""
     track = Signal(path)
     check_same_build(track.path, track.contigs, genome.contigs, genome.path)
+    left_out: Counter[str] = Counter()
     if bed is not None:
-        regions = read_windows(bed, genome)
-        start = centred_start(regions.start, regions.end, window)
-        chrom = regions.chrom
+        empty: list[int] = []
+        chrom, start, end, *_ = read_bed(bed, (), empty)
+        left_out[NO_BASE] += len(empty)
+        windows = centred(bed, genome, chrom, start, end, window)
+        join_contigs(path, track.contigs, set(windows.chrom.tolist()) & genome.contigs.keys())
+        known = contig_ends(windows.chrom, genome.contigs) >= 0
+        lacking = np.array([find_contig(name, track.contigs) is None for name in windows.chrom.tolist()]) & known
+        left_out["are on contigs that the track does not have"] += int(lacking.sum())
+        windows = windows.take(np.flatnonzero(~lacking))
     else:
-        shared = [name for name in genome.contigs if name in track.contigs]
-        if not shared:
-            raise InputError(f"{path}: has none of the contigs of {genome.path}: {', '.join([*track.contigs][:3])}")
+        shared = sorted(join_contigs(path, track.contigs, genome.contigs).names.values(), key=[*genome.contigs].index)
         grids = [np.arange(0, genome.contigs[name] - window + 1, window, dtype=np.int64) for name in shared]
         start = np.concatenate(grids)
         chrom = np.repeat(np.array(shared, dtype=object), [len(grid) for grid in grids])
-    windows = Windows(chrom, start, start + window)
-    kept, left_out = usable(genome, windows, avoid)
-    values = np.zeros(len(start))
-    values[kept] = log_counts(track, chrom[kept], start[kept], window)
+        windows = Windows(chrom, start, start + window)
+    kept = usable(genome, bed or path, windows, avoid, left_out)
+    values = np.zeros(len(windows.start))
+    values[kept] = log_counts(track, windows.chrom[kept], windows.start[kept], window)
     rows = rows_of(genome, windows, kept, values)
     if bed is None:
         unknown = pc.match_substring(rows["sequence"], "N")
@@ -290,39 +330,68 @@ def from_signal(genome: Genome, path: Path, bed: Path | None, window: int, avoid
     return Source(rows, None, "log(1 + sum of the signal)", left_out)
 
 
-def split_rows(rows: pa.Table, splits: str, validation: str | None, test: str | None, seed: int) -> dict[str, pa.Table]:
-    """Rows by split. Rows in no split are left out.
+def splitter(contigs: Collection[str], splits: str, validation: str | None, test: str | None) -> PartOf | None:
+    """Which split windows are in, -1 for none, of the contigs that there are; None of random splits.
 
     Raises:
-        ValueError: if a split is empty, saying which contigs there are.
+        InputError: naming a contig that is not there, or is named twice; as [`read_splits`].
+    """
+    contigs = [name for name in contigs if name]
+    if test is not None and validation is not None:
+        if splits != "paper":
+            raise InputError(f"splits {splits}, and contigs to validate and to test on: give one of the two")
+        named = {"validation": named_contigs("validation", validation.split(","), contigs)}
+        named["test"] = named_contigs("test", test.split(","), contigs)
+        if both := sorted(set(named["validation"]) & set(named["test"])):
+            raise InputError(f"{both[0]} is in validation and in test")
+        split_of = {name: SPLITS.index(split) for split, names in named.items() for name in names}
+
+        def by_contig(windows: Windows) -> np.ndarray:
+            train = SPLITS.index("train")
+            return np.array([split_of.get(name, train) for name in windows.chrom.tolist()], dtype=np.int8)
+
+        return by_contig
+    if splits == "random":
+        return None
+    blocks = read_splits(splits, contigs)
+    return lambda windows: assign_splits(blocks, *windows)
+
+
+def split_rows(rows: pa.Table, part_of: PartOf | None, seed: int) -> tuple[dict[str, pa.Table], int]:
+    """Rows by split, and how many are in none and left out.
+
+    Raises:
+        InputError: if a split is empty, saying which contigs there are.
     """
     chrom, start, end, group = (rows[name].to_numpy() for name in ("chrom", "start", "end", "group"))
-    contigs = sorted(set(chrom.tolist()))
-    if splits == "random":
+    if part_of is None:
         groups = np.unique(group)
         order = np.random.default_rng(seed).permutation(groups)
         ends = np.cumsum([max(1, round(SHARES[name] * len(groups))) for name in ("validation", "test")])
         validated, tested, _ = np.split(order, ends)
         assigned = np.where(np.isin(group, validated), SPLITS.index("validation"), SPLITS.index("train"))
         assigned[np.isin(group, tested)] = SPLITS.index("test")
-    elif test is not None and validation is not None:
-        named = {"validation": validation.split(","), "test": test.split(",")}
-        if both := sorted(set(named["validation"]) & set(named["test"])):
-            raise InputError(f"{both[0]} is in validation and in test")
-        assigned = np.zeros(len(rows), dtype=np.int8)
-        for split, names in named.items():
-            inside = [contig for contig in contigs if find_contig(contig, names) is not None]
-            assigned[np.isin(chrom, inside)] = SPLITS.index(split)
     else:
-        assigned = assign_splits(read_splits(splits, contigs), chrom, start, end)
+        assigned = part_of(Windows(chrom, start, end))
     found = {name: rows.take(np.flatnonzero(assigned == number)) for number, name in enumerate(SPLITS)}
     if empty := [name for name, own in found.items() if not len(own)]:
+        contigs = sorted(set(chrom.tolist()))
         there = ", ".join(contigs[:8]) + (", ..." if len(contigs) > 8 else "")
         raise InputError(
             f"no row is in split {empty[0]!r}: the rows are on {there or 'no contig that their names tell'}; name "
             "contigs (validation, test) or blocks (splits, a BED file), or ask for random splits"
         )
-    return found
+    return found, int((assigned < 0).sum())
+
+
+def spelt(split: str, count: int | Mapping[str, int]) -> str:
+    """The rows of a split in words, those of each class after them, unless there are many classes."""
+    if isinstance(count, int):
+        return f"{count} {split}"
+    total = f"{sum(count.values())} {split}"
+    if len(count) > MOST_CLASSES_SHOWN:
+        return total
+    return f"{total} ({', '.join(f'{number} {name}' for name, number in count.items())})"
 
 
 def counted(rows: pa.Table, classes: list[str] | None) -> int | dict[str, int]:

@@ -34,12 +34,14 @@ from evaluation_dart.records import (
     write_record,
 )
 from evaluation_dart.report.logo import check_logo, draw_logos
+from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.scoring.heads import head_scorer
 from evaluation_dart.scoring.likelihoods import strands_of
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.statistics.metrics import activity_metrics, class_metrics
 from evaluation_dart.tools.loading import paths_of
 from evaluation_dart.tools.mutagenesis import changes, importance
+from evaluation_dart.tools.own_data import spelt
 from evaluation_dart.training.accelerators import in_first_process, process_state
 from evaluation_dart.training.downstream import outputs_of, with_outputs
 from evaluation_dart.training.finetuning import FineTuned, load_classifier
@@ -160,7 +162,8 @@ def train_own_model(
             "steps": progress.step,
         }
         predictions, others = (with_outputs(test, own) for own in (scores, _kmer_predictions(splits, objective)))
-        what["baselines"] = {f"{KMER}-mers": metrics_of(others, what)}
+        beside = {name: metric for name, metric in metrics_of(others, what).items() if metric.is_defined}
+        what["baselines"] = {f"{KMER}-mers": beside}
         seconds = time.perf_counter() - began
         record = completed(what, metrics_of(predictions, what), str(state.device), state.num_processes, seconds)
         logger.info("best epoch %d", progress.best_epoch)
@@ -226,7 +229,9 @@ def _labels(rows: Dataset, objective: Objective) -> np.ndarray:
 
 def _predicted(predictor: Predictor, rows: Dataset) -> np.ndarray:
     """Outputs for each row, the mean of both strands: (n, outputs) float64."""
-    return np.asarray(np.mean([predictor.predict(own) for own in strands_of(rows["sequence"][:], "mean")], axis=0))
+    outputs = np.asarray(np.mean([predictor.predict(own) for own in strands_of(rows["sequence"][:], "mean")], axis=0))
+    check_finite(outputs, "the trained model", lambda row: f"test row {row}")
+    return outputs
 
 
 def _kmer_predictions(splits: Mapping[str, Dataset], objective: Objective) -> np.ndarray:
@@ -315,6 +320,8 @@ def card(name: str, record: Mapping[str, Any], logo: bool, licence: str) -> str:
     about, choices = record["data"], record["recipe"]
     classes = None if about["classes"] is None else [*map(markdown, about["classes"])]
     rows = {split: sum(n.values()) if isinstance(n, dict) else n for split, n in about["rows"].items()}
+    counts = ", ".join(spelt(split, count) for split, count in about["rows"].items())
+    left_out = ", ".join(f"{count} {reason}" for reason, count in about.get("left_out", {}).items()) or "none"
     ours, beside = shown(record["metrics"], objective_of(about)), record["baselines"][f"{KMER}-mers"]
     origin = record["model"]["id"]
     data = ModelCardData(
@@ -372,6 +379,8 @@ Intervals: {"; of others, ".join(methods)}. Outputs are the mean of both strands
 
 {rows["train"]:,} rows to train on, {rows["validation"]:,} for validation, {rows["test"]:,} for the test\
 {window}{negatives}; splits: {markdown_code(json.dumps(about["splits"]))}.
+
+Rows by split and class: {counts}. Rows left out: {left_out}.
 
 {inputs}
 

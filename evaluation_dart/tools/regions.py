@@ -16,11 +16,12 @@ from datasets_dart.alphabet import known_bases
 from datasets_dart.contigs import contig_ends, renamed
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import input_file, replacing
-from datasets_dart.formats.bed import Intervals, read_intervals
+from datasets_dart.formats.bed import NO_BASE, Intervals, listed, read_intervals
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.outputs import check_output
 from evaluation_dart.models.language_model import BatchSize
 from evaluation_dart.run import described_inputs
+from evaluation_dart.scoring.finite import stored_as
 from evaluation_dart.scoring.regions import RegionRecipe, chunk_length, embed_sequences
 from evaluation_dart.shards import shards_of
 from evaluation_dart.tools.loading import REGION_COLUMNS, Model, Table, as_file, load, paths_of
@@ -35,6 +36,11 @@ SUFFIXES = (".parquet", ".zarr")
 STORED = ("float32", "float16")
 
 log = logging.getLogger(__name__)
+
+
+NO_CONTIG = "are on contigs that the genome does not have"
+BEYOND_CONTIG = "end beyond their contig (another build?)"
+LeftOut = dict[str, list[int]]  # line numbers of rows that are left out, by reason
 
 
 class Regions(NamedTuple):
@@ -84,6 +90,8 @@ def embed_regions(
 
     Returns:
         A table with columns chrom, start, end, perhaps name, and embedding; with `output`, what OUTPUT.json says.
+        Regions without a base, on contigs that the genome does not have, or beyond an end are left out, with a warning;
+        `left_out` in OUTPUT.json has their line numbers.
 
     Raises:
         InputError: naming file, line and value that cannot be used, or what the model cannot do.
@@ -100,7 +108,7 @@ def embed_regions(
     with as_file(regions, REGION_COLUMNS, "regions.bed") as bed, TemporaryDirectory() as scratch, ExitStack() as stack:
         target = Path(scratch) / "embeddings.parquet" if output is None else Path(output)
         bases = open_genome(genome)
-        found = read_regions(bed, bases)
+        found, left_out = read_regions(bed, bases)
         lengths = found.end - found.start
         longest = int(lengths.max())
         scorer = load(
@@ -118,7 +126,7 @@ def embed_regions(
             "model": scorer.describe(),
             "recipe": recipe._asdict() | {"stored": stored_dtype},
             "inputs": described_inputs(bed=bed, fasta=Path(genome)),
-        }
+        } | ({"left_out": left_out} if left_out else {})
         if pooled is None:
             part = max(1, min(part, BASES_IN_PART // longest))
         work = begin(stack, target, about, part, overwrite, folder=suffix == ".zarr")
@@ -136,10 +144,15 @@ def embed_regions(
         step = max(1, min(STEP, BASES_IN_PART // longest))
 
         def embed(rows: range) -> dict[str, Any]:
-            regions = zip(found.chrom[rows], found.start[rows].tolist(), found.end[rows].tolist(), strict=True)
+            regions = [*zip(found.chrom[rows], found.start[rows].tolist(), found.end[rows].tolist(), strict=True)]
             sequences = [known_bases(bases.fetch(chrom, start, end)) for chrom, start, end in regions]
-            vectors = embed_sequences(scorer, sequences, recipe, batch_size)
-            flat = pa.array(np.concatenate(vectors, axis=None).astype(stored_dtype))
+            names = [f"{chrom}:{start}-{end}" for chrom, start, end in regions]
+            vectors = embed_sequences(scorer, sequences, recipe, batch_size, names)
+            stored = [
+                stored_as(own, stored_dtype, lambda _, name=name: name)  # type: ignore[misc]
+                for own, name in zip(vectors, names, strict=True)
+            ]
+            flat = pa.array(np.concatenate(stored, axis=None))
             return {"embedding": pa.FixedSizeListArray.from_arrays(flat, vectors[0].shape[-1])}
 
         def write(path: Path) -> dict[str, Any]:
@@ -169,39 +182,51 @@ def output_suffix(output: Path) -> str:
     return suffix
 
 
-def read_bed(path: Path, extra: Sequence[int] = ()) -> Intervals:
+def read_bed(path: Path, extra: Sequence[int] = (), empty: list[int] | None = None) -> Intervals:
     """All rows of a BED file, with the columns `extra`, counted from 0.
 
+    Args:
+        empty: takes the line numbers of rows without a base, which are left out; without it, they are a warning.
+
     Raises:
-        InputError: for a file without any, or as [`bed.read_intervals`].
+        InputError: for a file without any row that has a base, or as [`bed.read_intervals`].
     """
-    chunks = [chunk for _, chunk in read_intervals(input_file(path), extra=extra)]
+    without_base: list[int] = [] if empty is None else empty
+    chunks = [chunk for _, chunk in read_intervals(input_file(path), extra=extra, empty=without_base)]
+    said = f"{len(without_base)} rows {NO_BASE}: {listed(without_base)}" if without_base else ""
     if not chunks:
-        raise InputError(f"{path}: no regions in it")
+        raise InputError(f"{path}: no regions in it" + (f", {said}" if said else ""))
+    if said and empty is None:
+        log.warning(f"{path}: left out: {said}")
     chrom, start, end, line = (np.concatenate([chunk[number] for chunk in chunks]) for number in range(4))
     return Intervals(chrom, start, end, line, [own for chunk in chunks for own in chunk.extra if own])
 
 
-def read_regions(bed: Path, genome: Genome) -> Regions:
-    """The regions of a BED file.
+def read_regions(bed: Path, genome: Genome) -> tuple[Regions, LeftOut]:
+    """The regions of a BED file that lie within a contig of the genome ("20" is "chr20"), and which do not.
 
     Raises:
-        InputError: naming file, line and region, if it is not within a contig of the genome ("20" is "chr20"); for a
-            file without any; or as [`bed.read_intervals`].
+        InputError: for a file without any region within a contig, saying why; or as [`bed.read_intervals`].
     """
+    empty: list[int] = []
     try:
-        chrom, start, end, line, extra = read_bed(bed, (3,))
+        chrom, start, end, line, extra = read_bed(bed, (3,), empty)
     except InputError:  # not every row has a name
-        chrom, start, end, line, extra = read_bed(bed)
+        empty = []
+        chrom, start, end, line, extra = read_bed(bed, (), empty)
     on_genome = renamed(chrom, genome.contigs)
     limits = contig_ends(on_genome, genome.contigs)
-    if (beyond := np.flatnonzero(end > limits)).size:
-        row = int(beyond[0])
-        place = f"{input_file(bed)}:{line[row]}: {chrom[row]}:{start[row]}-{end[row]}"
-        if limits[row] < 0:
-            raise InputError(f"{place} is on a contig that {genome.path} does not have")
-        raise InputError(f"{place} is beyond the end of its contig ({limits[row]} bp)")
-    return Regions(on_genome, start, end, np.array([name for (name,) in extra], dtype=object) if extra else None)
+    beyond = (limits >= 0) & (end > limits)
+    lines = {NO_BASE: empty, NO_CONTIG: line[limits < 0].tolist(), BEYOND_CONTIG: line[beyond].tolist()}
+    left_out = {reason: own for reason, own in lines.items() if own}
+    kept = np.flatnonzero(end <= limits)
+    said = "; ".join(f"{len(own)} {reason}: {listed(own)}" for reason, own in left_out.items())
+    if not len(kept):
+        raise InputError(f"{bed}: none of its regions is within a contig of {genome.path}: {said}")
+    if said:
+        log.warning(f"{bed}: left out: {said}")
+    names = np.array([name for (name,) in extra], dtype=object)[kept] if extra else None
+    return Regions(on_genome[kept], start[kept], end[kept], names), left_out
 
 
 def vectors_of(part: Path) -> np.ndarray:

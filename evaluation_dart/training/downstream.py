@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from evaluation_dart.records import completed
+from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.statistics.classification import classification_metrics, label_metrics
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.tasks.base import places
@@ -17,8 +18,13 @@ from evaluation_dart.training.rows import LabelledRows
 OUTPUT = "output_"  # what the columns of a model's outputs begin with
 
 
-def predictions_table(outputs: np.ndarray, rows: LabelledRows) -> pa.Table:
-    """Columns id, label(s), chrom and start where rows have them, and output_0, ... of the test split, in its order."""
+def predictions_table(outputs: np.ndarray, rows: LabelledRows, model: str = "the trained model") -> pa.Table:
+    """Columns id, label(s), chrom and start where rows have them, and output_0, ... of the test split, in its order.
+
+    Raises:
+        NotFinite: naming the model and the row, for an output that is NaN or infinite.
+    """
+    check_finite(outputs, model, lambda row: f"row {row} of the test split")
     label = "label" if rows.labels.ndim == 1 else "labels"
     columns: dict[str, Any] = {"id": rows.rows["id"][:], label: list(rows.labels)}
     columns |= {name: rows.rows[name][:] for name in ("chrom", "start") if name in rows.rows.column_names}

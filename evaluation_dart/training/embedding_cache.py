@@ -24,6 +24,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import sha256, write_text
 from datasets_dart.formats.documents import read_json
 from datasets_dart.outputs import LOCK, locked
+from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.training.accelerators import in_first_process, progress_bar
 from evaluation_dart.training.probing import Embedder
 
@@ -142,7 +143,7 @@ def write_cache(
             mine = missing[state.process_index :: state.num_processes]
             for start in progress_bar(mine, desc="embedding", unit=" shards"):
                 sequences = read(range(start, min(start + shard_rows, rows)))
-                _write_shard(folder, start, _embed(embedder, sequences, batch_size))
+                _write_shard(folder, start, _embed(embedder, sequences, batch_size, start))
         state.wait_for_everyone()
         return EmbeddingCache(folder, about["channels"])
 
@@ -162,13 +163,15 @@ def shards_of(folder: Path) -> dict[int, Path]:
     return {int(path.stem.partition("-")[0]): path for path in folder.glob("[0-9]*-*.safetensors")}
 
 
-def _embed(embedder: Embedder, sequences: Sequence[str], batch_size: int) -> dict[str, torch.Tensor]:
+def _embed(embedder: Embedder, sequences: Sequence[str], batch_size: int, start: int) -> dict[str, torch.Tensor]:
     hidden, tokens = [], []
     for first in range(0, len(sequences), batch_size):
         batch = sequences[first : first + batch_size]
         if len({*map(len, batch), len(sequences[0])}) > 1:
             raise InputError("a cache of embeddings needs sequences of one length")
         embeddings, covering = embedder.embed(batch)
+        place = f"row {start + first} of the data set or one after it"
+        check_finite(embeddings.float().cpu().numpy(), embedder.model.name, lambda _, place=place: place)  # type: ignore[misc]
         lengths = [len(ids) for ids in embedder.model.tokenizer(list(batch))["input_ids"]]
         hidden += [own[:length].half().cpu() for own, length in zip(embeddings, lengths, strict=True)]
         tokens.append(covering.int().cpu())

@@ -232,7 +232,7 @@ BAD_ELEMENTS = {
     "unknown contig": ("chr14\t100\t600\tK562\n", r"bad\.bed:1: .* chr14 up to 600 is on a contig that .* not have"),
     "beyond the end": ("chr5\t100\t9999999\tK562\n", r"bad\.bed:1: .*chr5 up to 9999999 ends beyond its contig"),
     "in no split": ("chrM\t100\t600\tK562\n", r"bad\.bed: none of its 1 rows lies in a split"),
-    "end before start": ("chr5\t600\t100\tK562\n", r"bad\.bed:1: the end 100 is not beyond the start 600"),
+    "end before start": ("chr5\t600\t100\tK562\n", r"bad\.bed:1: the end 100 is before the start 600"),
     "width": ("chr\tinput_start\tinput_end\tlabel\nchr5\t0\t499\tK562\n", r"bad\.bed:2: chr5:0-499 is not a window"),
     "names": ("".join(f"chr5\t{i}\t600\tpeak{i}\n" for i in range(300)), r"bad\.bed:1: 300 names in the label column"),
 }

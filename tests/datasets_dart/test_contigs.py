@@ -6,10 +6,12 @@ import numpy as np
 import pyBigWig
 import pytest
 from datasets import disable_progress_bars
+from hypothesis import given
+from hypothesis import strategies as st
 
 from datasets_dart import load_dart
 from datasets_dart.alphabet import reverse_complement
-from datasets_dart.contigs import check_same_build, find_contig, join_contigs, renamed
+from datasets_dart.contigs import check_same_build, find_contig, join_contigs, named_contigs, renamed
 from datasets_dart.formats.bed import read_narrowpeak
 from datasets_dart.formats.bigwig import Signal
 from datasets_dart.formats.element_tables import read_windows
@@ -137,3 +139,39 @@ def test_an_annotation_of_ensembl_goes_with_a_genome_of_ucsc(genomes, tmp_path):
     assert "20 genes on 1 contigs that the genome does not have" in task["test"].info.description
     with pytest.raises(ValueError, match=r"genes\.gtf\.gz: has none of the contigs chr5, chr6, chrM: it has KI270"):
         gtf("KI270")
+
+
+CHROMOSOMES = [*map(str, range(1, 23)), "X", "Y", "M"]
+STYLES = {
+    "UCSC": lambda name: f"chr{name}",
+    "Ensembl": lambda name: "MT" if name == "M" else name,
+    "bare": lambda name: name,
+    "chrMT": lambda name: "chrMT" if name == "M" else f"chr{name}",
+}
+styles = st.sampled_from(sorted(STYLES))
+
+
+@given(st.sets(st.sampled_from(CHROMOSOMES)), st.sets(st.sampled_from(CHROMOSOMES)), styles, styles)
+def test_a_join_is_the_same_in_every_style(here, there, one, two):
+    """None is lost, none is joined to another, and no contig in common is an error unless a side is empty."""
+    names = {STYLES[one](name): name for name in here}
+    others = {STYLES[two](name): name for name in there}
+    if not here & there and here and there:
+        with pytest.raises(ValueError, match=r"^x: has none of the contigs"):
+            join_contigs("x", names, others)
+        return
+    joined = join_contigs("x", names, others)
+    assert {names[name]: others[other] for name, other in joined.names.items()} == {name: name for name in here & there}
+    assert {names[name] for name in joined.only_here} == here - there
+    assert {others[name] for name in joined.only_there} == there - here
+
+
+@given(
+    st.lists(st.sampled_from(CHROMOSOMES), min_size=1, unique=True), styles, styles, st.sampled_from([",", ", ", " ,"])
+)
+def test_an_option_names_contigs_in_any_style(chosen, one, two, comma):
+    contigs = [STYLES[two](name) for name in CHROMOSOMES]
+    text = comma.join(STYLES[one](name) for name in chosen)
+    assert named_contigs("test", text.split(","), contigs) == [STYLES[two](name) for name in chosen]
+    with pytest.raises(ValueError, match=r"^test: there is no contig 'chr_1'; there are "):
+        named_contigs("test", f"{text}{comma}chr_1".split(","), contigs)

@@ -41,29 +41,44 @@ def test_gc_fractions_equal_the_definition(genome, monkeypatch):
 def test_negatives_match_the_peaks_and_keep_away_from_them(genome):
     peaks = some_peaks()
     blacklist = Windows(np.array(["chr2"], dtype=object), np.array([10_000]), np.array([13_000]))
-    found, report = gc_matched_negatives(genome, peaks, 200, ratio=2, stride=50, avoid=[blacklist])
+    found, peak, report = gc_matched_negatives(genome, peaks, 200, ratio=2, stride=50, avoid=[blacklist])
     assert not overlaps_any(found, peaks).any()
     assert not overlaps_any(found, blacklist).any()
     assert (found.chrom == "chr1").sum() == 10
     assert (found.chrom == "chr2").sum() == 4
     assert not any(report.values())
     assert len(set(found.names())) == 14
+    assert np.bincount(peak).tolist() == [2] * 7
+    assert (found.chrom == peaks.chrom[peak]).all()
     for name in ("chr1", "chr2"):
         ours = gc_fractions(genome, name, np.sort(peaks.start[peaks.chrom == name]), 200)
         theirs = gc_fractions(genome, name, found.start[found.chrom == name], 200)
         np.testing.assert_allclose(np.sort(np.repeat(ours, 2)), np.sort(theirs), atol=0.025)
-    again, _ = gc_matched_negatives(genome, peaks, 200, ratio=2, stride=50, avoid=[blacklist])
+    again, *_ = gc_matched_negatives(genome, peaks, 200, ratio=2, stride=50, avoid=[blacklist])
     assert again.names() == found.names()
-    other, _ = gc_matched_negatives(genome, peaks, 200, ratio=2, stride=50, avoid=[blacklist], seed=1)
+    other, *_ = gc_matched_negatives(genome, peaks, 200, ratio=2, stride=50, avoid=[blacklist], seed=1)
     assert other.names() != found.names()
-    alone, _ = gc_matched_negatives(genome, peaks.take(np.arange(5)), 200, ratio=2, stride=50)
+    alone, *_ = gc_matched_negatives(genome, peaks.take(np.arange(5)), 200, ratio=2, stride=50)
     assert alone.names() == [name for name in found.names() if name.startswith("chr1:")]
+
+
+def test_negatives_are_in_their_peaks_split(genome):
+    peaks = some_peaks()
+
+    def part_of(windows: Windows) -> np.ndarray:
+        """Of chr1, its first 8,000 bases and the others; of chr2 nothing."""
+        return np.where(windows.chrom == "chr2", -1, (windows.start >= 8000).astype(int))
+
+    found, peak, report = gc_matched_negatives(genome, peaks, 200, ratio=3, stride=50, part_of=part_of)
+    assert not any(report.values())
+    assert np.bincount(peak, minlength=7).tolist() == [3] * 5 + [0, 0]
+    assert (part_of(found) == part_of(peaks)[peak]).all()
 
 
 def test_what_is_not_found_is_reported(genome):
     start = np.array([19_950, -10, 1000])
     peaks = Windows(np.array(["chr1"] * 3, dtype=object), start, start + 200)
-    found, report = gc_matched_negatives(genome, peaks, 200, ratio=60, stride=5000)
+    found, _, report = gc_matched_negatives(genome, peaks, 200, ratio=60, stride=5000)
     assert report["peak has an N or runs past an end of its contig: not matched"] == 2
     assert len(found.start) + report["no free candidate with the peak's GC"] == 60
     everywhere = Windows(np.array(["chr1"], dtype=object), np.array([0]), np.array([60_000]))

@@ -41,7 +41,7 @@ def dataset(
 
     hyenadna dataset --signal atac.bw --regions peaks.bed --genome hg38.fa --window 1024 --output atac
     """
-    from evaluation_dart.tools.own_data import make_dataset
+    from evaluation_dart.tools.own_data import make_dataset, spelt
 
     about = make_dataset(
         output,
@@ -64,5 +64,4 @@ def dataset(
     )
     for reason, count in about["left_out"].items():
         say(f"left out: {count} {reason}")
-    rows = {name: sum(own.values()) if isinstance(own, dict) else own for name, own in about["rows"].items()}
-    result(about, f"{output}: " + ", ".join(f"{number} {name}" for name, number in rows.items()))
+    result(about, f"{output}: {', '.join(spelt(split, count) for split, count in about['rows'].items())}")

@@ -50,7 +50,8 @@ def mutagenesis(
 ) -> None:
     """Score every single substitution in regions of a genome, or in whole sequences.
 
-    One line a substitution; OUTPUT.json says what was done. Positions that are none of A, C, G, T are left out.
+    One line a substitution; OUTPUT.json says what was done. Positions that are none of A, C, G, T, or that nothing
+    predicts (the first base of a window), are left out.
 
     hyenadna mutagenesis --genome hg38.fa --region chr20:1,001-1,200 --model my-model --output out.tsv --logo out.png
     """
@@ -76,4 +77,6 @@ def mutagenesis(
     )
     number, missing = summary["regions"] if region is None else 1, summary["positions_left_out"]
     without = f"; {missing} positions are none of A, C, G, T" if missing else ""
+    if unpredicted := summary.get("positions_not_predicted"):
+        without += f"; nothing predicts {unpredicted} positions, the first of a window"
     result(summary, f"{output}: {summary['rows']} substitutions in {number} regions{without}")

@@ -74,7 +74,7 @@ def test_peaks_with_negatives_of_the_same_gc(tmp_path, files, capsys, monkeypatc
     about = json.loads((output / "dataset.json").read_text())
     assert about["rows"]["train"]["positive"] == len(positive)
     assert "no free candidate" in str(about["left_out"])  # poly-G is nowhere else
-    assert out.startswith(f"{output}: {len(train)} train, ")
+    assert out.startswith(f"{output}: {len(train)} train (0 negative, {len(train)} positive), ")
 
 
 def test_shuffled_negatives(tmp_path, files, capsys, monkeypatch):
@@ -212,7 +212,7 @@ def test_merged_lora_computes_the_same():
         (["--signal", "g.fa", "--genome", "g.fa"], "g.fa: not a bigWig file"),
         (
             ["--regions", "r.bed", "--genome", "g.fa", "--validation", "chr5", "--test", "chrX"],
-            "no row is in split 'test': the rows are on chr1, chr5, chr6; name contigs",
+            "test: there is no contig 'chrX'; there are chr1, chr5, chr6",
         ),
         (["--regions", "r.bed", "--genome", "g.fa", "--validation", "chr5", "--test", "chr5"], "chr5 is in validation"),
     ],
