@@ -379,12 +379,12 @@ def other_commands() -> list[Case]:
         bad("Prompts that are proteins",
             f"prompts.fa: 100% of the letters are none of A, C, G, T, U and N (such as K, L, M): {PROTEIN}", "generate",
             prompts_fa=">one\nMKLMKL\n"),
-        good("Regions with labels", "made: 4 train, 4 validation, 9 test", "dataset"),
+        good("Regions with labels", "made: 4 train (2 a, 2 b), 4 validation (2 a, 2 b), 9 test (4 a, 5 b)", "dataset"),
         bad("A misspelt contig to test on", "test: there is no contig 'chr_2'; there are chr1, chr2", "dataset",
             "--splits", "paper", "--validation", "1", "--test", "chr_2"),
         bad("Blocks, and contigs to test on", "splits blocks.bed, and contigs to validate and to test on: give one",
             "dataset", "--validation", "1", "--test", "2"),
-        good("Rows outside the blocks", "left out: 1 are in no split", "dataset",
+        good("Rows outside the blocks", "left out: 2 are in no split", "dataset",
              labelled_bed=LABELLED + "chr1\t195\t205\ta\n"),
         bad("A blacklist with other names", "avoid.bed: has none of the contigs chr1, chr2: it has scaffold_9",
             "dataset", "--avoid", "avoid.bed", avoid_bed="scaffold_9\t1\t5\n"),
@@ -407,7 +407,7 @@ def other_commands() -> list[Case]:
             in_bed="chr1\t190\t210\n"),
         good("A model", '"parameters"', "dart-eval profile"),
         bad("A folder that is no record", "records/a/results.json: no such file", "dart-eval compare"),
-        bad("A YAML that is no mapping", "suite.yaml: a suite is a mapping", "dart-eval suite", suite_yaml="- 1\n"),
+        bad("A YAML that is no mapping", "suite.yaml: not a mapping", "dart-eval suite", suite_yaml="- 1\n"),
     ]  # fmt: skip
 
 
