@@ -73,7 +73,8 @@ def compare(effects: Effects, scores: Path, distances: bool, one_locus: bool) ->
     rows = [row for row in pq.read_table(scores).to_pylist() if row["score"] is not None]
     effect = np.array([effects[row["chrom"], row["position"], row["ref"]][row["alt"]] for row in rows])
     given, position, chrom = (np.array([row[name] for row in rows]) for name in ("score", "position", "chrom"))
-    metrics: dict[str, Any] = dict(variant_metrics(given, None, effect, chrom, position, directed=not distances))
+    found = variant_metrics(given, None, effect, chrom, position, directed=not distances)
+    metrics: dict[str, Any] = {name: metric for name, metric in found.items() if metric.is_defined}
     if one_locus:
 
         def correlations(values: np.ndarray) -> np.ndarray:

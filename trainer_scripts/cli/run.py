@@ -163,4 +163,6 @@ def print_metrics(record: Any) -> None:
         interval = "" if metric.low is None else f"{metric.low:.4g} to {metric.high:.4g}"
         table.add_row(name, f"{metric.value:.4g}", interval, str(metric.n))
     Console().print(table)
+    for name, why in record.content.get("undefined", {}).items():
+        typer.echo(f"{name}: {why}")
     typer.echo(f"record: {record.folder}")
