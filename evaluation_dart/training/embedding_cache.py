@@ -170,8 +170,12 @@ def _embed(embedder: Embedder, sequences: Sequence[str], batch_size: int, start:
         if len({*map(len, batch), len(sequences[0])}) > 1:
             raise InputError("a cache of embeddings needs sequences of one length")
         embeddings, covering = embedder.embed(batch)
-        place = f"row {start + first} of the data set or one after it"
-        check_finite(embeddings.float().cpu().numpy(), embedder.model.name, lambda _, place=place: place)  # type: ignore[misc]
+        numbers = range(start + first, start + first + len(batch))
+        check_finite(
+            embeddings.float().cpu().numpy(),
+            embedder.model.name,
+            lambda row, numbers=numbers: f"row {numbers[row]} of the data set",  # type: ignore[misc]
+        )
         lengths = [len(ids) for ids in embedder.model.tokenizer(list(batch))["input_ids"]]
         hidden += [own[:length].half().cpu() for own, length in zip(embeddings, lengths, strict=True)]
         tokens.append(covering.int().cpu())
