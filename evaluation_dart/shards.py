@@ -85,9 +85,10 @@ def remove_unfit(folder: Path, shards: list[range], identity: str) -> None:
     wanted, seen = {own.start: own for own in shards}, set[int]()
     for path in shards_of(folder):
         first = first_row(path)
-        if first in seen or first not in wanted or not fits(path, wanted[first], identity):
+        if first not in seen and first in wanted and fits(path, wanted[first], identity):
+            seen.add(first)
+        else:
             path.unlink()
-        seen.add(first)
 
 
 def fits(path: Path, rows: range, identity: str) -> bool:

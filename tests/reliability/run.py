@@ -94,6 +94,7 @@ def everything(commands: list, folder: Path, arguments: argparse.Namespace) -> i
                     continue
                 trial = stage.trial(fault, n)
                 entry = trial._asdict() | {"commit": commit(), "operation": operation(stage, n)}
+                entry["operations"] = len(stage.operations)
                 done[command.name, fault, n] = entry
                 file.write(json.dumps(entry) + "\n")
                 file.flush()
@@ -137,10 +138,11 @@ def page(done: list[dict]) -> str:
     right = Counter((own["command"], own["fault"]) for own in done if not own["why"])
     tried = Counter((own["command"], own["fault"]) for own in done)
     commands = list(dict.fromkeys(own["command"] for own in done))
-    rows = [f"| command | {' | '.join(faults)} |", f"| --- |{' ---: |' * len(faults)}"]
+    operations = {own["command"]: own["operations"] for own in done}
+    rows = [f"| command | operations | {' | '.join(faults)} |", f"| --- | ---: |{' ---: |' * len(faults)}"]
     for name in commands:
         cells = [f"{right[name, fault]} of {tried[name, fault]}" if tried[name, fault] else "" for fault in faults]
-        rows.append(f"| {name} | {' | '.join(cells)} |")
+        rows.append(f"| {name} | {operations[name]} | {' | '.join(cells)} |")
     commits = ", ".join(dict.fromkeys(own["commit"] for own in done))
     head = HEAD.format(
         tried=f"{len(done):,}", right=f"{right.total():,}", commits=commits, date=datetime.now(UTC).date().isoformat()
@@ -157,7 +159,9 @@ HEAD = """\
 `make reliability` stops every command of the README before each of its file operations, gives the same line again, and
 compares every file with those of a run that was left alone, byte for byte but for times. Written by that command.
 
-**{right} of {tried} trials came out right** (commit {commits}; {date}).
+**{right} of {tried} trials came out right** (commit {commits}; {date}). The table says how many file operations a
+command does, and how many trials came out right; where there are fewer trials than operations, they are evenly spread
+(`make reliability` without MOST tries every one).
 
 * kill: SIGKILL before the n-th operation, for every n; then the same line again: exit status 0, the same bytes (of a
   training, the same weights), and nothing left behind. "Another output there": the finished output of another run is in

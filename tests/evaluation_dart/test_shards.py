@@ -1,0 +1,75 @@
+"""Shards of rows: what is whole and in its place is kept, everything else is made again."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from evaluation_dart.shards import read_shard, score_in_shards, shards_of
+
+ROWS, SIZE = 10, 4
+
+
+def score(folder, identity="run"):
+    """The rows scored now, and all that are there."""
+    scored = []
+
+    def rows_of(rows):
+        scored.extend(rows)
+        return {"value": np.arange(rows.start, rows.stop)}
+
+    score_in_shards(lambda: rows_of, ROWS, folder, SIZE, identity)
+    return scored, pa.concat_tables(map(read_shard, shards_of(folder)))["value"].to_pylist()
+
+
+def empty(folder):
+    shards_of(folder)[1].write_bytes(b"")
+    return [1]
+
+
+def flip(folder):
+    path = shards_of(folder)[0]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    return [0]
+
+
+def swap(folder):
+    one, two, _ = shards_of(folder)
+    names = [(one, f"{one.name[:10]}{two.name[10:]}"), (two, f"{two.name[:10]}{one.name[10:]}")]
+    contents = [two.read_bytes(), one.read_bytes()]
+    for (path, name), content in zip(names, contents, strict=True):
+        path.unlink()
+        (folder / name).write_bytes(content)
+    return [0, 1]
+
+
+def exchange(folder):
+    one, two, _ = shards_of(folder)
+    kept = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(kept)
+    return [0, 1]
+
+
+def leave(folder):
+    (folder / f".0000000000-0.parquet.{'0' * 32}").write_bytes(b"half")
+    (folder / f"0000000004-{'0' * 16}.parquet").write_bytes(b"old")
+    return []
+
+
+@pytest.mark.parametrize("damage", [empty, flip, swap, exchange, leave])
+def test_what_is_not_whole_or_in_its_place_is_made_again(tmp_path, damage):
+    assert score(tmp_path)[0] == list(range(ROWS))
+    assert score(tmp_path) == ([], list(range(ROWS)))
+    shards = damage(tmp_path)
+    again, values = score(tmp_path)
+    expected = [row for shard in shards for row in range(shard * SIZE, min(ROWS, (shard + 1) * SIZE))]
+    assert values == list(range(ROWS))
+    assert again == expected
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_shards_of_another_run_are_not_taken(tmp_path):
+    score(tmp_path, "one")
+    assert score(tmp_path, "two") == (list(range(ROWS)), list(range(ROWS)))
