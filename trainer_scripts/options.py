@@ -14,6 +14,7 @@ import typer
 from datasets_dart.errors import InputError, MissingExtra
 from trainer_scripts.pipes import errors_as_given, pipes_copied
 
+EXPECTED = (InputError, MissingExtra, OSError)
 COMPUTING = "Computing"
 DEBUG = "--debug shows the traceback of an error."
 Device = Annotated[
@@ -112,6 +113,11 @@ def terminate(*_: object) -> None:
     sys.exit(128 + signal.SIGTERM)
 
 
+def is_of_the_disk(error: Exception) -> bool:
+    """Whether an error of safetensors or torch, which have no class for it, says that a file cannot be written."""
+    return any(words in str(error) for words in ("I/O error", "PytorchStreamWriter", "inline_container.cc"))
+
+
 def run(main: Callable[[list[str]], object], prog: str, words: list[str] | None = None) -> None:
     """Run a program on its words (by default those of the process) and leave with its exit status.
 
@@ -128,8 +134,8 @@ def run(main: Callable[[list[str]], object], prog: str, words: list[str] | None 
             main(own)
     except KeyboardInterrupt:
         sys.exit(130)
-    except (InputError, MissingExtra, OSError) as error:
-        if "--debug" in given:
+    except Exception as error:
+        if "--debug" in given or not (isinstance(error, EXPECTED) or is_of_the_disk(error)):
             raise
         print(f"{prog}:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(1)
