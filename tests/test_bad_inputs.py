@@ -152,10 +152,10 @@ def bgzip(text: str) -> bytes:
     return (folder / "compressed").read_bytes()
 
 
-def nan_model() -> dict[str, bytes]:
-    """The model's folder, its last weights NaN, as keywords of `bad`."""
+def nan_model(value: float = float("nan")) -> dict[str, bytes]:
+    """The model's folder, its last weights NaN or of another value, as keywords of `bad`."""
     weights = load_file(MODEL / "model.safetensors")
-    weights["hyena.backbone.ln_f.weight"][:] = float("nan")
+    weights["hyena.backbone.ln_f.weight"][:] = value
     names = ("config", "tokenizer_config", "special_tokens_map")
     folder = {f"nan/{name}_json": (MODEL / f"{name}.json").read_bytes() for name in names}
     return folder | {"nan/model_safetensors": save(weights, {"format": "pt"})}
@@ -324,6 +324,8 @@ def cases() -> list[Case]:
              "g.fa.fai does not fit g.fa: it is made anew", 0,
              {"g.fa.fai": "chr1\t390\t6\t60\t61\nchr2\t400\t413\t60\t61\n"}),
         *outputs(),
+        bad("Vectors that float16 cannot hold", "chr1:100-150: float16 cannot hold", "embed", "--model", "nan",
+            "--stored-dtype", "float16", **nan_model(1e6)),
         *other_commands(),
         *models_and_documents(),
     ]  # fmt: skip

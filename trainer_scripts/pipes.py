@@ -8,6 +8,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,12 +30,10 @@ def pipes_copied(words: list[str]) -> Iterator[list[str]]:
     with TemporaryDirectory(prefix="hyenadna-") as folder:
         copies: dict[str, str] = {}
         found: list[str] = []
-        option = ""
-        for word in words:
-            if word.startswith("--"):
-                option = word.partition("=")[0].replace("_", "-")
+        for before, word in pairwise(["", *words]):
+            option = word if word.startswith("--") else before  # whose value the word is or has, if any's
             name, equals, value = word.rpartition("=")
-            if option in NOT_READ or not _is_pipe(value, after_option=bool(option) or bool(equals)):
+            if option.partition("=")[0].replace("_", "-") in NOT_READ or not _is_pipe(value):
                 found.append(word)
                 continue
             if value not in copies:
@@ -67,9 +66,9 @@ def errors_as_given() -> Iterator[None]:
         raise InputError(text) from error
 
 
-def _is_pipe(word: str, after_option: bool) -> bool:
+def _is_pipe(word: str) -> bool:
     if word in STANDARD_INPUT:
-        return after_option or word != "-"
+        return True
     try:
         mode = os.stat(word).st_mode
     except (OSError, ValueError):

@@ -39,7 +39,7 @@ def stored_as(values: np.ndarray, dtype: str, name: Callable[[int], object]) -> 
     if lost.any():
         row = int(np.argwhere(lost)[0, 0])
         value = values[row][lost[row]].flat[0] if values.ndim > 1 else values[row]
-        raise InputError(f"{name(row)}: {value:g} is beyond the range of {dtype}; float32 holds it")
+        raise InputError(f"{name(row)}: {dtype} cannot hold {value:g}; float32 can")
     return stored
 
 

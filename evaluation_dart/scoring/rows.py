@@ -8,6 +8,7 @@ from datasets import Dataset
 
 from evaluation_dart.models.language_model import Encoder
 from evaluation_dart.scoring.embeddings import ORIGINAL_BATCH, EmbeddingRecipe, name_order
+from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.tasks.base import Job, Task
 
 NAME_ORDER = "by the names of HDF5 data sets"
@@ -32,17 +33,23 @@ def embedding_recipe(task: Task, scorer: Any, protocol: str, layer: int = -1) ->
 
 
 def embed_sequences(scorer: Any, sequences: Sequence[str], job: Job) -> np.ndarray:
-    """Embeddings (n, C) of sequences by the job's recipe."""
+    """Embeddings (n, C) of sequences by the job's recipe.
+
+    Raises:
+        NotFinite: naming the model and the number of the sequence, for NaN or infinity.
+    """
     recipe: EmbeddingRecipe = job.recipe
     if not isinstance(scorer, Encoder):
         return np.asarray(scorer.embed(sequences))
-    return scorer.embed(
+    vectors = scorer.embed(
         sequences,
         layer=recipe.layer,
         pooling=recipe.pooling,
         attention_mask=recipe.attention_mask,
         batch_size=job.batch_size,
     )
+    check_finite(vectors, scorer.name, lambda row: f"sequence {row + 1} of {len(vectors)}, {sequences[row][:20]}...")
+    return vectors
 
 
 def row_embedder(scorer: Any, dataset: Dataset, job: Job) -> Callable[[np.ndarray], np.ndarray]:

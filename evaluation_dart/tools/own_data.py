@@ -19,7 +19,15 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, Value
 
 from datasets_dart.alphabet import checked_bases, decode_bases, encode_bases
-from datasets_dart.contigs import check_same_build, contig_ends, find_contig, join_contigs, named_contigs, renamed
+from datasets_dart.contigs import (
+    check_same_build,
+    contig_ends,
+    find_contig,
+    join_contigs,
+    named_contigs,
+    note_missing,
+    renamed,
+)
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, replacing, write_text
 from datasets_dart.formats.bed import NO_BASE, Windows, centred_start, read_narrowpeak
@@ -314,7 +322,10 @@ def from_signal(genome: Genome, path: Path, bed: Path | None, window: int, avoid
         left_out["are on contigs that the track does not have"] += int(lacking.sum())
         windows = windows.take(np.flatnonzero(~lacking))
     else:
-        shared = sorted(join_contigs(path, track.contigs, genome.contigs).names.values(), key=[*genome.contigs].index)
+        joined = join_contigs(path, track.contigs, genome.contigs)
+        note_missing(path, joined.only_here)
+        note_missing(genome.path, joined.only_there, str(path))
+        shared = sorted(joined.names.values(), key=[*genome.contigs].index)
         grids = [np.arange(0, genome.contigs[name] - window + 1, window, dtype=np.int64) for name in shared]
         start = np.concatenate(grids)
         chrom = np.repeat(np.array(shared, dtype=object), [len(grid) for grid in grids])

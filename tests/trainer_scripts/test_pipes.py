@@ -80,6 +80,15 @@ def test_a_pipe_that_is_named_twice_is_read_once(piped):
         assert Path(words[1]).read_bytes() == b"once"
 
 
+def test_a_pipe_after_an_output_is_an_input(piped):
+    pipe = piped(b"x")
+    with pipes_copied(["windows", "--output", "out.tsv", pipe]) as words:
+        assert words[:3] == ["windows", "--output", "out.tsv"]
+        assert Path(words[3]).read_bytes() == b"x"
+    with pipes_copied([f"--output={pipe}", "--output_dir", pipe]) as words:
+        assert words == [f"--output={pipe}", "--output_dir", pipe]
+
+
 def test_errors_name_the_pipe_and_not_its_copy(piped, capsys, monkeypatch):
     pipe = piped(b"")
     assert ended(["--variants", pipe], lambda words: input_file(words[1])) == 1
