@@ -54,6 +54,7 @@ from evaluation_dart.training.states import (
     hold_folder,
     load_newest_state,
     remove_leftovers,
+    removed_on_failure,
     save_state,
 )
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNATokenizer
@@ -335,12 +336,13 @@ def save_model(
     weights = accelerator.get_state_dict(model)  # gathered where they are sharded
     if accelerator.is_main_process:
         temporary = folder / ".model.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        accelerator.unwrap_model(model).save_pretrained(temporary, state_dict=weights)
-        tokenizer.save_pretrained(temporary)
-        for file in temporary.iterdir():
-            os.replace(file, folder / file.name)
-        temporary.rmdir()
+        with removed_on_failure(temporary):
+            shutil.rmtree(temporary, ignore_errors=True)
+            accelerator.unwrap_model(model).save_pretrained(temporary, state_dict=weights)
+            tokenizer.save_pretrained(temporary)
+            for file in temporary.iterdir():
+                os.replace(file, folder / file.name)
+            temporary.rmdir()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

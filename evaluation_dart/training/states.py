@@ -34,6 +34,16 @@ PROGRESS, DIGESTS = "progress.json", "digests.json"
 DAMAGED = (pickle.UnpicklingError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError, EOFError)
 
 
+@contextlib.contextmanager
+def removed_on_failure(path: Path) -> Iterator[None]:
+    """Remove a file or folder where the block that writes it does not come to its end."""
+    try:
+        yield
+    except BaseException:
+        remove(path)
+        raise
+
+
 def save_state(
     accelerator: Accelerator,
     folder: Path,
@@ -52,28 +62,29 @@ def save_state(
         device: where this process draws random numbers, besides the CPU. files: kept in the state as well.
     """
     temporary, final = folder / ".state.tmp", folder / f"step-{step:08d}"
-    if accelerator.is_main_process:
-        shutil.rmtree(temporary, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(temporary))
-    numbers = json.dumps(random_numbers(device))
-    (temporary / _random_file(accelerator.process_index)).write_text(numbers)
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        (temporary / PROGRESS).write_text(json.dumps(progress))
-        for path in files:
-            shutil.copyfile(path, temporary / path.name)
-        (temporary / DIGESTS).write_text(json.dumps(_digests(temporary), indent=1))
-        fsync(*(path for path in temporary.rglob("*") if path.is_file()), temporary)
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(temporary, final)
-        for old in sorted(folder.glob("step-*"))[:-keep]:
-            # Under another name first: half of it would pass for a state.
-            doomed = folder / f".{old.name}.old"
-            os.replace(old, doomed)
-            shutil.rmtree(doomed)
-    accelerator.wait_for_everyone()
+    with removed_on_failure(temporary):
+        if accelerator.is_main_process:
+            shutil.rmtree(temporary, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(temporary))
+        numbers = json.dumps(random_numbers(device))
+        (temporary / _random_file(accelerator.process_index)).write_text(numbers)
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            (temporary / PROGRESS).write_text(json.dumps(progress))
+            for path in files:
+                shutil.copyfile(path, temporary / path.name)
+            (temporary / DIGESTS).write_text(json.dumps(_digests(temporary), indent=1))
+            fsync(*(path for path in temporary.rglob("*") if path.is_file()), temporary)
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(temporary, final)
+            for old in sorted(folder.glob("step-*"))[:-keep]:
+                # Under another name first: half of it would pass for a state.
+                doomed = folder / f".{old.name}.old"
+                os.replace(old, doomed)
+                shutil.rmtree(doomed)
+        accelerator.wait_for_everyone()
 
 
 def load_newest_state(

@@ -10,6 +10,7 @@ import pyBigWig
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SMALL = FIXTURES / "model" / "small_d32_l2_s130"
+LONGER = FIXTURES / "model" / "tiny1k_d128_l2_s1026"
 LIGHTNING = FIXTURES / "lightning_ckpt"
 MARKOV = Path(__file__).parents[2] / "model_cards" / "markov-chrX" / "markov.safetensors"
 CONTIGS = {"chr1": 12_000, "chr6": 4_000, "chr5": 4_000}  # train, validation and test of the paper's split
@@ -80,7 +81,7 @@ COMMANDS = [
         other="hyenadna fit-markov --genome in/g.fa --validation-block 1000 --order 2 --output o.safetensors",
     ),
     Command("export-hub-code", "hyenadna export-hub-code in/model"),
-    Command("demo", f"hyenadna demo --model in/model --markov {MARKOV} --output o --limit 4"),
+    Command("demo", f"hyenadna demo --model {LONGER} --markov {MARKOV} --output o --limit 4"),
     Command("run, zero-shot", f"{RUN} --model in/model --window 64 --limit 12 --output o"),
     Command(
         "run, fine-tuned",
@@ -147,6 +148,7 @@ def write_inputs(folder: Path) -> None:
         track.addHeader([*CONTIGS.items()])
         track.addEntries("chr1", 0, values=np.ones(1000).tolist(), span=1, step=1)
     shutil.copytree(SMALL, place / "model", ignore=shutil.ignore_patterns("expected*", "seqcls*"))
+    shutil.copytree(place / "model", place / "again")
     for name in ("weights.ckpt", "config.json"):
         shutil.copy(LIGHTNING / name, place / name)
     (place / "gue" / "toy").mkdir(parents=True)
@@ -159,7 +161,7 @@ def write_inputs(folder: Path) -> None:
 
 
 SUITE = """\
-models: [in/model, "kmers:2"]
+models: [in/model, in/again]
 tasks: [regulatory_elements]
 settings: [zero_shot_likelihood]
 genome: in/g.fa
