@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pysam
 import pytest
@@ -16,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 import modeling_hyenadna  # noqa: F401
 from evaluation_dart.models.markov import MarkovModel
 from evaluation_dart.scoring import alleles as variant_scoring
+from evaluation_dart.tools.variants import score_variants
 from modeling_hyenadna import HyenaDNATokenizer
 from trainer_scripts.cli import hyenadna
 
@@ -267,6 +269,61 @@ def test_positions_that_no_index_holds(variants, tmp_path, run):
             assert ("has no index" in errors) is (not suffixes)
             with pysam.BGZFile(str(tmp_path / name)) as file:
                 assert sum(line[:1] == b"c" and line[:6] != b"chrom\t" for line in file) == len(positions)
+
+
+RECIPES = ("biofoundation", "carbon", "traitgym", "embedding-cosine", "embedding-l2", "markov")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_records_of_one_change_have_one_score(tmp_path, recipe):
+    """An insertion and a deletion in a repeat, and an SNV, each written in several ways, in records of their own."""
+    rng = np.random.default_rng(0)
+    left, right = ("".join(rng.choice([*"ACGT"], 90)) for _ in range(2))
+    contig = f"{left}G{'CA' * 6}T{right}"
+    fasta = tmp_path / "g.fa"
+    fasta.write_text(f">c\n{contig}\n")
+    first, last = len(left) + 2, len(left) + 13  # of the repeat, from 1
+    rows = [
+        (first - 1, "G", "GCA"),  # an insertion of CA
+        (last, "A", "ACA"),
+        (last, "AT", "ACAT"),
+        (first + 3, "A", "AAC" + "G", "ACA"),
+        (first - 1, "GCA", "G"),  # a deletion of CA
+        (last - 2, "ACA", "A"),
+        (first - 1, contig[first - 2 : last + 1], contig[first - 2 : last - 2] + contig[last]),
+        (first + 1, "ACA", "A", "ACAG"),
+        (50, contig[49], "ACGT".replace(contig[49], "")[0]),  # an SNV
+        (46, contig[45:55], contig[45:49] + "ACGT".replace(contig[49], "")[0] + contig[50:55]),
+    ]
+    table = pa.table(
+        {
+            "chrom": ["c"] * len(rows),
+            "position": [row[0] for row in rows],
+            "ref": [row[1] for row in rows],
+            "alt": [",".join(row[2:]) for row in rows],
+        }
+    )
+    MarkovModel.fit([contig], order=2).save(tmp_path / "markov.safetensors")
+    model = f"markov:{tmp_path}/markov.safetensors" if recipe == "markov" else MODEL
+    name = "biofoundation" if recipe == "markov" else recipe
+    scores = score_variants(table, fasta, model, recipe=name, window=60, device="cpu").to_pylist()
+    assert {row["status"] for row in scores} == {""}
+    insertion, deletion, snv = (
+        [
+            row["score"]
+            for row in scores
+            if (row["ref"], row["alt"]) in {(own[1], alt) for own in ours for alt in alts(own)}
+        ]
+        for ours, alts in (
+            (rows[:4], lambda own: own[-1:]),
+            (rows[4:8], lambda own: own[2:3]),
+            (rows[8:], lambda own: own[2:]),
+        )
+    )
+    assert [len(insertion), len(deletion), len(snv)] == [4, 4, 2]
+    for own in (insertion, deletion, snv):
+        assert max(own) - min(own) <= (0 if recipe == "markov" else 1e-4)
+        assert abs(own[0]) > 1e-6
 
 
 def test_a_header_alone(tmp_path, run):
