@@ -253,6 +253,7 @@ def finite_scores(setting: Setting, scorer: Any, dataset: Dataset, job: Job) -> 
     score = setting.score(scorer, dataset, job)
     if isinstance(scorer, RowPredictor):  # which checks what it reads, and may have nothing for a row that is not used
         return score
+    name_of = getattr(scorer, "name", "the trained model")
     computed = [name for name in setting.columns if name not in dataset.column_names]
 
     def checked(rows: range) -> Columns:
@@ -260,7 +261,7 @@ def finite_scores(setting: Setting, scorer: Any, dataset: Dataset, job: Job) -> 
         for name in computed:
             values = np.asarray(found[name]) if name in found else np.empty(0)
             if values.dtype.kind == "f" and len(values) == len(rows):
-                check_finite(values, scorer.name, lambda number: f"row {rows[number]} of the data set")
+                check_finite(values, name_of, lambda number: f"row {rows[number]} of the data set")
         return found
 
     return checked

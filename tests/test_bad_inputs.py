@@ -409,7 +409,7 @@ def other_commands() -> list[Case]:
             in_bed="chr1\t190\t210\n"),
         good("A model", '"parameters"', "dart-eval profile"),
         bad("A folder that is no record", "records/a/results.json: no such file", "dart-eval compare"),
-        bad("A YAML that is no mapping", "suite.yaml: not a mapping", "dart-eval suite", suite_yaml="- 1\n"),
+        bad("A YAML that is no mapping", "suite.yaml: a suite is a mapping", "dart-eval suite", suite_yaml="- 1\n"),
     ]  # fmt: skip
 
 

@@ -318,10 +318,14 @@ def train_on_length(splits: Splits) -> tuple[np.ndarray, dict[str, Any]]:
     """The class as far as length gives it away: log probabilities of a decision tree, and what a record says of it."""
     tree = DecisionTreeClassifier(min_samples_leaf=LEAF, random_state=0)
     tree.fit(splits.train.lengths[:, None], splits.train.labels)
-    outputs = np.full((len(splits.test), splits.outputs), -np.inf, dtype=np.float32)
-    with np.errstate(divide="ignore"):
-        outputs[:, tree.classes_] = np.log(tree.predict_proba(splits.test.lengths[:, None]))
-    return outputs, {"id": LENGTH, "revision": "from-scratch", "parameters": int(tree.tree_.node_count)}
+    least = float(np.finfo(np.float32).tiny)  # in place of a probability of 0, whose logarithm is no number
+    probabilities = np.full((len(splits.test), splits.outputs), least)
+    probabilities[:, tree.classes_] = np.maximum(tree.predict_proba(splits.test.lengths[:, None]), least)
+    return np.log(probabilities).astype(np.float32), {
+        "id": LENGTH,
+        "revision": "from-scratch",
+        "parameters": int(tree.tree_.node_count),
+    }
 
 
 def finetune(
