@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ NOT_OF_SUCH_A_RECORD = (KeyError, IndexError, TypeError, ValueError, AttributeEr
 # What may be handed in: bytes of each file; rows and bytes of the predictions once they are read
 LIMITS = {RESULTS: 1 << 20, PREDICTIONS: 256 << 20}
 MOST_ROWS, MOST_BYTES, BATCH_ROWS = 20_000_000, 1 << 30, 1 << 13
+MOST_FAULTS = 50  # of a record that are looked at for the one that tells most
 MOST_NAME_BYTES = 200  # of a folder's name, of which file systems take 255
 
 
@@ -245,7 +247,7 @@ def check_schema(record: Any, where: str | os.PathLike[str]) -> None:
 
     try:
         json.dumps(record, allow_nan=False, ensure_ascii=False).encode()  # no half of a surrogate pair either
-        error = best_match(schema_validator().iter_errors(record))
+        error = best_match(islice(schema_validator().iter_errors(record), MOST_FAULTS))
     except (RecursionError, OverflowError, TypeError, ValueError) as fault:
         raise InputError(f"{where}: the record cannot be JSON: {str(fault)[:200]}") from None
     if error is not None:
