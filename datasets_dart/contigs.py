@@ -75,6 +75,8 @@ def named_contigs(option: str, names: Iterable[str], contigs: Collection[str]) -
             there = ", ".join(sorted(contigs)[:8]) + (", ..." if len(contigs) > 8 else "")
             raise InputError(f"{option}: there is no contig {name!r}; there are {there or 'none'}")
         found.append(own)
+    if not found:
+        raise InputError(f"{option}: names no contig")
     return list(dict.fromkeys(found))
 
 

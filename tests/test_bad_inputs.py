@@ -373,6 +373,9 @@ def other_commands() -> list[Case]:
     """Rows of the commands beside score and embed."""
     return [
         good("A region", "out.tsv: 12 substitutions in 1 regions", "mutagenesis"),
+        good("The first base of a contig, which nothing predicts",
+             "out.tsv: 9 substitutions in 1 regions; nothing predicts 1 positions", "mutagenesis", "--region",
+             "chr1:1-4", "--recipe", "dart-eval"),
         bad("A region of a contig that the genome does not have",
             "region chr7:1-5: g.fa: has no contig 'chr7' (it has chr1, chr2)", "mutagenesis", "--region", "chr7:1-5"),
         good("Prompts", "out.fa: 1 sequences of 5 bases", "generate"),
