@@ -97,7 +97,8 @@ def write_scores(
 ) -> Counter[str]:
     """Write the output by its suffix, with its index; returns how many alleles have which status."""
     suffix, contigs = output_suffix(output), found.contigs
-    longest = max([found.last, *(genome.contigs[name] for name in contigs.values() if name)])
+    lengths = [header.contigs[name] for name in contigs if name in header.contigs]
+    longest = max([found.last, *lengths, *(genome.contigs[name] for name in contigs.values() if name)])
     records = scored_records(vcf, parts)
     if suffix == ".parquet":
         _write_parquet(output, records)

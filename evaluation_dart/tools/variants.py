@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import count, islice
 from pathlib import Path
@@ -25,6 +24,7 @@ from datasets_dart.formats.vcf import (
     SWAPPED,
     Header,
     Mismatch,
+    Odd,
     Record,
     Summary,
     haplotypes,
@@ -175,8 +175,8 @@ def score_variants(
                 "records": found.records,
                 "alleles": found.alleles,
                 "ref_mismatches": found.mismatches,
-                "left_out": asdict(found.unreadable),
-                "invalid": asdict(found.invalid),
+                "left_out": counted(found.unreadable, vcf),
+                "invalid": counted(found.invalid, vcf),
                 "status": status,
                 "date": datetime.now(UTC).isoformat(timespec="seconds"),
             }
@@ -201,6 +201,11 @@ def opened(vcf: Path, fasta: Path, name: str) -> tuple[Header, Genome]:
     genome = open_genome(fasta)
     check_same_build(vcf, header.contigs, genome.contigs, genome.path)
     return header, genome
+
+
+def counted(odd: Odd, vcf: Path) -> dict[str, Any]:
+    """How many lines of a VCF are odd in one way, and what is wrong with the first ones, by their lines."""
+    return {"count": odd.count, "first": [f"line {what.removeprefix(f'{input_file(vcf)}:')}" for what in odd.first]}
 
 
 def mismatch_list(output: Path) -> Path:

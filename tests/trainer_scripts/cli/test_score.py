@@ -141,6 +141,7 @@ def test_what_was_done_stands_beside_it(variants, tmp_path, run):
     assert about["model"]["id"] == "local/small_d32_l2_s130"
     assert about["status"] == {"scored": 23, "no_contig": 1, "no_sequence": 6, "ref_mismatch": 3, "unequal_length": 7}
     assert (about["records"], about["alleles"], about["ref_mismatches"]) == (25, 40, 3)
+    assert about["left_out"] == about["invalid"] == {"count": 0, "first": []}
     mismatches = rows_of(tmp_path / "out.tsv.ref_mismatches.tsv")
     assert [(row["chrom"], row["position"], row["line"]) for row in mismatches] == [
         ("chr5", "5150", "11"), ("chr5", "5330", "17"), ("chr5", "5510", "23"),
@@ -253,6 +254,21 @@ def test_numbers_that_are_not_finite_are_an_error(variants, tmp_path, run, recip
         rf"^hyenadna: {model}: computes (nan|inf|-inf) for 'chr5:5000 [ACGT]>[ACGT]'", errors.splitlines()[-1]
     )
     assert not (tmp_path / "out.tsv").exists()
+
+
+def test_odd_lines_are_counted_and_named(variants, tmp_path, run):
+    lines = variants.read_text().splitlines()
+    odd = tmp_path / "odd.vcf"
+    odd.write_text("\n".join([*lines[:5], "chr5\tx\t.\tA\tC\t.\t.\t.", "chr5\t7\t.\t-\tC\t.\t.\t.", *lines[5:]]) + "\n")
+    for name in ("out.tsv", "out.vcf.gz"):
+        status, errors = run(odd, tmp_path / name)
+        assert status == 0, errors
+        assert f"1 of the lines left out: {odd}:6: 'x' is not a position (a whole number >= 0)" in errors
+        about = json.loads((tmp_path / f"{name}.json").read_text())
+        assert about["left_out"] == {"count": 1, "first": ["line 6: 'x' is not a position (a whole number >= 0)"]}
+        assert about["invalid"] == {"count": 1, "first": ["line 7: REF '-' is not bases"]}
+    with pysam.VariantFile(str(tmp_path / "out.vcf.gz")) as file:
+        assert len(list(file)) == 26
 
 
 def test_positions_that_no_index_holds(variants, tmp_path, run):
