@@ -275,7 +275,7 @@ def write_official_folder(folder: str | os.PathLike[str], output: str | os.PathL
         raise FileNotFoundError(f"{folder}: no such folder")
     with written_folder(Path(output)) as unfinished:
         try:
-            config = AutoConfig.from_pretrained(folder)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         except StrictDataclassError as error:
             raise ValueError(f"{folder}/config.json: {last_line(error)}") from None
         architecture = official_architecture(config, folder)

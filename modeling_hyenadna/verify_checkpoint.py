@@ -55,7 +55,7 @@ def verify_checkpoint(
         ValueError: if it is not a HyenaDNA checkpoint, or not a released one and there is nothing to compare it with.
         OSError: if it cannot be loaded.
     """
-    config = AutoConfig.from_pretrained(model, revision=revision)
+    config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
     if not isinstance(config, HyenaDNAConfig):
         raise ValueError(f"{model}: model_type is {config.model_type!r}, not 'hyenadna'")
     released = json.loads(REFERENCE.read_text(encoding="utf-8"))["checkpoints"]
@@ -73,7 +73,7 @@ def verify_checkpoint(
         if wrong:
             return checks
         checks.append(file_check(model, revision, facts.get("sha256", {}).get(WEIGHTS)))
-    network = AutoModel.from_pretrained(model, revision=revision, dtype=torch.float32).eval()
+    network = AutoModel.from_pretrained(model, revision=revision, dtype=torch.float32, trust_remote_code=False).eval()
     recorded = [vector_check(network, vector) for vector in facts.get("pooled_hidden_states", ())]
     checks += recorded or [Check("hidden states", "none are recorded for this checkpoint", None)]
     if remote_code is not None:
@@ -89,7 +89,8 @@ def differences(config: HyenaDNAConfig, expected: dict[str, Any]) -> list[str]:
 
 def tokenizer_check(model: str, revision: str | None) -> Check:
     """Ids of all bases and of the [SEP] after them."""
-    ids = AutoTokenizer.from_pretrained(model, revision=revision)("ACGTN")["input_ids"]
+    tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=False)
+    ids = tokenizer("ACGTN")["input_ids"]
     expected = [VOCABULARY[token] for token in ("A", "C", "G", "T", "N", "[SEP]")]
     return Check("tokenizer", f"ACGTN is {ids}", list(ids) == expected)
 

@@ -298,9 +298,11 @@ def checkpoint(name: str, embed_dropout: float) -> PreTrainedModel:
     Raises:
         InputError, OSError: if it cannot be loaded, or lacks weights.
     """
-    config = AutoConfig.from_pretrained(name, embed_dropout=embed_dropout)
+    config = AutoConfig.from_pretrained(name, embed_dropout=embed_dropout, trust_remote_code=False)
     check_size(config, AutoModelForCausalLM, folder_of(name))
-    loaded: Any = AutoModelForCausalLM.from_pretrained(name, config=config, output_loading_info=True)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        name, config=config, output_loading_info=True, trust_remote_code=False
+    )
     model: PreTrainedModel = loaded[0]
     if missing := sorted(loaded[1]["missing_keys"]):
         raise InputError(f"{name}: the checkpoint lacks {', '.join(missing[:5])}")

@@ -1,6 +1,7 @@
 """Fine-tuning on downstream tasks: small runs, killed and continued, and what a prediction depends on."""
 
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
@@ -250,6 +251,22 @@ def test_a_killed_run_goes_on_to_the_same_weights(model, data, tmp_path, monkeyp
     one, two = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "killed"))
     assert all((one[name] == two[name]).all() for name in one)
     assert not (tmp_path / "killed" / "checkpoints").exists()
+
+
+def test_a_finished_run_that_is_damaged_is_refused(model, data, tmp_path):
+    """A flipped byte, a cut, nothing: of the weights or the log; whole, it is loaded."""
+    folder = tmp_path / "run"
+    progress, _ = run(model, folder, *data, num_train_epochs=1)
+    assert progress.weights == hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    for name in ("weights.safetensors", "log.json", "training.yaml"):
+        whole = (folder / name).read_bytes()
+        middle = len(whole) // 2
+        for damaged in (b"", whole[:middle], b"[" * 5000, whole[:middle] + b"\xff" + whole[middle + 1 :]):
+            (folder / name).write_bytes(damaged)
+            with pytest.raises(InputError, match=str(folder / name)):
+                run(model, folder, *data, num_train_epochs=1)
+        (folder / name).write_bytes(whole)
+    assert run(model, folder, *data, num_train_epochs=1)[0] == progress
 
 
 def test_the_best_epoch_is_kept_and_a_finished_run_is_only_loaded(model, data, tmp_path, monkeypatch):

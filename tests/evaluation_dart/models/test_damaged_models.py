@@ -13,6 +13,8 @@ from transformers.utils import logging
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import folder_of, load_language_model, loading_of, usable_dtype
 from evaluation_dart.training.finetuning import load_classifier
+from trainer_scripts.cli import hyenadna
+from trainer_scripts.pretrain import checkpoint
 
 SOURCE = Path(__file__).parents[2] / "fixtures" / "model" / "small_d32_l2_s130"
 
@@ -154,3 +156,36 @@ def test_progress_bars_and_messages_are_as_they_were(shown):
         assert (logging.is_progress_bar_enabled(), logging.get_verbosity()) == (shown, before)
     finally:
         logging.enable_progress_bar()
+
+
+@pytest.mark.parametrize(
+    "words", [["verify"], ["convert", "--to-official", "--output", "made"]], ids=lambda words: words[0]
+)
+@pytest.mark.parametrize(
+    "what", ["code of its own", "10^7 layers", "weights cut short", "a pickle", "config.json nested"]
+)
+def test_commands_that_load_by_themselves(tmp_path, monkeypatch, capsys, words, what):
+    """One line, no question whether to run the code, and nothing runs."""
+    folder = tmp_path / "model"
+    shutil.copytree(SOURCE, folder)
+    DAMAGES[what][0](folder)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question"))
+    monkeypatch.setattr("sys.argv", ["hyenadna", *words, str(folder)])
+    with pytest.raises(SystemExit) as done:
+        hyenadna.main()
+    errors = capsys.readouterr().err
+    assert (done.value.code, errors.count("\n")) == (1, 1), errors
+    assert str(folder) in errors
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+    assert not (folder / "ran").exists()
+
+
+def test_pretraining_goes_on_from_whole_checkpoints_only(tmp_path):
+    for what in ("code of its own", "a layer more than the weights", "a pickle"):
+        folder = tmp_path / str(len(what))
+        shutil.copytree(SOURCE, folder)
+        DAMAGES[what][0](folder)
+        with pytest.raises((InputError, OSError), match=str(folder)), loading_of(str(folder)):
+            checkpoint(str(folder), 0.0)
+        assert not (folder / "ran").exists()
