@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--only", nargs="*", default=[], help="commands by name")
     parser.add_argument("--fault", nargs="*", default=[], help="faults by name")
-    parser.add_argument("--most", type=int, help="of a command's trials of one fault at most so many, evenly spread")
+    parser.add_argument("--most", type=int, help="of a command and a fault so many trials, of kills twice as many")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "reliability", help="folder of what is done")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="reliability-"))
@@ -101,8 +101,8 @@ def everything(commands: list, folder: Path, arguments: argparse.Namespace) -> i
                 if trial.why:
                     print(*trial, operation(stage, n), sep=" | ", flush=True)
             shutil.rmtree(stage.root, ignore_errors=True)
-    if not arguments.only and not arguments.fault:
-        PAGE.write_text(page(list(done.values())), encoding="utf-8")
+            if not arguments.only and not arguments.fault:
+                PAGE.write_text(page(list(done.values())), encoding="utf-8")
     wrong = [own for own in done.values() if own["why"]]
     print(f"{len(done)} trials, {len(wrong)} wrong")
     return bool(wrong)
@@ -115,7 +115,8 @@ def chosen_trials(trials: list[tuple[str, int]], arguments: argparse.Namespace) 
         own = [trial for trial in trials if trial[0] == fault]
         if arguments.fault and fault not in arguments.fault:
             continue
-        step = max(1, -(-len(own) // arguments.most)) if arguments.most else 1
+        most = arguments.most and arguments.most * (2 if fault.startswith("kill") else 1)
+        step = max(1, -(-len(own) // most)) if most else 1
         found += own[::step]
     return found
 
