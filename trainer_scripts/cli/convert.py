@@ -33,6 +33,10 @@ def convert(
     from evaluation_dart.models.language_model import loading_of
     from modeling_hyenadna.convert_checkpoint import convert_lightning_checkpoint, write_official_folder
 
+    def write(path: Path) -> None:
+        with loading_of(str(source)):
+            write_official_folder(source, path)
+
     if to_official == (config is not None):
         raise InputError(f"{source}: give either --config (an original checkpoint) or --to-official (a folder)")
     logging.disable_progress_bar()
@@ -40,6 +44,5 @@ def convert(
         if config is not None:
             made_folder(output, partial(convert_lightning_checkpoint, source, config), [source, config])
         else:
-            with loading_of(str(source)):
-                made_folder(output, partial(write_official_folder, source), [source])
+            made_folder(output, write, [source])
     result({"output": output}, f"written to {output}")
