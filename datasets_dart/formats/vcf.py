@@ -229,11 +229,16 @@ def split_record(path: Path, line: int, text: bytes) -> list[bytes]:
     return columns
 
 
-def summarise(path: Path, genome: Genome, mismatch: Callable[[Mismatch], None] = lambda _: None) -> Summary:
+def summarise(
+    path: Path, genome: Genome, mismatch: Callable[[Mismatch], None] = lambda _: None, new_key: str = ""
+) -> Summary:
     """Read all records once, and compare every REF with the genome; `mismatch` is called for each that differs.
+
+    new_key: what INFO keys begin with that no record may have yet, though the header does not declare them.
 
     Raises ValueError as [`read_records`], and naming the first line where not one line is a record.
     """
+    taken = re.compile(rb"(?:^|;)(%b(?:_\w+)?)(?:=|;|$)" % new_key.encode())
     records = alleles = mismatches = last = 0
     in_order = True
     contigs: dict[str, str | None] = {}
@@ -251,6 +256,11 @@ def summarise(path: Path, genome: Genome, mismatch: Callable[[Mismatch], None] =
             if why := invalid_allele(record):
                 invalid.add(f"{path}:{record.line}: {why}")
             last = max(last, record.end)
+            if new_key and (found := taken.search(record.columns()[7])):
+                raise InputError(
+                    f"{path}:{record.line}: the INFO key {found[1].decode()} is there already; choose another name for "
+                    "the new ones"
+                )
         for record, bases in zip(chunk, reference_bases(chunk, genome), strict=True):
             if bases is not None and _CODES.fullmatch(record.reference) and not same_bases(record.reference, bases):
                 mismatches += 1

@@ -149,7 +149,7 @@ def score_variants(
                 log.info("%s: these scores are there already", output)
             return work
         with state.main_process_first():
-            found = checked(vcf, bases, target, write_list=state.is_main_process)
+            found = checked(vcf, bases, target, name, write_list=state.is_main_process)
         report(vcf, mismatch_list(target), found, ref_mismatch, state.is_main_process)
         in_order = found.sorted or output is None
         source = input_file(vcf) if in_order else work.folder / "sorted.vcf"
@@ -222,11 +222,11 @@ def check_list(listed: Path) -> None:
                 raise InputError(f"{listed}: is no file of ours, and the list of mismatches goes there; move it")
 
 
-def checked(vcf: Path, genome: Genome, output: Path, write_list: bool) -> Summary:
+def checked(vcf: Path, genome: Genome, output: Path, name: str, write_list: bool) -> Summary:
     """All records read once; those whose REF is not the genome's listed beside the output."""
     path, listed = input_file(vcf), mismatch_list(output)
     if not write_list:
-        return summarise(path, genome)
+        return summarise(path, genome, new_key=name)
     check_list(listed)
     with replacing(listed) as temporary, temporary.open("w") as file:
         file.write(LIST_HEADER)
@@ -236,7 +236,7 @@ def checked(vcf: Path, genome: Genome, output: Path, write_list: bool) -> Summar
             words = own.line, own.chrom, own.position, own.reference, ",".join(own.alternatives) or ".", found.genome
             file.write("\t".join(map(str, words)) + "\n")
 
-        summary = summarise(path, genome, write)
+        summary = summarise(path, genome, write, name)
     if not summary.mismatches:
         listed.unlink()
     return summary

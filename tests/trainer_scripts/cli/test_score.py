@@ -271,6 +271,17 @@ def test_odd_lines_are_counted_and_named(variants, tmp_path, run):
         assert len(list(file)) == 26
 
 
+@pytest.mark.parametrize("key", ["DNALM", "DNALM_REF"])
+def test_a_key_that_the_header_does_not_declare(variants, tmp_path, run, key):
+    """A record has it: it would be there twice."""
+    vcf = tmp_path / "in.vcf"
+    vcf.write_text(variants.read_text().replace("AF=0.5", f"AF=0.5;{key}=1", 1))
+    status, errors = run(vcf, tmp_path / "out.vcf.gz")
+    assert status == 1
+    assert f"{vcf}:6: the INFO key {key} is there already; choose another name" in errors
+    assert run(vcf, tmp_path / "out.vcf.gz", "--name", "NEW")[0] == 0
+
+
 def test_positions_that_no_index_holds(variants, tmp_path, run):
     """Beyond 2^29 a .csi; beyond what that holds an output without an index, and a word."""
     header = "".join(f"{line}\n" for line in variants.read_text().splitlines()[:6] if line[0] == "#")
