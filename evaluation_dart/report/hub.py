@@ -14,7 +14,7 @@ from datasets_dart.files import replacing, write_text
 from datasets_dart.formats.documents import yaml_text
 from datasets_dart.outputs import LOCK, locked, sweep_folder
 from evaluation_dart.models.kinds import RANDOM_WEIGHTS
-from evaluation_dart.records import owner_folder
+from evaluation_dart.records import choices_of, owner_folder
 from evaluation_dart.report.tables import data_name, headline, results_table
 
 BENCHMARK: dict[str, Any] = {
@@ -55,7 +55,7 @@ def write_report(
             records can be seen.
 
     Raises:
-        InputError: for two records of one model and board.
+        InputError: for a file that is in the way and not ours.
     """
     with locked(output / LOCK, output):
         check_place(output)
@@ -81,17 +81,15 @@ def write_held(
     source_url: str | None,
 ) -> tuple[int, list[str]]:
     """[`write_report`] in a folder that is held."""
-    by_model: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    runs, left_out = [], []
-    for record in records:
-        if (why := no_entry(record, published)) is None:
-            runs.append(record)
-        elif record.get("kind", "task") == "task":
-            run = f"{record['model']['id']} on {record['task']}, {record['setting']}"
-            left_out.append(f"no entry of {dataset}: {run}: {why}")
+    if (output / "results/README.md").is_file():  # a report that had other entries
+        for path in [*output.glob("models/*/.eval_results/dart-eval.yaml"), output / "dataset/eval.yaml"]:
+            path.unlink(missing_ok=True)
+    runs, reasons = entries_among(records, published)
+    left_out = [f"no entry of {dataset}: {reason}" for reason in reasons]
+    by_folder: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for record in runs:
-        by_model[record["model"]["id"]].append(record)
-    for its in by_model.values():
+        by_folder[owner_folder(record)].append(record)
+    for its in by_folder.values():
         entries = eval_result_entries_to_yaml(eval_results(its, dataset, source_url))
         target = output / "models" / owner_folder(its[0]) / ".eval_results/dart-eval.yaml"
         write_text(target, yaml_text(entries))
@@ -112,6 +110,29 @@ def write_held(
     )
     write_text(output / "results/README.md", str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{ABOUT}")))
     return int(table.num_rows), left_out
+
+
+def entries_among(
+    records: Iterable[Mapping[str, Any]], published: Mapping[str, str]
+) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """The records that are entries, one for each model and board, and why each other run is none.
+
+    Of several, the one with the task's default recipe and seed goes before others, then the newest.
+    """
+    chosen: dict[tuple[str, str], Mapping[str, Any]] = {}
+    reasons = []
+    newest = sorted(records, key=lambda record: str(record["date"]), reverse=True)
+    for record in sorted(newest, key=lambda record: choices_of(record.get("spec", {})) != ""):
+        owner, model, why = owner_folder(record), record["model"]["id"], no_entry(record, published)
+        if why is None and any(owner == other and model != own["model"]["id"] for (other, _), own in chosen.items()):
+            why = "another model has a folder of this name"
+        elif why is None and (owner, task_id(record)) in chosen:
+            why = f"another record of it is the one of {task_id(record)}"
+        if why is None:
+            chosen[owner, task_id(record)] = record
+        elif record.get("kind", "task") == "task":
+            reasons.append(f"{model} on {record['task']}, {record['setting']}: {why}")
+    return list(chosen.values()), reasons
 
 
 def no_entry(record: Mapping[str, Any], published: Mapping[str, str]) -> str | None:

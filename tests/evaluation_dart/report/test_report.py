@@ -20,7 +20,7 @@ from evaluation_dart.records import (
     validate_submission,
     write_record,
 )
-from evaluation_dart.report.hub import check_eval_yaml, eval_results, eval_tasks
+from evaluation_dart.report.hub import check_eval_yaml, entries_among, eval_results, eval_tasks, write_report
 from evaluation_dart.report.leaderboard import board_row
 from evaluation_dart.report.tables import SCHEMA, data_name, record_folders, results_table
 from trainer_scripts.cli import dart_eval
@@ -189,6 +189,31 @@ def test_only_whole_runs_on_the_published_data_are_entries(changes, published, w
     assert len(entries) == (2 if why is None else 0)
     assert pq.read_table(tmp_path / "report" / "results" / "data").num_rows
     assert (err == "") if why is None else re.search(f"no entry of dart-eval/dart-eval: .*: {why}", err)
+
+
+def test_several_records_of_one_board_break_no_report(tmp_path):
+    """The default one is the entry, or else the newest; the others are named, as is a model of one folder's name."""
+    fingerprints = {"regulatory_elements": "f" * 64}
+    default, older, carbon = (
+        read(submit(tmp_path / str(seed), seed=seed)) | {"date": f"2026-11-{day}T10:00:00+00:00", "spec": spec}
+        for seed, (day, spec) in enumerate([("21", {}), ("20", {}), ("25", {"recipe": "carbon", "seed": 1})])
+    )
+    twin = older | {"model": older["model"] | {"id": "org__model"}, "date": "2026-11-01T10:00:00+00:00"}
+    chosen, reasons = entries_among([twin, carbon, older, default], fingerprints)
+    assert chosen == [default]
+    board = "another record of it is the one of regulatory-elements-zero-shot-likelihood"
+    assert sorted(reason.rpartition(": ")[2] for reason in reasons) == [
+        "another model has a folder of this name",
+        *(board, board),
+    ]
+    assert entries_among([carbon], fingerprints)[0] == [carbon]
+    everything = [default, older, carbon, twin]
+    values, left_out = write_report(everything, tmp_path / "report", "org/data", fingerprints)
+    assert values == 4 * len(default["metrics"])
+    assert len(left_out) == 3
+    assert len([*(tmp_path / "report").rglob("dart-eval.yaml")]) == 1
+    write_report(everything, tmp_path / "report", "org/data", {})  # and then none
+    assert not [*(tmp_path / "report").rglob("*eval.yaml")]
 
 
 def test_a_report_without_a_valid_record_is_an_error(tmp_path, capsys, monkeypatch):
