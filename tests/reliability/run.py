@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
-PAGE = ROOT / "docs" / "reliability.md"
+PAGE, LOG = ROOT / "docs" / "reliability.md", "trials.jsonl"
 
 
 def main() -> int:
@@ -30,7 +30,11 @@ def main() -> int:
     parser.add_argument("--fault", nargs="*", default=[], help="faults by name")
     parser.add_argument("--most", type=int, help="of a command and a fault so many trials, of kills twice as many")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "reliability", help="folder of what is done")
+    parser.add_argument("--page", action="store_true", help="write the page of what is done, and try nothing")
     arguments = parser.parse_args()
+    if arguments.page:
+        PAGE.write_text(page(list(read_done(arguments.results).values())), encoding="utf-8")
+        return 0
     folder = Path(tempfile.mkdtemp(prefix="reliability-"))
     os.environ |= {
         "HF_DATASETS_CACHE": str(folder / "datasets"),
@@ -74,13 +78,8 @@ def everything(commands: list, folder: Path, arguments: argparse.Namespace) -> i
     from fault_trials import Stage, trials_of
 
     arguments.results.mkdir(parents=True, exist_ok=True)
-    log = arguments.results / "trials.jsonl"
-    done = {}
-    if log.exists():
-        for line in log.read_text().splitlines():
-            own = json.loads(line)
-            done[own["command"], own["fault"], own["n"]] = own
-    with log.open("a") as file:
+    done = read_done(arguments.results)
+    with (arguments.results / LOG).open("a") as file:
         for number, command in enumerate(commands):
             try:
                 stage = Stage(command, folder / str(number))
@@ -106,6 +105,13 @@ def everything(commands: list, folder: Path, arguments: argparse.Namespace) -> i
     wrong = [own for own in done.values() if own["why"]]
     print(f"{len(done)} trials, {len(wrong)} wrong")
     return bool(wrong)
+
+
+def read_done(folder: Path) -> dict[tuple[str, str, int], dict]:
+    """The trials that were done, by command, fault and n."""
+    log = folder / LOG
+    entries = map(json.loads, log.read_text().splitlines() if log.exists() else [])
+    return {(own["command"], own["fault"], own["n"]): own for own in entries}
 
 
 def chosen_trials(trials: list[tuple[str, int]], arguments: argparse.Namespace) -> list[tuple[str, int]]:
@@ -156,6 +162,18 @@ def page(done: list[dict]) -> str:
 
 HEAD = """\
 # Reliability
+
+What every command does with what is there:
+
+* An output appears when it is whole. Beside it lies `OUTPUT.json`, with the SHA-256 of each of its files; of a folder
+  they are in its own record (`dataset.json`, `results.json`).
+* The same line goes on with a run that was stopped, and is a success on one that is finished. An output that was cut
+  short or changed since is an error that says what to delete.
+* A file that no run wrote is replaced only with `--overwrite`; a folder or a zarr store never; an input never, also
+  through a link. An output that is a link is written to where the link leads.
+* One process writes an output at a time; a second one says so. Several processes of `accelerate launch` are one run.
+
+## What was tried
 
 `make reliability` stops every command of the README before each of its file operations, gives the same line again, and
 compares every file with those of a run that was left alone, byte for byte but for times. Written by that command.
