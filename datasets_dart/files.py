@@ -84,9 +84,12 @@ def compression(path: Path) -> Literal["plain", "gzip", "bgzip"]:
 
 
 def has_mark(path: Path) -> bool:
-    """Whether text, compressed or not, begins with a byte-order mark."""
-    with open_bytes(path) as file:
-        return file.tell() > 0
+    """Whether text, compressed or not, begins with a byte-order mark; damaged gzip data is for its reader to report."""
+    try:
+        with open_bytes(path) as file:
+            return file.tell() > 0
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return False
 
 
 def open_bytes(path: Path) -> BinaryIO:
