@@ -171,7 +171,7 @@ def typed(what: str, hint: Any, value: Any) -> Any:
     kinds = [kind for kind in get_args(hint) if kind is not NoneType] or [hint]
     if get_origin(hint) is list:
         if not isinstance(value, list):
-            raise InputError(f"{what}: {str(value)[:80]!r} is no list")
+            raise InputError(f"{what}: {repr(value)[:80]} is no list")
         return [typed(what, kinds[0], own) for own in value]
     if value is None and NoneType in get_args(hint):
         return None
@@ -184,5 +184,5 @@ def typed(what: str, hint: Any, value: Any) -> Any:
     except (TypeError, ValueError, OverflowError):
         fits, exact = None, False
     if not isinstance(fits, kind) or not exact or (isinstance(fits, float) and not math.isfinite(fits)):
-        raise InputError(f"{what}: {str(value)[:80]!r} is no {kind.__name__}")
+        raise InputError(f"{what}: {repr(value)[:80]} is no {kind.__name__}")
     return fits

@@ -24,6 +24,8 @@ from datasets_dart.errors import InputError
 from datasets_hyenadna.builder import FAMILIES
 from datasets_hyenadna.genomic_benchmarks import TASKS
 from datasets_hyenadna.nucleotide_transformer import CLASSES
+from evaluation_dart.report.hub import write_report
+from evaluation_dart.report.tables import valid_records_below
 from evaluation_dart.training import loop as training_loop
 from evaluation_dart.training.classifiers import ConvolutionalClassifier, SequenceClassifier
 from evaluation_dart.training.finetuning import load_classifier
@@ -323,6 +325,10 @@ def test_every_kind_of_model_learns_a_task(model, gue, tmp_path, kind):
     right = [int(two > one) == own for one, two, own in zip(*(table[c] for c in COLUMNS), strict=True)]
     assert np.mean(right) == record["metrics"]["accuracy"]["value"]
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == json.loads(json.dumps(record))
+    valid, skipped = valid_records_below([tmp_path])
+    assert ([own.kind for own in valid], skipped) == (["finetune"], [])
+    values, left_out = write_report([own.content for own in valid], tmp_path / "report", "org/data", {})
+    assert (values, left_out) == (len(record["metrics"]), [])  # on no board, but in the table
 
 
 def test_two_processes_are_one(model, gue, tmp_path):
@@ -393,7 +399,7 @@ def test_a_recipe_of_any_types_is_taken_or_refused(tmp_path, value):
             with contextlib.suppress(InputError):
                 recipe_of(task, path=path)
     path.write_text("all: {learning_rate: [1]}\n")
-    with pytest.raises(InputError, match=r"own.yaml: learning_rate: '\[1\]' is no float"):
+    with pytest.raises(InputError, match=r"own.yaml: learning_rate: \[1\] is no float"):
         recipe_of("gue/toy", path=path)
 
 

@@ -20,6 +20,8 @@ from safetensors.torch import load_file
 
 import modeling_hyenadna  # noqa: F401
 from datasets_dart.errors import InputError
+from evaluation_dart.report.hub import write_report
+from evaluation_dart.report.tables import valid_records_below
 from evaluation_dart.tools.own_model import card, train_own_model
 from evaluation_dart.training.recipe import SupervisedTraining
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
@@ -118,6 +120,9 @@ def test_names_of_classes_and_files_are_only_text_in_the_card(tmp_path, data):
     """The card of a training whose classes, file and folder have names with a meaning in Markdown or YAML."""
     train_own_model(data, checkpoint(tmp_path / "model", 0.0), tmp_path / "made", CHOICES, logo=False)
     record = json.loads((tmp_path / "made" / "results.json").read_text())
+    (own,), skipped = valid_records_below([tmp_path])
+    assert (own.kind, own.content, skipped) == ("own model", record, [])
+    assert write_report([record], tmp_path / "report", "org/data", {}) == (len(record["metrics"]), [])
     plain = ODD_CLASS.replace("\u2028", "")
     record["data"] |= {"classes": ["off", plain], "inputs": {"bed": "a\n# b|<b>.bed"}}
     for metrics in (record["metrics"], *record["baselines"].values()):
