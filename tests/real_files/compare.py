@@ -120,7 +120,8 @@ def fasta_theirs(path: Path) -> dict[str, int | str]:
         lengths = {line.split("\t")[0]: int(line.split("\t")[1]) for line in fai}
         regions = [f"{name}:{start + 1}-{end}" for name, start, end in places(lengths)]
         with pysam.FastaFile(copy) as file:
-            return lengths | {region: file.fetch(region=region) for region in regions}
+            rna = str.maketrans("Uu", "Tt")
+            return lengths | {region: file.fetch(region=region).translate(rna) for region in regions}
 
 
 def places(lengths: dict[str, int]) -> Iterator[tuple[str, int, int]]:
