@@ -178,10 +178,10 @@ class Reopened(Generic[Handle]):
         return self._opened[1]
 
 
-def shown(text: str | bytes, most: int = 80) -> str:
-    """`text` in quotes for an error message, cut to about `most` characters."""
-    quoted = repr(text.strip()).removeprefix("b")
-    return quoted if len(quoted) <= most else quoted[: most - 4] + "...'"
+def shown(value: object, most: int = 80) -> str:
+    """A value for an error message, text in quotes, cut to about `most` characters."""
+    quoted = repr(value.strip()).removeprefix("b") if isinstance(value, str | bytes) else repr(value)
+    return quoted if len(quoted) <= most else f"{quoted[: most - 4]}...{quoted[-1]}"
 
 
 def link_target(path: Path) -> Path:

@@ -85,7 +85,7 @@ class RunSpec:
             kinds = TYPES.get(name, (object,))
             if not isinstance(value, kinds) or (isinstance(value, bool) and not {bool, object} & {*kinds}):
                 wanted = " or ".join(kind.__name__ for kind in kinds)
-                raise InputError(f"{name} is {shown(repr(value))}, but should be {wanted}")
+                raise InputError(f"{name} is {shown(value)}, but should be {wanted}")
         task = task_named(given.get("task", "regulatory_elements"))
         inputs = {name: given.pop(name) for name in task.inputs if name in given} | given.pop("inputs", {})
         if unknown := sorted(map(str, given.keys() - TYPES.keys())):
@@ -95,7 +95,7 @@ class RunSpec:
         for name, value in inputs.items():
             own = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
             if not all(isinstance(path, str) for path in own):
-                raise InputError(f"{name} is {shown(repr(value))}, but should be text, or a list or mapping of texts")
+                raise InputError(f"{name} is {shown(value)}, but should be text, or a list or mapping of texts")
         spec = cls(**given, inputs=inputs)
         spec.check(task)
         return spec
@@ -111,9 +111,9 @@ class RunSpec:
         for name, smallest in SMALLEST.items():
             value = getattr(self, name)
             if value is not None and not smallest <= value <= LARGEST:
-                raise InputError(f"{name} is {shown(repr(value))}, not from {smallest} to {LARGEST:,}")
+                raise InputError(f"{name} is {shown(value)}, not from {smallest} to {LARGEST:,}")
         if self.dtype not in DTYPES:
-            raise InputError(f"dtype {shown(repr(self.dtype))}: there are {', '.join(DTYPES)}")
+            raise InputError(f"dtype {shown(self.dtype)}: there are {', '.join(DTYPES)}")
         if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
             raise InputError(f'batch_size {self.batch_size!r}: a number of rows, or "auto"')
         recipe_named(self.recipe)

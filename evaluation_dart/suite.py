@@ -180,11 +180,11 @@ def check_shape(models: Any, tasks: Any, settings: Any, seeds: Any) -> None:
     }
     for name, own in texts.items():
         if not isinstance(own, list | tuple | dict) or not all(isinstance(text, str) for text in own):
-            raise InputError(f"{name} is {shown(repr(own))}, but should be a list of names")
+            raise InputError(f"{name} is {shown(own)}, but should be a list of names")
     if isinstance(tasks, Mapping) and not all(own is None or isinstance(own, Mapping) for own in tasks.values()):
-        raise InputError(f"tasks is {shown(repr(tasks))}, but each task should have a mapping of its arguments")
+        raise InputError(f"tasks is {shown(tasks)}, but each task should have a mapping of its arguments")
     if not all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds):
-        raise InputError(f"seeds is {shown(repr(seeds))}, but should be a list of whole numbers")
+        raise InputError(f"seeds is {shown(seeds)}, but should be a list of whole numbers")
 
 
 def chosen_settings(task: str, settings: Sequence[str] | None) -> list[str]:

@@ -212,7 +212,7 @@ def _entry(path: Path, content: Mapping[Any, Any], name: str | int) -> dict[str,
     """The mapping that a recipe has under a name, empty where it has none."""
     own = content.get(name) or {}
     if not isinstance(own, dict):
-        raise InputError(f"{path}: {name} is {shown(repr(own))}, not a mapping")
+        raise InputError(f"{path}: {name} is {shown(own)}, not a mapping")
     return own
 
 

@@ -135,7 +135,7 @@ def chosen(given: Mapping[str, Any]) -> dict[str, Any]:
         read = read_config(given["hyperparameters"])
         changes = read.get("training", read)
         if not isinstance(changes, dict):
-            raise InputError(f"{given['hyperparameters']}: training is {shown(repr(changes))}, not a mapping")
+            raise InputError(f"{given['hyperparameters']}: training is {shown(changes)}, not a mapping")
     for override in given["set_"] or ():
         name, equals, value = override.partition("=")
         if not equals:
