@@ -302,8 +302,8 @@ def held(
         sweep(final, *leftovers)
         sweep(sidecar(named))
         output = Output(named, companions, overwrite, lock)
-        output.scratch.mkdir()
         try:
+            output.scratch.mkdir()
             yield output
         finally:
             remove(output.scratch)

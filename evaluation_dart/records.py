@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datasets_dart.errors import InputError
-from datasets_dart.files import fsync
+from datasets_dart.files import replacing
 from datasets_dart.formats.documents import read_json
 from datasets_dart.outputs import read_json as mapping_of
 from evaluation_dart.statistics.metric import Metric
@@ -203,19 +202,13 @@ def check_record_place(folder: Path) -> None:
 
 def write_record(folder: Path, record: Mapping[str, Any], predictions: pa.Table) -> dict[str, Any]:
     """Write predictions, then the record with their digest, which is returned: each appears whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch:
-        parquet, results = Path(scratch) / PREDICTIONS, Path(scratch) / RESULTS
+    with replacing(folder / RESULTS) as results, replacing(folder / PREDICTIONS) as parquet:
         pq.write_table(predictions, parquet)
         sha256 = hashlib.sha256(parquet.read_bytes()).hexdigest()
         whole = {**record, "predictions": {"rows": predictions.num_rows, "sha256": sha256}}
         check_schema(whole, folder)
         results.write_text(json.dumps(whole, indent=2) + "\n")
-        fsync(parquet, results)
         (folder / RESULTS).unlink(missing_ok=True)  # which would say something else of what comes now
-        os.replace(parquet, folder / PREDICTIONS)
-        os.replace(results, folder / RESULTS)
-        fsync(folder)
     return whole
 
 

@@ -9,8 +9,6 @@ import ast
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from .configuration_hyenadna import HyenaDNAConfig
@@ -78,7 +76,7 @@ def export_hub_code(folder: str | os.PathLike[str]) -> list[str]:
         raise ValueError(f"{path}: not the config of a HyenaDNA model")
     files = hub_code()
     for leftover in path.parent.glob(".writing-*"):  # of a run that was killed
-        shutil.rmtree(leftover)
+        leftover.unlink()
     for name in files:
         if (path.parent / name).exists() and not (path.parent / name).read_text(errors="replace").startswith(HEADER):
             raise ValueError(f"{path.parent / name}: is there already, and was not written by this command; move it")
@@ -162,7 +160,9 @@ def _module_file(stem: Path) -> Path | None:
 
 
 def _replace(path: Path, text: str) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
-        unfinished = Path(scratch) / path.name
+    unfinished = path.with_name(f".writing-{path.name}")
+    try:
         unfinished.write_text(text, encoding="utf-8")
         os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
