@@ -457,7 +457,7 @@ def models_and_documents() -> list[Case]:
             run_yaml=bomb),
         bad("A configuration that says a thing twice", "run.yaml:1: not YAML that can be read: a key that occurs twice",
             "dart-eval run", "--config", "run.yaml", run_yaml="window: 60\nwindow: 40\n"),
-        bad("Hyper-parameters that are no mapping", "own.yaml: training is '[1]', not a mapping", "dart-eval run",
+        bad("Hyper-parameters that are no mapping", "own.yaml: training is [1], not a mapping", "dart-eval run",
             "--hyperparameters", "own.yaml", own_yaml="training: [1]\n"),
         bad("A suite nested 10,000 deep", "suite.yaml: not YAML that can be read: nested too deeply",
             "dart-eval suite", suite_yaml="[" * 10_000),
