@@ -141,6 +141,8 @@ def commit() -> str:
 
 def page(done: list[dict]) -> str:
     """docs/reliability.md."""
+    from fault_commands import COMMANDS
+
     faults = list(dict.fromkeys(own["fault"] for own in done))
     right = Counter((own["command"], own["fault"]) for own in done if not own["why"])
     tried = Counter((own["command"], own["fault"]) for own in done)
@@ -182,8 +184,8 @@ compares every file with those of a run that was left alone, byte for byte but f
 command does, and how many trials came out right; where there are fewer trials than operations, they are evenly spread
 (`make reliability` without MOST tries every one).
 
-* kill: SIGKILL before the n-th operation, for every n; then the same line again: exit status 0, the same bytes (of a
-  training, the same weights), and nothing left behind. "Another output there": the finished output of another run is in
+* kill: SIGKILL before the n-th operation; then the same line again: exit status 0, the same bytes (of a training, the
+  same weights), and nothing left behind. "Another output there": the finished output of another run is in
   the way.
 * terminate, interrupt: SIGTERM (143) and SIGINT (130): no traceback, no unfinished file.
 * no space: from the n-th operation on, the disk is full; no room: no file can be longer than 8, 16, 32, ... bytes.
