@@ -152,6 +152,8 @@ def page(done: list[dict]) -> str:
     for name in commands:
         cells = [f"{right[name, fault]} of {tried[name, fault]}" if tried[name, fault] else "" for fault in faults]
         rows.append(f"| {name} | {operations[name]} | {' | '.join(cells)} |")
+    if missing := [command.name for command in COMMANDS if command.name not in commands]:
+        rows.append(f"\nNot tried in this run: {', '.join(missing)}.")
     commits = ", ".join(dict.fromkeys(own["commit"] for own in done))
     head = HEAD.format(
         tried=f"{len(done):,}", right=f"{right.total():,}", commits=commits, date=datetime.now(UTC).date().isoformat()
