@@ -74,18 +74,22 @@ def medians(
 
 def write(benchmark: str, rows: list[Row], gpu: str | None = None) -> None:
     """Write benchmarks/results/{benchmark}.json and print its table. `gpu` names the device where one was used."""
-    record: dict[str, Any] = {
+    record = about(benchmark, gpu) | {"rows": rows}
+    path = RESULTS / f"{benchmark}.json"
+    write_text(path, json.dumps(record, indent=2) + "\n")
+    print(table([record]))
+    print(f"\nwritten to {path}")
+
+
+def about(benchmark: str, gpu: str | None = None) -> dict[str, Any]:
+    """What was run, when, on which machine, and with which versions."""
+    return {
         "benchmark": benchmark,
         "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": {"processor": processor(), "cores": len(os.sched_getaffinity(0)), "gpu": gpu},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-        "rows": rows,
     }
-    path = RESULTS / f"{benchmark}.json"
-    write_text(path, json.dumps(record, indent=2) + "\n")
-    print(table([record]))
-    print(f"\nwritten to {path}")
 
 
 def processor() -> str:

@@ -33,4 +33,5 @@ def figure(value: float) -> str:
 
 if __name__ == "__main__":
     files = sorted((Path(__file__).parent / "results").glob("*.json"))
-    print(table([json.loads(file.read_text(encoding="utf-8")) for file in files]))
+    records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    print(table([record for record in records if "rows" in record]))
