@@ -9,6 +9,7 @@ sqrt(rho) times a normal of its block plus sqrt(1 - rho) times one of its own. T
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -123,6 +124,11 @@ def mean_information(drawn: tuple[np.ndarray, np.ndarray], blocks: Blocks) -> es
     return estimates.adjusted_mutual_information(by_seed, label, clusters, blocks)
 
 
+def of_quantile(q: float, values: np.ndarray, blocks: Blocks) -> estimates.Interval:
+    """Of the quantile q."""
+    return estimates.quantile(values, q, blocks)
+
+
 def of_confusion(name: str) -> Callable[[Any, Blocks], estimates.Interval]:
     """Of F1 or Matthews' correlation of calls above half the shift."""
 
@@ -139,20 +145,20 @@ def cases() -> Iterator[Case]:
         yield Case(f"proportion, {share}", below(stats.norm.ppf(share)), share, estimates.proportion)
     yield Case("mean", normals, 0, estimates.mean)
     for q in (0.05, 0.25, 0.5):
-        yield Case(f"quantile, {q}", normals, stats.norm.ppf(q), lambda x, b, q=q: estimates.quantile(x, q, b))
+        yield Case(f"quantile, {q}", normals, stats.norm.ppf(q), partial(of_quantile, q))
     for share in (0.5, 0.1):
         draw = two_classes(share, 1)
         yield Case(
             f"AUROC, positives {share}",
             draw,
             stats.norm.cdf(1 / np.sqrt(2)),
-            lambda d, b: estimates.auroc(auroc(*d), *d, b),
+            lambda d, b: estimates.auroc(auroc(*d), d[0], d[1], b),
         )
         yield Case(
             f"average precision, positives {share}",
             draw,
             true_average_precision(share, 1),
-            lambda d, b: estimates.average_precision(average_precision(*d), *d, b),
+            lambda d, b: estimates.average_precision(average_precision(*d), d[0], d[1], b),
         )
         right = stats.norm.cdf(0.5)  # of either class
         f1 = 2 * share * right / (share * right + (1 - share) * (1 - right) + share)
@@ -161,15 +167,17 @@ def cases() -> Iterator[Case]:
         yield Case(f"F1, positives {share}", draw, f1, of_confusion("f1"))
         yield Case(f"Matthews' correlation, positives {share}", draw, mcc, of_confusion("mcc"))
     for r in (0.0, 0.6):
-        yield Case(f"Pearson, {r}", correlated(r), r, lambda d, b: estimates.pearson(pearson(*d), *d, b))
+        yield Case(f"Pearson, {r}", correlated(r), r, lambda d, b: estimates.pearson(pearson(*d), d[0], d[1], b))
         rank = 6 / np.pi * np.arcsin(r / 2)
-        yield Case(f"Spearman, {r}", correlated(r), rank, lambda d, b: estimates.spearman(averaged_spearman(*d), *d, b))
+        yield Case(
+            f"Spearman, {r}", correlated(r), rank, lambda d, b: estimates.spearman(averaged_spearman(*d), d[0], d[1], b)
+        )
     yield Case(f"adjusted mutual information, {SEEDS} seeds", clusterings, true_information(), mean_information)
 
 
 TESTS: dict[str, tuple[Draw, Callable[[Any, Blocks], float]]] = {
     "sign flips of blocks": (normals, significance.sign_flip_p),
-    "Mann-Whitney by blocks": (two_classes(0.3, 0), lambda d, b: significance.auroc_p(auroc(*d), *d, b)),
+    "Mann-Whitney by blocks": (two_classes(0.3, 0), lambda d, b: significance.auroc_p(auroc(*d), d[0], d[1], b)),
 }
 
 

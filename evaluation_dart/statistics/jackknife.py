@@ -44,7 +44,7 @@ def auroc_without(score: np.ndarray, positive: np.ndarray, blocks: Blocks) -> np
     within = wins_within(score, positive, blocks)
     left = placements[positive].sum() - of_both + within
     pairs = (ones.sum() - ones) * (zeros.sum() - zeros)
-    return np.divide(left, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    return np.asarray(np.divide(left, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
 
 
 def wins(score: np.ndarray, positive: np.ndarray) -> np.ndarray:
@@ -96,7 +96,7 @@ def pearson_without(one: np.ndarray, two: np.ndarray, blocks: Blocks) -> np.ndar
     of_blocks = np.stack([blocks.sums(column) for column in columns.T])
     n, x, y, xx, yy, xy = of_blocks.sum(axis=1, keepdims=True) - of_blocks
     scale = np.sqrt(np.maximum(n * xx - x * x, 0) * np.maximum(n * yy - y * y, 0))
-    return np.divide(n * xy - x * y, scale, out=np.full(scale.shape, np.nan), where=scale > 0)
+    return np.asarray(np.divide(n * xy - x * y, scale, out=np.full(scale.shape, np.nan), where=scale > 0))
 
 
 def spearman_without(one: np.ndarray, two: np.ndarray, blocks: Blocks) -> np.ndarray:
