@@ -83,8 +83,13 @@ def named_contigs(option: str, names: Iterable[str], contigs: Collection[str]) -
 def note_missing(path: str | os.PathLike[str], names: Collection[str], what: str = "the genome") -> None:
     """Warn, once for a file, of those of its contigs that something else does not have."""
     if names:
-        some = ", ".join(sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
-        warn_once(log, path, f"{path}: {len(names)} of its contigs are not in {what}: {some}")
+        warn_once(log, path, f"{path}: {len(names)} of its contigs are not in {what}: {some_of(names)}")
+
+
+def some_of(names: Iterable[str], most: int = 5) -> str:
+    """Names of contigs, the first few of them in alphabetical order, for people to read."""
+    known = sorted(set(names))
+    return ", ".join(known[:most]) + (", ..." if len(known) > most else "")
 
 
 def renamed(chrom: np.ndarray, contigs: Collection[str]) -> np.ndarray:

@@ -20,7 +20,9 @@ from datasets_dart.errors import InputError
 GZIP_MAGIC = b"\x1f\x8b"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8, which some spreadsheets and editors write before the text
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-BGZF_SUBFIELD = b"BC\x02\x00"  # SAM specification section 4.1: the extra gzip field with the size of a BGZF block
+# SAM specification section 4.1: the extra gzip field with the size of a BGZF block, and the last block, which is empty
+BGZF_SUBFIELD = b"BC\x02\x00"
+BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 Row = TypeVar("Row")
 Handle = TypeVar("Handle")
@@ -83,6 +85,13 @@ def compression(path: Path) -> Literal["plain", "gzip", "bgzip"]:
     return "bgzip" if head[12:16] == BGZF_SUBFIELD else "gzip"
 
 
+def ends_with(path: Path, end: bytes) -> bool:
+    """Whether these are the file's last bytes."""
+    with path.open("rb") as file:
+        file.seek(-min(len(end), path.stat().st_size), os.SEEK_END)
+        return file.read() == end
+
+
 def has_mark(path: Path) -> bool:
     """Whether text, compressed or not, begins with a byte-order mark; damaged gzip data is for its reader to report."""
     try:
@@ -95,9 +104,16 @@ def has_mark(path: Path) -> bool:
 def open_bytes(path: Path) -> BinaryIO:
     """`path` for reading, decompressed where it is gzip or bgzip, without a byte-order mark.
 
-    Raises ValueError naming the file where its byte-order mark is that of UTF-16.
+    Raises ValueError naming the file where its byte-order mark is that of UTF-16, or a bgzip file has no end mark: its
+    blocks may end where rows do, so that nothing else would show that some are missing.
     """
-    opened = path.open if compression(path) == "plain" else partial(gzip.open, path)
+    kind = compression(path)
+    if kind == "bgzip" and not ends_with(path, BGZF_END):
+        raise InputError(
+            f"{path}: has no end mark of bgzip, and is cut short; if it is known to be whole, write it again: "
+            "gzip -dc OLD | bgzip > NEW"
+        )
+    opened = path.open if kind == "plain" else partial(gzip.open, path)
     file: BinaryIO = opened("rb")  # type: ignore[assignment]
     head = file.read(len(BYTE_ORDER_MARK))
     if head.startswith(UTF_16_MARKS):
@@ -176,6 +192,13 @@ class Reopened(Generic[Handle]):
         if self._opened is None or self._opened[0] != os.getpid():
             self._opened = os.getpid(), self.open()
         return self._opened[1]
+
+
+def number_of(text: str | bytes) -> float:
+    """The number that a text is; ValueError for what only Python reads as one, such as 1_000."""
+    if b"_" in (text if isinstance(text, bytes) else text.encode(errors="replace")) or not text.isascii():
+        raise ValueError(f"not a number: {shown(text)}")
+    return float(text)
 
 
 def shown(value: object, most: int = 80) -> str:

@@ -199,6 +199,13 @@ def cases() -> list[Case]:
              in_bed=BED + "chr2\t390\t401\n"),
         good("BED: a row without a base", "in.bed: left out: 1 have no base (their end is their start): line 1",
              "embed", in_bed="chr2\t9\t9\n" + BED),
+        good("BED: rows on the reverse strand: read from the forward one",
+             "1 rows are on strand - (column 6), which is not looked at: line 2", "embed",
+             in_bed="chr1\t100\t150\ta\t0\t+\nchr2\t20\t90\tb\t0\t-\n"),
+        good("BED: a row without a name among rows with names", "in.bed: its names (column 4) are left out", "embed",
+             in_bed=BED + "chr2\t3\t9\tx\n"),
+        bad("A bgzip file without its end mark", "in.vcf: has no end mark of bgzip, and is cut short",
+            in_vcf=bgzip(VCF)[:-28]),
         bad("BED: no row that is left",
             "in.bed: none of its regions is within a contig of g.fa: 1 are on contigs that the genome does not have: "
             "line 1", "embed", in_bed="chr7\t1\t5\n"),

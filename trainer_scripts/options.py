@@ -1,5 +1,6 @@
 """What the commands and the scripts share: options, former names of options and models, one way to run a program."""
 
+import os
 import re
 import signal
 import sys
@@ -118,6 +119,13 @@ def is_of_the_disk(error: Exception) -> bool:
     return any(words in str(error) for words in ("I/O error", "PytorchStreamWriter", "inline_container.cc"))
 
 
+def check_text(words: list[str]) -> None:
+    """Raise InputError naming the first word whose bytes are no UTF-8, as Arrow and JSON take no such names."""
+    for word in words:
+        if not word.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise InputError(f"{word!a}: is not text in UTF-8; rename the file or folder, or set a locale of UTF-8")
+
+
 def run(main: Callable[[list[str]], object], prog: str, words: list[str] | None = None) -> None:
     """Run a program on its words (by default those of the process) and leave with its exit status.
 
@@ -130,6 +138,7 @@ def run(main: Callable[[list[str]], object], prog: str, words: list[str] | None 
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, terminate) if in_main_thread else None
     try:
+        check_text([*given, os.getcwd()])
         with pipes_copied([word for word in given if word != "--debug"]) as own, errors_as_given():
             main(own)
     except KeyboardInterrupt:

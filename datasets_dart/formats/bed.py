@@ -9,12 +9,13 @@ import numpy as np
 
 from datasets_dart.contigs import check_within, renamed
 from datasets_dart.errors import InputError, refuse_rows
-from datasets_dart.files import START, Position, row_chunks, shown, warn_once
+from datasets_dart.files import START, Position, number_of, numbered_lines, row_chunks, shown, warn_once
 
 log = logging.getLogger(__name__)
 
 CHUNK_ROWS = 1024
 NO_BASE = "have no base (their end is their start)"  # why a row is left out
+STRAND = 5  # column of BED, from 0
 Q_VALUE, SUMMIT = 8, 9  # columns of narrowPeak, from 0: -log10 q, and the summit's distance from the start
 
 
@@ -77,7 +78,7 @@ def read_intervals(
     def parse(line: int, text: bytes) -> list[tuple[str, int, int, int, tuple[str, ...]]]:
         if is_no_row(text):
             return []
-        fields = text.split(b"\t") if b"\t" in text else text.split()
+        fields = _fields(text)
         if len(fields) < width:
             raise InputError(f"{path}:{line}: {len(fields)} columns where {width} are needed: {shown(text)}")
         start, end = (_coordinate(path, line, fields[column]) for column in columns[1:])
@@ -100,6 +101,24 @@ def read_intervals(
 def listed(lines: Sequence[int], most: int = 5) -> str:
     """Line numbers, the first few of them, for people to read."""
     return f"line {', '.join(map(str, lines[:most]))}" + (", ..." if len(lines) > most else "")
+
+
+def note_strands(path: Path) -> None:
+    """Warn, once for a file, of rows that name the reverse strand, whose sequence is read from the forward one."""
+    rows = ((line, _fields(text)) for line, text in numbered_lines(path) if not is_no_row(text))
+    lines = [line for line, fields in rows if [field.strip() for field in fields[STRAND : STRAND + 1]] == [b"-"]]
+    if lines:
+        said = f"{len(lines)} rows are on strand - (column {STRAND + 1}), which is not looked at: {listed(lines)}"
+        warn_once(log, path, f"{path}: {said}; sequences are read from the forward strand")
+
+
+def has_column(path: Path, column: int) -> bool:
+    """Whether any row of a BED file has this column, counted from 0."""
+    return any(not is_no_row(text) and len(_fields(text)) > column for _, text in numbered_lines(path))
+
+
+def _fields(text: bytes) -> list[bytes]:
+    return text.split(b"\t") if b"\t" in text else text.split()
 
 
 def is_no_row(text: bytes) -> bool:
@@ -148,7 +167,7 @@ def summits(path: Path, chunk: Intervals, column: int = 0) -> np.ndarray:
 
 def _q_value(path: Path, line: int, text: str) -> float:
     try:
-        value = float(text)
+        value = number_of(text)
     except ValueError:
         value = np.nan
     if np.isnan(value):

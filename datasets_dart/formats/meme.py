@@ -10,7 +10,7 @@ import numpy as np
 
 from datasets_dart.alphabet import BASES, decode_bases
 from datasets_dart.errors import InputError
-from datasets_dart.files import numbered_lines, warn_once
+from datasets_dart.files import number_of, numbered_lines, warn_once
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +89,11 @@ def _row(path: Path, line: int, text: str) -> list[float] | None:
     """Four probabilities, or None where the line does not begin with a number: the matrix has ended."""
     words = text.split()
     try:
-        float(words[0])
+        number_of(words[0])
     except (IndexError, ValueError):
         return None
     try:
-        row = [float(word) for word in words]
+        row = [number_of(word) for word in words]
     except ValueError:
         row = []
     if len(row) != 4 or not all(0 <= p <= 1 for p in row) or abs(sum(row) - 1) > SUM_TOLERANCE:

@@ -11,7 +11,7 @@ import numpy as np
 from datasets_dart.alphabet import CODES, LETTERS, UNKNOWN
 from datasets_dart.contigs import BUILDS, check_within, renamed
 from datasets_dart.errors import InputError, refuse_rows
-from datasets_dart.files import Position, numbered_lines, row_chunks, shown
+from datasets_dart.files import Position, number_of, numbered_lines, row_chunks, shown
 from datasets_dart.formats import tables, vcf
 from datasets_dart.formats.bed import CHUNK_ROWS
 from datasets_dart.formats.fasta import Genome, window_codes
@@ -336,7 +336,7 @@ def _number(path: Path, line: int, name: str | None, text: str) -> float:
     if text.lower() in MISSING:
         return math.nan
     try:
-        value = float(text)
+        value = number_of(text)
     except ValueError:
         value = math.inf
     if math.isinf(value):

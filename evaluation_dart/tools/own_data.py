@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, Value
 
-from datasets_dart.alphabet import checked_bases, decode_bases, encode_bases
+from datasets_dart.alphabet import checked_bases, decode_bases, encode_bases, reverse_complement
 from datasets_dart.contigs import (
     check_same_build,
     contig_ends,
@@ -29,8 +29,8 @@ from datasets_dart.contigs import (
     renamed,
 )
 from datasets_dart.errors import InputError
-from datasets_dart.files import input_file, replacing, write_text
-from datasets_dart.formats.bed import NO_BASE, Windows, centred_start, read_narrowpeak
+from datasets_dart.files import input_file, number_of, replacing, write_text
+from datasets_dart.formats.bed import NO_BASE, STRAND, Windows, centred_start, note_strands, read_narrowpeak
 from datasets_dart.formats.bigwig import Signal, log_counts
 from datasets_dart.formats.element_tables import read_windows
 from datasets_dart.formats.fasta import Genome, open_genome, window_strings
@@ -46,9 +46,11 @@ log = logging.getLogger(__name__)
 
 ABOUT = "dataset.json"
 WINDOW = 512
+LARGEST = float(np.finfo(np.float32).max)  # of what a model can predict
 NEGATIVES = ("gc_matched", "shuffled")
 KINDS = {"regions": "bed"}  # what dataset.json calls them
 NEGATIVE, POSITIVE = "negative", "positive"
+SAME = "shuffles: the sequence itself, as its dinucleotides have no other order that was found"
 MOST_CLASSES_SHOWN = 10
 SHARES = {"validation": 0.1, "test": 0.2}  # of random splits
 
@@ -147,6 +149,7 @@ def make_dataset(
         rows = rows.take(np.sort(chosen))
     of_split, in_none = split_rows(rows, part_of, seed)
     source.left_out["are in no split"] += in_none
+    again = repeated(of_split)
     files: dict[str, Any] = {"fasta": genome, "bed": regions, "peaks": peaks, "positives": positives, "signal": signal}
     files |= {"avoid": [*map(str, avoid)] or None, "splits": splits if Path(splits).is_file() else None}
     about = {
@@ -161,6 +164,10 @@ def make_dataset(
         "rows": {name: counted(own, source.classes) for name, own in of_split.items()},
         "left_out": {reason: count for reason, count in source.left_out.items() if count},
     }
+    if again:
+        about["sequences_again"] = again
+        said = "; ".join(f"{count} {what}" for what, count in again.items())
+        log.warning("sequences that occur again, on either strand: %s", said)
     if test is not None and validation is not None:
         named = named_contigs("test", f"{validation},{test}".split(","), contigs)
         if without := [name for name in named if name not in rows["chrom"].unique().to_pylist()]:
@@ -180,6 +187,8 @@ def from_bed(genome: Genome, path: Path, window: int, column: int, regression: b
     empty: list[int] = []
     chrom, start, end, line, extra = read_bed(path, (column - 1,), empty)
     left_out[NO_BASE] += len(empty)
+    if column - 1 != STRAND:
+        note_strands(input_file(path))
     texts = [text for (text,) in extra]
     windows = centred(path, genome, chrom, start, end, window)
     kept = usable(genome, path, windows, avoid, left_out)
@@ -196,12 +205,12 @@ def from_bed(genome: Genome, path: Path, window: int, column: int, regression: b
 
 
 def number(path: Path, line: int, text: str) -> float:
-    """A finite number from a field; InputError with the file and the line for another."""
+    """A finite number from a field, within float32; InputError with the file and the line for another."""
     try:
-        value = float(text)
+        value = number_of(text)
     except ValueError:
         value = np.nan
-    if not np.isfinite(value):
+    if not abs(value) <= LARGEST:
         raise InputError(f"{path}:{line}: {text!r} is not a number to predict")
     return value
 
@@ -265,13 +274,14 @@ def from_peaks(
     GC-matched ones overlap no peak of the file in its whole length, and are in their peak's split.
     """
     read = read_narrowpeak(input_file(path))
+    note_strands(input_file(path))
     join_contigs(path, set(read.chrom.tolist()), genome.contigs)
     read = read._replace(chrom=renamed(read.chrom, genome.contigs))
     windows, left_out = consensus_windows([read], "fixed", window, genome.contigs)
     kept = usable(genome, path, windows, avoid, left_out)
     found = rows_of(genome, windows, kept, np.ones(len(windows.start), dtype=np.int64))
     if negatives == "shuffled":
-        return Source(with_shuffles(found, ratio, seed), [NEGATIVE, POSITIVE], "class", left_out)
+        return Source(with_shuffles(path, found, ratio, seed, left_out), [NEGATIVE, POSITIVE], "class", left_out)
     others, peak, missing = gc_matched_negatives(
         genome, windows.take(kept), window, ratio=ratio, seed=seed, avoid=[Windows(*read[:3]), *avoid], part_of=part_of
     )
@@ -282,16 +292,26 @@ def from_peaks(
     return Source(rows, [NEGATIVE, POSITIVE], "class", left_out)
 
 
-def with_shuffles(found: pa.Table, ratio: int, seed: int) -> pa.Table:
-    """Sequences of class 1 and `ratio` dinucleotide shuffles of each, of class 0, at the same place."""
+def with_shuffles(path: Path, found: pa.Table, ratio: int, seed: int, left_out: Counter[str]) -> pa.Table:
+    """Sequences of class 1 and `ratio` dinucleotide shuffles of each, of class 0, at the same place.
+
+    Shuffles that are the sequence itself are left out, and counted.
+
+    Raises:
+        InputError: naming the file, if no shuffle is left.
+    """
     tables = [found]
     for copy in range(ratio):
-        shuffles = found.to_pylist()
-        for row in shuffles:
-            place = row["chrom"] or row["sequence"], row["start"], row["end"]
-            rng = np.random.default_rng(item_seed(*place, seed * 1000 + copy))
-            row |= {"sequence": decode_bases(shuffle_known(encode_bases(row["sequence"]), rng)), "label": 0}
+        shuffles = []
+        for row in found.to_pylist():
+            place, codes = (row["chrom"] or row["sequence"], row["start"], row["end"]), encode_bases(row["sequence"])
+            shuffled = shuffle_known(codes, np.random.default_rng(item_seed(*place, seed * 1000 + copy)))
+            if not np.array_equal(codes, shuffled):
+                shuffles.append(row | {"sequence": decode_bases(shuffled), "label": 0})
         tables.append(pa.Table.from_pylist(shuffles, found.schema))
+        left_out[SAME] += len(found) - len(shuffles)
+    if not any(map(len, tables[1:])):
+        raise InputError(f"{path}: none of its {len(found)} sequences has a dinucleotide shuffle other than itself")
     return pa.concat_tables(tables)
 
 
@@ -303,7 +323,8 @@ def from_sequences(path: Path, ratio: int, seed: int) -> Source:
     start, end = (np.array([int(place[k]) if place else -1 for place in places], dtype=np.int64) for k in (2, 3))
     sequences = checked_bases(str(path), (fasta.fetch(name, 0, length) for name, length in fasta.contigs.items()))
     found = labelled(chrom, start, end, sequences, np.ones(len(sequences), dtype=np.int64))
-    return Source(with_shuffles(found, ratio, seed), [NEGATIVE, POSITIVE], "class", Counter())
+    left_out: Counter[str] = Counter()
+    return Source(with_shuffles(path, found, ratio, seed, left_out), [NEGATIVE, POSITIVE], "class", left_out)
 
 
 def from_signal(genome: Genome, path: Path, bed: Path | None, window: int, avoid: list[Windows]) -> Source:
@@ -393,6 +414,28 @@ def split_rows(rows: pa.Table, part_of: PartOf | None, seed: int) -> tuple[dict[
             "contigs (validation, test) or blocks (splits, a BED file), or ask for random splits"
         )
     return found, int((assigned < 0).sum())
+
+
+def repeated(of_split: dict[str, pa.Table]) -> dict[str, int]:
+    """How many rows of validation and test have a sequence of train, and how many of all that of another label.
+
+    A sequence and its reverse complement are one; so are letters of either case.
+    """
+    labels: dict[str, set[float]] = {}
+    kept: dict[str, list[str]] = {}
+    for split, rows in of_split.items():
+        kept[split] = [min(own, reverse_complement(own)) for own in map(str.upper, rows["sequence"].to_pylist())]
+        for sequence, label in zip(kept[split], rows["label"].to_pylist(), strict=True):
+            labels.setdefault(sequence, set()).add(label)
+    trained = set(kept["train"])
+    counts = {
+        f"rows of {name} have a sequence that is in train": sum(sequence in trained for sequence in kept[name])
+        for name in ("validation", "test")
+    }
+    counts["rows have a sequence that another row has with another label"] = sum(
+        len(labels[sequence]) > 1 for own in kept.values() for sequence in own
+    )
+    return {what: count for what, count in counts.items() if count}
 
 
 def spelt(split: str, count: int | Mapping[str, int]) -> str:

@@ -7,7 +7,7 @@ of which the first holds the output.
 import os
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,7 +80,14 @@ def begin(
     if finished is not None:
         return dict(finished)
     work().folder.mkdir(parents=True, exist_ok=True)
+    stack.callback(remove_empty, work().folder)
     return work()
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a folder of parts in which there is none, as nothing can go on from it."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def complete(

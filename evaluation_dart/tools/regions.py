@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets_dart.alphabet import known_bases
-from datasets_dart.contigs import contig_ends, renamed
+from datasets_dart.contigs import contig_ends, renamed, some_of
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import input_file, replacing
-from datasets_dart.formats.bed import NO_BASE, Intervals, listed, read_intervals
+from datasets_dart.formats.bed import NO_BASE, Intervals, has_column, listed, note_strands, read_intervals
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.outputs import check_output
 from evaluation_dart.models.language_model import BatchSize
@@ -211,9 +211,12 @@ def read_regions(bed: Path, genome: Genome) -> tuple[Regions, LeftOut]:
     empty: list[int] = []
     try:
         chrom, start, end, line, extra = read_bed(bed, (3,), empty)
-    except InputError:  # not every row has a name
+    except InputError as error:  # not every row has a name
         empty = []
         chrom, start, end, line, extra = read_bed(bed, (), empty)
+        if has_column(input_file(bed), 3):
+            log.warning(f"{bed}: its names (column 4) are left out, as not every row has one: {error}")
+    note_strands(input_file(bed))
     on_genome = renamed(chrom, genome.contigs)
     limits = contig_ends(on_genome, genome.contigs)
     beyond = (limits >= 0) & (end > limits)
@@ -221,6 +224,8 @@ def read_regions(bed: Path, genome: Genome) -> tuple[Regions, LeftOut]:
     left_out = {reason: own for reason, own in lines.items() if own}
     kept = np.flatnonzero(end <= limits)
     said = "; ".join(f"{len(own)} {reason}: {listed(own)}" for reason, own in left_out.items())
+    if NO_CONTIG in left_out:
+        said += f" ({bed} has {some_of(chrom[limits < 0].tolist())}; the genome has {some_of(genome.contigs)})"
     if not len(kept):
         raise InputError(f"{bed}: none of its regions is within a contig of {genome.path}: {said}")
     if said:

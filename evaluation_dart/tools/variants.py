@@ -62,6 +62,11 @@ BASES_AT_ONCE = 1 << 18
 NOTHING = (np.nan, np.nan, np.nan)
 PART_COLUMNS: dict[str, Any] = {"record": "int64", "score": "f8", "ref_score": "f8", "alt_score": "f8", "status": "U"}
 
+RESERVED = """
+AA AC AD ADF ADR AF AN BKPTID BQ CICN CIEND CILEN CIPOS CIRB CIRUC CIGAR CN DB DBRIPID DBVARID DGVID DP END EVENT
+EVENTTYPE H2 H3 HOMLEN HOMSEQ IMPRECISE INSLEN MATEID MEINFO METRANS MQ MQ0 NOVEL NS PARID RB RN RUB RUC RUL RUS
+SB SOMATIC SVCLAIM SVLEN SVTYPE VALIDATED
+"""  # INFO keys that have a meaning in VCF 4.5 (section 1.6.1, table 1, and sections 3 and 5)
 log = logging.getLogger(__name__)
 
 
@@ -198,6 +203,8 @@ def opened(vcf: Path, fasta: Path, name: str) -> tuple[Header, Genome]:
         raise InputError(f"name {name!r}: letters, digits and _ only, as in an INFO key")
     if taken := sorted(key for key in header.info if key == name or key.startswith(f"{name}_")):
         raise InputError(f"{vcf}: the INFO key {taken[0]} is there already; choose another name for the new ones")
+    if name in RESERVED.split():
+        raise InputError(f"name {name}: the VCF format has given this INFO key a meaning of its own; choose another")
     genome = open_genome(fasta)
     check_same_build(vcf, header.contigs, genome.contigs, genome.path)
     return header, genome

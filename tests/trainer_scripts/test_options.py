@@ -97,6 +97,11 @@ def test_faults_are_one_line_and_bugs_keep_their_traceback(run):
     assert run("give", "x", "--no-such-option")[0] == 2
     assert run("give")[0] == 2
     assert run("give", "--help")[0] == 0
+    name = os.fsdecode(b"caf\xe9")  # of a file system that is not in UTF-8
+    assert run("give", name)[::2] == (
+        1,
+        "prog: 'caf\\udce9': is not text in UTF-8; rename the file or folder, or set a locale of UTF-8\n",
+    )
 
 
 def test_sigterm_ends_a_program_as_sigint_does():

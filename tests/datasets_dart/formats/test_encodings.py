@@ -5,10 +5,13 @@ from itertools import product
 
 import numpy as np
 import pyarrow as pa
+import pysam
 import pytest
 
 from datasets_dart.counts import read_counts
 from datasets_dart.differential import read_differential
+from datasets_dart.errors import InputError
+from datasets_dart.files import number_of
 from datasets_dart.formats.bed import read_intervals, read_narrowpeak
 from datasets_dart.formats.element_tables import read_windows
 from datasets_dart.formats.fasta import open_genome, read_fasta
@@ -94,3 +97,22 @@ def test_utf_16_is_refused_by_name(kind, encoding, tmp_path):
     path.write_bytes((mark + text).encode(encoding))
     with pytest.raises(ValueError, match=rf"x{ending}: is text in UTF-16: save it as UTF-8"):
         read(path)
+
+
+@pytest.mark.parametrize("kind", ["bed", "fasta"])
+def test_bgzip_without_its_end_mark_is_refused(tmp_path, kind):
+    text, read = {"bed": (BED, read_windows), "fasta": (">chr1\nACGT\n", open_genome)}[kind]
+    path = tmp_path / "some.gz"
+    with pysam.BGZFile(path, "w") as file:
+        file.write(text.encode())
+    read(path)
+    path.write_bytes(path.read_bytes()[:-28])  # all rows are there, as they are where a download stopped between blocks
+    with pytest.raises(InputError, match=r"some\.gz: has no end mark of bgzip"):
+        read(path)
+
+
+@pytest.mark.parametrize("text", ["1_0", "\u0661", "x", ""])
+def test_what_only_python_reads_as_a_number_is_none(text):
+    with pytest.raises(ValueError):
+        number_of(text)
+    assert number_of(" 1e-3\n") == 0.001

@@ -87,3 +87,46 @@ def test_negatives_are_in_the_split_of_their_peaks(genome, tmp_path, splits):
     assert sum(lacking) == missing <= 3
     written = json.loads((tmp_path / "made" / "dataset.json").read_text())
     assert written["rows"] == about["rows"]
+
+
+def test_shuffles_that_are_their_sequences_are_left_out(tmp_path):
+    fasta = tmp_path / "p.fa"
+    sequences = ["A" * 60 if number % 2 else "".join(RNG.choice(list("ACGT"), 60)) for number in range(20)]
+    fasta.write_text("".join(f">s{number}\n{own}\n" for number, own in enumerate(sequences)))
+    about = make_dataset(tmp_path / "made", positives=fasta, splits="random")
+    assert list(about["left_out"].values()) == [10]
+    assert sum(own["negative"] for own in about["rows"].values()) == 10
+    fasta.write_text(">a\nAAAA\n>b\nNNNN\n>c\nA\n")
+    with pytest.raises(InputError, match=r"p\.fa: none of its 3 sequences has a dinucleotide shuffle"):
+        make_dataset(tmp_path / "none", positives=fasta, splits="random")
+
+
+def test_sequences_of_several_splits_and_labels_are_counted(tmp_path, caplog):
+    sequence = "".join(RNG.choice(list("ACGT"), 100))
+    turned = sequence[::-1].translate(str.maketrans("ACGT", "TGCA"))
+    other = "".join(RNG.choice(list("ACGT"), 100))
+    contigs = {"chr1": sequence, "chr6": turned, "chr20": sequence + other}
+    fasta, regions = tmp_path / "g.fa", tmp_path / "r.bed"
+    fasta.write_text("".join(f">{name}\n{bases}\n" for name, bases in contigs.items()))
+    regions.write_text("chr1\t0\t100\ta\nchr6\t0\t100\ta\nchr20\t0\t100\tb\nchr20\t100\t200\tb\n")
+    about = make_dataset(tmp_path / "made", genome=fasta, regions=regions, window=100)
+    assert [*about["sequences_again"].values()] == [1, 1, 3]
+    assert "1 rows of test have a sequence that is in train" in caplog.text
+    assert "sequences_again" in json.loads((tmp_path / "made" / "dataset.json").read_text())
+
+
+@pytest.mark.parametrize("text", ["1_000", "1e39", "1,5", "nan", "\u0661"])
+def test_numbers_to_predict(genome, tmp_path, text):
+    with pytest.raises(InputError, match=r"r\.bed:1: .* is not a number to predict"):
+        make_dataset(
+            tmp_path / "made", genome=genome, regions=bed(tmp_path / "r.bed", "UCSC", f"\t{text}"), regression=True
+        )
+
+
+@pytest.mark.parametrize(("strand", "said"), [("-", True), ("+", False), (".", False)])
+def test_the_strand_column_is_spoken_of(genome, tmp_path, caplog, strand, said):
+    places = [(number, start, "ab"[start // 4000 % 2]) for number, start in PLACES]
+    lines = (f"chr{number}\t{start}\t{start + 100}\t{label}\t0\t{strand}\n" for number, start, label in places)
+    (tmp_path / "r.bed").write_text("".join(lines))
+    make_dataset(tmp_path / "made", genome=genome, regions=tmp_path / "r.bed")
+    assert ("on strand - (column 6), which is not looked at" in caplog.text) == said

@@ -128,6 +128,15 @@ def test_models_without_a_language_model_head(bed, tmp_path, run):
 COLUMNS = ["chrom", "start", "end", "embedding"]
 
 
+def test_contigs_and_names_that_are_not_used_are_named(bed, tmp_path, run):
+    bed.write_bytes(b"chr5\t10\t60\tcaf\xe9\nChr9\t5\t10\n")
+    status, errors = run(bed, tmp_path / "out.parquet")
+    assert status == 0
+    assert "regions.bed: its names (column 4) are left out, as not every row has one: " in errors
+    assert "(regions.bed has Chr9; the genome has chr" in errors.replace(f"{bed.parent}/", "")
+    assert "name" not in pq.read_schema(tmp_path / "out.parquet").names
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -141,7 +150,7 @@ def test_regions_that_are_not_there_are_left_out(bed, tmp_path, run, line, reaso
     bed.write_text(f"{line}\n{bed.read_text()}")
     status, errors = run(bed, tmp_path / "out.parquet")
     assert status == 0
-    assert f"regions.bed: left out: 1 {reason}: line 1\n" in errors
+    assert f"regions.bed: left out: 1 {reason}: line 1" in errors
     assert json.loads((tmp_path / "out.parquet.json").read_text())["left_out"] == {reason: [1]}
     kept, without = (pq.read_table(tmp_path / f"{name}.parquet", columns=COLUMNS) for name in ("out", "without"))
     assert kept.equals(without)

@@ -369,6 +369,7 @@ def test_a_header_alone(tmp_path, run):
         (("--window", 4096), "reads at most 130 tokens"),
         (("--recipe", "dart"), "recipe dart: there are dart-eval, "),
         (("--name", "AF"), "in.vcf: the INFO key AF is there already; choose another name for the new ones"),
+        (("--name", "END"), "name END: the VCF format has given this INFO key a meaning of its own"),
         (("--name", "a;b"), "name 'a;b': letters, digits and _ only"),
         (("--output", "out.bam"), "out.bam: name an output that ends with .vcf.gz, .tsv, .tsv.gz, .parquet"),
         (("--device", "cuda:7"), "device 'cuda:7' cannot be used"),
@@ -380,6 +381,13 @@ def test_errors_are_one_line(variants, tmp_path, run, options, message):
     assert errors.splitlines()[-1].startswith("hyenadna: ")
     assert message in errors
     assert "Traceback" not in errors
+
+
+def test_a_run_without_a_part_leaves_no_folder(variants, tmp_path, run):
+    variants = tmp_path / "odd.vcf"
+    variants.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\nx\n")
+    status, errors = run(variants, tmp_path / "out.tsv")
+    assert (status, [path.name for path in tmp_path.iterdir()]) == (1, ["odd.vcf"]), errors
 
 
 def test_a_name_of_a_model_adds_no_line_to_the_header(variants, tmp_path, run):
