@@ -306,8 +306,16 @@ def held(
             output.scratch.mkdir()
             yield output
         finally:
-            remove(output.scratch)
-            sweep(final)
+            try:
+                _tidy(output)
+            except BaseException:  # a signal that came in the middle of it
+                _tidy(output)
+                raise
+
+
+def _tidy(output: Output) -> None:
+    remove(output.scratch)
+    sweep(output.path)
 
 
 def made(

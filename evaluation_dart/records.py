@@ -317,10 +317,11 @@ def read_bounded(path: Path, flat: bool = False) -> pa.Table:
 
 
 def is_flat(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds one number, text or truth value a row."""
+    """Whether a column of this type holds at most one number, text or truth value a row."""
     types = pa.types
     return bool(
-        types.is_integer(kind)
+        types.is_null(kind)  # a table without labels, say
+        or types.is_integer(kind)
         or types.is_floating(kind)
         or types.is_boolean(kind)
         or types.is_string(kind)

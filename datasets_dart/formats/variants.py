@@ -92,8 +92,8 @@ def read_layout(
 
     effect, label: names of the columns, or of the VCF's INFO keys, with these.
     effect_allele: which allele the effect is of: 1 or 2, by order; "ref" or "alt", which is the genome's base or is
-    not; or the name of a column that says so. By default the published tables and VCFs are known, and the names of the
-    columns of alleles tell of others.
+    not; the name of one of the two columns of alleles, or of a column that says in each row which it is. By default
+    the published tables and VCFs are known, and the names of the columns of alleles tell of others.
 
     Raises ValueError naming file and column: no such header, no such column, or INFO key in the header; an effect whose
     allele the header does not say, or a table between two layouts.
@@ -170,11 +170,13 @@ def _of_which_allele(
         return int(given), "", ()
     if given in (REF, ALT):
         return 2, given, ()
+    if given in names[2:4]:
+        return 1 + names[2:4].index(given), "", ()
     if given is not None:
         if given not in names[4:]:
             raise InputError(
-                f"{path}:1: effect_allele {given!r}: is none of 1, 2, ref and alt, and no column after the first four; "
-                f"it has {', '.join(names[4:])}"
+                f"{path}:1: effect_allele {given!r}: is none of 1, 2, ref and alt, and no column of alleles; "
+                f"it has {', '.join(names[2:])}"
             )
         return 2, given, ()
     if kind in PUBLISHED:

@@ -468,6 +468,8 @@ OWN = "chrom\tpos\t{}\t{}\t{}\n"
         (("allele1", "allele2", "effect"), {}, None),
         (("a1", "a2", "beta"), {"effect_allele": "1"}, True),
         (("a1", "a2", "beta"), {"effect_allele": "2"}, False),
+        (("a1", "a2", "beta"), {"effect_allele": "a1"}, True),
+        (("a1", "a2", "beta"), {"effect_allele": "a2"}, False),
         (("a1", "a2", "beta"), {"effect_allele": "ref"}, True),
         (("a1", "a2", "beta"), {"effect_allele": "alt"}, False),
         (("a1", "a2", "beta\teffect_allele"), {}, True),
@@ -475,7 +477,7 @@ OWN = "chrom\tpos\t{}\t{}\t{}\n"
         (("ref", "alt", "beta\tvcf_alt"), {}, "vcf_alt is"),
         (("ref", "alt", "beta\tvcf_alt"), {"effect_allele": "vcf_alt"}, True),
         (("ref", "alt", "beta\tx"), {"effect_allele": "x"}, True),
-        (("ref", "alt", "beta\tx"), {"effect_allele": "y"}, "no column after the first four; it has beta, x"),
+        (("ref", "alt", "beta\tx"), {"effect_allele": "y"}, "no column of alleles; it has ref, alt, beta, x"),
     ],
 )
 def test_the_allele_of_an_effect(load, tmp_path, names, options, turned):

@@ -29,12 +29,12 @@ def test_an_argument_of_any_type_is_taken_or_named(name):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("seed", -1, "seed is '-1', not from 0 to"),
-        ("limit", 0, "limit is '0', not from 1 to"),
-        ("num_proc", 0, "num_proc is '0'"),
-        ("dtype", "float23", "dtype \"'float23'\": there are float32"),
-        ("inputs", [1], "inputs is '\\[1\\]', but should be dict"),
-        ("genome", 5, "genome is '5', but should be text"),
+        ("seed", -1, "seed is -1, not from 0 to"),
+        ("limit", 0, "limit is 0, not from 1 to"),
+        ("num_proc", 0, "num_proc is 0"),
+        ("dtype", "float23", "dtype 'float23': there are float32"),
+        ("inputs", [1], "inputs is \\[1\\], but should be dict"),
+        ("genome", 5, "genome is 5, but should be text"),
         ("task", ["x"], "task is .*, but should be str"),
     ],
 )

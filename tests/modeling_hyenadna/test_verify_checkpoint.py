@@ -41,6 +41,7 @@ def outcome(*arguments):
 
 def run(capsys, monkeypatch, *arguments):
     monkeypatch.setattr("sys.argv", ["hyenadna", "verify", *map(str, arguments)])
+    capsys.readouterr()  # what the test itself has loaded and saved
     with pytest.raises(SystemExit) as done:
         hyenadna.main()
     captured = capsys.readouterr()

@@ -104,7 +104,7 @@ def test_faults_are_one_line_and_bugs_keep_their_traceback(run):
     )
 
 
-def test_sigterm_ends_a_program_as_sigint_does():
+def test_sigterm_ends_a_program_without_a_word():
     code = (
         "import time, trainer_scripts.options as o; o.run(lambda _: (print('on', flush=True), time.sleep(600)), 'prog')"
     )
@@ -115,4 +115,4 @@ def test_sigterm_ends_a_program_as_sigint_does():
     process.stdout.readline()
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=300)
-    assert (process.returncode, errors) == (130, "")
+    assert (process.returncode, errors) == (143, "")

@@ -73,7 +73,10 @@ def inputs(data, task):
         "variant_effects": {"variants": "variants.tsv"},
     }[task]
     named = [f"--{name}={data / file}" for name, file in ({"genome": "genome.fa"} | files).items()]
-    extra = {"chromatin_activity": ["--cell-type", "GM12878"], "variant_effects": ["--effect", "beta"]}
+    extra = {
+        "chromatin_activity": ["--cell-type", "GM12878"],
+        "variant_effects": ["--effect", "beta", "--effect-allele", "allele2"],
+    }
     return ["--task", task, "--cache-dir", data / "cache", *named, *extra.get(task, [])]
 
 
