@@ -173,6 +173,23 @@ def duplicates(chrom: np.ndarray, position: np.ndarray, alleles: np.ndarray, use
     return again
 
 
+def contradictions(key: np.ndarray, again: np.ndarray, effect: np.ndarray, label: np.ndarray, first: np.ndarray) -> int:
+    """How many duplicates have another label than the variant that is kept or, with alleles in its order, another
+    effect.
+
+    key: (n, columns), the same of duplicates; again: (n,) bool, as of [`duplicates`]; first: (n,) code of allele 1.
+    """
+    wanted = set(map(tuple, key[again].tolist()))
+    rows = np.flatnonzero(~again).tolist() if wanted else []
+    kept = {found: row for row in rows if (found := tuple(key[row].tolist())) in wanted}
+    count = 0
+    for row in np.flatnonzero(again).tolist():
+        other = kept[tuple(key[row].tolist())]
+        same = np.array_equal(effect[[row]], effect[[other]], equal_nan=True) or first[row] != first[other]
+        count += not same or label[row] != label[other]
+    return count
+
+
 def window_splits(
     variants: Variants, blocks: dict[str, Blocks] | None, genome: Genome | None, window: int
 ) -> np.ndarray:
@@ -206,7 +223,7 @@ def list_mismatches(variants: str, genome: str, output: str | os.PathLike[str]) 
 class VariantEffects(DartBuilder):
     """Windows with either allele of each variant; some 30 bytes of each are kept to find duplicates."""
 
-    VERSION = datasets.Version("1.1.0")
+    VERSION = datasets.Version("1.1.1")
     BUILDER_CONFIG_CLASS = VariantEffectsConfig
     NEEDS = (("genome", "variants"), ("processed", "variants"))
     SEQUENCES = 2
@@ -316,7 +333,7 @@ differently where the variant changes chromatin accessibility (`label`), and in 
         if mismatches > total * OTHER_BUILD and config.protocol == "fixed":
             raise InputError(
                 f"{path}: {mismatches} of {total} variants have neither allele in {config.genome}, "
-                f"which may be of another build ({'; '.join(examples)})"
+                f"which may be of another build, or the positions counted from 0 ({'; '.join(examples)})"
             )
         if mismatches:
             left_out = ", left out" if config.mismatch == "skip" else ""
@@ -330,8 +347,13 @@ differently where the variant changes chromatin accessibility (`label`), and in 
             report[f"{ODD} ({', '.join(odd)})"] = report.pop(ODD)
         again = duplicates(chroms, positions, alleles, used) & (config.protocol == "fixed")
         report["are duplicates, left out"] = int(again.sum())
+        report["duplicates with another effect or label than the one that is kept"] = contradictions(
+            np.stack([chroms, positions, *np.sort(alleles, axis=1).T], axis=1), again, effect, label, alleles[:, 0]
+        )
         if config.processed:
             self._check_hdf5(total)
+        if self.layout.effect:
+            report[f"without a value of {self.layout.effect}, kept"] = int((~again & np.isnan(effect)).sum())
         report["are kept"] = int((~again).sum())
         report["of these in the benchmark"] = int((used & ~again).sum())
         for name, value in (("positive", 1), ("controls", 0)):

@@ -149,7 +149,12 @@ def choose_blocks(
     """Hold out blocks of `block` bases, cut on a grid from each region's start, until they make up `fraction` of all.
 
     Blocks that are mostly unknown bases are no use for validation and are not chosen. At least one block is chosen.
+
+    Raises:
+        InputError: for a fraction that is not between 0 and 1, a block without a base, or if there is no such block.
     """
+    if not 0 < fraction < 1 or block < 1:
+        raise InputError(f"a fraction of {fraction} in blocks of {block} bases cannot be held out")
     grids = [np.arange(start, end - block + 1, block) for start, end in regions.tolist()]
     grid = np.concatenate([np.empty(0, np.int64), *grids])
     known = [start for start in grid if (codes[start : start + block] != UNKNOWN).mean() > 0.5]

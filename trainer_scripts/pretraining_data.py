@@ -10,7 +10,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from datasets_dart.alphabet import UNKNOWN
+from datasets_dart.contigs import named_contigs
 from datasets_dart.errors import InputError
+from datasets_dart.formats.fasta import open_genome
 from trainer_scripts.genome_windows import (
     SOFT_MASKED,
     GenomeCodes,
@@ -76,13 +78,19 @@ class DataArguments:
 
 
 def read_genome(arguments: DataArguments) -> GenomeCodes:
-    """The contigs to train on and those held out; all where none to train on are named."""
-    wanted = arguments.chromosomes
-    if wanted and arguments.validation_chromosomes:
-        if both := sorted(set(wanted) & set(arguments.validation_chromosomes)):
-            raise InputError(f"both to train on and held out at once: {', '.join(both)}")
-        wanted = [*wanted, *arguments.validation_chromosomes]
-    return GenomeCodes.from_fasta(arguments.genome, wanted, arguments.soft_masked)
+    """The contigs to train on and those held out; all where none to train on are named.
+
+    Raises:
+        InputError: naming a contig that the genome does not have, or that is named for both.
+    """
+    contigs = open_genome(arguments.genome).contigs
+    wanted, held_out = (
+        named_contigs(option, names, contigs) if (names := getattr(arguments, option)) else []
+        for option in ("chromosomes", "validation_chromosomes")
+    )
+    if both := sorted(set(wanted) & set(held_out)):
+        raise InputError(f"both to train on and held out at once: {', '.join(both)}")
+    return GenomeCodes.from_fasta(arguments.genome, [*wanted, *held_out] if wanted else None, arguments.soft_masked)
 
 
 class Regions(NamedTuple):
@@ -101,7 +109,8 @@ def training_and_validation_regions(genome: GenomeCodes, arguments: DataArgument
     """
     check_one_of(arguments, "intervals", "splits")
     check_one_of(arguments, "validation", "validation_chromosomes", "splits")
-    held_out_chromosomes = arguments.validation_chromosomes or []
+    named = arguments.validation_chromosomes
+    held_out_chromosomes = named_contigs("validation_chromosomes", named, genome.offsets) if named else []
     train = genome.whole(name for name in genome.offsets if name not in held_out_chromosomes)
     removed = np.empty((0, 2), dtype=np.int64)
     if arguments.splits:

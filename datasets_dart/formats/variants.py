@@ -21,6 +21,7 @@ LABELS, EFFECTS = ("label", "var.label"), ("beta", "obs.estimate", "obs.beta", "
 CHROMBPNET = ("chrombpnet.encsr000emt.variantscore.logfc", "pred.chrombpnet.encsr000emt.varscore.logfc")
 NUMERIC = ("pred.", "obs.", "chrombpnet.")  # what the names of columns of numbers begin with
 NUMERIC_NAMES = ("pval", "beta", "se", "effect")
+FROM_0 = ("start", "chromstart", "chrom_start", "pos0", "position0", "start0")  # names of columns that may count so
 TRUE_FALSE = {"true": True, "1": True, "false": False, "0": False, "-1": False}
 MISSING = ("", ".", "na", "nan", "none")
 # The published tables: the columns by which each is known, those that no other table has by accident, and the allele
@@ -108,6 +109,11 @@ def read_layout(
         raise InputError(
             f"{path}:1: {shown(text, 60)} is neither the header of a tab-separated table (contig, position, two "
             "alleles, ...) nor of a VCF"
+        )
+    if names[1].lower() in FROM_0:
+        raise InputError(
+            f"{path}:1: are the positions in column {names[1]!r} counted from 0, as such a column's are in BED, or "
+            "from 1? Write them from 1, in a column named pos"
         )
     rest = names[4:]
     for name in filter(None, (effect, label)):
@@ -279,7 +285,9 @@ def _vcf_rows(path: Path, line: int, text: bytes, layout: Layout) -> list[tuple[
     columns = [column.decode(errors="replace") for column in vcf.split_record(path, line, text)]
     chrom, position, name, reference, alternatives, _, _, info, *_ = columns
     at = _position(path, line, position)
-    values = dict(item.partition("=")[::2] for item in info.split(";"))
+    values: dict[str, str] = {}  # those of a key that occurs twice joined by what no value has, a semicolon
+    for key, _, value in (item.partition("=") for item in info.split(";")):
+        values[key] = f"{values[key]};{value}" if key in values else value
     alleles = alternatives.split(",")
     rows: list[tuple[Any, ...]] = []
     for place, allele in enumerate(alleles):
@@ -312,6 +320,8 @@ def _info_value(
     if kind == "Flag":
         return str(int(key in values))
     given = values[key].split(",")
+    if ";" in values[key]:
+        raise InputError(f"{key} occurs twice")
     if given == ["."]:
         return ""
     expected = {"A": alleles, "R": alleles + 1, "1": 1}.get(number, alleles)

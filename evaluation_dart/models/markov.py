@@ -38,6 +38,9 @@ def context_numbers(codes: np.ndarray, order: int) -> Iterator[np.ndarray]:
         yield np.where(valid, numbers, -1)
 
 
+LONGEST = 14  # bases of context: 4 ** 15 counts of 8 bytes
+
+
 class MarkovModel:
     """p(base | the k bases before it), from counts, interpolated with all lower orders.
 
@@ -88,6 +91,8 @@ class MarkovModel:
         """
         if order < 0:
             raise InputError(f"a Markov model's order must be at least 0, got {order}")
+        if order > LONGEST:
+            raise InputError(f"a Markov model's order must be at most {LONGEST}, got {order}")
         counts = [np.zeros(4 ** (j + 1), dtype=np.int64) for j in range(order + 1)]
         for sequence in sequences:
             codes = encode_bases(sequence) if isinstance(sequence, str) else sequence

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from accelerate.utils import set_seed
 from datasets import Dataset
@@ -41,7 +42,7 @@ from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.statistics.metrics import activity_metrics, class_metrics
 from evaluation_dart.tools.loading import paths_of
 from evaluation_dart.tools.mutagenesis import changes, importance
-from evaluation_dart.tools.own_data import spelt
+from evaluation_dart.tools.own_data import LARGEST, spelt
 from evaluation_dart.training.accelerators import in_first_process, process_state
 from evaluation_dart.training.downstream import outputs_of, with_outputs
 from evaluation_dart.training.finetuning import FineTuned, load_classifier
@@ -54,6 +55,7 @@ from evaluation_dart.training.supervised import METHODS, Predictor
 
 ABOUT = "dataset.json"
 SPLITS = ("train", "validation", "test")
+COLUMNS = ("chrom", "start", "end", "sequence", "label")
 KMER = 5  # of the linear model beside every model in its card
 SHOWN = 3  # sequences in the card's logo
 LOGO = "logo.png"
@@ -97,6 +99,7 @@ def train_own_model(
     if logo:
         check_logo(Path(LOGO))
     about, splits, objective = read_rows(data)
+    files = {split: sha256(input_file(data / f"{split}.parquet")) for split in splits}
     began = time.perf_counter()
     state = process_state(device)
     set_seed(training.seed)
@@ -123,7 +126,7 @@ def train_own_model(
         "protocol": "fixed",
         "recipe": {"name": training.method, **asdict(training)},
         "model": origin | {"parameters": started.num_parameters},
-        "dataset": {"rows": len(splits["test"]), "fingerprint": digest(about), "inputs": about["inputs"]},
+        "dataset": {"rows": len(splits["test"]), "fingerprint": digest(about | files), "inputs": about["inputs"]},
         "spec": {name: value for name, value in spec.items() if value is not None},
         "data": about,
     }
@@ -150,7 +153,7 @@ def train_own_model(
             objective.weighted(rows["train"].labels) if training.class_weights else objective,
             training,
             scratch,
-            described={"model": origin, "data": about["inputs"]},
+            described={"model": origin, "data": about["inputs"] | files},
         )
         if not own:
             return {}
@@ -207,14 +210,43 @@ def read_rows(folder: Path) -> tuple[dict[str, Any], dict[str, Dataset], Objecti
     path = input_file(folder / ABOUT)
     try:
         about = read_json(path)
-        classes = objective_of(about).classes
-        splits = {split: Dataset(pq.read_table(input_file(folder / f"{split}.parquet"))) for split in SPLITS}
+        objective = objective_of(about)
+        files = {split: input_file(folder / f"{split}.parquet") for split in SPLITS}
+        splits = {split: Dataset(checked_rows(path, pq.read_table(path), objective)) for split, path in files.items()}
     except (AttributeError, KeyError, TypeError, pa.ArrowException) as error:
         raise InputError(f"{folder}: no folder of hyenadna dataset: {error}") from None
-    for name in classes:  # before hours of training: no record can hold them
+    if objective.kind == "counts" and len(set(splits["test"]["label"][:])) == 1:
+        raise InputError(f"{files['test']}: all rows have one label: no model can be judged by them")
+    for name in objective.classes:  # before hours of training: no record can hold them
         if not isinstance(name, str) or UNPRINTABLE.search(name) or len(name) > MOST_LETTERS:
             raise InputError(f"{path}: class {name!r} is not a name of up to {MOST_LETTERS} printable characters")
-    return about, splits, objective_of(about)
+    return about, splits, objective
+
+
+def checked_rows(path: Path, rows: pa.Table, objective: Objective) -> pa.Table:
+    """The rows of a file, if each has a sequence and a label that the objective has.
+
+    Raises:
+        InputError: naming the file, the row (from 0) and the value of the first that has not.
+    """
+    if missing := [name for name in COLUMNS if name not in rows.column_names]:
+        raise InputError(f"{path}: has no column {missing[0]!r}")
+    sequences, labels = rows["sequence"].to_pylist(), rows["label"]
+    if objective.kind == "counts":
+        values = pc.cast(labels, "float64").to_numpy(zero_copy_only=False)
+        bad, wanted = ~(np.abs(values) <= LARGEST), "a finite number"
+    else:
+        if not pa.types.is_integer(labels.type):
+            raise InputError(f"{path}: the labels are {labels.type}, not numbers of classes")
+        values = pc.fill_null(labels, -1).to_numpy()
+        bad, wanted = (values < 0) | (values >= objective.outputs), f"a number of a class, 0 to {objective.outputs - 1}"
+    for row, sequence in enumerate(sequences):
+        if not isinstance(sequence, str) or not sequence:
+            raise InputError(f"{path}: row {row} has no sequence: {sequence!r}")
+    if bad.any():
+        row = int(bad.argmax())
+        raise InputError(f"{path}: row {row} has the label {labels[row].as_py()!r}, not {wanted}")
+    return rows
 
 
 def objective_of(about: Mapping[str, Any]) -> Objective:

@@ -217,6 +217,18 @@ def test_duplicates_are_left_out_and_counted(load, tmp_path):
     assert load(path, protocol="paper")["id"] == [0, 1, 2, 3, 4]
 
 
+def test_duplicates_that_say_something_else_are_counted(load, tmp_path):
+    one, two = first_bases(load, 2)
+    path = tmp_path / "v.tsv"
+    lines = [
+        f"{row['chrom']}\t{row['position']}\t{row['allele1']}\t{row['allele2']}\t{effect}\n"
+        for row, effect in ((one, 1), (two, ""), (one, 1), (one, -1), (two, "NA"), (two, 2))
+    ]
+    path.write_text("chrom\tpos\tref\talt\tbeta\n" + "".join(lines))
+    said = "4 are duplicates, left out; 2 duplicates with another effect or label than the one that is kept"
+    assert said in load(path).info.description
+
+
 KEYS = st.tuples(st.integers(0, 2), st.sampled_from([1, 2, 10**9]), st.permutations(range(4)), st.booleans())
 
 
@@ -255,6 +267,7 @@ def test_missing_effects_and_labels(load, tmp_path):
     )
     data = load(path)
     assert list(data["effect"]) == [None, None, -0.5, None]
+    assert "3 without a value of effect, kept" in data.info.description
     assert list(data["label"]) == [True, None, False, True]
     assert data.info.description.endswith(
         "2 positive in the benchmark; 1 controls in the benchmark; 2 positive without an effect."
@@ -527,6 +540,7 @@ def vcf_of(path, info, *records):
         ("A", "1", "left out"),
         ("A", "1,2,3", "left out"),
         ("A", "1,x", "left out"),
+        ("A", "1,2;BETA=3,4", "left out"),
         ("R", "0,1,2", [1, 2]),
         ("R", "1,2", "left out"),
         (".", "1,2", [1, 2]),
@@ -594,6 +608,8 @@ BAD_TABLES = {
     "no header": ("chr5\t3000\tA\tC\n", r"bad\.tsv:1: .* is neither the header of a tab-separated table"),
     "spaces": ("chrom pos ref alt\n", r"bad\.tsv:1: .* is neither the header"),
     "columns": (HEADER + "chr5\t3000\tA\tC\t1\n", r"bad\.tsv:2: 5 columns, but 6 in the header"),
+    "counted from 0": ("chrom\tstart\tref\talt\n", r"bad\.tsv:1: are the positions in column 'start' counted from 0"),
+    "underscore": (HEADER + "chr5\t3000\tA\tC\t1\t1_0\n", r"bad\.tsv:2: effect is '1_0', not a number"),
     "two names": ("chrom\tpos\tref\talt\ta\ta\n", r"bad\.tsv:1: two columns are called 'a'"),
     "position": (HEADER + "chr5\t0\tA\tC\t1\t1\n", r"bad\.tsv:2: '0' is not a position"),
     "text position": (HEADER + "\nchr5\t3e3\tA\tC\t1\t1\n", r"bad\.tsv:3: '3e3' is not a position"),

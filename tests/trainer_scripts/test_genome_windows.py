@@ -126,6 +126,9 @@ def test_held_out_blocks():
     blocks = choose_blocks(codes, as_regions([(0, 700), (700, 1000)]), 0.2, 50, np.random.default_rng(0))
     assert len(positions(blocks)) == 200
     assert all(start % 50 == 0 and start >= 500 for start, _ in blocks.tolist())
+    for fraction in (0, 1, 2, np.nan):
+        with pytest.raises(ValueError, match="cannot be held out"):
+            choose_blocks(codes, as_regions([(0, 1000)]), fraction, 50, np.random.default_rng(0))
     with pytest.raises(ValueError, match="no block of 600 known bases"):
         choose_blocks(codes, as_regions([(0, 1000)]), 0.2, 600, np.random.default_rng(0))
 

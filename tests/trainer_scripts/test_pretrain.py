@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import modeling_hyenadna
 from datasets_dart.alphabet import encode_bases
+from datasets_dart.errors import InputError
 from evaluation_dart.training.loop import parameter_groups, schedule
 from trainer_scripts import pretrain
 from trainer_scripts.genome_windows import base_codes
@@ -273,7 +274,10 @@ def test_chromosomes_and_splits(genome, tmp_path):
     regions = training_and_validation_regions(read_genome(data), data, 0)
     assert [part.tolist() for part in (regions.train, regions.held_out)] == [[[0, 2000]], [[2000, 3100]]]
     with pytest.raises(ValueError, match="held out at once: two"):
-        read_genome(replace(data, chromosomes=["one", "two"]))
+        read_genome(replace(data, chromosomes=["one", "chrtwo"]))
+    for names in ({"validation_chromosomes": ["tow"]}, {"chromosomes": ["one,tow"]}):
+        with pytest.raises(InputError, match=f"{next(iter(names))}: there is no contig '.*tow'; there are one, two"):
+            read_genome(replace(data, **names))
 
     bed = tmp_path / "sequences.bed"
     bed.write_text("one\t0\t100\ttrain\none\t150\t250\ttrain\none\t200\t400\tvalid\none\t90\t95\ttest\n")

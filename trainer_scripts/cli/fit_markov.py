@@ -33,6 +33,7 @@ def fit_markov(context: typer.Context) -> None:
     """
     from transformers import HfArgumentParser
 
+    from datasets_dart.errors import InputError
     from datasets_dart.outputs import described, made
     from evaluation_dart.models.markov import MarkovModel
     from trainer_scripts.pretraining_data import DataArguments, read_genome, training_and_validation_regions
@@ -45,12 +46,16 @@ def fit_markov(context: typer.Context) -> None:
     choices.pop("overwrite")
 
     def write(path: Path) -> dict[str, Any]:
+        if data.soft_masked == "ignore":
+            raise InputError("soft_masked ignore: a Markov model predicts what it reads; choose keep or unknown")
         genome = read_genome(data)
         regions = training_and_validation_regions(genome, data, arguments.seed)
         stretches = (genome.codes[start:end] for start, end in regions.train.tolist())
         model = MarkovModel.fit(stretches, arguments.order, arguments.strength, data.both_strands)
+        if not (bases := int(model.counts[0].sum())):
+            raise InputError(f"{data.genome}: no known base is left to train on")
         model.save(path)
-        return {"order": model.order, "bases": int(model.counts[0].sum())}
+        return {"order": model.order, "bases": bases}
 
     made_of = {"kind": "markov", "choices": choices}
     about = {"output": arguments.output} | made(arguments.output, made_of, write, inputs, overwrite=arguments.overwrite)

@@ -26,7 +26,7 @@ def train(
     ] = 10,
     batch_size: Annotated[int, typer.Option(help="rows in an optimiser step, over all processes", min=1)] = 32,
     per_device_train_batch_size: Annotated[int, typer.Option(help="rows in a forward pass, at most", min=1)] = 32,
-    learning_rate: Annotated[float, typer.Option(help="AdamW's, constant")] = 6e-4,
+    learning_rate: Annotated[float, typer.Option(min=0, help="AdamW's, constant")] = 6e-4,
     weight_decay: Annotated[float, typer.Option(help="AdamW's")] = 0.01,
     reverse_complement: Annotated[
         bool, typer.Option(help="read a random half of the training rows from the other strand")

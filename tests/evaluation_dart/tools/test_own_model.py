@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -153,3 +154,45 @@ def test_a_class_that_no_record_can_hold_is_refused_before_the_training(tmp_path
     with pytest.raises(InputError, match=r"dataset\.json: class .* is not a name of up to 200 printable"):
         train_own_model(folder, checkpoint(tmp_path / "model", 0.0), tmp_path / "made", CHOICES, logo=False)
     assert not (tmp_path / "made").exists()
+
+
+ROWS = {
+    "a label": ({"label": [7] * 12}, "row 0 has the label 7, not a number of a class, 0 to 1"),
+    "a negative label": ({"label": [0] * 11 + [-1]}, "row 11 has the label -1, not a number of a class"),
+    "a missing label": ({"label": [0] * 3 + [None] * 9}, "row 3 has the label None, not a number of a class"),
+    "other labels": ({"label": [0.5] * 12}, "the labels are double, not numbers of classes"),
+    "a missing sequence": ({"sequence": ["A", None] * 6}, "row 1 has no sequence: None"),
+    "an empty sequence": ({"sequence": [""] * 12}, "row 0 has no sequence: ''"),
+    "a missing column": ({"label": None}, "has no column 'label'"),
+    "a value": ({"label": [1.0, np.inf] * 6}, "row 1 has the label inf, not a finite number"),
+    "one value": ({"label": [1.0] * 12}, "all rows have one label"),
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_rows_that_no_model_can_learn_from_are_refused_before_the_training(tmp_path, data, case):
+    changes, message = ROWS[case]
+    folder = tmp_path / "rows"
+    shutil.copytree(data, folder)
+    if "value" in case:
+        about = json.loads((folder / "dataset.json").read_text())
+        (folder / "dataset.json").write_text(json.dumps(about | {"classes": None}))
+    table = pq.read_table(folder / "test.parquet")
+    for name, column in changes.items():
+        table = table.drop_columns(name)
+        table = table if column is None else table.append_column(name, pa.array(column))
+    pq.write_table(table, folder / "test.parquet")
+    with pytest.raises(InputError, match=rf"test\.parquet: {re.escape(message)}"):
+        train_own_model(folder, checkpoint(tmp_path / "model", 0.0), tmp_path / "made", CHOICES, logo=False)
+    assert not (tmp_path / "made").exists()
+
+
+def test_other_rows_in_the_same_folder_are_another_training(tmp_path, data):
+    folder, model = tmp_path / "rows", checkpoint(tmp_path / "model", 0.0)
+    shutil.copytree(data, folder)
+    train_own_model(folder, model, tmp_path / "made", CHOICES, logo=False)
+    train_own_model(folder, model, tmp_path / "made", CHOICES, logo=False)
+    table = pq.read_table(folder / "train.parquet")
+    pq.write_table(table.slice(1), folder / "train.parquet")
+    with pytest.raises(InputError, match="made: is there already"):
+        train_own_model(folder, model, tmp_path / "made", CHOICES, logo=False)
