@@ -242,7 +242,8 @@ def variants_table(folder: Path) -> str:
 def benchmark_table(folder: Path) -> str:
     """The results of every benchmark in `folder`, by its own table.py."""
     benchmarks = runpy.run_path(str(folder / "table.py"))
-    return str(benchmarks["table"]([read_json(path) for path in sorted((folder / "results").glob("*.json"))])) + "\n"
+    records = map(read_json, sorted((folder / "results").glob("*.json")))
+    return str(benchmarks["table"]([record for record in records if "rows" in record])) + "\n"
 
 
 def tables(
