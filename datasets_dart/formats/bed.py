@@ -1,6 +1,7 @@
 """Genomic intervals from BED and narrowPeak files, in chunks; coordinates 0-based, half-open, in base pairs."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from datasets_dart.files import START, Position, number_of, numbered_lines, row_
 log = logging.getLogger(__name__)
 
 CHUNK_ROWS = 1024
+NO_SUMMIT = "have no summit (-1 in column 10)"
 NO_BASE = "have no base (their end is their start)"  # why a row is left out
 STRAND = 5  # column of BED, from 0
 Q_VALUE, SUMMIT = 8, 9  # columns of narrowPeak, from 0: -log10 q, and the summit's distance from the start
@@ -127,17 +129,31 @@ def is_no_row(text: bytes) -> bool:
     return not words or words[0].startswith(b"#") or words[0] in (b"track", b"browser")
 
 
-def read_narrowpeak(path: Path, contigs: Mapping[str, int] | None = None) -> Peaks:
+def read_narrowpeak(
+    path: Path, contigs: Mapping[str, int] | None = None, left_out: Counter[str] | None = None
+) -> Peaks:
     """All peaks of a narrowPeak file (ENCODE: BED6+4), plain or compressed, in the file's order.
 
     contigs: the genome's, by name and length in bp, under whose names the peaks come.
+    left_out: counts peaks whose summit is not called (-1), which are left out; without it there is a warning.
 
-    Raises ValueError naming file, line and value: fewer than 10 columns, a summit that is not called (-1) or lies
+    Raises ValueError naming file, line and value: fewer than 10 columns, no peak with a summit, a summit that lies
     outside its peak, a q-value that is no number, a peak on none of `contigs` or beyond its end.
     """
     chunks = [chunk for _, chunk in read_intervals(path, extra=(Q_VALUE, SUMMIT))]
+    uncalled = [
+        line
+        for chunk in chunks
+        for line, (_, text) in zip(chunk.line.tolist(), chunk.extra, strict=True)
+        if text == "-1"
+    ]
+    chunks = [own for own in map(_with_summit, chunks) if len(own.line)]
     if not chunks:
-        raise InputError(f"{path}: has no peaks")
+        raise InputError(f"{path}: has no peaks{' with a summit (column 10)' if uncalled else ''}")
+    if left_out is not None:
+        left_out[NO_SUMMIT] += len(uncalled)
+    elif uncalled:
+        warn_once(log, path, f"{path}: {len(uncalled)} peaks {NO_SUMMIT}, and are left out: {listed(uncalled)}")
     q_values = [
         _q_value(path, line, q) for chunk in chunks for line, (q, _) in zip(chunk.line, chunk.extra, strict=True)
     ]
@@ -147,6 +163,12 @@ def read_narrowpeak(path: Path, contigs: Mapping[str, int] | None = None) -> Pea
         chrom = renamed(chrom, contigs)
         check_within(path, lines, chrom, end, contigs, lambda row: f"{chrom[row]}:{start[row]}-{end[row]}")
     return Peaks(chrom, start, end, summit, np.array(q_values))
+
+
+def _with_summit(chunk: Intervals) -> Intervals:
+    """The rows whose last extra column, the summit, is not -1."""
+    kept = [row for row, texts in enumerate(chunk.extra) if texts[-1] != "-1"]
+    return Intervals(*(column[kept] for column in chunk[:4]), [chunk.extra[row] for row in kept])
 
 
 def summits(path: Path, chunk: Intervals, column: int = 0) -> np.ndarray:

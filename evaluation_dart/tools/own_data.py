@@ -273,11 +273,13 @@ def from_peaks(
 
     GC-matched ones overlap no peak of the file in its whole length, and are in their peak's split.
     """
-    read = read_narrowpeak(input_file(path))
+    without_summit: Counter[str] = Counter()
+    read = read_narrowpeak(input_file(path), left_out=without_summit)
     note_strands(input_file(path))
     join_contigs(path, set(read.chrom.tolist()), genome.contigs)
     read = read._replace(chrom=renamed(read.chrom, genome.contigs))
     windows, left_out = consensus_windows([read], "fixed", window, genome.contigs)
+    left_out += without_summit
     kept = usable(genome, path, windows, avoid, left_out)
     found = rows_of(genome, windows, kept, np.ones(len(windows.start), dtype=np.int64))
     if negatives == "shuffled":

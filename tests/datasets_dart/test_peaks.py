@@ -135,7 +135,7 @@ BAD_ROWS = {
     "nine columns": ("chr1\t0\t9\ta\t0\t.\t1\t1\t1\n", r"bad:1: 9 columns where 10 are needed"),
     "no summit": (
         "chr1\t0\t9\ta\t0\t.\t1\t1\t1\t-1\n",
-        r"bad:1: summit '-1' \(column 10\) is not within a peak of 9 bp",
+        r"bad: has no peaks with a summit \(column 10\)",
     ),
     "summit outside": (
         "chr1\t0\t9\ta\t0\t.\t1\t1\t1\t9\n",
@@ -152,3 +152,16 @@ def test_bad_narrowpeak(tmp_path, text):
     (tmp_path / "bad").write_text(content)
     with pytest.raises(ValueError, match=message):
         read_narrowpeak(tmp_path / "bad")
+
+
+def test_peaks_without_a_summit_are_left_out(tmp_path, caplog):
+    path = tmp_path / "some"
+    path.write_text(
+        "".join(f"chr1\t{start}\t{start + 9}\ta\t0\t.\t1\t1\t1\t{at}\n" for start, at in ((0, -1), (50, 4), (90, -1)))
+    )
+    left_out = Counter()
+    assert read_narrowpeak(path, left_out=left_out).summit.tolist() == [54]
+    assert left_out == {"have no summit (-1 in column 10)": 2}
+    assert not caplog.records
+    read_narrowpeak(path)
+    assert caplog.messages == [f"{path}: 2 peaks have no summit (-1 in column 10), and are left out: line 1, 3"]
