@@ -168,7 +168,8 @@ def read_narrowpeak(
 def _with_summit(chunk: Intervals) -> Intervals:
     """The rows whose last extra column, the summit, is not -1."""
     kept = [row for row, texts in enumerate(chunk.extra) if texts[-1] != "-1"]
-    return Intervals(*(column[kept] for column in chunk[:4]), [chunk.extra[row] for row in kept])
+    extra = [chunk.extra[row] for row in kept]
+    return Intervals(chunk.chrom[kept], chunk.start[kept], chunk.end[kept], chunk.line[kept], extra)
 
 
 def summits(path: Path, chunk: Intervals, column: int = 0) -> np.ndarray:
