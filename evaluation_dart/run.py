@@ -21,7 +21,7 @@ from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars,
 
 from datasets_dart import load_dart
 from datasets_dart.errors import InputError
-from datasets_dart.files import sha256
+from datasets_dart.files import sha256, warn_once
 from datasets_dart.formats.text import one_line
 from datasets_dart.outputs import LOCK, locked, remove, sweep_folder
 from evaluation_dart.models.kinds import is_trained_kind
@@ -410,6 +410,9 @@ def load_rows(spec: RunSpec, split: str) -> Dataset:
     if split not in rows:
         files = ", ".join(str(path) for name, path in spec.inputs.items() if name != "genome")
         raise InputError(f"{files}: no element is in split {split!r}; there are {', '.join(rows)}")
+    counts = " ".join(rows[split].info.description.split()).rpartition("Rows: ")[2]
+    if "left out" in counts:
+        warn_once(logger, counts, f"{spec.task}: {counts}")
     return rows[split]
 
 

@@ -380,6 +380,9 @@ def other_commands() -> list[Case]:
     """Rows of the commands beside score and embed."""
     return [
         good("A region", "out.tsv: 12 substitutions in 1 regions", "mutagenesis"),
+        good("A region of one base that is read without its surroundings, and which nothing predicts",
+             "out.tsv: 0 substitutions in 1 regions; nothing predicts 1 positions", "mutagenesis", "--region", "a:1-1",
+             g_fa=">a\nA\n"),
         good("The first base of a contig, which nothing predicts",
              "out.tsv: 9 substitutions in 1 regions; nothing predicts 1 positions", "mutagenesis", "--region",
              "chr1:1-4", "--recipe", "dart-eval"),
@@ -423,6 +426,8 @@ def other_commands() -> list[Case]:
         bad("Windows that start before their contig", "in.bed:1: chr1:100-150 has no window of 350 bp on its contig",
             "dart-eval prepare-step windows"),
         good("Elements", "record: records/local__small", "dart-eval run"),
+        good("BED: a contig of no split", "regulatory_elements: 1 in no split, left out; 1 in train; 1 in test.",
+             "dart-eval run", in_bed=BED + "chr7\t1\t5\n"),
         bad("Elements that are in no split", "in.bed: none of its 1 rows lies in a split (blocks.bed)", "dart-eval run",
             in_bed="chr1\t190\t210\n"),
         good("A model", '"parameters"', "dart-eval profile"),

@@ -74,7 +74,7 @@ def read_json(path: str | os.PathLike[str], finite: bool = False) -> Any:
 
 
 def parse_json(text: str, where: str | os.PathLike[str], finite: bool = False) -> Any:
-    """JSON, nested no deeper than can be read again, without endless numbers.
+    """JSON, nested no deeper than can be read again, without endless numbers and keys that occur twice.
 
     Args:
         where: what an error names. finite: refuse NaN, Infinity and numbers beyond the range of a float.
@@ -85,6 +85,7 @@ def parse_json(text: str, where: str | os.PathLike[str], finite: bool = False) -
     try:
         return json.loads(
             text,
+            object_pairs_hook=_mapping,
             parse_int=_whole,
             parse_float=_finite if finite else None,
             parse_constant=_finite if finite else None,
@@ -105,6 +106,15 @@ def _text(path: str | os.PathLike[str], most: int) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8: {error}") from None
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key[:80]!r} occurs twice")
+        found[key] = value
+    return found
 
 
 def _whole(text: str) -> int:

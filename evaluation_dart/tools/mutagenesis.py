@@ -326,13 +326,19 @@ def likelihood_changes(
     advance: Advance = do_nothing,
     place: str = "the sequence",
 ) -> np.ndarray:
-    """Changes of the (pseudo-)log-likelihood by a recipe, in nats: of masked alleles, or of whole sequences."""
+    """Changes of the (pseudo-)log-likelihood by a recipe, in nats: of masked alleles, or of whole sequences.
+
+    NaN for a sequence of one base, if nothing predicts it.
+    """
     if recipe.alleles == "masked":
         table = conditional_changes(model, sequence, start, end, recipe, batch_size, place)
         advance(3 * len(table) + 1)
         return table
     score = partial(score_sequences, model, recipe=recipe, batch_size=batch_size)
-    return changes(score, sequence, start, end, advance, model.name, place)
+    table = changes(score, sequence, start, end, advance, model.name, place)
+    if len(sequence) == 1 and not np.nan_to_num(table).any():  # a sum over no token
+        table[:] = np.nan
+    return table
 
 
 def importance(table: np.ndarray, sequence: str) -> np.ndarray:

@@ -65,7 +65,7 @@ def test_what_is_written_is_read_again(content):
 
 
 def test_json_that_is_refused():
-    for text in ("[" * 100_000, '{"a":' * 100_000, "1" * 200, "", "{", "[1] 2"):
+    for text in ('{"a": 1, "b": {"c": 1, "c": 2}}', "[" * 100_000, '{"a":' * 100_000, "1" * 200, "", "{", "[1] 2"):
         with pytest.raises(InputError, match="f: not JSON"):
             parse_json(text, "f")
     for text in ("NaN", "[-Infinity]", "1e999"):
