@@ -114,12 +114,16 @@ def variant_recipe(
     """The recipe of that name; `strand` in place of its own.
 
     Raises:
-        InputError: for an unknown name or strand.
+        InputError: for an unknown name or strand, a label without a head, or a layer without embeddings.
     """
     if name not in (*RECIPES, *DISTANCES, HEAD):
         raise InputError(f"recipe {name}: there are {', '.join((*RECIPES, *DISTANCES, HEAD))}")
     if strand is not None and strand not in STRANDS:
         raise InputError(f"strand {strand}: there are {', '.join(STRANDS)}")
+    if label is not None and name != HEAD:
+        raise InputError(f"label {label}: recipe {name} has no labels; recipe {HEAD} has")
+    if layer != -1 and name not in DISTANCES:
+        raise InputError(f"layer {layer}: recipe {name} takes no layer; {' and '.join(DISTANCES)} do")
     if name in RECIPES:
         return VariantRecipe(name, strand or RECIPES[name].strand, RECIPES[name])
     return VariantRecipe(name, strand or "forward", None, layer, label)

@@ -15,7 +15,7 @@ import typer
 from datasets_dart.errors import InputError, MissingExtra
 from trainer_scripts.pipes import errors_as_given, pipes_copied
 
-EXPECTED = (InputError, MissingExtra, OSError)
+EXPECTED = (InputError, MissingExtra, OSError, MemoryError)
 COMPUTING = "Computing"
 DEBUG = "--debug shows the traceback of an error."
 Device = Annotated[
@@ -146,6 +146,7 @@ def run(main: Callable[[list[str]], object], prog: str, words: list[str] | None 
     except Exception as error:
         if "--debug" in given or not (isinstance(error, EXPECTED) or is_of_the_disk(error)):
             raise
+        prog += ": not enough memory" if isinstance(error, MemoryError) else ""
         print(f"{prog}:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(1)
     finally:

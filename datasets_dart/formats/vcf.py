@@ -216,7 +216,7 @@ def split_record(path: Path, line: int, text: bytes) -> list[bytes]:
     """The first 8 columns of a record; then, in one piece, the rest of the line.
 
     Raises ValueError naming file, line and value: fewer than 8 columns, a contig without a name, a position that is
-    not a whole number >= 0.
+    not a whole number >= 0, a NUL byte.
     """
     columns = text.split(b"\t", COLUMNS)
     if len(columns) < COLUMNS:
@@ -224,6 +224,8 @@ def split_record(path: Path, line: int, text: bytes) -> list[bytes]:
     chrom, position = columns[:2]
     if not chrom or not chrom.isascii() or chrom.startswith(b"#"):
         raise InputError(f"{path}:{line}: {shown(chrom, SHOWN)} is not the name of a contig")
+    if b"\0" in text:  # at which programs of C end the line
+        raise InputError(f"{path}:{line}: a NUL byte in the record")
     if not position.isdigit() or len(position) > 12:
         raise InputError(f"{path}:{line}: {shown(position, SHOWN)} is not a position (a whole number >= 0)")
     return columns

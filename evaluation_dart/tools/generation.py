@@ -317,23 +317,27 @@ def compared(
             likelihood[prompted] -= model.log_likelihood([before[row] for row in prompted], batch_size=batch_size)
             # Without a prompt the first base has nothing before it, and is not scored.
             scored = np.array([len(own) - (not context) for own, context in zip(sequences, before, strict=True)])
-            found["perplexity"][name] = perplexity_interval(likelihood, scored, rng)
+            found["perplexity"][name] = perplexity_interval(likelihood[scored > 0], scored[scored > 0], rng)
     return found if real is None else found | {"kmer_divergence": [*divergences(bases, real, rng)]}
 
 
-def divergences(one: Sequence[str], two: Sequence[str], rng: np.random.Generator) -> Iterator[dict[str, float]]:
+def divergences(one: Sequence[str], two: Sequence[str], rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     """Jensen-Shannon divergence in bits (0 to 1) of k-mer spectra, both strands together, for each k up to 6.
 
-    A spectrum of few sequences differs from itself: beside it is that of two halves of the reference.
+    A spectrum of few sequences differs from itself: beside it is that of two halves of the reference. None, and a
+    reason, where one of two spectra has no k-mer.
     """
     halves = np.array_split(rng.permutation(len(two)), 2)
     for k in range(1, LONGEST_KMER + 1):
         generated, reference = kmer_frequencies(one, k), kmer_frequencies(two, k)
-        found = {"generated_and_reference": jensenshannon(generated.mean(0), reference.mean(0), base=2)}
+        pairs = {"generated_and_reference": (generated.mean(0), reference.mean(0))}
         if len(two) > 1:
-            one_half, other = (reference[half].mean(0) for half in halves)
-            found["halves_of_the_reference"] = jensenshannon(one_half, other, base=2)
-        yield {"k": k} | {name: float(value**2) for name, value in found.items()}
+            pairs["halves_of_the_reference"] = reference[halves[0]].mean(0), reference[halves[1]].mean(0)
+        found: dict[str, Any] = {"k": k}
+        for name, spectra in pairs.items():
+            there = all(spectrum.any() for spectrum in spectra)
+            found[name] = float(jensenshannon(*spectra, base=2) ** 2) if there else None
+        yield found if None not in found.values() else found | {"reason": f"no {k} known bases are side by side"}
 
 
 def interval(total: np.ndarray, count: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
@@ -350,7 +354,10 @@ def interval(total: np.ndarray, count: np.ndarray, rng: np.random.Generator) -> 
 
 
 def perplexity_interval(likelihood: np.ndarray, bases: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
-    """exp of the mean nats per base."""
+    """exp of the mean nats per base; without a base, None and the reason."""
+    if not len(bases):
+        why = "the first base of a sequence has nothing before it, and there is no other"
+        return {"value": None, "low": None, "high": None, "n": 0, "reason": why}
     found = interval(-likelihood, bases, rng)
     return found | {name: float(np.exp(found[name])) for name in ("value", "low", "high")}
 

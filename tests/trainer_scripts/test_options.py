@@ -59,6 +59,8 @@ def run(monkeypatch, capsys):
             raise ValueError("a bug")
         if fault:
             raise InputError("in.bed:3:\nno number")
+        if text == "much":
+            raise MemoryError("Unable to allocate 93 GiB")
         if extra:
             raise MissingExtra("writing .zarr", "zarr")
         say("a note")
@@ -94,6 +96,7 @@ def test_faults_are_one_line_and_bugs_keep_their_traceback(run):
         run("give", "x", "--fault", "--debug")
     with pytest.raises(ValueError, match="a bug"):
         run("give", "x", "--bug")
+    assert run("give", "much")[::2] == (1, "prog: not enough memory: Unable to allocate 93 GiB\n")
     assert run("give", "x", "--no-such-option")[0] == 2
     assert run("give")[0] == 2
     assert run("give", "--help")[0] == 0

@@ -70,5 +70,7 @@ def generate(
     lines = [f"{output}: {summary['sequences']} sequences of {length} bases, {summary['distinct']} of them distinct"]
     for name in ("gc", "perplexity"):
         for kind, found in summary[name].items():
-            lines.append(f"{name} {kind}: {found['value']:.4f} [{found['low']:.4f}, {found['high']:.4f}]")
+            known = found["value"] is not None
+            value = f"{found['value']:.4f} [{found['low']:.4f}, {found['high']:.4f}]" if known else found["reason"]
+            lines.append(f"{name} {kind}: {value}")
     result(summary, "\n".join(lines))

@@ -14,7 +14,14 @@ from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerF
 import modeling_hyenadna  # noqa: F401
 from datasets_dart.formats.fasta import open_genome
 from evaluation_dart.models.language_model import load_language_model
-from evaluation_dart.tools.generation import Prompt, Sampling, divergences, sample, token_lengths
+from evaluation_dart.tools.generation import (
+    Prompt,
+    Sampling,
+    divergences,
+    perplexity_interval,
+    sample,
+    token_lengths,
+)
 from trainer_scripts.cli import hyenadna
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -136,6 +143,19 @@ def test_divergences():
     found = [*divergences(["AAAAAAAA"], ["CCCCCCCC", "CCCCCCCC"], rng)]
     assert [own["generated_and_reference"] for own in found] == pytest.approx([1.0] * 6)
     assert [own["halves_of_the_reference"] for own in found] == pytest.approx([0.0] * 6)
+    *_, last = divergences(["AAAAA"], ["CCCCCCC", "NNNNNNN"], rng)
+    assert last == {
+        "k": 6,
+        "generated_and_reference": None,
+        "halves_of_the_reference": None,
+        "reason": "no 6 known bases are side by side",
+    }
+
+
+def test_a_perplexity_of_no_base_is_missing_with_its_reason():
+    found = perplexity_interval(np.zeros(0), np.zeros(0), np.random.default_rng(0))
+    assert found["value"] is None
+    assert "nothing before it" in found["reason"]
 
 
 @pytest.mark.parametrize(

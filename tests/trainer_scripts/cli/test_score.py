@@ -271,6 +271,18 @@ def test_odd_lines_are_counted_and_named(variants, tmp_path, run):
         assert len(list(file)) == 26
 
 
+def test_a_nul_byte_costs_its_line(variants, tmp_path, run):
+    """Programs of C end the line at it, and would read nothing of the output."""
+    odd = tmp_path / "odd.vcf"
+    lines = variants.read_bytes().splitlines(keepends=True)
+    odd.write_bytes(b"".join([*lines[:5], b"ch\0r5\t7\t.\tA\tC\t.\t.\t.\n", *lines[5:]]))
+    status, errors = run(odd, tmp_path / "out.vcf.gz")
+    assert status == 0, errors
+    assert f"1 of the lines left out: {odd}:6: a NUL byte in the record" in errors
+    with pysam.VariantFile(str(tmp_path / "out.vcf.gz")) as file:
+        assert len(list(file)) == 25
+
+
 @pytest.mark.parametrize("key", ["DNALM", "DNALM_REF"])
 def test_a_key_that_the_header_does_not_declare(variants, tmp_path, run, key):
     """A record has it: it would be there twice."""
@@ -369,6 +381,8 @@ def test_a_header_alone(tmp_path, run):
         (("--window", 4096), "reads at most 130 tokens"),
         (("--recipe", "dart"), "recipe dart: there are dart-eval, "),
         (("--name", "AF"), "in.vcf: the INFO key AF is there already; choose another name for the new ones"),
+        (("--label", "1"), "label 1: recipe biofoundation has no labels; recipe head has"),
+        (("--layer", "2"), "layer 2: recipe biofoundation takes no layer; embedding-cosine and embedding-l2 do"),
         (("--name", "END"), "name END: the VCF format has given this INFO key a meaning of its own"),
         (("--name", "a;b"), "name 'a;b': letters, digits and _ only"),
         (("--output", "out.bam"), "out.bam: name an output that ends with .vcf.gz, .tsv, .tsv.gz, .parquet"),
