@@ -389,6 +389,7 @@ def other_commands() -> list[Case]:
         bad("A region of a contig that the genome does not have",
             "region chr7:1-5: g.fa: has no contig 'chr7' (it has chr1, chr2)", "mutagenesis", "--region", "chr7:1-5"),
         good("Prompts", "out.fa: 1 sequences of 5 bases", "generate"),
+        bad("An infinite temperature", "temperature inf, top_p 1", "generate", "--temperature", "inf"),
         bad("An empty FASTA of prompts", "prompts.fa: the file is empty", "generate", prompts_fa=""),
         good("Prompts of RNA: U is T", "out.fa: 1 sequences of 5 bases", "generate", prompts_fa=">one\nACGU\n"),
         bad("Prompts that are proteins",

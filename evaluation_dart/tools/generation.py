@@ -93,6 +93,8 @@ def generate(
         InputError: naming the file and record that cannot be used; or if the model reads fewer tokens than are wanted.
         OSError: if there is no such file or model.
     """
+    if not (0 <= temperature < np.inf and 0 <= top_p <= 1):
+        raise InputError(f"temperature {temperature}, top_p {top_p}: not from 0 on, and from 0 to 1")
     target = None if output is None else Path(output)
     if target is not None and not target.name.endswith(SUFFIXES):
         raise InputError(f"{target}: sequences are written as .fa, .fasta, .fa.gz or .fasta.gz")

@@ -52,6 +52,7 @@ KINDS = {"regions": "bed"}  # what dataset.json calls them
 NEGATIVE, POSITIVE = "negative", "positive"
 SAME = "shuffles: the sequence itself, as its dinucleotides have no other order that was found"
 MOST_CLASSES_SHOWN = 10
+MISSING = (".", "na", "n/a", "nan", "null")  # what may say, in lower case, that there is no label
 SHARES = {"validation": 0.1, "test": 0.2}  # of random splits
 
 
@@ -200,8 +201,20 @@ def from_bed(genome: Genome, path: Path, window: int, column: int, regression: b
     classes = sorted(set(texts))
     if len(classes) < 2:
         raise InputError(f"{path}: column {column} says {classes[0]!r} everywhere; two classes are needed")
+    note_classes(path, classes)
     labels = np.searchsorted(classes, texts)
     return Source(rows_of(genome, windows, kept, labels), classes, "class", left_out)
+
+
+def note_classes(path: Path, classes: Sequence[str]) -> None:
+    """Warn of classes that are written alike, or as a missing value is; they are taken as they are."""
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault(name.strip("\"' ").casefold(), []).append(name)
+    for names in (own for own in alike.values() if len(own) > 1):
+        log.warning("%s: classes %s are written alike; are they one?", path, " and ".join(map(repr, names)))
+    if missing := [name for name in classes if name.strip("\"' ").casefold() in MISSING]:
+        log.warning("%s: is class %s a missing label? It is taken as a class", path, " or ".join(map(repr, missing)))
 
 
 def number(path: Path, line: int, text: str) -> float:

@@ -130,3 +130,13 @@ def test_the_strand_column_is_spoken_of(genome, tmp_path, caplog, strand, said):
     (tmp_path / "r.bed").write_text("".join(lines))
     make_dataset(tmp_path / "made", genome=genome, regions=tmp_path / "r.bed")
     assert ("on strand - (column 6), which is not looked at" in caplog.text) == said
+
+
+def test_classes_that_may_be_one_or_none_are_named(genome, tmp_path, caplog):
+    names = ("yes", "Yes", '"yes"', "NA", "no")
+    lines = (f"chr{number}\t{start}\t{start + 9}\t{names[at % 5]}\n" for at, (number, start) in enumerate(PLACES))
+    (tmp_path / "r.bed").write_text("".join(lines))
+    about = make_dataset(tmp_path / "made", genome=genome, regions=tmp_path / "r.bed")
+    assert about["classes"] == sorted(names)
+    assert """classes '"yes"' and 'Yes' and 'yes' are written alike; are they one?""" in caplog.text
+    assert "is class 'NA' a missing label? It is taken as a class" in caplog.text
