@@ -56,12 +56,12 @@ def summit_windows(peaks: Peaks, width: int) -> Windows:
 
 
 def on_contigs(windows: Windows, contigs: Mapping[str, int], left_out: Counter[str]) -> Windows:
-    """The windows that lie within their contigs (lengths in bp); the others are counted in `left_out`.
-
-    A contig that is not there counts as one of no length.
-    """
-    inside = (windows.start >= 0) & (windows.end <= contig_ends(windows.chrom, contigs))
-    left_out["run past an end of their contig"] += int((~inside).sum())
+    """The windows that lie within their contigs (lengths in bp); the others are counted in `left_out`, by reason."""
+    lengths = contig_ends(windows.chrom, contigs)
+    inside = (windows.start >= 0) & (windows.end <= lengths)
+    if unknown := int((lengths < 0).sum()):
+        left_out["are on contigs that the genome does not have"] += unknown
+    left_out["run past an end of their contig"] += int((~inside).sum()) - unknown
     return windows.take(np.flatnonzero(inside))
 
 

@@ -145,6 +145,9 @@ def make_dataset(
         else:
             source = from_bed(bases, Path(str(regions)), window, label_column, regression, away)
     rows = source.rows
+    known = pc.match_substring_regex(rows["sequence"], "[ACGTacgt]")
+    source.left_out["have no base but N"] += len(rows) - (pc.sum(known).as_py() or 0)
+    rows = rows.filter(known)
     if limit is not None and limit < len(rows):
         chosen = np.random.default_rng(seed).choice(len(rows), limit, replace=False)
         rows = rows.take(np.sort(chosen))

@@ -31,7 +31,7 @@ Output = Annotated[Path, typer.Option(help="file to write")]
 ProtocolOption = Annotated[Protocol, typer.Option("--protocol", help="the sound one, or the original with its defects")]
 NewFolder = Annotated[Path, typer.Option(help="folder to write; new or empty")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there, and start afresh")]
-Seed = Annotated[int, typer.Option(help="of everything that is drawn at random")]
+Seed = Annotated[int, typer.Option(min=0, help="of everything that is drawn at random")]
 Layer = Annotated[int, typer.Option(help="of embeddings: index into the hidden states; -1 is the last")]
 Label = Annotated[
     str | None, typer.Option(help="of a trained head with several outputs: which, by name or by number from 0")

@@ -146,7 +146,7 @@ def negatives(
     ratio: Annotated[float, typer.Option(help="background windows a peak", min=0.01)] = 1.0,
     width: Width = 2114,
     stride: Annotated[int, typer.Option(help="bp between candidates", min=1)] = 1000,
-    seed: Annotated[int, typer.Option(help="of the draws")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of the draws")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Task 4: background windows with the peaks' GC content, contig by contig, away from every peak.

@@ -140,3 +140,16 @@ def test_classes_that_may_be_one_or_none_are_named(genome, tmp_path, caplog):
     assert about["classes"] == sorted(names)
     assert """classes '"yes"' and 'Yes' and 'yes' are written alike; are they one?""" in caplog.text
     assert "is class 'NA' a missing label? It is taken as a class" in caplog.text
+
+
+def test_rows_of_n_are_left_out(tmp_path):
+    fasta, regions = tmp_path / "g.fa", tmp_path / "r.bed"
+    bases = "N" * 200 + "".join(RNG.choice(list("ACGT"), 400))
+    fasta.write_text("".join(f">chr{number}\n{bases}\n" for number in (1, 6, 20)))
+    lines = (
+        f"chr{n}\t{start}\t{start + 100}\t{'ab'[start > 300]}\n" for n in (1, 6, 20) for start in (50, 150, 300, 400)
+    )
+    regions.write_text("".join(lines))
+    about = make_dataset(tmp_path / "made", genome=fasta, regions=regions, window=100)
+    assert about["left_out"] == {"have no base but N": 3}
+    assert about["rows"]["train"] == {"a": 2, "b": 1}
