@@ -80,6 +80,9 @@ def test_fixed_protocol_leaves_out_what_cannot_be_used_before_it_suppresses_othe
     assert left_out == Counter(
         {"run past an end of their contig": 2, "are on the blacklist": 2, "overlap a window of a better peak": 0}
     )
+    assert consensus_windows(sets, "fixed", contigs={"chr2": 10_000})[1] == Counter(
+        {"are on contigs that the genome does not have": 5, "run past an end of their contig": 0}
+    )
     assert "chr1:-150-350" in consensus_windows(sets, "paper", contigs={"chr1": 10_000})[0].names()
 
 
