@@ -125,11 +125,15 @@ def hidden(path: Path, what: str) -> Path:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there; of a link, the link."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
+    """Remove a file or a folder, if it is there; of a link, the link. A signal in the middle of it comes after it."""
+    if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
+        return
+    try:
+        shutil.rmtree(path, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 def sweep(path: Path, *more: str) -> None:

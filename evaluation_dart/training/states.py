@@ -83,7 +83,7 @@ def save_state(
                 # Under another name first: half of it would pass for a state.
                 doomed = folder / f".{old.name}.old"
                 os.replace(old, doomed)
-                shutil.rmtree(doomed)
+                remove(doomed)
         accelerator.wait_for_everyone()
 
 
@@ -193,7 +193,7 @@ def _bytes(text: str) -> torch.Tensor:
 def remove_leftovers(folder: Path) -> None:
     """Remove what a kill left among the states."""
     for path in folder.glob(".s*"):
-        shutil.rmtree(path)
+        remove(path)
 
 
 def hold_folder(stack: ExitStack, folder: Path, files: Collection[str], overwrite: bool = False) -> None:
