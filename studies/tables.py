@@ -246,6 +246,28 @@ def benchmark_table(folder: Path) -> str:
     return str(benchmarks["table"]([record for record in records if "rows" in record])) + "\n"
 
 
+def coverage_table(path: Path) -> str:
+    """What benchmarks/coverage.py found: a row an interval or a test, a column a design."""
+    simulated = read_json(path)["simulated"]
+    designs = list(dict.fromkeys(tuple(row[name] for name in ("n", "blocks", "rho", "sigma")) for row in simulated))
+    header = ["", *(f"{n}, {blocks}, {rho:g}{', unequal' if sigma else ''}" for n, blocks, rho, sigma in designs)]
+    found: dict[str, list[str]] = {}
+    for row in simulated:
+        found.setdefault(row["what"], []).append(simulated_share(row))
+    return "\n".join(markdown(header, [[what, *cells] for what, cells in found.items()])) + "\n"
+
+
+def simulated_share(row: dict[str, Any]) -> str:
+    """A coverage or a rate of rejections in percent, in bold where it is beyond the goal."""
+    share = row.get("coverage", row.get("rejected"))
+    if share is None:
+        return "no interval"
+    low, high = (0.93, 0.97) if "coverage" in row else (0.04, 0.06)
+    text = f"{100 * share:.1f}" if low <= share <= high else f"**{100 * share:.1f}**"
+    without = row.get("without", 0) / row["sets"]
+    return f"{text} (none in {100 * without:.0f} %)" if without > 0.005 else text
+
+
 def tables(
     taken: Annotated[Path | None, typer.Option("--take", help="folder of new runs of real_data")] = None,
     supervised: Annotated[
@@ -274,6 +296,7 @@ def tables(
         "real_supervised.md": supervised_tables(trained) + "\n" + gue_table(trained / "gue.json"),
         "audit/README.md": audit_table(RECORDS / "audit.json"),
         "mutagenesis.md": attribution_table(RECORDS / "attribution" / "ctcf.json"),
+        "coverage.md": coverage_table(ROOT / "benchmarks" / "results" / "coverage.json"),
         "benchmarks.md": benchmark_table(ROOT / "benchmarks"),
         "../README.md": benchmark_table(ROOT / "benchmarks"),
         "../studies/README.md": "\n".join(markdown(INPUTS_HEADER, inputs_table())) + "\n",
