@@ -63,12 +63,16 @@ def join_contigs(path: str | os.PathLike[str], here: Iterable[str], there: Colle
     return Join(names, [name for name in here if name not in names], [name for name in there if name not in found])
 
 
-def named_contigs(option: str, names: Iterable[str], contigs: Collection[str]) -> list[str]:
+def named_contigs(
+    option: str, names: Iterable[str], contigs: Collection[str], path: str | os.PathLike[str] | None = None
+) -> list[str]:
     """The contigs that a user names, as a file has them, without repetition; spaces around a name do not count.
 
-    Raises ValueError naming the option and the first name that none of `contigs` has, with what there is.
+    Raises ValueError naming the file, if `path` is given, the option and the first name that none of `contigs` has,
+    with what there is.
     """
     found = []
+    option = option if path is None else f"{path}: {option}"
     for name in filter(None, map(str.strip, names)):
         own = find_contig(name, contigs)
         if own is None:

@@ -85,7 +85,7 @@ def read_genome(arguments: DataArguments) -> GenomeCodes:
     """
     contigs = open_genome(arguments.genome).contigs
     wanted, held_out = (
-        named_contigs(option, names, contigs) if (names := getattr(arguments, option)) else []
+        named_contigs(option, names, contigs, arguments.genome) if (names := getattr(arguments, option)) else []
         for option in ("chromosomes", "validation_chromosomes")
     )
     if both := sorted(set(wanted) & set(held_out)):
@@ -110,7 +110,9 @@ def training_and_validation_regions(genome: GenomeCodes, arguments: DataArgument
     check_one_of(arguments, "intervals", "splits")
     check_one_of(arguments, "validation", "validation_chromosomes", "splits")
     named = arguments.validation_chromosomes
-    held_out_chromosomes = named_contigs("validation_chromosomes", named, genome.offsets) if named else []
+    held_out_chromosomes = (
+        named_contigs("validation_chromosomes", named, genome.offsets, arguments.genome) if named else []
+    )
     train = genome.whole(name for name in genome.offsets if name not in held_out_chromosomes)
     removed = np.empty((0, 2), dtype=np.int64)
     if arguments.splits:
