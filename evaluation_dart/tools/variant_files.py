@@ -1,6 +1,7 @@
 """Files of scored variants: VCF, TSV and Parquet, written from the input's records and the parts of their scores."""
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -174,15 +175,27 @@ def _write_bgzip(output: Path, kind: str, longest: int, lines: Iterable[bytes]) 
     htslib reports a full disk for some writes only: the end-of-file block says whether all of it is there.
     """
     with replacing(output) as temporary:
-        with pysam.BGZFile(str(temporary), "wb", None) as file:
-            for line in lines:
-                file.write(line + b"\n")
+        _write_blocks(temporary, lines)
         with temporary.open("rb") as written:
             written.seek(-min(BGZF_END, temporary.stat().st_size), 2)
             if not written.read().startswith(b"\x1f\x8b\x08\x04"):
                 raise OSError(f"{output}: cannot be written whole; is the disk full?")
         columns = {"preset": "vcf"} if kind == "vcf" else {"seq_col": 0, "start_col": 1, "end_col": 1, "line_skip": 1}
         _index(output, temporary, longest >= TABIX_LIMIT, columns)
+
+
+def _write_blocks(path: Path, lines: Iterable[bytes]) -> None:
+    file, hook = pysam.BGZFile(str(path), "wb", None), sys.unraisablehook
+    try:
+        for line in lines:
+            file.write(line + b"\n")
+        file.close()
+    except BaseException:
+        sys.unraisablehook = lambda _: None  # its destructor closes it once more, and would print that it cannot
+        raise
+    finally:
+        del file
+        sys.unraisablehook = hook
 
 
 def _index(output: Path, temporary: Path, csi: bool, columns: dict[str, Any]) -> None:
