@@ -185,17 +185,18 @@ def _write_bgzip(output: Path, kind: str, longest: int, lines: Iterable[bytes]) 
 
 
 def _write_blocks(path: Path, lines: Iterable[bytes]) -> None:
-    file, hook = pysam.BGZFile(str(path), "wb", None), sys.unraisablehook
+    file, hooks = pysam.BGZFile(str(path), "wb", None), (sys.excepthook, sys.unraisablehook)
     try:
         for line in lines:
             file.write(line + b"\n")
         file.close()
     except BaseException:
-        sys.unraisablehook = lambda _: None  # its destructor closes it once more, and would print that it cannot
+        # The destructor closes the file once more, and would print by either way that it cannot.
+        sys.excepthook, sys.unraisablehook = lambda *_: None, lambda _: None
         raise
     finally:
         del file
-        sys.unraisablehook = hook
+        sys.excepthook, sys.unraisablehook = hooks
 
 
 def _index(output: Path, temporary: Path, csi: bool, columns: dict[str, Any]) -> None:
