@@ -18,9 +18,8 @@ from scipy.special import expit, logit
 from evaluation_dart.statistics import jackknife
 from evaluation_dart.statistics.blocks import Blocks
 from evaluation_dart.statistics.classification import accuracy, f1_by_class, f1_macro, matthews_correlation
+from evaluation_dart.statistics.intervals import CONFIDENCE, FEWEST_BLOCKS
 
-CONFIDENCE = 0.95
-FEWEST_BLOCKS = 10
 MOST_GROUPS = 500  # of blocks, for what is computed anew without each
 FEWEST_OF_CLASS = 10  # rows of the rarer class
 FEWEST_BLOCKS_OF_CLASS = 5

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy import stats
 
+from evaluation_dart.statistics import blocks
+from evaluation_dart.statistics.blocks import BLOCK
 from evaluation_dart.statistics.metric import Metric
 
-BLOCK = 1_000_000  # bp
 FEWEST_BLOCKS = 10  # a percentile bootstrap of fewer is far too narrow
 REPLICATES = 1000
 CONFIDENCE = 0.95
@@ -36,11 +37,7 @@ def genome_blocks(chrom: np.ndarray, start: np.ndarray, size: int | None = BLOCK
 
     size None: whole contigs, of which there must be `FEWEST_BLOCKS`, too, for an interval.
     """
-    _, contig = np.unique(np.asarray(chrom, dtype=str), return_inverse=True)
-    if size is None:
-        return contig
-    pairs = np.stack([contig, np.asarray(start) // size], axis=1)
-    return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+    return blocks.genome_blocks(chrom, start, size).code
 
 
 def block_resamples(blocks: np.ndarray, replicates: int = REPLICATES, seed: int = 0) -> Iterator[np.ndarray]:
