@@ -20,6 +20,15 @@ HERE = Path(__file__).parent
 PAPER = "https://arxiv.org/abs/2306.15794"
 TAGS = ["biology", "genomics", "dna", "hyenadna", "long-convolution", "causal-lm"]
 FLOAT_BYTES = 4
+# What the Hub calls the metric of a row; a group of results has rows of several
+METRIC_TYPES = {
+    "accuracy, %": "accuracy",
+    "MCC, %": "matthews_correlation",
+    "F1, %": "f1",
+    "weighted F1, %": "f1",
+    "AUROC": "roc_auc",
+    "median AUROC, %": "roc_auc",
+}
 
 
 def make_cards(output: str | os.PathLike[str] = HERE) -> list[Path]:
@@ -87,11 +96,11 @@ def eval_results(group: dict[str, Any]) -> list[EvalResult]:
             dataset_type=group["dataset_type"],
             dataset_name=f"{group['dataset']}: {row['data']}",
             dataset_config=row["data"],
-            metric_type=group["metric_type"],
+            metric_type=METRIC_TYPES[row["metric"]],
             metric_name=row["metric"],
             metric_value=row["value"],
             verified=False,
-            source_name=f"HyenaDNA paper, {group['source']}" if "paper" not in group["source"] else group["source"],
+            source_name=group["source"] if "url" in group else f"HyenaDNA paper, {group['source']}",
             source_url=group.get("url", PAPER),
         )
         for row in group["rows"]

@@ -76,7 +76,11 @@ def test_figures_of_released_checkpoints():
     results = ModelCard.load(CARDS / "hyenadna-tiny-1k-seqlen/README.md").data.eval_results
     assert {(r.dataset_config, r.metric_value) for r in results} >= {("dummy_mouse_enhancers_ensembl", 85.1)}
     assert len(results) == 8
-    assert len(ModelCard.load(CARDS / "hyenadna-tiny-1k-seqlen-d256/README.md").data.eval_results) == 18
+    results = ModelCard.load(CARDS / "hyenadna-tiny-1k-seqlen-d256/README.md").data.eval_results
+    assert len(results) == 18
+    of_name = {"MCC, %": "matthews_correlation", "F1, %": "f1"}
+    assert [result.metric_type for result in results] == [of_name[result.metric_name] for result in results]
+    assert sum(result.metric_type == "f1" for result in results) == 6
 
 
 def test_released_folders_are_those_of_the_table_and_the_template(tmp_path):

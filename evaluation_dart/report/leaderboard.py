@@ -15,7 +15,7 @@ from evaluation_dart.report.tables import data_name, headline, records_below
 from evaluation_dart.tasks import TASKS
 
 # Of published figures by where they were read; the page shows the words.
-SOURCES = ("paper table", "authors' notebook", "authors' code", "read off a plot")
+SOURCES = ("paper table", "authors' notebook", "authors' code", "read off a plot", "quoted")
 # From the specification of the benchmark's models.
 PARAMETERS = {
     "Caduceus": 7_700_000,
@@ -77,15 +77,27 @@ def _group_rows(path: Path, group: Mapping[str, Any]) -> Iterator[dict[str, Any]
     if group["source"] not in SOURCES:
         raise InputError(f"{path}: source is {group['source']!r}, not one of {', '.join(SOURCES)}")
     shared = {key: group[key] for key in ("task", "setting", "protocol", "data", "context", "source", "headline")}
+    counts, where = group.get("n", {}), _where(group)
     for model, values in group["models"].items():
         metrics = {
-            name: {"value": value, "low": None, "high": None, "n": group.get("n"), "higher_is_better": True}
+            name: {"value": value, "low": None, "high": None, "n": counts.get(name), "higher_is_better": True}
             for name, value in zip(group["metrics"], values, strict=True)
         }
         known = group.get("parameters", {}).get(model, PARAMETERS.get(model))
         about = {"model": model, "revision": "", "parameters": known, "recipe": group.get("recipe", "")}
         about |= {"baseline": model in group.get("baselines", ()), "date": group.get("date", "")}
-        yield shared | about | {"metrics": metrics, "link": group["link"], "where": group["where"]}
+        yield shared | about | where | {"metrics": metrics}
+
+
+def _where(group: Mapping[str, Any]) -> dict[str, str]:
+    """Where a group was read, as `where` and `link`: a file of a repository at a commit, or as the group itself says."""
+    if "file" not in group:
+        return {"where": group["where"], "link": group["link"]}
+    repository, commit, file = group["repository"], group["commit"], group["file"]
+    cell = f", cell {group['cell']}" if "cell" in group else ""
+    note = f"; {group['note']}" if "note" in group else ""
+    where = f"{repository}, branch {group['branch']}, commit {commit[:7]}, {file.rpartition('/')[2]}{cell}{note}"
+    return {"where": where, "link": f"https://github.com/{repository}/blob/{commit}/{file}"}
 
 
 def board_row(record: Mapping[str, Any], link: str | None = None) -> dict[str, Any]:

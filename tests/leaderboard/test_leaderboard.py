@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation_dart.report.leaderboard import build, script
+from evaluation_dart.report.leaderboard import build, published_rows, script
 
 ROOT = Path(__file__).parents[2]
 LEADERBOARD = ROOT / "leaderboard"
@@ -70,6 +70,29 @@ def page(browser):
     yield page
     assert page.problems == []
     page.close()
+
+
+def test_published_figures_say_where_they_were_read_and_of_how_many_variants():
+    """Files by repository, branch and commit; what was quoted, and rows that are not the benchmark's, say so."""
+    groups = json.loads((LEADERBOARD / "published.json").read_text())
+    rows = published_rows(LEADERBOARD / "published.json")
+    assert len(rows) == sum(len(group["models"]) for group in groups)
+    for row in rows:
+        if row["source"] != "quoted":
+            assert re.fullmatch(r"https://github\.com/\w+/DART-Eval/blob/[0-9a-f]{40}/\S+\.(ipynb|png)", row["link"])
+    (finetuned,) = (
+        row for row in rows if (row["model"], row["setting"], row["data"][-6:]) == ("Caduceus", "finetuned", "caQTLs")
+    )
+    assert finetuned["where"] == (
+        "kundajelab/DART-Eval, branch regulatory_lm, commit 803ace5, Finetuned_Final_Counts_RegulatoryLM.ipynb, cell 5; "
+        "the later run, of six models"
+    )
+    assert {name: metric["n"] for name, metric in finetuned["metrics"].items()} == {
+        "auroc": 84_820, "auprc": 84_820, "pearson": 6_821, "spearman": 6_821
+    }  # fmt: skip
+    others = [row for row in rows if row["model"] in ("AlphaGenome", "Borzoi (ensemble)")]
+    assert {row["data"].partition(":")[0] for row in others} == {"not DART-Eval's rows"}
+    assert all(row["baseline"] and row["metrics"]["auprc"]["n"] is None for row in others)
 
 
 def models(page):
