@@ -90,7 +90,7 @@ def _group_rows(path: Path, group: Mapping[str, Any]) -> Iterator[dict[str, Any]
 
 
 def _where(group: Mapping[str, Any]) -> dict[str, str]:
-    """Where a group was read, as `where` and `link`: a file of a repository at a commit, or as the group itself says."""
+    """Where a group was read: a file of a repository at a commit, or what the group itself says (`where`, `link`)."""
     if "file" not in group:
         return {"where": group["where"], "link": group["link"]}
     repository, commit, file = group["repository"], group["commit"], group["file"]

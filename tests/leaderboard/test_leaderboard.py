@@ -84,8 +84,8 @@ def test_published_figures_say_where_they_were_read_and_of_how_many_variants():
         row for row in rows if (row["model"], row["setting"], row["data"][-6:]) == ("Caduceus", "finetuned", "caQTLs")
     )
     assert finetuned["where"] == (
-        "kundajelab/DART-Eval, branch regulatory_lm, commit 803ace5, Finetuned_Final_Counts_RegulatoryLM.ipynb, cell 5; "
-        "the later run, of six models"
+        "kundajelab/DART-Eval, branch regulatory_lm, commit 803ace5, "
+        "Finetuned_Final_Counts_RegulatoryLM.ipynb, cell 5; the later run, of six models"
     )
     assert {name: metric["n"] for name, metric in finetuned["metrics"].items()} == {
         "auroc": 84_820, "auprc": 84_820, "pearson": 6_821, "spearman": 6_821
