@@ -62,10 +62,10 @@ def rows_of(scorer: LanguageModel, name: str, what: str, records: int) -> list[R
     sequences, record = windows(records, length, alternatives)
     reference = np.searchsorted(record, record)
     kept = reference != np.arange(len(record))
-    recipe = variant_recipe("biofoundation")
+    recipe = variant_recipe("whole-alleles")
     shared, apart = (VariantScorer(scorer, recipe, batch, share) for share in (True, False))
     works: dict[str, tuple[Callable[[], np.ndarray], Callable[[], np.ndarray]]] = {
-        "biofoundation": (
+        "whole-alleles": (
             lambda: shared(sequences, record).score,
             lambda: apart(sequences, record).score,
         )

@@ -3,6 +3,7 @@
 Without its recipe a score cannot be compared with another, so every record carries it.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from datasets_dart.errors import InputError
@@ -47,7 +48,7 @@ class Recipe(NamedTuple):
         masked = alleles and self.alleles == "masked"
         if masked or self.options():
             raise InputError(
-                f"recipe {self.name}: {scorer.name} only sums over whole sequences (recipe biofoundation does so)"
+                f"recipe {self.name}: {scorer.name} only sums over whole sequences (recipe whole-alleles does so)"
             )
 
 
@@ -58,8 +59,7 @@ RECIPES = {
         Recipe("dart-eval-both-strands", "sum", "mean"),
         # Sums over BPE tokens partly measure how many tokens a sequence has; means do not.
         Recipe("dart-eval-mean", "mean", "forward"),
-        # Open-Athena's biofoundation: summed log-probabilities of either allele's sequence
-        Recipe("biofoundation", "sum", "forward", alleles="whole"),
+        Recipe("whole-alleles", "sum", "forward", alleles="whole"),
         # songlab's TraitGym: the [SEP] at the end is scored, too, and both strands are averaged
         Recipe("traitgym", "sum", "mean", "scored", "whole"),
         # huggingface/carbon's vep_eval, without and with --rev_comp_avg
@@ -67,7 +67,16 @@ RECIPES = {
         Recipe("carbon-both-strands", "mean", "mean", alleles="whole"),
     )
 }
-DEFAULT = "dart-eval"
+DEFAULT = "dart-eval"  # of the benchmark, whose variants are all SNVs
+ANY_ALLELES = "whole-alleles"  # the default of tools that take any variants
+# Names that recipes had before schema version 4, of which files without a version are as well
+NAMES_BEFORE_4 = {"biofoundation": "whole-alleles"}
+
+
+def with_current_name(recipe: Mapping[str, Any], schema_version: int | None) -> dict[str, Any]:
+    """A recipe as a file of a schema version, or of none, describes it, by the name that it has now."""
+    names = NAMES_BEFORE_4 if (schema_version or 0) < 4 else {}
+    return {**recipe, "name": names.get(recipe["name"], recipe["name"])} if "name" in recipe else {**recipe}
 
 
 def recipe_named(name: str | None) -> Recipe:

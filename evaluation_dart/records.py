@@ -27,6 +27,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.documents import read_json
 from datasets_dart.outputs import read_json as mapping_of
+from evaluation_dart.recipes import with_current_name
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.tasks import TASKS
 
@@ -219,10 +220,24 @@ def read_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
         FileNotFoundError: naming the file that is missing.
         InputError: naming the file and the field that does not follow the schema.
     """
+    return with_current_names(read_written(folder))
+
+
+def read_written(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """[`read_record`], with recipes by the names that the file has, of which its fingerprint is."""
     path = Path(folder) / RESULTS
     record: dict[str, Any] = read_json(path, finite=True)
     check_schema(record, path)
     return record
+
+
+def with_current_names(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with its recipe by the name that the recipe has now."""
+    version = record["schema_version"]
+    named = {**record, "recipe": with_current_name(record["recipe"], version)}
+    if isinstance(recipe := record.get("spec", {}).get("recipe"), str):
+        named["spec"] = {**record["spec"], "recipe": with_current_name({"name": recipe}, version)["name"]}
+    return named
 
 
 @cache
@@ -344,8 +359,9 @@ def validate_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
         FileNotFoundError, InputError: naming what is missing, or which value is not what the predictions give.
     """
     folder = Path(folder)
-    record = read_record(folder)
-    if fingerprint(record) != record["fingerprint"]:
+    written = read_written(folder)
+    record = with_current_names(written)
+    if fingerprint(written) != record["fingerprint"]:
         raise InputError(f"{folder / RESULTS}: the fingerprint is not that of {', '.join(RUN)} as they stand there")
     path, predictions = folder / PREDICTIONS, predictions_of(folder, record)
     task = TASKS[record["task"]] if record.get("kind", "task") == "task" else None
@@ -424,7 +440,7 @@ def validate_submission(folder: str | os.PathLike[str], root: str | os.PathLike[
     record = read_record(folder)
     if record.get("kind", "task") != "task":
         raise InputError(f"{folder}: a record of kind {record['kind']!r} is on no board")
-    place = record_folder(root, record)
+    place = record_folder(root, read_written(folder))
     if place.resolve() != folder.resolve():
         raise InputError(f"{folder}: a record of this model, task and setting belongs into {place}")
     return validate_record(folder)

@@ -38,8 +38,8 @@ def run_dsqtl_pairs(data: Path, output: Path) -> None:
     inputs = described_inputs(**{level: data / path for level, path in DSQTL_PAIRS.items()})
     for suffix, model, recipe in (
         ("", DEMO, "dart-eval"),
-        ("-whole-alleles", DEMO, "biofoundation"),
-        ("-whole-alleles", MARKOV, "biofoundation"),
+        ("-whole-alleles", DEMO, "whole-alleles"),
+        ("-whole-alleles", MARKOV, "whole-alleles"),
     ):
         folder = str(output / f"dsqtl-pairs{suffix}")
         spec = RunSpec(model, "variant_effects", "zero_shot_likelihood", recipe=recipe, output=folder)
@@ -63,8 +63,8 @@ def real_data(
     cut = likelihood | {"window": WINDOW}
     variant_runs: list[Run] = [
         ("", DEMO, cut),
-        ("-whole-alleles", DEMO, cut | {"recipe": "biofoundation"}),
-        ("-whole-alleles", MARKOV, cut | {"recipe": "biofoundation"}),
+        ("-whole-alleles", DEMO, cut | {"recipe": "whole-alleles"}),
+        ("-whole-alleles", MARKOV, cut | {"recipe": "whole-alleles"}),
         ("-traitgym", DEMO, cut | {"recipe": "traitgym"}),
         ("", DEMO, embedding | {"window": WINDOW}),
     ]

@@ -26,8 +26,8 @@ FEWEST_BARCODES = 10  # of a variant of the mutagenesis, as its authors filter
 STRETCH = 10  # bp of the promoter that are drawn together
 REPLICATES = 1000
 RUNS = (
-    ("biofoundation", DEMO),
-    ("biofoundation", MARKOV),
+    ("whole-alleles", DEMO),
+    ("whole-alleles", MARKOV),
     ("dart-eval", DEMO),
     ("traitgym", DEMO),
     ("embedding-cosine", DEMO),

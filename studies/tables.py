@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from scipy import stats
 
+from evaluation_dart.recipes import with_current_name
 from studies.fetch import inputs_table
 from studies.pages import (
     DOCS,
@@ -48,10 +49,16 @@ METRICS = ("accuracy", "mcc", "f1_macro")
 ORDER = ("fine-tuned", "from-scratch", "cnn", "kmers-6", "length", "pads-read", "pads-read-last-token")
 HEADER = ("model", "trained parameters", "rows", "steps", "seeds", "test n", *METRICS)
 # Of variants: the order of a table's rows
-VARIANT_RECIPES = ("biofoundation", "dart-eval", "traitgym", "embedding-cosine", "embedding-l2")
+VARIANT_RECIPES = ("whole-alleles", "dart-eval", "traitgym", "embedding-cosine", "embedding-l2")
 INPUTS_HEADER = ("file", "source", "licence", "SHA-256 of the content")
 NUMBER = {task: f"Task {number}" for number, task in enumerate(SHOWN, start=1)}
 Run = tuple[str, dict[str, Any]]  # name and record
+
+
+def read_named(path: Path) -> dict[str, Any]:
+    """A record, or a file beside scores, with its recipe by the name that it has now."""
+    record: dict[str, Any] = read_json(path)
+    return record | {"recipe": with_current_name(record["recipe"], record.get("schema_version"))}
 
 
 def task_tables(
@@ -64,7 +71,7 @@ def task_tables(
     """One table a task, a row a run, in the order of `key` if there is one; then how the intervals were made."""
     runs: dict[str, list[Run]] = {task: [] for task in SHOWN}
     for path in sorted(records.rglob("results.json")):
-        record = read_json(path)
+        record = read_named(path)
         runs[record["task"]].append((path.relative_to(records).parts[0], record))
     lines: list[str] = []
     for task, own in runs.items():
@@ -226,7 +233,7 @@ def downstream_tables(records: Path) -> str:
 
 def variants_table(folder: Path) -> str:
     """Scores of variants beside measured effects: a row a run, then how the intervals were made."""
-    records = [read_json(path) for path in sorted(folder.glob("*.json"))]
+    records = [read_named(path) for path in sorted(folder.glob("*.json"))]
     records.sort(key=lambda r: (r["variants"], VARIANT_RECIPES.index(r["recipe"]["name"]), r["model"]["id"]))
     rows, methods = [], set()
     for record in records:

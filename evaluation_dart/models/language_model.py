@@ -364,7 +364,7 @@ class LanguageModel(Encoder):
             if own.shape != own2.shape or not torch.equal(own, own2):
                 raise InputError(
                     f"{self.name}: the alleles of a variant are not as many tokens, so that none can be masked for the "
-                    "other: take a recipe of whole alleles (biofoundation)"
+                    "other: take a recipe of whole alleles (whole-alleles)"
                 )
             with self.passing(size, own.shape[1]):
                 both = allele_log_likelihoods(

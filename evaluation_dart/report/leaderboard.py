@@ -10,7 +10,7 @@ from typing import Any
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.documents import read_json
-from evaluation_dart.records import RESULTS, fingerprint, read_record
+from evaluation_dart.records import RESULTS, read_record
 from evaluation_dart.report.tables import data_name, headline, records_below
 from evaluation_dart.tasks import TASKS
 
@@ -37,7 +37,7 @@ def build(folder: str | os.PathLike[str], records: Iterable[Path] = ()) -> tuple
     folder = Path(folder)
     rows = published_rows(folder / "published.json")
     for record in records:
-        place = folder / "records" / fingerprint(read_record(record))[:12]
+        place = folder / "records" / read_record(record)["fingerprint"][:12]
         place.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(record / RESULTS, place / RESULTS)
     there = any((folder / "records").rglob(RESULTS))

@@ -25,7 +25,7 @@ from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.outputs import check_output, made_together
 from evaluation_dart.models.kinds import split_spec
 from evaluation_dart.models.language_model import DAMAGED_FILES, BatchSize, LanguageModel, register_models
-from evaluation_dart.recipes import HEAD, RECIPES, Recipe
+from evaluation_dart.recipes import ANY_ALLELES, HEAD, RECIPES, Recipe
 from evaluation_dart.records import package_versions
 from evaluation_dart.report.logo import MOST_ROWS, check_logo, draw_logos
 from evaluation_dart.run import described_inputs
@@ -106,7 +106,7 @@ def mutagenesis(
             (from 0, half-open). region: one of them, as "chr20:1,001-1,200": from 1, both ends in it.
         output: .parquet, .tsv[.gz] or .bed[.gz]. logo: a picture of the regions, at most 20: .png or .svg.
         window: bases that the model reads, the region in the middle; None for the region.
-        recipe: of likelihoods, or head; None for head where there is one, dart-eval of masked models, biofoundation.
+        recipe: of likelihoods, or head; None for head where there is one, otherwise whole-alleles.
         strand: forward or mean; None for the recipe's, of heads forward.
         label: of a head with several outputs: which, by name or number.
         batch_size: sequences in a forward pass. overwrite: start afresh, and replace what is there.
@@ -407,7 +407,7 @@ def method_of(
         return partial(changes, head_scorer(scorer, label, how["strand"], batch_size), model=scorer.name), how
     if label is not None:
         raise InputError(f"label {label}: {scorer.name} is scored by likelihood, without a head")
-    chosen = RECIPES[recipe or ("dart-eval" if getattr(scorer, "kind", None) == "masked" else "biofoundation")]
+    chosen = RECIPES[recipe or ANY_ALLELES]
     chosen.check(scorer, alleles=True)
     if strand is not None:
         chosen = chosen._replace(strand=strand)
@@ -431,13 +431,20 @@ def has_head(model: Model, revision: str | None, trust_remote_code: bool) -> boo
 
 def report_rows(model: LanguageModel, regions: list[Region], recipe: Recipe) -> None:
     """Refuse a window that the model cannot read; log how much a masked model has to do."""
-    longest = max(regions, key=lambda own: own.window_end - own.window_start)
-    width, bases = longest.window_end - longest.window_start, longest.end - longest.start
-    passes = model.forward_passes([("ACGT" * width)[:width]], recipe.special_tokens == "scored")
-    if model.kind == "masked":
-        rows = bases if recipe.alleles == "masked" else passes * (3 * bases + 1)
-        total = rows * len(regions) * (2 if recipe.strand == "mean" else 1)
-        log.info("masked model: about %s rows through the model", f"{total:,}")
+    width = max(own.window_end - own.window_start for own in regions)
+    model.encode([("ACGT" * width)[:width]])
+    if model.kind != "masked":
+        return
+    strands = 2 if recipe.strand == "mean" else 1
+    fewest = strands * sum(own.end - own.start for own in regions)
+    if recipe.alleles == "masked":
+        log.info("masked model: about %s rows through the model", f"{fewest:,}")
+        return
+    special = recipe.special_tokens == "scored"
+    widths = {own.window_end - own.window_start for own in regions}
+    passes = {width: model.forward_passes([("ACGT" * width)[:width]], special) for width in widths}
+    rows = strands * sum(passes[own.window_end - own.window_start] * (3 * (own.end - own.start) + 1) for own in regions)
+    log.info("masked model: about %s rows through the model; the recipe dart-eval takes %s", f"{rows:,}", f"{fewest:,}")
 
 
 def as_table(region: Region, sequence: str, changes: np.ndarray) -> pa.Table:

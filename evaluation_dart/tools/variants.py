@@ -35,7 +35,7 @@ from datasets_dart.formats.vcf import (
 )
 from datasets_dart.outputs import check_output, sweep
 from evaluation_dart.models.language_model import BatchSize, Encoder
-from evaluation_dart.recipes import DISTANCES, HEAD, VariantRecipe, variant_recipe
+from evaluation_dart.recipes import ANY_ALLELES, DISTANCES, HEAD, VariantRecipe, variant_recipe
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.alleles import Scores, VariantScorer
 from evaluation_dart.scoring.finite import check_finite
@@ -76,7 +76,7 @@ def score_variants(
     model: Model,
     *,
     output: str | Path | None = None,
-    recipe: str = "biofoundation",
+    recipe: str = ANY_ALLELES,
     strand: str | None = None,
     window: int = WINDOW,
     ref_mismatch: str = "skip",

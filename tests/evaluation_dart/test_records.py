@@ -17,16 +17,19 @@ from hypothesis import strategies as st
 from datasets_dart.errors import InputError
 from datasets_dart.formats.documents import yaml_text
 from evaluation_dart import records
+from evaluation_dart.recipes import with_current_name
 from evaluation_dart.records import (
     MOST_BYTES,
     check_schema,
     fingerprint,
     read_bounded,
     read_record,
+    read_written,
     record_folder,
     schema_validator,
     task_metrics,
     validate_record,
+    validate_submission,
     write_record,
 )
 from evaluation_dart.report.hub import eval_results, eval_tasks, no_entry, write_report
@@ -98,7 +101,8 @@ def accepted(record, folder):
     script([board_row(record, "records/a/results.json")])
     record_folder(folder, record)
     (folder / "results.json").write_text(json.dumps(record))
-    assert read_record(folder) == record
+    assert read_written(folder) == record
+    read_record(folder)
     return True
 
 
@@ -237,6 +241,24 @@ def run_of_task_1(folder, **columns):
         written["predictions"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
         (folder / "results.json").write_text(json.dumps(written))
     return folder
+
+
+def test_a_recipe_is_read_by_the_name_that_it_has_now(tmp_path):
+    """Its record is still valid, as its fingerprint is of what was written, and lies where it was put."""
+    folder = run_of_task_1(tmp_path / "one")
+    written = read_record(folder)
+    written |= {"recipe": {"name": "biofoundation", "window": 350}, "spec": {"recipe": "biofoundation", "window": 350}}
+    written["fingerprint"] = fingerprint(written)
+    place = record_folder(tmp_path, written)
+    assert place.name == "recipe=biofoundation,window=350"
+    write_record(place, written, pq.read_table(folder / "predictions.parquet"))
+    for record in (read_record(place), validate_record(place), validate_submission(place, tmp_path)):
+        assert record["recipe"]["name"] == record["spec"]["recipe"] == "whole-alleles"
+        assert record["fingerprint"] == written["fingerprint"]
+    assert with_current_name({"name": "biofoundation"}, None) == {"name": "whole-alleles"}
+    assert with_current_name({"name": "biofoundation"}, 4) == {"name": "biofoundation"}
+    assert with_current_name({"name": "carbon"}, 2) == {"name": "carbon"}
+    assert with_current_name({}, 1) == {}
 
 
 VALUES = [2**62, float("nan"), "x\ny", True, None]

@@ -1,7 +1,5 @@
 """The page of real variants says what its records say; scores are compared with the effects of their own alleles."""
 
-import json
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,12 +7,12 @@ import pytest
 
 from studies import real_variants
 from studies.pages import DOCS, END, RECORDS, START
-from studies.tables import VARIANT_RECIPES, variants_table
+from studies.tables import VARIANT_RECIPES, read_named, variants_table
 
 
 def test_the_page_shows_the_records():
     _, _, rest = (DOCS / "variants.md").read_text(encoding="utf-8").partition(START)
-    records = [json.loads(path.read_text()) for path in (RECORDS / "variants").glob("*.json")]
+    records = [read_named(path) for path in (RECORDS / "variants").glob("*.json")]
     assert {record["recipe"]["name"] for record in records} == {recipe for recipe, _ in real_variants.RUNS}
     assert {recipe for recipe, _ in real_variants.RUNS} == set(VARIANT_RECIPES)
     assert rest.partition(END)[0].strip() == variants_table(RECORDS / "variants").strip()

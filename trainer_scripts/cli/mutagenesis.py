@@ -31,10 +31,7 @@ def mutagenesis(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(
-            help="one of dart-eval ls, or head; default: head where there is one, dart-eval for masked models, "
-            "biofoundation for others"
-        ),
+        typer.Option(help="one of dart-eval ls, or head; default: head where there is one, otherwise whole-alleles"),
     ] = None,
     strand: Annotated[
         str | None, typer.Option(help="forward or mean; default: the recipe's, for heads forward")

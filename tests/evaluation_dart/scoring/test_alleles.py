@@ -66,7 +66,7 @@ def mistral(tokenizer_of):
 
 
 @pytest.mark.parametrize("strand", ["forward", "reverse", "mean"])
-@pytest.mark.parametrize("name", ["biofoundation", "traitgym", "carbon", "embedding-cosine", "embedding-l2"])
+@pytest.mark.parametrize("name", ["whole-alleles", "traitgym", "carbon", "embedding-cosine", "embedding-l2"])
 def test_what_is_common_is_read_once_with_the_same_result(hyenadna, windows, name, strand):
     sequences, record = windows
     recipe = variant_recipe(name, strand)
@@ -103,9 +103,9 @@ def test_tokens_in_common_go_through_a_causal_model_once(hyenadna, windows, monk
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(type(hyenadna.model), "forward", counted)
-    VariantScorer(hyenadna, variant_recipe("biofoundation"), share=False)(sequences[:4], record[:4])
+    VariantScorer(hyenadna, variant_recipe("whole-alleles"), share=False)(sequences[:4], record[:4])
     assert positions == [4 * (WINDOW + 1)]
-    scorer = VariantScorer(hyenadna, variant_recipe("biofoundation"))
+    scorer = VariantScorer(hyenadna, variant_recipe("whole-alleles"))
     positions.clear()
     scorer(sequences[:4], record[:4])
     left = sequences[0].index("A", 39)  # the window begins at the contig's first base
@@ -181,7 +181,7 @@ def test_masked_alleles_as_the_benchmark_scores_them(hyenadna, windows, name, st
 def test_masked_models_score_whole_alleles(windows):
     sequences, record = windows[0][:4], windows[1][:4]
     bert = load_language_model(FIXTURES / "task1" / "bert_char", device="cpu")
-    scores = VariantScorer(bert, variant_recipe("biofoundation"))(sequences, record)
+    scores = VariantScorer(bert, variant_recipe("whole-alleles"))(sequences, record)
     values = bert.log_likelihood(sequences)
     np.testing.assert_allclose(scores.score, values[1:] - values[0], atol=1e-4)
     np.testing.assert_allclose(scores.reference, values[0], atol=1e-4)
@@ -206,7 +206,7 @@ def test_the_first_token_is_not_predicted(hyenadna, strand, missing):
     first, last = "ACGT".replace(sequence[0], ""), "ACGT".replace(sequence[-1], "")
     pairs = [sequence, first[0] + sequence[1:], sequence, sequence[:-1] + last[0]]
     record = np.repeat([0, 1], 2)
-    for recipe in ("dart-eval", "biofoundation"):
+    for recipe in ("dart-eval", "whole-alleles"):
         scores = VariantScorer(hyenadna, variant_recipe(recipe, strand))(pairs, record)
         expected = ["not_predicted" if row in missing and recipe == "dart-eval" else "" for row in range(2)]
         assert scores.status == expected

@@ -138,7 +138,7 @@ def test_substitutions():
     np.testing.assert_array_equal(importance(table, "NCG"), [[0] * 4, [0, -0.25, 0, 0], [0, 0, 0.75, 0]])
 
 
-@pytest.mark.parametrize("recipe", ["dart-eval", "dart-eval-both-strands", "dart-eval-mean", "biofoundation", "carbon"])
+@pytest.mark.parametrize("recipe", ["dart-eval", "dart-eval-both-strands", "dart-eval-mean", "whole-alleles", "carbon"])
 def test_changes_are_differences_of_alleles(model, recipe):
     """Each change is what the recipe makes of the two sequences as the alleles of a variant."""
     sequence, (start, end) = SEQUENCES[1], (6, 9)

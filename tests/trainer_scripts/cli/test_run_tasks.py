@@ -135,9 +135,9 @@ def test_activity(inputs, tmp_path):
         (MODEL, "zero_shot_likelihood", "dart-eval", 0),
         (MODEL, "zero_shot_likelihood", "traitgym", 0),
         (BERT, "zero_shot_likelihood", "dart-eval", 6),
-        (BERT, "zero_shot_likelihood", "biofoundation", 2 * 6 * 20),
+        (BERT, "zero_shot_likelihood", "whole-alleles", 2 * 6 * 20),
         (BERT, "zero_shot_embedding", "dart-eval", 12),
-        (MARKOV, "zero_shot_likelihood", "biofoundation", 0),
+        (MARKOV, "zero_shot_likelihood", "whole-alleles", 0),
         ("column:chrombpnet_logfc", "ab_initio", "dart-eval", 0),
     ],
 )
@@ -172,7 +172,7 @@ def test_recipes_of_alleles():
             return counts / [len(s) for s in sequences] if reduction == "mean" else counts
 
     ref, alt = ["AAC"], ["ACC"]
-    assert [float(x[0]) for x in score_alleles(Content(), ref, alt, RECIPES["biofoundation"])] == [12.0, 21.0]
+    assert [float(x[0]) for x in score_alleles(Content(), ref, alt, RECIPES["whole-alleles"])] == [12.0, 21.0]
     # [SEP] is scored, on both strands: (112 + 100) / 2
     assert float(score_sequences(Content(), ref, RECIPES["traitgym"])[0]) == 106.0
     assert [float(x[0]) for x in score_alleles(Content(), ref, alt, RECIPES["carbon"])] == [4.0, 7.0]
@@ -190,8 +190,8 @@ def test_what_is_refused(inputs, tmp_path):
             "not as many tok",
         ),
         (("--model", "motifs:x.meme", "--task", "cell_type_elements", "--setting", "clustering"), "x.meme"),
-        ((*task5, "--model", MARKOV, "--variants", table), "recipe biofoundation"),
-        ((*task5, "--model", MARKOV, "--variants", table, "--recipe", "carbon"), "recipe biofoundation"),
+        ((*task5, "--model", MARKOV, "--variants", table), "recipe whole-alleles"),
+        ((*task5, "--model", MARKOV, "--variants", table, "--recipe", "carbon"), "recipe whole-alleles"),
         (("--model", "column:no_such_column", *task5, "--setting", "ab_initio", "--variants", table), "no_such_column"),
     ]:
         status, _, error = dart_eval("run", *options, "--output", tmp_path, "--cache-dir", inputs["cache_dir"])

@@ -105,7 +105,7 @@ def test_one_result_in_every_format(variants, tmp_path, run):
     with pysam.VariantFile(str(tmp_path / "out.vcf.gz")) as file:
         assert file.header.info["HD"].number == "A"
         assert file.header.info["HD"].type == "Float"
-        recipe = "recipe biofoundation, strand forward, window 96"
+        recipe = "recipe whole-alleles, strand forward, window 96"
         assert file.header.info["HD"].description.endswith(recipe)
         assert {name: contig.length for name, contig in file.header.contigs.items()} == {
             "chr5": 99987, "chr1": 80040, "chrUn": None, "chr10": 62345,
@@ -240,7 +240,7 @@ def test_heads_and_baselines(variants, tmp_path, run):
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
-@pytest.mark.parametrize("recipe", ["biofoundation", "dart-eval", "embedding-cosine", "embedding-l2", "head"])
+@pytest.mark.parametrize("recipe", ["whole-alleles", "dart-eval", "embedding-cosine", "embedding-l2", "head"])
 def test_numbers_that_are_not_finite_are_an_error(variants, tmp_path, run, recipe, value):
     model = tmp_path / "damaged"
     kind = AutoModelForSequenceClassification if recipe == "head" else AutoModelForCausalLM
@@ -310,7 +310,7 @@ def test_positions_that_no_index_holds(variants, tmp_path, run):
                 assert sum(line[:1] == b"c" and line[:6] != b"chrom\t" for line in file) == len(positions)
 
 
-RECIPES = ("biofoundation", "carbon", "traitgym", "embedding-cosine", "embedding-l2", "markov")
+RECIPES = ("whole-alleles", "carbon", "traitgym", "embedding-cosine", "embedding-l2", "markov")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -344,7 +344,7 @@ def test_records_of_one_change_have_one_score(tmp_path, recipe):
     )
     MarkovModel.fit([contig], order=2).save(tmp_path / "markov.safetensors")
     model = f"markov:{tmp_path}/markov.safetensors" if recipe == "markov" else MODEL
-    name = "biofoundation" if recipe == "markov" else recipe
+    name = "whole-alleles" if recipe == "markov" else recipe
     scores = score_variants(table, fasta, model, recipe=name, window=60, device="cpu").to_pylist()
     assert {row["status"] for row in scores} == {""}
     insertion, deletion, snv = (
@@ -381,8 +381,8 @@ def test_a_header_alone(tmp_path, run):
         (("--window", 4096), "reads at most 130 tokens"),
         (("--recipe", "dart"), "recipe dart: there are dart-eval, "),
         (("--name", "AF"), "in.vcf: the INFO key AF is there already; choose another name for the new ones"),
-        (("--label", "1"), "label 1: recipe biofoundation has no labels; recipe head has"),
-        (("--layer", "2"), "layer 2: recipe biofoundation takes no layer; embedding-cosine and embedding-l2 do"),
+        (("--label", "1"), "label 1: recipe whole-alleles has no labels; recipe head has"),
+        (("--layer", "2"), "layer 2: recipe whole-alleles takes no layer; embedding-cosine and embedding-l2 do"),
         (("--name", "END"), "name END: the VCF format has given this INFO key a meaning of its own"),
         (("--name", "a;b"), "name 'a;b': letters, digits and _ only"),
         (("--output", "out.bam"), "out.bam: name an output that ends with .vcf.gz, .tsv, .tsv.gz, .parquet"),
