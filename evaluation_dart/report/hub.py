@@ -15,13 +15,12 @@ from datasets_dart.formats.documents import yaml_text
 from datasets_dart.outputs import LOCK, locked, sweep_folder
 from evaluation_dart.models.kinds import RANDOM_WEIGHTS
 from evaluation_dart.records import choices_of, owner_folder
+from evaluation_dart.report.benchmark import is_benchmark, not_published
 from evaluation_dart.report.tables import data_name, headline, results_table
 
-BENCHMARK: dict[str, Any] = {
-    "name": "DART-Eval",
-    "description": "DNA language models on regulatory DNA: five tasks, a board for each task and setting.",
-    "evaluation_framework": "hyenadna-dart",
-}
+FRAMEWORK = "hyenadna-dart"
+DESCRIPTION = "DNA language models on regulatory DNA: five tasks, a board for each task and setting."
+OTHER_DATA = "not the published data of DART-Eval"  # marks entries of any other dataset repository
 ABOUT = (
     "# DART-Eval results\n\nOne row for each metric of each run: value, 95 % interval and its method, n, and where "
     "it comes from: model and commit, data and their fingerprint, recipe, versions, digest of the predictions. "
@@ -41,7 +40,6 @@ def write_report(
     records: Sequence[Mapping[str, Any]],
     output: Path,
     dataset: str,
-    published: Mapping[str, str],
     source_url: str | None = None,
 ) -> tuple[int, list[str]]:
     """Write what the Hub shows of valid records; returns the number of values, and why runs are no entries.
@@ -51,15 +49,15 @@ def write_report(
     that of the tasks.
 
     Args:
-        dataset: repository of the tasks. published: task -> fingerprint of its data there. source_url: where the
-            records can be seen.
+        dataset: repository of the tasks: the benchmark's, of which only runs on the published data are entries, or one
+            of the user's own, whose entries say that they are of other data. source_url: where the records can be seen.
 
     Raises:
         InputError: for a file that is in the way and not ours.
     """
     with locked(output / LOCK, output):
         check_place(output)
-        return write_held(records, output, dataset, published, source_url)
+        return write_held(records, output, dataset, source_url)
 
 
 def check_place(output: Path) -> None:
@@ -77,14 +75,13 @@ def write_held(
     records: Sequence[Mapping[str, Any]],
     output: Path,
     dataset: str,
-    published: Mapping[str, str],
     source_url: str | None,
 ) -> tuple[int, list[str]]:
     """[`write_report`] in a folder that is held."""
     if (output / "results/README.md").is_file():  # a report that had other entries
         for path in [*output.glob("models/*/.eval_results/dart-eval.yaml"), output / "dataset/eval.yaml"]:
             path.unlink(missing_ok=True)
-    runs, reasons = entries_among(records, published)
+    runs, reasons = entries_among(records, dataset)
     left_out = [f"no entry of {dataset}: {reason}" for reason in reasons]
     by_folder: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for record in runs:
@@ -94,9 +91,9 @@ def write_held(
         target = output / "models" / owner_folder(its[0]) / ".eval_results/dart-eval.yaml"
         write_text(target, yaml_text(entries))
     if runs:
-        benchmark = BENCHMARK | {"tasks": eval_tasks(runs)}
-        check_eval_yaml(benchmark, output / "dataset/eval.yaml")
-        write_text(output / "dataset/eval.yaml", yaml_text(benchmark))
+        content = eval_yaml(runs, dataset)
+        check_eval_yaml(content, output / "dataset/eval.yaml")
+        write_text(output / "dataset/eval.yaml", yaml_text(content))
     table = results_table(records)
     parquet = output / "results/data/train-00000-of-00001.parquet"
     parquet.parent.mkdir(parents=True, exist_ok=True)
@@ -112,9 +109,7 @@ def write_held(
     return int(table.num_rows), left_out
 
 
-def entries_among(
-    records: Iterable[Mapping[str, Any]], published: Mapping[str, str]
-) -> tuple[list[Mapping[str, Any]], list[str]]:
+def entries_among(records: Iterable[Mapping[str, Any]], dataset: str) -> tuple[list[Mapping[str, Any]], list[str]]:
     """The records that are entries, one for each model and board, and why each other run is none.
 
     Of several, the one with the task's default recipe and seed goes before others, then the newest.
@@ -123,7 +118,7 @@ def entries_among(
     reasons = []
     newest = sorted(records, key=lambda record: str(record["date"]), reverse=True)
     for record in sorted(newest, key=lambda record: choices_of(record.get("spec", {})) != ""):
-        owner, model, why = owner_folder(record), record["model"]["id"], no_entry(record, published)
+        owner, model, why = owner_folder(record), record["model"]["id"], no_entry(record, dataset)
         if why is None and any(owner == other and model != own["model"]["id"] for (other, _), own in chosen.items()):
             why = "another model has a folder of this name"
         elif why is None and (owner, task_id(record)) in chosen:
@@ -135,11 +130,9 @@ def entries_among(
     return list(chosen.values()), reasons
 
 
-def no_entry(record: Mapping[str, Any], published: Mapping[str, str]) -> str | None:
-    """Why a record is no entry of a board; None for a whole run of a model on the data as published.
-
-    Args:
-        published: task -> fingerprint of its data as published.
+def no_entry(record: Mapping[str, Any], board: str) -> str | None:
+    """Why a record is no entry of the boards of the dataset repository `board`; None for a whole run of a pretrained
+    model, for the benchmark's own boards on the published data.
     """
     dataset, identity = record["dataset"], str(record["model"]["id"])
     if record.get("kind", "task") != "task":
@@ -150,11 +143,7 @@ def no_entry(record: Mapping[str, Any], published: Mapping[str, str]) -> str | N
         return "trained with the small budget"
     if identity.startswith("ab-initio/") or identity.endswith(RANDOM_WEIGHTS):
         return "not a pretrained model"
-    if record["task"] not in published:
-        return "the fingerprint of the published data was not given"
-    if published[record["task"]] != dataset["fingerprint"]:
-        return f"its data have the fingerprint {dataset['fingerprint']}, not that of the published ones"
-    return None
+    return not_published(record["task"], dataset["fingerprint"]) if is_benchmark(board) else None
 
 
 def task_id(record: Mapping[str, Any]) -> str:
@@ -176,6 +165,7 @@ def eval_results(
     """
     entries: dict[str, EvalResultEntry] = {}
     models = set()
+    other = "" if is_benchmark(dataset_id) else f"{OTHER_DATA}: "
     for record in records:
         models.add(record["model"]["id"])
         if len(models) > 1:
@@ -193,9 +183,21 @@ def eval_results(
             date=record["date"][:10],
             source_url=source_url,
             source_name=None if source_url is None else "hyenadna-dart record",
-            notes=f"{name}{interval}, n = {metric['n']}, {data_name(record)}, {record['split']} split, recipe {recipe}",
+            notes=f"{other}{name}{interval}, n = {metric['n']}, {data_name(record)}, {record['split']} split, "
+            f"recipe {recipe}",
         )
     return list(entries.values())
+
+
+def eval_yaml(records: Iterable[Mapping[str, Any]], dataset: str) -> dict[str, Any]:
+    """Content of the eval.yaml of a dataset repository that the records are entries of."""
+    own = is_benchmark(dataset)
+    return {
+        "name": "DART-Eval" if own else f"{dataset}: tasks of DART-Eval on other data",
+        "description": DESCRIPTION if own else f"{DESCRIPTION} These are {OTHER_DATA}.",
+        "evaluation_framework": FRAMEWORK,
+        "tasks": eval_tasks(records),
+    }
 
 
 def eval_tasks(records: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:

@@ -32,6 +32,7 @@ from evaluation_dart.records import (
     validate_submission,
     write_record,
 )
+from evaluation_dart.report.benchmark import BENCHMARK
 from evaluation_dart.report.hub import eval_results, eval_tasks, no_entry, write_report
 from evaluation_dart.report.leaderboard import board_row, script
 from evaluation_dart.report.tables import records_below, results_table, valid_records_below
@@ -94,8 +95,8 @@ def accepted(record, folder):
     except InputError as error:
         check_line(error)
         return False
-    fingerprints = {record["task"]: record["dataset"]["fingerprint"]}
-    no_entry(record, fingerprints)
+    no_entry(record, "org/dataset")
+    no_entry(record, BENCHMARK)
     results_table([record])
     yaml_text(eval_result_entries_to_yaml(eval_results([record], "org/dataset")) + eval_tasks([record])).encode()
     script([board_row(record, "records/a/results.json")])
@@ -126,7 +127,7 @@ def test_every_entry_of_a_record_with_every_odd_value(tmp_path):
     seen, taken = set(), 0
     for record in real_records():
         assert accepted(record, tmp_path)
-        write_report([record], tmp_path, "org/dataset", {})
+        write_report([record], tmp_path, "org/dataset")
         for place in places(record):
             named = {"metrics", "versions", "inputs", "spec", "training"}  # whose entries are all alike
             shape = tuple(

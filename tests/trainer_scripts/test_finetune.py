@@ -327,7 +327,7 @@ def test_every_kind_of_model_learns_a_task(model, gue, tmp_path, kind):
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == json.loads(json.dumps(record))
     valid, skipped = valid_records_below([tmp_path])
     assert ([own.kind for own in valid], skipped) == (["finetune"], [])
-    values, left_out = write_report([own.content for own in valid], tmp_path / "report", "org/data", {})
+    values, left_out = write_report([own.content for own in valid], tmp_path / "report", "org/data")
     assert (values, left_out) == (len(record["metrics"]), [])  # on no board, but in the table
 
 

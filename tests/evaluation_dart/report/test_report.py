@@ -20,9 +20,11 @@ from evaluation_dart.records import (
     validate_submission,
     write_record,
 )
+from evaluation_dart.report.benchmark import BENCHMARK, FINGERPRINTS, MISSING, not_published
 from evaluation_dart.report.hub import check_eval_yaml, entries_among, eval_results, eval_tasks, write_report
 from evaluation_dart.report.leaderboard import board_row
 from evaluation_dart.report.tables import SCHEMA, data_name, record_folders, results_table
+from evaluation_dart.tasks import TASKS
 from trainer_scripts.cli import dart_eval
 
 
@@ -90,7 +92,8 @@ def test_eval_results_go_through_huggingface_hub_and_back(tmp_path):
     assert (entry.dataset_id, entry.task_id) == ("org/dart-eval", "regulatory-elements-zero-shot-likelihood")
     assert (entry.value, entry.date) == (accuracy["value"], "2026-11-21")
     assert entry.notes == (
-        f"accuracy [{accuracy['low']:.4g}, {accuracy['high']:.4g}], n = 40, ENCFF420VPZ, test split, recipe dart-eval"
+        f"not the published data of DART-Eval: accuracy [{accuracy['low']:.4g}, {accuracy['high']:.4g}], n = 40, "
+        "ENCFF420VPZ, test split, recipe dart-eval"
     )
     assert [task["id"] for task in eval_tasks([record])] == [entry.task_id]
 
@@ -143,15 +146,15 @@ def test_report_command(tmp_path, capsys, monkeypatch):
     submit(root)
     submit(root, model="org/other", seed=1)
     command = ("report", root, "--output", output, "--dataset", "org/dart-eval")
-    published = ("--published", f"regulatory_elements={'f' * 64}")
-    status, out, _ = run(capsys, monkeypatch, *command, *published)
+    status, out, _ = run(capsys, monkeypatch, *command)
     assert (status, out.startswith(f"{output}: 2 records of 2 models, ")) == (0, True)
     results = output / "models/org__other/.eval_results/dart-eval.yaml"
-    assert [entry.dataset_id for entry in parse_eval_result_entries(yaml.safe_load(results.read_text()))] == [
-        "org/dart-eval"
-    ]
+    (entry,) = parse_eval_result_entries(yaml.safe_load(results.read_text()))
+    assert entry.dataset_id == "org/dart-eval"
+    assert entry.notes.startswith("not the published data of DART-Eval: accuracy [")
     tasks = yaml.safe_load((output / "dataset/eval.yaml").read_text())
     assert list(tasks) == ["name", "description", "evaluation_framework", "tasks"]
+    assert tasks["name"] == "org/dart-eval: tasks of DART-Eval on other data"
     assert tasks["tasks"] == [
         {"id": "regulatory-elements-zero-shot-likelihood", "config": "regulatory_elements", "split": "test"}
     ]
@@ -159,60 +162,81 @@ def test_report_command(tmp_path, capsys, monkeypatch):
     assert DatasetCard.load(output / "results/README.md").data.license == "apache-2.0"
 
     change(record_folders([root])[0], seconds="long")
-    status, _, err = run(capsys, monkeypatch, "report", root, "--output", output, *published)
+    status, _, err = run(capsys, monkeypatch, *command)
     assert (status, err.count("\n")) == (0, 1)
     assert "skipped: " in err
     assert "'seconds' is 'long', of the wrong type" in err
 
 
 FULL = {"rows": 40, "subset": "all", "fingerprint": "f" * 64}
+OTHER = "its data have the fingerprint fff.*, not that of the published ones"
 
 
 @pytest.mark.parametrize(
-    ("changes", "published", "why"),
+    ("changes", "known", "why"),
     [
-        ({}, {"regulatory_elements": "f" * 64}, None),
-        ({}, {}, "the fingerprint of the published data was not given"),
-        ({}, {"regulatory_elements": "0" * 64}, "its data have the fingerprint fff.*, not that of the published ones"),
-        ({"dataset": FULL | {"subset": "the first 40"}}, {"regulatory_elements": "f" * 64}, "not all rows of the test"),
-        ({"split": "validation"}, {"regulatory_elements": "f" * 64}, r"not all rows of the test split \(validation"),
-        ({"recipe": {"budget": "small"}}, {"regulatory_elements": "f" * 64}, "trained with the small budget"),
-        ({"model": "local/a-random-weights"}, {"regulatory_elements": "f" * 64}, "not a pretrained model"),
+        ({}, ("0" * 64, "f" * 64), None),
+        ({}, (), "the fingerprint of the published data of regulatory_elements is not known yet: .* ENCFF420VPZ"),
+        ({}, ("0" * 64,), OTHER),
+        ({"dataset": FULL | {"subset": "the first 40"}}, ("f" * 64,), "not all rows of the test"),
+        ({"split": "validation"}, ("f" * 64,), r"not all rows of the test split \(validation"),
+        ({"recipe": {"budget": "small"}}, ("f" * 64,), "trained with the small budget"),
+        ({"model": "local/a-random-weights"}, ("f" * 64,), "not a pretrained model"),
     ],
 )
-def test_only_whole_runs_on_the_published_data_are_entries(changes, published, why, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("named", [(), ("--dataset", "DART-Eval/dart-eval")])
+def test_entries_of_the_benchmark_are_whole_runs_on_the_published_data(
+    changes, known, why, named, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(FINGERPRINTS, "regulatory_elements", known)
     submit(tmp_path / "results", **changes)
-    words = [word for task, own in published.items() for word in ("--published", f"{task}={own}")]
-    status, _, err = run(capsys, monkeypatch, "report", tmp_path / "results", "--output", tmp_path / "report", *words)
+    command = ("report", tmp_path / "results", "--output", tmp_path / "report", *named)
+    status, _, err = run(capsys, monkeypatch, *command)
     assert status == 0, err
     entries = [*(tmp_path / "report").rglob("dart-eval.yaml"), *(tmp_path / "report").rglob("eval.yaml")]
     assert len(entries) == (2 if why is None else 0)
+    assert not any("other data" in path.read_text() for path in entries)
     assert pq.read_table(tmp_path / "report" / "results" / "data").num_rows
-    assert (err == "") if why is None else re.search(f"no entry of dart-eval/dart-eval: .*: {why}", err)
+    assert (err == "") if why is None else re.search(f"no entry of (?i:dart-eval/dart-eval): .*: {why}", err)
+
+
+def test_what_is_known_of_the_published_data():
+    """Fingerprints are digests; of a task without one somebody must say why; no other task is on these boards."""
+    assert FINGERPRINTS.keys() == MISSING.keys() == TASKS.keys()
+    assert all(re.fullmatch("[0-9a-f]{64}", own) for several in FINGERPRINTS.values() for own in several)
+    assert not_published("splicing", "f" * 64) == "splicing is no task of dart-eval/dart-eval"
+
+
+def test_a_limited_run_of_random_weights_on_own_data_is_no_entry_of_any_board(tmp_path, capsys, monkeypatch):
+    folder, output = tmp_path / "results", tmp_path / "report"
+    submit(folder, model="local/tiny-random-weights", dataset=FULL | {"subset": "the first 64"})
+    for named in ((), ("--dataset", "me/my-data")):
+        status, _, err = run(capsys, monkeypatch, "report", folder, "--output", output, *named)
+        assert (status, err.count("not all rows of the test split (test, the first 64)")) == (0, 1)
+        assert not [*output.rglob("*eval.yaml")]
 
 
 def test_several_records_of_one_board_break_no_report(tmp_path):
     """The default one is the entry, or else the newest; the others are named, as is a model of one folder's name."""
-    fingerprints = {"regulatory_elements": "f" * 64}
     default, older, carbon = (
         read(submit(tmp_path / str(seed), seed=seed)) | {"date": f"2026-11-{day}T10:00:00+00:00", "spec": spec}
         for seed, (day, spec) in enumerate([("21", {}), ("20", {}), ("25", {"recipe": "carbon", "seed": 1})])
     )
     twin = older | {"model": older["model"] | {"id": "org__model"}, "date": "2026-11-01T10:00:00+00:00"}
-    chosen, reasons = entries_among([twin, carbon, older, default], fingerprints)
+    chosen, reasons = entries_among([twin, carbon, older, default], "org/data")
     assert chosen == [default]
     board = "another record of it is the one of regulatory-elements-zero-shot-likelihood"
     assert sorted(reason.rpartition(": ")[2] for reason in reasons) == [
         "another model has a folder of this name",
         *(board, board),
     ]
-    assert entries_among([carbon], fingerprints)[0] == [carbon]
+    assert entries_among([carbon], "org/data")[0] == [carbon]
     everything = [default, older, carbon, twin]
-    values, left_out = write_report(everything, tmp_path / "report", "org/data", fingerprints)
+    values, left_out = write_report(everything, tmp_path / "report", "org/data")
     assert values == 4 * len(default["metrics"])
     assert len(left_out) == 3
     assert len([*(tmp_path / "report").rglob("dart-eval.yaml")]) == 1
-    write_report(everything, tmp_path / "report", "org/data", {})  # and then none
+    write_report(everything, tmp_path / "report", BENCHMARK)  # and then none
     assert not [*(tmp_path / "report").rglob("*eval.yaml")]
 
 

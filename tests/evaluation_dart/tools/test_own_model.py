@@ -123,7 +123,7 @@ def test_names_of_classes_and_files_are_only_text_in_the_card(tmp_path, data):
     record = json.loads((tmp_path / "made" / "results.json").read_text())
     (own,), skipped = valid_records_below([tmp_path])
     assert (own.kind, own.content, skipped) == ("own model", record, [])
-    assert write_report([record], tmp_path / "report", "org/data", {}) == (len(record["metrics"]), [])
+    assert write_report([record], tmp_path / "report", "org/data") == (len(record["metrics"]), [])
     plain = ODD_CLASS.replace("\u2028", "")
     record["data"] |= {"classes": ["off", plain], "inputs": {"bed": "a\n# b|<b>.bed"}}
     for metrics in (record["metrics"], *record["baselines"].values()):
