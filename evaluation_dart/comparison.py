@@ -4,13 +4,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from datasets_dart.errors import InputError
-from evaluation_dart.records import Record, load_record
+from evaluation_dart.records import Record, load_record, row_names
 from evaluation_dart.tasks import TASKS
 
 
@@ -67,7 +66,7 @@ def compare(a: Record | str | os.PathLike[str], b: Record | str | os.PathLike[st
             raise InputError(f"records to compare have one {name}, not {getattr(one, name)} and {getattr(two, name)}")
     task = TASKS.named(one.task)
     tables = one.predictions(), two.predictions()
-    names = [key_column(table, task.keys) for table in tables]
+    names = [row_names(table, task.keys) for table in tables]
     common, *places = np.intersect1d(names[0], names[1], return_indices=True)
     if not len(common):
         raise InputError(f"{one.folder} and {two.folder} have no row in common")
@@ -86,12 +85,6 @@ def compare(a: Record | str | os.PathLike[str], b: Record | str | os.PathLike[st
         if name in found[1] and metric.is_defined and found[1][name].is_defined
     }
     return Comparison(one, two, differences, len(common), *(len(own) - len(common) for own in names))
-
-
-def key_column(table: pa.Table, keys: tuple[str, ...]) -> np.ndarray:
-    """What names each row, as text."""
-    columns: list[Any] = [table[name].to_pylist() for name in keys]
-    return np.array(["\t".join(map(str, row)) for row in zip(*columns, strict=True)])
 
 
 def check_same_rows(paired: list[pa.Table], keys: tuple[str, ...], columns: list[set[str]]) -> None:

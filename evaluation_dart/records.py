@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -168,11 +169,16 @@ def completed(
     }
 
 
-def measured(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:
-    """The metrics of a record of any kind, from its predictions."""
+def all_metrics(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:
+    """The metrics of a record of any kind, from its predictions or some of them; those without a value too."""
     module, _, name = MEASURES[record.get("kind", "task")].partition(":")
     found: dict[str, Metric] = getattr(import_module(module), name)(predictions, record)
-    return {name: metric for name, metric in found.items() if metric.is_defined}
+    return found
+
+
+def measured(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:
+    """The metrics that have a value."""
+    return {name: metric for name, metric in all_metrics(predictions, record).items() if metric.is_defined}
 
 
 def task_metrics(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:
@@ -401,6 +407,12 @@ def check_keys(path: Path, predictions: pa.Table, keys: tuple[str, ...]) -> None
     if (most := times.slice(0, 1).to_pylist()) and most[0]["count_all"] > 1:
         row = ", ".join(f"{name} {shown(most[0][name])}" for name in keys)
         raise InputError(f"{path}: {row} occurs {most[0]['count_all']} times")
+
+
+def row_names(table: pa.Table, keys: Sequence[str]) -> np.ndarray:
+    """What names each row of a table, as text: the values of its keys."""
+    columns = [table[name].to_pylist() for name in keys]
+    return np.array(["\t".join(map(str, row)) for row in zip(*columns, strict=True)], dtype=str)
 
 
 def same(recorded: Any, expected: Any, tolerance: float) -> bool:

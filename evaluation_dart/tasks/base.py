@@ -65,6 +65,8 @@ class Setting:
         score: (scorer, dataset, job) -> a function of row numbers, so that a run can go through a dataset in pieces.
         metrics: (predictions, protocol) -> metrics by name.
         headlines: names of metrics; the first that a run has is the one to look at.
+        permute: (predictions, generator) -> predictions with the outcomes of other rows, drawn at random: what is found
+            there is chance. None where it is not known how.
         finish: what is made of the whole table of predictions at the end.
         described: what a record says of the setting beside its recipe.
     """
@@ -74,6 +76,7 @@ class Setting:
     score: "Callable[[Any, Dataset, Job], Score]"
     metrics: "Callable[[pa.Table, str], dict[str, Metric]]"
     headlines: tuple[str, ...]
+    permute: "Callable[[pa.Table, np.random.Generator], pa.Table] | None" = None
     finish: "Callable[[pa.Table], pa.Table] | None" = None
     described: Mapping[str, Any] = field(default_factory=dict)
 
@@ -92,6 +95,7 @@ class Task:
         objective: what is learned from a dataset's rows; None where nothing is.
         learned_rows: which rows of a training split are learned from; None for all.
         trained_on: the task whose trained models this one takes; None for its own.
+        shared_rows: of predictions, which rows every part of them needs; None for none.
         measure: the first setting's metrics of arrays, named and typed by `arrays`, with protocol=; None for none.
     """
 
@@ -105,6 +109,7 @@ class Task:
     objective: "Callable[[Dataset], Objective] | None" = None
     learned_rows: "Callable[[Dataset], np.ndarray] | None" = None
     trained_on: str | None = None
+    shared_rows: "Callable[[pa.Table], np.ndarray] | None" = None
     measure: "Callable[..., dict[str, Metric]] | None" = None
     arrays: Mapping[str, str] = field(default_factory=dict)
     number: int = 100
@@ -166,6 +171,42 @@ def predicted(
         return taken(batch, taken_columns) | label(batch) | found
 
     return score
+
+
+def with_columns(table: "pa.Table", columns: "Mapping[str, pa.Array | pa.ChunkedArray]") -> "pa.Table":
+    """A table with other values in some of its columns."""
+    for name, values in columns.items():
+        table = table.set_column(table.column_names.index(name), name, values)
+    return table
+
+
+def outcomes_permuted(*names: str, among: str | None = None) -> "Callable[[pa.Table, np.random.Generator], pa.Table]":
+    """For `Setting.permute`: the columns of these names, together, of another row; only of rows that are `among`."""
+
+    def permute(table: "pa.Table", rng: "np.random.Generator") -> "pa.Table":
+        import numpy as np
+
+        order = np.arange(table.num_rows)
+        own = order if among is None else np.flatnonzero(table[among].to_numpy())
+        order[own] = rng.permutation(own)
+        return with_columns(table, {name: table[name].take(order) for name in names})
+
+    return permute
+
+
+def pairs_swapped(one: str, two: str) -> "Callable[[pa.Table, np.random.Generator], pa.Table]":
+    """For `Setting.permute`: of rows drawn at random, the values of two columns the other way round."""
+
+    def permute(table: "pa.Table", rng: "np.random.Generator") -> "pa.Table":
+        import numpy as np
+        import pyarrow as pa
+
+        swapped = rng.random(table.num_rows) < 0.5
+        first, second = table[one].to_numpy(), table[two].to_numpy()
+        columns = {one: np.where(swapped, second, first), two: np.where(swapped, first, second)}
+        return with_columns(table, {name: pa.array(values) for name, values in columns.items()})
+
+    return permute
 
 
 def supervised(setting: Setting) -> dict[str, Setting]:

@@ -12,6 +12,7 @@ from evaluation_dart.tasks.base import (
     Score,
     Setting,
     Task,
+    outcomes_permuted,
     places,
     predicted,
     supervised,
@@ -150,6 +151,7 @@ TASK = Task(
             score=embed_elements,
             metrics=clustering_metrics_of,
             headlines=("adjusted_mutual_information",),
+            permute=outcomes_permuted("label"),
             finish=clustered,
             described={"components": COMPONENTS, "clusters": CLUSTERS, "seeds": len(SEEDS)},
         ),
@@ -160,6 +162,7 @@ TASK = Task(
                 score=predict_classes,
                 metrics=class_metrics_of,
                 headlines=("accuracy",),
+                permute=outcomes_permuted("label"),
             )
         ),
     },

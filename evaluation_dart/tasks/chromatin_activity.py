@@ -4,7 +4,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from evaluation_dart.tasks.base import Columns, Input, Job, Score, Setting, Task, places, predicted, supervised, taken
+from evaluation_dart.tasks.base import (
+    Columns,
+    Input,
+    Job,
+    Score,
+    Setting,
+    Task,
+    outcomes_permuted,
+    places,
+    predicted,
+    supervised,
+    taken,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +89,7 @@ ZERO_SHOT = Setting(
     score=score_windows,
     metrics=activity_metrics_of,
     headlines=("spearman_peaks", "pearson_peaks"),
+    permute=outcomes_permuted("log_counts", "category"),
 )
 TASK = Task(
     name="chromatin_activity",

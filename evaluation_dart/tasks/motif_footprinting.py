@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from datasets_dart.errors import InputError
-from evaluation_dart.tasks.base import Columns, Input, Job, Score, Setting, Task, taken
+from evaluation_dart.tasks.base import Columns, Input, Job, Score, Setting, Task, taken, with_columns
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     from datasets import Dataset
 
@@ -59,6 +60,27 @@ def motif_metrics_of(predictions: "pa.Table", protocol: str) -> "dict[str, Metri
     return motif_summary(motif_metrics(background, motif, strand, kind, score, distances, protocol), protocol)
 
 
+def motifs_swapped(predictions: "pa.Table", rng: "np.random.Generator") -> "pa.Table":
+    """Of motifs drawn at random in each background, on both strands, motif and shuffle the other way round."""
+    import numpy as np
+    import pyarrow as pa
+
+    kind, bare = predictions["kind"].to_numpy(), bare_backgrounds(predictions)
+    motif = np.where(bare, "", predictions["motif"].fill_null("").to_numpy()).astype(str)
+    pairs = np.stack([np.unique(motif, return_inverse=True)[1], predictions["background"].to_numpy()], axis=1)
+    pair = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+    swapped = (rng.random(int(pair.max()) + 1) < 0.5)[pair] & ~bare
+    other = np.where(kind == "motif", "shuffled", "motif")
+    return with_columns(predictions, {"kind": pa.array(np.where(swapped, other, kind).astype(object), pa.string())})
+
+
+def bare_backgrounds(predictions: "pa.Table") -> "np.ndarray":
+    """Which rows are backgrounds as they are, with which every motif is compared."""
+    import numpy as np
+
+    return np.asarray(predictions["kind"].to_numpy() == "raw")
+
+
 def measure(protocol: str = "fixed", **arrays: Any) -> "dict[str, Metric]":
     """[`motif_summary`] of [`motif_metrics`]."""
     from evaluation_dart.statistics.metrics import motif_metrics, motif_summary
@@ -85,6 +107,7 @@ TASK = Task(
             score=score_trials,
             metrics=motif_metrics_of,
             headlines=("accuracy",),
+            permute=motifs_swapped,
         ),
         "zero_shot_embedding": Setting(
             needs="embeddings",
@@ -92,8 +115,10 @@ TASK = Task(
             score=trial_distances,
             metrics=motif_metrics_of,
             headlines=("accuracy",),
+            permute=motifs_swapped,
         ),
     },
+    shared_rows=bare_backgrounds,
     measure=measure,
     arrays={"background": "int64", "motif": "string", "strand": "string", "kind": "string", "score": "float64"},
 )

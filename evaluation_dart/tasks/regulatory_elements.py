@@ -3,7 +3,19 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from evaluation_dart.tasks.base import Columns, Input, Job, Score, Setting, Task, places, predicted, supervised, taken
+from evaluation_dart.tasks.base import (
+    Columns,
+    Input,
+    Job,
+    Score,
+    Setting,
+    Task,
+    pairs_swapped,
+    places,
+    predicted,
+    supervised,
+    taken,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,6 +101,7 @@ TASK = Task(
             score=score_pairs,
             metrics=likelihood_metrics,
             headlines=("accuracy",),
+            permute=pairs_swapped(*SCORES),
         ),
         **supervised(
             Setting(
@@ -97,6 +110,7 @@ TASK = Task(
                 score=predict_pairs,
                 metrics=classification_metrics,
                 headlines=("accuracy",),
+                permute=pairs_swapped(*SCORES),
             )
         ),
     },

@@ -3,7 +3,18 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from evaluation_dart.tasks.base import Columns, Input, Job, Score, Setting, Task, predicted, supervised, taken
+from evaluation_dart.tasks.base import (
+    Columns,
+    Input,
+    Job,
+    Score,
+    Setting,
+    Task,
+    outcomes_permuted,
+    predicted,
+    supervised,
+    taken,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -14,6 +25,7 @@ if TYPE_CHECKING:
 VARIANT = ("id", "chrom", "position", "label", "effect", "used", "effect_allele")
 SCORES = ("score1", "score2")
 HEADLINES = ("auroc", "spearman")
+PERMUTE = outcomes_permuted("label", "effect", among="used")
 
 
 def score_variants(scorer: Any, dataset: "Dataset", job: Job) -> Score:
@@ -114,6 +126,7 @@ TASK = Task(
             score=score_variants,
             metrics=signed_metrics,
             headlines=HEADLINES,
+            permute=PERMUTE,
         ),
         "zero_shot_embedding": Setting(
             needs="embeddings",
@@ -121,6 +134,7 @@ TASK = Task(
             score=variant_distances,
             metrics=distance_metrics,
             headlines=HEADLINES,
+            permute=PERMUTE,
         ),
         **supervised(
             Setting(
@@ -129,6 +143,7 @@ TASK = Task(
                 score=predict_variants,
                 metrics=signed_metrics,
                 headlines=HEADLINES,
+                permute=PERMUTE,
             )
         ),
     },

@@ -1,12 +1,15 @@
 """`dart-eval report`: records made ready for the Hub and the leaderboard."""
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from datasets_dart.errors import InputError
 from trainer_scripts.cli.app import result, say
+
+CLOSER = "A closer look"
 
 
 def report(
@@ -17,6 +20,27 @@ def report(
     ] = "dart-eval/dart-eval",
     source_url: Annotated[str | None, typer.Option(help="where the records can be seen, for .eval_results")] = None,
     leaderboard: Annotated[Path | None, typer.Option(help="leaderboard folder to write data.js into")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="only a table of metrics by stratum: a column, gc, or repeat", rich_help_panel=CLOSER),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="rows' properties: TSV, CSV, Parquet, or a prepared dataset", rich_help_panel=CLOSER),
+    ] = None,
+    on: Annotated[
+        list[str] | None,
+        typer.Option(help="columns of --table that name a row; default: those of the task", rich_help_panel=CLOSER),
+    ] = None,
+    genome: Annotated[Path | None, typer.Option(help="FASTA, for gc and repeat", rich_help_panel=CLOSER)] = None,
+    bins: Annotated[int, typer.Option(help="strata of numbers, at quantiles", min=1, rich_help_panel=CLOSER)] = 4,
+    chance: Annotated[
+        bool, typer.Option("--chance", help="only a table of metrics with labels permuted", rich_help_panel=CLOSER)
+    ] = False,
+    orientation: Annotated[
+        str | None,
+        typer.Option(help="only how often effects have the sign of this column of --table", rich_help_panel=CLOSER),
+    ] = None,
 ) -> None:
     """Turn records into what the Hub shows, after recomputing every metric from its predictions.
 
@@ -25,12 +49,22 @@ def report(
     tasks. Entries of dart-eval/dart-eval are runs on the published data only; those of another dataset repository say
     that they are of other data. What is no record, or does not follow from its predictions, is skipped with a line.
 
+    With --by, --chance or --orientation, only the tables that these ask for are written, as TSV, and shown.
+
     dart-eval report results --output report --dataset me/my-data --leaderboard leaderboard
+
+    dart-eval report results --by gc --genome hg38.fa
+
+    dart-eval report results --by allele_frequency --table variants.tsv
     """
     from evaluation_dart.report.hub import write_report
     from evaluation_dart.report.leaderboard import build
     from evaluation_dart.report.tables import valid_records_below
 
+    if by or chance or orientation:
+        rows = {"table": table, "on": on}
+        look_closer(records, output, by, rows | {"genome": genome, "bins": bins}, chance, orientation, rows)
+        return
     valid, skipped = valid_records_below(records)
     if not valid:
         raise InputError(f"no valid record: {'; '.join(skipped)[:1000]}")
@@ -43,3 +77,38 @@ def report(
     models = len({record["model"]["id"] for record in contents})
     text = f"{output}: {len(valid)} records of {models} models, {values} values"
     result({"output": str(output), "records": len(valid), "models": models, "values": values}, text)
+
+
+def look_closer(
+    folders: list[Path],
+    output: Path,
+    by: str | None,
+    strata: dict[str, Any],
+    chance: bool,
+    orientation: str | None,
+    rows: dict[str, Any],
+) -> None:
+    """Write and show the tables that are asked for."""
+    from evaluation_dart.report.analyses import chance_table, of_each, orientation_table, shown_rows, write_tables
+    from evaluation_dart.report.strata import strata_table
+    from evaluation_dart.report.tables import records_below
+
+    found, skipped = records_below(folders)
+    if not found:
+        raise InputError(f"no record: {'; '.join(skipped)[:1000]}")
+    makers: dict[str, Any] = {}
+    if by:
+        makers[f"strata_{by}"] = partial(strata_table, column=by, **strata)
+    if chance:
+        makers["chance"] = chance_table
+    if orientation:
+        makers["orientation"] = partial(orientation_table, column=orientation, **rows)
+    tables = {}
+    for name, make in makers.items():
+        tables[name], left_out = of_each(found, make)
+        skipped += left_out
+    for line in skipped:
+        say(line)
+    paths = dict(zip(write_tables(output, tables), tables.values(), strict=True))
+    shown = "\n\n".join(f"{path}\n{shown_rows(own, found)}" for path, own in paths.items())
+    result({str(path): own.to_pylist() for path, own in paths.items()}, shown)
