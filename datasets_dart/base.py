@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import datasets
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from datasets.builder import Key
 
+from datasets_dart.duplicates import Compared, count_duplicates, repeated, said, write_counts
 from datasets_dart.errors import InputError
 from datasets_dart.files import Position, contents_key, input_file
 from datasets_dart.formats.bed import CHUNK_ROWS
@@ -133,7 +135,7 @@ def paths_by_name(value: Paths) -> dict[str, str]:
 class TaskBuilder(datasets.ArrowBasedBuilder):
     """Rows of a task. VERSION is raised whenever the same inputs give other rows."""
 
-    VERSION = datasets.Version("1.0.0")
+    VERSION = datasets.Version("1.1.0")
     DESCRIPTION: ClassVar[str]  # of the rows, with {task}, {config} and {report}, for people to read
 
     def columns(self) -> dict[str, Any]:
@@ -147,6 +149,10 @@ class TaskBuilder(datasets.ArrowBasedBuilder):
     def tables(self, *args: Any, **source: Any) -> Iterator[dict[str, Any] | pa.Table]:
         """Chunks of rows, as tables or as their columns; a column that is left out is null."""
         raise NotImplementedError
+
+    def compared(self) -> Compared:
+        """What of the rows is compared to count duplicates."""
+        return Compared()
 
     def features(self) -> datasets.Features:
         """Features of the rows."""
@@ -170,6 +176,15 @@ class TaskBuilder(datasets.ArrowBasedBuilder):
         self.info.features = self.features()
         self.info.description = self.DESCRIPTION.format(task=self, config=self.config, report=counted or "nothing")
         return [datasets.SplitGenerator(name=split, gen_kwargs=sources[split]) for split in SPLITS if split in sources]
+
+    def _download_and_prepare(self, dl_manager: Any, verification_mode: Any, **options: Any) -> None:
+        """Rows as Arrow files, with counts of duplicates beside them and in the description."""
+        super()._download_and_prepare(dl_manager, verification_mode, **options)
+        if options.get("file_format") in (None, "arrow"):
+            rows = {split: self._as_dataset(split, in_memory=False) for split in self.info.splits}
+            counts = count_duplicates(rows, self.compared())
+            write_counts(Path(self._output_dir), counts)
+            self.info.description += f"\nDuplicates: {said(counts)}."
 
     def _generate_tables(self, **source: Any) -> Iterator[tuple[Key, pa.Table]]:
         for number, rows in enumerate(self.tables(**source)):
@@ -251,6 +266,25 @@ class DartBuilder(TaskBuilder):
             for piece in shards:
                 sequences, *arrays = read_slice(file, piece, self.H5_COLUMNS, self.config.protocol)
                 yield {"sequence": sequences} | self.h5_columns(file, piece, tuple(arrays))
+
+
+def repeats(
+    report: Counter[str], protocol: str, splits: np.ndarray, ids: np.ndarray, *columns: np.ndarray, what: str = ""
+) -> np.ndarray:
+    """Ids of rows that are the same as an earlier one in all of some columns; in protocol="fixed" they are left out.
+
+    splits: (n,) int8, index into SPLITS of each row, from which those left out are taken away in the report. ids and
+    columns: (n,), of each row.
+    """
+    again = repeated(*columns)
+    if protocol == "paper":
+        report[f"{what}at the place of an earlier one, kept"] += int(again.sum())
+        return ids[:0]
+    for split in np.unique(splits[again]).tolist():
+        report[f"{what}in {SPLITS[split]}"] -= int((splits[again] == split).sum())
+    report[f"{what}at the place of an earlier one, left out"] += int(again.sum())
+    left_out: np.ndarray = ids[again]
+    return left_out
 
 
 def deal(code: np.ndarray, piece: Any, shards: Shards, report: Counter[str], what: str = "") -> None:

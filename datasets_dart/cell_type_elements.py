@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import datasets
 import numpy as np
 
-from datasets_dart.base import DartBuilder, DartConfig, Paths, Shards, chunks_at, deal, file_input, option
+from datasets_dart.base import DartBuilder, DartConfig, Paths, Shards, chunks_at, deal, file_input, option, repeats
 from datasets_dart.counts import read_counts
 from datasets_dart.differential import differential_accessibility, sole_gain
 from datasets_dart.errors import InputError
@@ -148,30 +148,34 @@ is to distinguish the cell lines, by clustering embeddings or by classification.
             report.update(comments(path))
         shards: Shards = {}
         seen: list[Rows] = []
+        codes: list[np.ndarray] = []
         for position, chunk in read_rows(path, layout, config.window, self.chunk_rows, None, genome.contigs):
             code = assign_windows(self.blocks, chunk.chrom, chunk.start, config.window, genome.contigs)
             used = chunk.take(np.flatnonzero(code >= 0))
             check_rows(path, used, layout, genome, config.protocol)
             report["in no split, left out"] += len(code) - len(used.id)
             seen.append(used)
+            codes.append(code[code >= 0])
             deal(code, position, shards, report)
+        again = np.empty(0, dtype=np.int64)
         if shards:
             used = Rows._make(np.concatenate(column) for column in zip(*seen, strict=True))
             self.names = tuple(class_names(path, used, config.labels))
             refuse_contradictions(path, used)
-            named = _named(used.label, self.names)
+            again = repeats(report, config.protocol, np.concatenate(codes), used.id, used.chrom, used.start)
+            named = _named(used.label[~np.isin(used.id, again)], self.names)
             for name in self.names:
                 report[f"of {name}"] = int((named == name).sum())
-        return shards, {"path": path}
+        return shards, {"path": path, "again": again}
 
-    def rows_of(self, shards: list[Any], split: str, path: Path) -> Iterator[dict[str, Any]]:
+    def rows_of(self, shards: list[Any], split: str, path: Path, again: np.ndarray) -> Iterator[dict[str, Any]]:
         """Tables of the rows of some pieces of one split."""
         window, genome = self.config.window, self.genome
         codes = {name: code for code, name in enumerate(self.names)}
         reader = partial(read_rows, path, table_layout(path), window, self.chunk_rows, contigs=genome.contigs)
         for chunk in chunks_at(shards, reader):
             code = assign_windows(self.blocks, chunk.chrom, chunk.start, window, genome.contigs)
-            here = chunk.take(np.flatnonzero(code == SPLITS.index(split)))
+            here = chunk.take(np.flatnonzero((code == SPLITS.index(split)) & ~np.isin(chunk.id, again)))
             yield {
                 "id": here.id,
                 "chrom": here.chrom,

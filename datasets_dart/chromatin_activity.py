@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets_dart.base import DartBuilder, DartConfig, Paths, Shards, chunks_at, deal, file_input, option
+from datasets_dart.base import DartBuilder, DartConfig, Paths, Shards, chunks_at, deal, file_input, option, repeats
 from datasets_dart.contigs import check_same_build, contig_ends, join_contigs
+from datasets_dart.duplicates import Compared
 from datasets_dart.errors import InputError
 from datasets_dart.files import Position, input_file
 from datasets_dart.formats.bed import Windows
@@ -117,22 +118,25 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
         """Pieces of work for each split, with what `rows_of` takes beside them; `report` counts what is left out."""
         shards: Shards = {}
         windows: dict[tuple[str, str], Windows] = {}
+        again: dict[int, np.ndarray] = {}
         for number, source in enumerate(self.sources):
-            windows[source.cell_type, source.category] = self._scan(number, source, shards, report)
+            windows[source.cell_type, source.category], again[number] = self._scan(number, source, shards, report)
         for cell in dict.fromkeys(cell for cell, _ in windows):
             if {(cell, "peaks"), (cell, "nonpeaks")} <= windows.keys():
                 overlapping = overlaps_any(windows[cell, "nonpeaks"], windows[cell, "peaks"]).sum()
                 report[f"nonpeaks of {cell} overlap a peak's counted bases, kept"] += int(overlapping)
-        return shards, {}
+        return shards, {"again": again}
 
-    def _scan(self, number: int, source: Source, shards: Shards, report: Counter[str]) -> Windows:
-        """Check a file, append its pieces to the shards and its counts to the report; the counted parts that are used.
+    def _scan(self, number: int, source: Source, shards: Shards, report: Counter[str]) -> tuple[Windows, np.ndarray]:
+        """Check a file, append its pieces to the shards and its counts to the report.
+
+        Returns the counted parts that are used, and the ids of rows that are left out as they repeat others.
 
         Raises ValueError where no row of the file is in a split: the category would be empty.
         """
         window, protocol, genome = self.config.window, self.config.protocol, self.genome
         what = f"{source.cell_type} {source.category} "
-        used_rows = []
+        used_rows, codes = [], []
         for position, chunk in read_rows(source.path, source.layout, window, self.chunk_rows, None, genome.contigs):
             code = assign_windows(self.blocks, chunk.chrom, chunk.start, window, genome.contigs)
             check_rows(source.path, chunk.take(np.flatnonzero(code >= 0)), source.layout, genome, protocol)
@@ -141,9 +145,11 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
             report[f"{what}with counted bases off their contig, left out"] += int(((code >= 0) & ~whole).sum())
             code[~whole] = -1
             used_rows.append(chunk.take(np.flatnonzero(code >= 0)))
+            codes.append(code[code >= 0])
             deal(code, (number, position), shards, report, what)
-        chrom = np.concatenate([used.chrom for used in used_rows])
-        start = np.concatenate([used.start for used in used_rows]) + (window - COUNTED) // 2
+        ids, chrom, start = map(
+            np.concatenate, zip(*((used.id, used.chrom, used.start) for used in used_rows), strict=True)
+        )
         if not len(start):
             raise InputError(f"{source.path}: none of its windows lies in a split ({self.config.splits})")
         path, contigs = source.signal.path, source.signal.contigs
@@ -151,9 +157,16 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
         check_same_build(path, {name: contigs[name] for name in joined.names}, genome.contigs, genome.path)
         if joined.only_there:
             raise InputError(f"{path}: has no contig {', '.join(sorted(joined.only_there))}, as {source.path} has")
-        return Windows(chrom, start, start + COUNTED)
+        again = repeats(report, protocol, np.concatenate(codes), ids, chrom, start, what=what)
+        once = ~np.isin(ids, again)
+        first = start[once] + (window - COUNTED) // 2
+        return Windows(chrom[once], first, first + COUNTED), again
 
-    def rows_of(self, shards: list[Piece], split: str) -> Iterator[dict[str, Any]]:
+    def compared(self) -> Compared:
+        """Windows of one cell and category: reproducible peaks are peaks, and cells share peaks."""
+        return Compared(group=("cell_type", "category"))
+
+    def rows_of(self, shards: list[Piece], split: str, again: dict[int, np.ndarray]) -> Iterator[dict[str, Any]]:
         """Tables of the rows of some pieces of one split."""
         window, protocol, genome = self.config.window, self.config.protocol, self.genome
         for number, source in enumerate(self.sources):
@@ -162,6 +175,7 @@ half-open; `id` is the row of its file, so that cell_type, category and id toget
             for chunk in chunks_at(positions, reader):
                 code = assign_windows(self.blocks, chunk.chrom, chunk.start, window, genome.contigs)
                 used = (code == SPLITS.index(split)) & counted_on_contig(chunk, window, genome, protocol)
+                used &= ~np.isin(chunk.id, again[number])
                 here = chunk.take(np.flatnonzero(used))
                 yield {
                     "id": here.id,

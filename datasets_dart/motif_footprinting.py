@@ -11,9 +11,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from datasets_dart.alphabet import arrow_strings, one_hot_letters, reverse_complement, reverse_complement_letters
 from datasets_dart.base import DartBuilder, DartConfig, Shards, file_input
+from datasets_dart.duplicates import Compared, keys_of, repeated
 from datasets_dart.errors import InputError
 from datasets_dart.files import START, Position, input_file, numbered_lines, row_chunks
 from datasets_dart.formats.bed import CHUNK_ROWS
@@ -245,6 +247,10 @@ order, and `background` the row of the background. Made of: {config.source}. Pro
             "element": "int64",
         }
 
+    def compared(self) -> Compared:
+        """Backgrounds as they are: all else is made of them, on both strands."""
+        return Compared(rows=lambda table: table.filter(_is_background(table)))
+
     def shards(self, report: Counter[str]) -> tuple[Shards, dict[str, Any]]:
         """Pieces of work for each split, with what `rows_of` takes beside them; `report` counts what is left out."""
         config = self.config
@@ -266,6 +272,9 @@ order, and `background` the row of the background. Made of: {config.source}. Pro
                     f"into background {background.number} of {len(background.letters)} bp"
                 )
         report["motifs"] = len(motifs)
+        report["motifs have the consensus of an earlier one, on either strand"] = int(
+            repeated(keys_of(motif.consensus for motif in motifs).either).sum()
+        )
         report["backgrounds"] = len(backgrounds)
         report["motifs are lost by the original's way of reading the file"] = len(read_meme(path)) - len(motifs)
         shards: Shards = {**chosen}
@@ -329,6 +338,10 @@ order, and `background` the row of the background. Made of: {config.source}. Pro
                 sequences = np.concatenate([raw, np.stack([motif, order], axis=2).reshape(-1, raw.shape[1])])
                 ids = number * len(sequences) + np.arange(len(sequences))
                 yield trial_columns(trial_names(number, names)) | {"id": ids, "sequence": arrow_strings(sequences)}
+
+
+def _is_background(table: pa.Table) -> pa.ChunkedArray:
+    return pc.and_(pc.equal(table["kind"], "raw"), pc.equal(table["strand"], "forward"))
 
 
 def trial_columns(rows: Sequence[Trial]) -> dict[str, Any]:

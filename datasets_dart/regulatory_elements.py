@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from datasets_dart.alphabet import LETTERS, UNKNOWN, A, arrow_strings, one_hot_letters, reverse_complement_codes
-from datasets_dart.base import DartBuilder, DartConfig, Shards, chunks_at, deal, file_input, option
+from datasets_dart.base import DartBuilder, DartConfig, Shards, chunks_at, deal, file_input, option, repeats
 from datasets_dart.contigs import check_within, renamed
 from datasets_dart.errors import InputError, refuse_rows
 from datasets_dart.files import START, Position, input_file, numbered_lines
@@ -188,6 +188,7 @@ of the element file. Elements: {config.source}. Protocol: {config.protocol}. Row
         config, genome = self.config, self.genome
         path = input_file(config.elements)
         shards: Shards = {}
+        seen: list[tuple[np.ndarray, ...]] = []
         reader = read_elements(path, self.chunk_rows, None, config.window, None, genome.contigs)
         for position, (elements, lines) in reader:
             code = assign_splits(self.blocks, elements.chrom, elements.start, elements.end)
@@ -195,9 +196,12 @@ of the element file. Elements: {config.source}. Protocol: {config.protocol}. Row
             check_elements(path, elements.take(used), lines[used], genome, config.protocol, config.window)
             report["in no split, left out"] += len(code) - len(used)
             deal(code, position, shards, report)
-        return shards, {"total": report.total()}  # each row is counted once
+            seen.append(tuple(column[used] for column in (code, elements.id, elements.chrom, elements.window_start)))
+        total = report.total()  # each row is counted once
+        again = repeats(report, config.protocol, *map(np.concatenate, zip(*seen, strict=True))) if seen else ()
+        return shards, {"total": total, "again": np.array(again, dtype=np.int64)}
 
-    def rows_of(self, shards: list[Position], split: str, total: int) -> Iterator[dict[str, Any]]:
+    def rows_of(self, shards: list[Position], split: str, total: int, again: np.ndarray) -> Iterator[dict[str, Any]]:
         """Tables of the rows of some pieces of one split."""
         config, genome = self.config, self.genome
         reader = partial(
@@ -210,7 +214,8 @@ of the element file. Elements: {config.source}. Protocol: {config.protocol}. Row
         )
         for elements, _ in chunks_at(shards, reader):
             code = assign_splits(self.blocks, elements.chrom, elements.start, elements.end)
-            elements = elements.take(np.flatnonzero(code == SPLITS.index(split)))
+            own = (code == SPLITS.index(split)) & ~np.isin(elements.id, again)
+            elements = elements.take(np.flatnonzero(own))
             sequences, controls = pairs(elements, genome, config.protocol, config.window)
             yield {
                 "id": elements.id,

@@ -15,6 +15,7 @@ import pyarrow as pa
 from datasets_dart.alphabet import LETTERS, UNKNOWN, arrow_strings, one_hot_letters
 from datasets_dart.base import DartBuilder, DartConfig, Shards, chunks_at, deal, file_input, option
 from datasets_dart.contigs import check_same_build, genome_build
+from datasets_dart.duplicates import Compared
 from datasets_dart.errors import InputError, refuse_rows
 from datasets_dart.files import Position, input_file, replacing
 from datasets_dart.formats.fasta import Genome, open_genome
@@ -223,7 +224,7 @@ def list_mismatches(variants: str, genome: str, output: str | os.PathLike[str]) 
 class VariantEffects(DartBuilder):
     """Windows with either allele of each variant; some 30 bytes of each are kept to find duplicates."""
 
-    VERSION = datasets.Version("1.1.1")
+    VERSION = datasets.Version("1.2.0")
     BUILDER_CONFIG_CLASS = VariantEffectsConfig
     NEEDS = (("genome", "variants"), ("processed", "variants"))
     SEQUENCES = 2
@@ -257,6 +258,10 @@ differently where the variant changes chromatin accessibility (`label`), and in 
             kind = "float64" if is_numeric(name, self.layout) else "string"
             columns[f"table.{name}" if name in columns else name] = kind
         return columns
+
+    def compared(self) -> Compared:
+        """Both alleles of a variant, in whichever order."""
+        return Compared(sequences=("sequence1", "sequence2"))
 
     @cached_property
     def layout(self) -> Layout:

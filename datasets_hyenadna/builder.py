@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from datasets_dart.base import TaskBuilder, TaskConfig, option, paths_by_name
+from datasets_dart.duplicates import Compared, intervals, joined, text_hash
 from datasets_dart.errors import InputError
 from datasets_hyenadna.biotypes import Biotypes
 from datasets_hyenadna.chromatin_profile import ChromatinProfile
@@ -75,11 +76,21 @@ class DownstreamTask(TaskBuilder):
     BUILDER_CONFIG_CLASS = DownstreamTaskConfig
     DESCRIPTION = """\
 Rows of {config.family} {config.task}, a task of the HyenaDNA paper. Protocol: {config.protocol}. Left out: {report}."""
+    left_out = 0  # rows at the place of earlier ones, in this process
 
     def columns(self) -> dict[str, Any]:
         """Names and types of the columns."""
         source: Family = self.config.source
         return source.columns()
+
+    def _download_and_prepare(self, dl_manager: Any, verification_mode: Any, **options: Any) -> None:
+        super()._download_and_prepare(dl_manager, verification_mode, **options)
+        if self.left_out:
+            self.info.description += f" {self.left_out} rows at the place of an earlier one were left out."
+
+    def compared(self) -> Compared:
+        """Sequences, and intervals of one genome."""
+        return Compared(contig=self.config.source.contig)
 
     def split_sources(self, report: Counter[str]) -> Mapping[str, dict[str, Any]]:
         """Of each split, its shards and its part."""
@@ -100,8 +111,9 @@ Rows of {config.family} {config.task}, a task of the HyenaDNA paper. Protocol: {
         return sources
 
     def tables(self, shards: Sequence[Any], part: str) -> Iterator[pa.Table]:
-        """Tables of the shards of one split."""
+        """Tables of the shards of one split; in protocol "fixed" a place that comes again is left out."""
         row = 0
+        seen: set[int] = set()
         for shard in shards:
             for chunk in self.config.source.chunks(shard):
                 n = len(chunk["sequence"])
@@ -110,5 +122,23 @@ Rows of {config.family} {config.task}, a task of the HyenaDNA paper. Protocol: {
                 if part != "all":
                     out = held_out(chunk["sequence"])
                     table = table.filter(pa.array(out if part == "held out" else ~out))
+                if self.config.protocol == "fixed":
+                    table = table.filter(pa.array(self.are_new(table, seen)))
                 if len(table):
                     yield table
+
+    def are_new(self, table: pa.Table, seen: set[int]) -> np.ndarray:
+        """(n,) bool: rows whose interval, strand and label are not in `seen` (as hashes), to which they are added.
+
+        Rows without a place are all new.
+        """
+        names = [name for name in self.config.source.element if name in table.column_names]
+        if not names or intervals(table, np.zeros(len(table), dtype=np.int64)) is None:
+            return np.ones(len(table), dtype=bool)
+        found = []
+        for text in joined(table, names).tolist():
+            key = text_hash(text.encode())
+            found.append(key not in seen)
+            seen.add(key)
+        self.left_out += len(found) - sum(found)
+        return np.array(found, dtype=bool)

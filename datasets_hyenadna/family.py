@@ -18,7 +18,12 @@ class Family:
         files: all files and folders of texts that rows depend on: shards that are paths, and further ones.
         classes: names of the classes, in order.
         left_out: how many of what were left out, for people to read.
+        contig: columns that together name a contig, where rows have places.
+        element: columns, of those that there are, that are the same of an element that comes twice.
     """
+
+    contig: tuple[str, ...] = ("chrom",)
+    element: tuple[str, ...] = ("chrom", "start", "end", "strand", "label", "labels")
 
     def __init__(
         self, shards: Mapping[str, Sequence[Any]], classes: Iterable[str], files: Iterable[str | Path] = ()

@@ -50,6 +50,8 @@ class GenomicBenchmarks(Family):
         if not {"train", "test"} <= shards.keys():
             raise InputError(f"{self.folder}: has neither train/ and test/ nor train and test in parquet")
         genomes = genome if isinstance(genome, Mapping) else dict.fromkeys(classes, genome or "")
+        if isinstance(genome, Mapping):
+            self.contig = ("label", "chrom")
         self.genome_paths = {name: path for name, path in genomes.items() if path}
         super().__init__(shards, classes, dict.fromkeys(self.genome_paths.values()))
 

@@ -88,6 +88,9 @@ class Species(Family):
     validation chromosomes, on which it also chose.
     """
 
+    contig = ("label", "chrom")  # species have contigs of the same names
+    element = ()  # windows are drawn, one of them maybe twice
+
     def __init__(
         self,
         task: str,

@@ -410,7 +410,7 @@ def load_rows(spec: RunSpec, split: str) -> Dataset:
     if split not in rows:
         files = ", ".join(str(path) for name, path in spec.inputs.items() if name != "genome")
         raise InputError(f"{files}: no element is in split {split!r}; there are {', '.join(rows)}")
-    counts = " ".join(rows[split].info.description.split()).rpartition("Rows: ")[2]
+    counts = " ".join(rows[split].info.description.split()).rpartition("Rows: ")[2].partition(" Duplicates: ")[0]
     if "left out" in counts:
         warn_once(logger, counts, f"{spec.task}: {counts}")
     return rows[split]

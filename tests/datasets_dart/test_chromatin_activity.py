@@ -66,8 +66,11 @@ def test_counts_equal_the_originals(load, config, protocol):
     for category, golden in (("peaks", "peak_counts_by_row"), ("nonpeaks", "nonpeak_counts_by_row")):
         rows = [row for row in train if row["category"] == category]
         expected = {int(row): np.log1p(count) for row, count in EXPECTED["configs"][config][golden].items()}
-        assert {row["id"]: row["log_counts"] for row in rows} == expected
         source = table(f"{config}_{category}.tsv")
+        if protocol == "fixed":  # a window that comes again is one element
+            windows = [row[:3] for row in source]
+            expected = {row: count for row, count in expected.items() if windows.index(windows[row]) == row}
+        assert {row["id"]: row["log_counts"] for row in rows} == expected
         for row in rows:
             assert [row["chrom"], str(row["start"]), str(row["end"])] == source[row["id"]][:3]
             assert len(row["sequence"]) == 2114

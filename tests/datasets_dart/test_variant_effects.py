@@ -270,7 +270,8 @@ def test_missing_effects_and_labels(load, tmp_path):
     assert "3 without a value of effect, kept" in data.info.description
     assert list(data["label"]) == [True, None, False, True]
     assert data.info.description.endswith(
-        "2 positive in the benchmark; 1 controls in the benchmark; 2 positive without an effect."
+        "2 positive in the benchmark; 1 controls in the benchmark; 2 positive without an effect.\n"
+        "Duplicates: test: 4 rows, repeated within: none."
     )
 
 

@@ -1,0 +1,137 @@
+"""Canonical k-mers of many sequences at once: the sketches by which near-duplicates are found."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from datasets_dart.alphabet import CODES, UNKNOWN
+
+K = 21
+CENTRE = 7  # bases in a k-mer's middle, by which it is in a sample
+SHARED = 0.5  # of a sequence's k-mers that another has: a near-duplicate
+SAMPLED = 16  # k-mers of an average sequence, at least, in a sample
+LEAST_SHARED = 4  # sampled k-mers, below which a share of them says nothing
+WHOLE_BASES = 1 << 20  # of all sequences, up to which no sample is taken
+COMMON = 200  # sequences that have a k-mer, from which it is a repeat of the genome and shows nothing
+BLOCK = 2048  # sequences compared at once
+BASES = 1 << 18  # encoded at once: they stay in a processor's cache
+
+
+class Sketches(NamedTuple):
+    """Different canonical k-mers of each of n sequences, by rising row and k-mer."""
+
+    row: np.ndarray  # (m,) int64
+    kmer: np.ndarray  # (m,) uint64
+    rows: int  # n
+    one_in: int  # of how many k-mers one is here: 1 where all are
+
+    def take(self, rows: np.ndarray) -> "Sketches":
+        """Sketches of the sequences at these rising positions."""
+        number = np.full(self.rows, -1, dtype=np.int64)
+        number[rows] = np.arange(len(rows))
+        kept = number[self.row] >= 0
+        return Sketches(number[self.row[kept]], self.kmer[kept], len(rows), self.one_in)
+
+
+def canonical_kmers(codes: np.ndarray, one_in: int = 1, k: int = K) -> tuple[np.ndarray, np.ndarray]:
+    """The k-mers of (length,) uint8 base codes, each or its reverse complement, whichever is the lesser number.
+
+    k: odd, `CENTRE` to 31. one_in: 1, or 2, 4, ... for a sample, the same k-mers of every sequence. Returns where each
+    starts, (m,) int64, and the k-mers, (m,) uint64, 2 bits a base; those with an unknown base are left out.
+    """
+    n = len(codes) - k + 1
+    if n < 1:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint64)
+    unknown = np.concatenate([[0], np.cumsum(codes == UNKNOWN, dtype=np.int32)])
+    there = unknown[k:] == unknown[:n]
+    if one_in > 1:
+        first = (k - CENTRE) // 2
+        centre = np.zeros(n, dtype=np.uint16)
+        for base in range(first, first + CENTRE):
+            centre = (centre << np.uint16(2)) | (codes[base : base + n] & np.uint8(3))
+        there &= _chosen(one_in)[centre]
+    start = np.flatnonzero(there)
+    forward, reverse = np.zeros((2, len(start)), dtype=np.uint64)
+    for base in range(k):
+        code = codes[start + base].astype(np.uint64)
+        forward = (forward << np.uint64(2)) | code
+        reverse |= (np.uint64(3) - code) << np.uint64(2 * base)
+    return start, np.minimum(forward, reverse)
+
+
+def sampling_of(rows: int, bases: int) -> int:
+    """Of how many k-mers one is kept, a power of two: all of short data, else at least `SAMPLED` a row on average."""
+    if bases <= WHOLE_BASES:
+        return 1
+    return 1 << max(0, int(np.log2(bases / rows / SAMPLED)))
+
+
+@lru_cache(maxsize=8)
+def _chosen(one_in: int) -> np.ndarray:
+    """(4 ** CENTRE,) bool: the middles that a sample has, about one in so many; both strands of one, or neither."""
+    both = np.arange(4**CENTRE, dtype=np.uint64)
+    digits = both[:, None] >> np.arange(0, 2 * CENTRE, 2, dtype=np.uint64) & np.uint64(3)
+    other = ((np.uint64(3) - digits) << np.arange(0, 2 * CENTRE, 2, dtype=np.uint64)[::-1]).sum(axis=1)
+    draws = np.random.default_rng(0).permutation(4**CENTRE)
+    return np.asarray(draws[np.minimum(both, other).astype(np.int64)] < 4**CENTRE // one_in)
+
+
+def sketched(sequences: Sequence[str], one_in: int = 1) -> Sketches:
+    """Sketches of sequences in either case, T or U; a sampled k-mer is in all of them or in none."""
+    rows, kmers = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.uint64)]
+    first = 0
+    while first < len(sequences):
+        last, bases = first, 0
+        while last < len(sequences) and (last == first or bases + len(sequences[last]) <= BASES):
+            bases += len(sequences[last])
+            last += 1
+        text = "-".join(sequences[first:last]).encode("ascii", "replace")
+        start, kmer = canonical_kmers(CODES[np.frombuffer(text, dtype=np.uint8)], one_in)
+        ends = np.cumsum([len(sequence) + 1 for sequence in sequences[first:last]])
+        row = np.searchsorted(ends, start, side="right")
+        order = np.lexsort((kmer, row))
+        row, kmer = row[order], kmer[order]
+        new = np.ones(len(row), dtype=bool)
+        new[1:] = (row[1:] != row[:-1]) | (kmer[1:] != kmer[:-1])
+        rows.append(row[new] + first)
+        kmers.append(kmer[new])
+        first = last
+    return Sketches(np.concatenate(rows), np.concatenate(kmers), len(sequences), one_in)
+
+
+def nearest(queries: Sketches, references: Sketches, themselves: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The reference that has most of each query's k-mers: (n,) share of them, 0 to 1, and (n,) int64 its row, -1: none.
+
+    themselves: the two are the same, and no sequence is its own reference. K-mers that more than `COMMON` references
+    have count among a query's own, but are not looked up. The first reference of equal ones.
+    """
+    share, row = np.zeros(queries.rows), np.full(queries.rows, -1, dtype=np.int64)
+    known, code, times = np.unique(references.kmer, return_inverse=True, return_counts=True)
+    if not len(known):
+        return share, row
+    place = np.minimum(np.searchsorted(known, queries.kmer), len(known) - 1)
+    found = (known[place] == queries.kmer) & (times[place] <= COMMON)
+    looked_up = times[code] <= COMMON
+    shape = (len(known), references.rows)
+    index = sparse.csr_array(
+        (np.ones(looked_up.sum(), dtype=np.float32), (code[looked_up], references.row[looked_up])), shape
+    )
+    ones = np.ones(found.sum(), dtype=np.float32)
+    asked = sparse.csr_array((ones, (queries.row[found], place[found])), (queries.rows, len(known)))
+    own = np.bincount(queries.row, minlength=queries.rows)
+    for first in range(0, queries.rows, BLOCK):
+        shared = (asked[first : first + BLOCK] @ index).tocoo()
+        here, there, count = shared.coords[0] + first, shared.coords[1], shared.data
+        if themselves:
+            other = here != there
+            here, there, count = here[other], there[other], count[other]
+        order = np.lexsort((there, -count, here))
+        here, there, count = here[order], there[order], count[order]
+        best = np.ones(len(here), dtype=bool)
+        best[1:] = here[1:] != here[:-1]
+        share[here[best]] = count[best] / own[here[best]]
+        row[here[best]] = there[best]
+    return share, row
