@@ -79,8 +79,8 @@ def test_paper_protocol_equals_the_original(load):
         "in no split, left out": "2",
     }
     assert duplicates == (
-        "train: 52 rows, repeated within: 2 the same, 12 nearly the same, 16 overlapping in place. validation: 40 rows, "
-        "repeated within: 11 nearly the same, 18 overlapping in place; as in train: none. test: 122 rows, repeated "
+        "train: 52 rows, repeated within: 2 the same, 12 nearly the same, 16 overlapping in place. validation: 40 "
+        "rows, repeated within: 11 nearly the same, 18 overlapping in place; as in train: none. test: 122 rows, repeated "
         "within: 30 nearly the same, 47 overlapping in place; as in train: 1 the same; as in validation: 1 nearly the "
         "same."
     )
