@@ -80,9 +80,9 @@ def test_paper_protocol_equals_the_original(load):
     }
     assert duplicates == (
         "train: 52 rows, repeated within: 2 the same, 12 nearly the same, 16 overlapping in place. validation: 40 "
-        "rows, repeated within: 11 nearly the same, 18 overlapping in place; as in train: none. test: 122 rows, repeated "
-        "within: 30 nearly the same, 47 overlapping in place; as in train: 1 the same; as in validation: 1 nearly the "
-        "same."
+        "rows, repeated within: 11 nearly the same, 18 overlapping in place; as in train: none. test: 122 rows, "
+        "repeated within: 30 nearly the same, 47 overlapping in place; as in train: 1 the same; as in validation: 1 "
+        "nearly the same."
     )
     for split in SPLIT_FILES:
         assert data[split].column_names == COLUMNS
