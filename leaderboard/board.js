@@ -1,4 +1,4 @@
-// The boards: window.ROWS (data.js; window.TITLES are what its tasks are called) by task and setting, then by data, never averaged. Text goes in as text nodes only.
+// The boards: window.ROWS (data.js; window.TITLES are what its tasks are called, window.CONTROLS what controls each setting should have) by task and setting, then by data, never averaged. Text goes in as text nodes only.
 "use strict";
 
 const NAMES = window.TITLES ?? {};
@@ -11,6 +11,7 @@ const COLUMNS = [
   { id: "n", label: "n", of: (row) => metricOf(row)?.n },
   { id: "source", label: "Source", of: (row) => row.source },
 ];
+const PERMUTED = "labels permuted";
 const FILTERS = ["task", "setting", "metric", "model", "protocol", "source", "parameters", "context"];
 
 const control = Object.fromEntries([...FILTERS, "baselines"].map((id) => [id, document.getElementById(id)]));
@@ -50,11 +51,18 @@ function size(value) {
 // Only addresses within this Space, and https ones, become links.
 const linkable = (link) => typeof link === "string" && /^(https:\/\/|records\/[\w./-]+$)/.test(link) && !link.includes("..");
 
+// What is said of an interval when the pointer rests on it: how it was made, and what it would be of independent rows.
+function about(metric) {
+  const ends = (own) => (own.low === null ? "none" : `${shown(own.low)} to ${shown(own.high)}`);
+  const naive = metric.iid ? `, if rows were independent of one another: ${ends(metric.iid)} (${metric.iid.method})` : "";
+  return metric.method ? `${metric.range ?? "95 % interval"} ${ends(metric)} (${metric.method})${naive}` : "";
+}
+
 // A value with its interval on the scale [low, high] of its board.
 function interval(metric, [low, high]) {
   const at = (value) => 4 + (192 * (value - low)) / (high - low || 1);
   const picture = drawing("svg", { viewBox: "0 0 200 20", preserveAspectRatio: "none", role: "img" });
-  const words = metric.low === null ? "no interval" : `95 % interval ${shown(metric.low)} to ${shown(metric.high)}`;
+  const words = metric.low === null ? "no interval" : `${metric.range ?? "95 % interval"} ${shown(metric.low)} to ${shown(metric.high)}`;
   picture.setAttribute("aria-label", `${shown(metric.value)}, ${words}`);
   picture.append(drawing("line", { class: "axis", x1: 4, x2: 196, y1: 10, y2: 10 }));
   if (metric.low !== null) {
@@ -67,9 +75,10 @@ function interval(metric, [low, high]) {
 function tableRow(row, scale) {
   const metric = metricOf(row);
   const name = element("td", { class: "model" }, row.model);
-  if (row.baseline) name.append(element("span", { class: "tag" }, "baseline"));
-  const about = [row.recipe, row.revision && `revision ${row.revision}`].filter(Boolean).join(", ");
-  if (about) name.append(element("span", { class: "small" }, about));
+  if (row.control) name.append(element("span", { class: "tag" }, `control: ${row.control}`));
+  else if (row.baseline) name.append(element("span", { class: "tag" }, "baseline"));
+  const more = [row.recipe, row.revision && `revision ${row.revision}`, row.note].filter(Boolean).join(", ");
+  if (more) name.append(element("span", { class: "small" }, more));
   const text = metric.low === null ? "" : `${shown(metric.low)} to ${shown(metric.high)}`;
   const source = element("td", { "data-label": "Source" });
   if (linkable(row.link)) source.append(element("a", { href: row.link, rel: "noopener" }, row.source === "run" ? "record" : row.source));
@@ -77,15 +86,41 @@ function tableRow(row, scale) {
   source.append(element("span", { class: "small" }, row.where ?? row.date));
   return element(
     "tr",
-    row.baseline ? { class: "baseline" } : {},
+    row.control ? { class: "control" } : row.baseline ? { class: "baseline" } : {},
     name,
-    element("td", { class: "interval" }, interval(metric, scale), element("span", { class: "small" }, `${shown(metric.value)}${text && `  [${text}]`}`)),
+    element("td", { class: "interval", title: about(metric) }, interval(metric, scale), element("span", { class: "small" }, `${shown(metric.value)}${text && `  [${text}]`}`)),
     element("td", { class: "number", "data-label": "Parameters" }, size(row.parameters)),
     element("td", { class: "number", "data-label": "Window" }, row.context === null ? "–" : `${count(row.context)} bp`),
     element("td", { "data-label": "Protocol" }, row.protocol),
     element("td", { class: "number", "data-label": "n" }, metric.n === null ? "–" : count(metric.n)),
     source,
   );
+}
+
+// The control that needs no run: the metric with labels permuted, mean, least and most over the records of a board.
+function permuted(rows) {
+  const found = rows.map((row) => row.permuted?.[control.metric.value]).filter((own) => own !== undefined);
+  if (!found.length) return [];
+  const value = found.reduce((sum, own) => sum + own.value, 0) / found.length;
+  const metric = {
+    value,
+    low: found.reduce((least, own) => Math.min(least, own.low), Infinity),
+    high: found.reduce((most, own) => Math.max(most, own.high), -Infinity),
+    n: null,
+    range: "least and most of permutations",
+    method: "outcomes of other rows, from the predictions only",
+  };
+  const note = `mean over ${count(found.length)} records; least to most over permutations`;
+  const about = { model: PERMUTED, control: PERMUTED, note, parameters: null, context: null, protocol: "", source: "", date: "" };
+  return [{ ...about, metrics: { [control.metric.value]: metric } }];
+}
+
+// The controls that a board of this task and setting should have, and has not.
+function missing(rows) {
+  const expected = window.CONTROLS?.[control.task.value]?.[control.setting.value] ?? [];
+  const there = new Set(rows.map((row) => row.control));
+  const absent = expected.filter((kind) => !there.has(kind));
+  return absent.length ? `No control: ${absent.join("; ")}.` : "";
 }
 
 // Rows without a value of the column stay last, whichever way it is sorted.
@@ -97,7 +132,8 @@ function compare(first, second) {
   return order.descending ? -sign : sign;
 }
 
-function board(data, rows) {
+function board(data, accepted) {
+  const rows = [...(control.baselines.checked ? permuted(accepted) : []), ...accepted];
   const ends = rows.flatMap((row) => [metricOf(row).low ?? metricOf(row).value, metricOf(row).high ?? metricOf(row).value]);
   const scale = [ends.reduce((a, b) => Math.min(a, b)), ends.reduce((a, b) => Math.max(a, b))];
   const heads = COLUMNS.map(({ id, label }) => {
@@ -105,11 +141,20 @@ function board(data, rows) {
     const sorted = id === order.id ? (order.descending ? "descending" : "ascending") : "none";
     return element("th", { scope: "col", "aria-sort": sorted }, button);
   });
-  const body = element("tbody", {}, ...[...rows].sort(compare).map((row) => tableRow(row, scale)));
-  const table = element("table", {}, element("thead", {}, element("tr", {}, ...heads)), body);
+  const sorted = [...rows].sort(compare);
+  // Controls first: what a model's value is to be read beside.
+  const parts = [sorted.filter((row) => row.control), sorted.filter((row) => !row.control)].filter((part) => part.length);
+  const bodies = parts.map((part) => element("tbody", {}, ...part.map((row) => tableRow(row, scale))));
+  const table = element("table", {}, element("thead", {}, element("tr", {}, ...heads)), ...bodies);
   const scroll = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Results on ${data}` }, table);
-  return element("section", { "data-board": data }, element("h2", {}, data), scroll);
+  const lacking = missing([...permuted(everyRow(data)), ...everyRow(data)]);
+  const note = lacking ? element("p", { class: "small lacking" }, lacking) : null;
+  return element("section", { "data-board": data }, element("h2", {}, data), note, scroll);
 }
+
+// All rows of a board, those that a filter hides too.
+const everyRow = (data) =>
+  window.ROWS.filter((row) => row.data === data && row.task === control.task.value && row.setting === control.setting.value);
 
 function accepted(row) {
   const most = control.parameters.value;

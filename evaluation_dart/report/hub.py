@@ -16,7 +16,7 @@ from datasets_dart.outputs import LOCK, locked, sweep_folder
 from evaluation_dart.models.kinds import RANDOM_WEIGHTS
 from evaluation_dart.records import choices_of, owner_folder
 from evaluation_dart.report.benchmark import is_benchmark, not_published
-from evaluation_dart.report.tables import data_name, headline, results_table
+from evaluation_dart.report.tables import data_name, headline, results_table, sound_metrics
 
 FRAMEWORK = "hyenadna-dart"
 DESCRIPTION = "DNA language models on regulatory DNA: five tasks, a board for each task and setting."
@@ -173,7 +173,7 @@ def eval_results(
         name, board = headline(record), task_id(record)
         if board in entries:
             raise InputError(f"two records of {record['model']['id']} are of {board}: give the one to publish")
-        metric = record["metrics"][name]
+        metric = sound_metrics(record)[name]
         interval = "" if metric["low"] is None else f" [{metric['low']:.4g}, {metric['high']:.4g}]"
         recipe = record["recipe"].get("name", "")
         entries[board] = EvalResultEntry(

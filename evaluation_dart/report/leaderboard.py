@@ -10,10 +10,12 @@ from typing import Any
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.documents import read_json
-from evaluation_dart.records import RESULTS, read_record
-from evaluation_dart.report.tables import data_name, headline, records_below
+from evaluation_dart.controls import chance, control_kind, expected_controls
+from evaluation_dart.records import RESULTS, Record, load_record, read_record
+from evaluation_dart.report.tables import data_name, headline, records_below, sound_metrics
 from evaluation_dart.tasks import TASKS
 
+CONTROLS = "controls.json"  # beside a record's results.json
 # Of published figures by where they were read; the page shows the words.
 SOURCES = ("paper table", "authors' notebook", "authors' code", "read off a plot", "quoted")
 # From the specification of the benchmark's models.
@@ -28,8 +30,9 @@ PARAMETERS = {
 
 
 def build(folder: str | os.PathLike[str], records: Iterable[Path] = ()) -> tuple[int, list[str]]:
-    """Copy the results.json of `records` (validated by the caller) into `folder`/records, then write `folder`/data.js
-    from all that lie there; returns the number of rows, and why files there were skipped.
+    """Copy the results.json of `records` (validated by the caller) into `folder`/records, with the metrics of permuted
+    labels beside it (`CONTROLS`), then write `folder`/data.js from all that lie there; returns the number of rows, and
+    why files there were skipped.
 
     Raises:
         FileNotFoundError: if `folder` is no leaderboard. InputError: naming a file and a value that cannot be shown.
@@ -40,17 +43,41 @@ def build(folder: str | os.PathLike[str], records: Iterable[Path] = ()) -> tuple
         place = folder / "records" / read_record(record)["fingerprint"][:12]
         place.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(record / RESULTS, place / RESULTS)
+        with replacing(place / CONTROLS) as unfinished:
+            unfinished.write_text(controls_text(load_record(record)), encoding="utf-8")
     there = any((folder / "records").rglob(RESULTS))
     own, skipped = records_below([folder / "records"]) if there else ([], [])
     rows += [
-        board_row(run.content, f"{run.folder.relative_to(folder).as_posix()}/{RESULTS}")
+        board_row(run.content, f"{run.folder.relative_to(folder).as_posix()}/{RESULTS}", permuted_of(run.folder))
         for run in own
         if run.kind == "task"
     ]
     titles = {name: f"{task.number}: {task.title}" for name, task in TASKS.items()}
+    expected = {
+        name: {setting: expected_controls(name, setting) for setting in task.settings} for name, task in TASKS.items()
+    }
+    data = script(titles, "TITLES") + script(expected, "CONTROLS") + script(rows)
     with replacing(folder / "data.js") as unfinished:
-        unfinished.write_text(script(titles, "TITLES") + script(rows), encoding="utf-8")
+        unfinished.write_text(data, encoding="utf-8")
     return len(rows), skipped
+
+
+def controls_text(record: Record) -> str:
+    """What `CONTROLS` holds of a record: each metric's mean, least and largest over permutations of the labels."""
+    permuted = {name: own._asdict() for name, own in chance(record).items()}
+    return json.dumps({"labels_permuted": permuted}, indent=1) + "\n"
+
+
+def permuted_of(folder: Path) -> dict[str, Any]:
+    """The metrics with labels permuted that lie beside a record; none where there are none."""
+    path = folder / CONTROLS
+    if not path.is_file():
+        return {}
+    try:
+        found = read_json(path, finite=True)["labels_permuted"]
+        return {name: {end: float(own[end]) for end in ("value", "low", "high")} for name, own in found.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not metrics with labels permuted: {error!r}"[:300]) from None
 
 
 def script(content: Any, name: str = "ROWS") -> str:
@@ -85,7 +112,12 @@ def _group_rows(path: Path, group: Mapping[str, Any]) -> Iterator[dict[str, Any]
         }
         known = group.get("parameters", {}).get(model, PARAMETERS.get(model))
         about = {"model": model, "revision": "", "parameters": known, "recipe": group.get("recipe", "")}
-        about |= {"baseline": model in group.get("baselines", ()), "date": group.get("date", "")}
+        about |= {
+            "control": "",
+            "permuted": {},
+            "baseline": model in group.get("baselines", ()),
+            "date": group.get("date", ""),
+        }
         yield shared | about | where | {"metrics": metrics}
 
 
@@ -100,8 +132,14 @@ def _where(group: Mapping[str, Any]) -> dict[str, str]:
     return {"where": where, "link": f"https://github.com/{repository}/blob/{commit}/{file}"}
 
 
-def board_row(record: Mapping[str, Any], link: str | None = None) -> dict[str, Any]:
-    """A record as a row of the leaderboard; `link` is the address of the record itself."""
+def board_row(
+    record: Mapping[str, Any], link: str | None = None, permuted: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A record as a row of the leaderboard.
+
+    Args:
+        link: address of the record itself. permuted: its metrics with labels permuted, as CONTROLS has them.
+    """
     model = record["model"]
     return {
         "task": record["task"],
@@ -114,13 +152,15 @@ def board_row(record: Mapping[str, Any], link: str | None = None) -> dict[str, A
         "recipe": record["recipe"].get("name", ""),
         "data": data_name(record),
         "baseline": is_baseline(record),
+        "control": control_kind(record),
         "source": "run",
         "date": record["date"][:10],
         "headline": headline(record),
         "metrics": {
-            name: {key: metric[key] for key in ("value", "low", "high", "n", "higher_is_better")}
-            for name, metric in record["metrics"].items()
+            name: {key: metric[key] for key in ("value", "low", "high", "n", "higher_is_better", "method", "iid")}
+            for name, metric in sound_metrics(record).items()
         },
+        "permuted": dict(permuted or {}),
         "link": link,
     }
 

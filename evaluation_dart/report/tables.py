@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from datasets_dart.errors import InputError
+from evaluation_dart.controls import control_kind
 from evaluation_dart.records import RESULTS, Record, load_record, validate_record
 from evaluation_dart.tasks import TASKS
 
@@ -19,6 +20,7 @@ SCHEMA = pa.schema(
         ("parameters", pa.int64()),
         ("task", pa.string()),
         ("setting", pa.string()),
+        ("control", pa.string()),
         ("protocol", pa.string()),
         ("split", pa.string()),
         ("recipe", pa.string()),
@@ -29,6 +31,10 @@ SCHEMA = pa.schema(
         ("high", pa.float64()),
         ("n", pa.int64()),
         ("method", pa.string()),
+        ("iid_low", pa.float64()),
+        ("iid_high", pa.float64()),
+        ("published_low", pa.float64()),
+        ("published_high", pa.float64()),
         ("higher_is_better", pa.bool_()),
         ("data", pa.string()),
         ("data_rows", pa.int64()),
@@ -42,6 +48,8 @@ SCHEMA = pa.schema(
         ("record", pa.string()),
     ]
 )
+ENDS = ("low", "high", "method")
+BY_BLOCK = "_by_block"
 
 
 def record_folders(where: Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -84,7 +92,11 @@ def valid_records_below(where: Iterable[str | os.PathLike[str]]) -> tuple[list[R
 
 
 def results_table(records: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """One row for each metric of each record (columns: `SCHEMA`), with its interval and where it comes from."""
+    """One row for each metric of each record (columns: `SCHEMA`), with its interval and where it comes from.
+
+    low and high allow for rows that are alike, iid_low and iid_high do not, published_low and published_high are the
+    original's. control: which one the model is; empty for a model proper.
+    """
     rows = []
     for record in records:
         model, dataset = record["model"], record["dataset"]
@@ -103,7 +115,12 @@ def results_table(records: Iterable[Mapping[str, Any]]) -> pa.Table:
             "versions": json.dumps(record["versions"], sort_keys=True),
             "record": record["fingerprint"],
         }
-        rows += [about | {"metric": name} | dict(metric) for name, metric in record["metrics"].items()]
+        about["control"] = control_kind(record)
+        for name, metric in sound_metrics(record).items():
+            ends = {
+                f"{kind}_{end}": metric[kind][end] for kind in ("iid", "published") if metric[kind] for end in ENDS[:2]
+            }
+            rows.append(about | {"metric": name} | metric | ends)
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
@@ -120,6 +137,29 @@ def data_name(record: Mapping[str, Any]) -> str:
     stems = [file.removesuffix(".gz").rpartition(".")[0] or file for file in files]
     subset = record["dataset"].get("subset", "all")
     return ", ".join(stems) + ("" if subset == "all" else f" ({subset})")
+
+
+def sound_metrics(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Metrics by name, low, high and method being of the interval that allows for rows that are alike.
+
+    `iid` is the interval that takes rows as independent and `published` that of the original, with low, high and
+    method, or None. Old records have the first of a metric under another name, ending in _by_block.
+    """
+    found = {}
+    for name, metric in record["metrics"].items():
+        if name.endswith(BY_BLOCK):
+            continue
+        own = {"iid": None, "published": None} | {key: metric[key] for key in metric if key != "honest"}
+        ends = {key: metric[key] for key in ENDS}
+        by_block = record["metrics"].get(name + BY_BLOCK)
+        if by_block is not None:
+            own |= {key: by_block[key] for key in ENDS} | {
+                "published" if record["protocol"] == "paper" else "iid": ends
+            }
+        elif metric.get("honest"):
+            own |= {key: metric["honest"][key] for key in ENDS} | {"published": ends}
+        found[name] = own
+    return found
 
 
 def headline(record: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from evaluation_dart.report.leaderboard import build, published_rows, script
+from tests.evaluation_dart.report.test_report import submit
 
 ROOT = Path(__file__).parents[2]
 LEADERBOARD = ROOT / "leaderboard"
@@ -22,6 +23,7 @@ def row(model="org/model", value=0.5, **other):
     metric = {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 100, "higher_is_better": True}
     about = {"task": "regulatory_elements", "setting": "probed", "model": model, "revision": "abc", "parameters": 1000,
              "context": 350, "protocol": "fixed", "recipe": "r", "data": "elements", "baseline": False, "source": "run",
+             "control": "", "permuted": {},
              "date": "2026-11-21", "headline": "accuracy", "metrics": {"accuracy": metric}, "link": None}  # fmt: skip
     return about | other
 
@@ -210,6 +212,52 @@ def test_data_cannot_end_the_script():
     assert json.loads(text.removeprefix("window.ROWS = ").removesuffix(";\n"))[0]["model"] == HOSTILE + "\u2028"
 
 
+def test_controls_come_first_and_are_marked(page, site):
+    chance = [{"accuracy": {"value": value, "low": value - 0.2, "high": value + 0.2}} for value in (0.4, 0.6)]
+    rows = [
+        row("best", 0.9, permuted=chance[0]),
+        row("worst", 0.2, permuted=chance[1]),
+        row("markov", 0.3, control="Markov model", baseline=True),
+        row("gc", 0.8, control="GC content", baseline=True),
+        row("network", 0.85, baseline=True),
+    ]
+    page.goto(site(rows))
+    assert models(page) == ["gc", "labels permuted", "markov", "best", "network", "worst"]
+    assert page.locator("tr.control .tag").all_inner_texts() == [
+        "control: GC content", "control: labels permuted", "control: Markov model",
+    ]  # fmt: skip
+    mean = page.locator("tr.control", has_text="labels permuted")
+    assert "0.500  [0.200 to 0.800]" in mean.inner_text()
+    assert "mean over 2 records" in mean.inner_text()
+    assert mean.locator("svg").get_attribute("aria-label") == "0.500, least and most of permutations 0.200 to 0.800"
+    page.locator("th button[data-column=value]").click()
+    assert models(page) == ["markov", "labels permuted", "gc", "worst", "network", "best"]
+    page.locator("#baselines").uncheck()
+    assert models(page) == ["worst", "best"]
+
+
+def test_a_board_says_which_controls_it_lacks(page, site, tmp_path):
+    rows = [row("a"), row("b", data="others", permuted={"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}})]
+    address = site(rows)
+    data = tmp_path / "site/data.js"
+    expected = {"regulatory_elements": {"probed": ["labels permuted", "k-mers"]}}
+    data.write_text(data.read_text() + script(expected, "CONTROLS"))
+    page.goto(address)
+    lacking = [page.locator(f"section[data-board='{name}'] .lacking").inner_text() for name in ("elements", "others")]
+    assert lacking == ["No control: labels permuted; k-mers.", "No control: k-mers."]
+
+
+def test_the_interval_of_independent_rows_is_in_the_tooltip(page, site):
+    metric = row()["metrics"]["accuracy"] | {
+        "method": "of blocks",
+        "iid": {"low": 0.45, "high": 0.55, "method": "of rows"},
+    }
+    page.goto(site([row(metrics={"accuracy": metric})]))
+    assert page.locator("td.interval").get_attribute("title") == (
+        "95 % interval 0.400 to 0.600 (of blocks), if rows were independent of one another: 0.450 to 0.550 (of rows)"
+    )
+
+
 def test_two_thousand_rows_stay_usable(page, site):
     page.goto(site([row(f"org/model-{index:04d}", index / 2000) for index in range(2000)]))
     assert page.locator("tbody tr").count() == 2000
@@ -236,3 +284,18 @@ def test_committed_data_are_those_of_the_records(tmp_path):
     assert skipped == []
     assert (tmp_path / "leaderboard/data.js").read_text() == before
     assert rows == before.count('"task":')
+
+
+def test_labels_are_permuted_where_a_record_comes_to_the_board(tmp_path):
+    shutil.copytree(LEADERBOARD, tmp_path / "board", ignore=shutil.ignore_patterns("records"))
+    folder = submit(tmp_path / "records")
+    build(tmp_path / "board", [folder])
+    (controls,) = (tmp_path / "board/records").rglob("controls.json")
+    accuracy = json.loads(controls.read_text())["labels_permuted"]["accuracy"]
+    assert accuracy["permutations"] == 20
+    assert accuracy["low"] < accuracy["value"] < accuracy["high"]
+    text = (tmp_path / "board/data.js").read_text()
+    assert f'"accuracy":{{"value":{accuracy["value"]},"low":{accuracy["low"]},"high":{accuracy["high"]}}}' in text
+    controls.write_text('{"labels_permuted": {"accuracy": 3}}')
+    with pytest.raises(ValueError, match=r"controls\.json: not metrics with labels permuted"):
+        build(tmp_path / "board")

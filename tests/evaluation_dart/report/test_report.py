@@ -23,7 +23,7 @@ from evaluation_dart.records import (
 from evaluation_dart.report.benchmark import BENCHMARK, FINGERPRINTS, MISSING, not_published
 from evaluation_dart.report.hub import check_eval_yaml, entries_among, eval_results, eval_tasks, write_report
 from evaluation_dart.report.leaderboard import board_row
-from evaluation_dart.report.tables import SCHEMA, data_name, record_folders, results_table
+from evaluation_dart.report.tables import SCHEMA, data_name, record_folders, results_table, sound_metrics
 from evaluation_dart.tasks import TASKS
 from trainer_scripts.cli import dart_eval
 
@@ -88,7 +88,7 @@ def test_eval_results_go_through_huggingface_hub_and_back(tmp_path):
     entries = eval_results([record], "org/dart-eval", "https://huggingface.co/datasets/org/results")
     assert parse_eval_result_entries(eval_result_entries_to_yaml(entries)) == entries
     (entry,) = entries
-    accuracy = record["metrics"]["accuracy"]
+    accuracy = sound_metrics(record)["accuracy"]
     assert (entry.dataset_id, entry.task_id) == ("org/dart-eval", "regulatory-elements-zero-shot-likelihood")
     assert (entry.value, entry.date) == (accuracy["value"], "2026-11-21")
     assert entry.notes == (
@@ -111,12 +111,31 @@ def test_table_has_a_row_for_each_metric(tmp_path):
     record = read(submit(tmp_path))
     table = results_table([record])
     assert table.schema == SCHEMA
-    assert table.num_rows == len(record["metrics"])
+    shown = sound_metrics(record)
+    assert table.num_rows == len(shown)
     row = next(row for row in table.to_pylist() if row["metric"] == "accuracy")
-    assert {key: row[key] for key in record["metrics"]["accuracy"]} == record["metrics"]["accuracy"]
+    accuracy = shown["accuracy"]
+    assert {key: row[key] for key in ("value", "low", "high", "method")} == {
+        key: accuracy[key] for key in ("value", "low", "high", "method")
+    }
+    assert (row["iid_low"], row["iid_high"]) == (accuracy["iid"]["low"], accuracy["iid"]["high"])
+    assert row["control"] == ""
     assert (row["model"], row["data"], row["window"], row["record"]) == (
         "org/model", "ENCFF420VPZ", 350, record["fingerprint"]
     )  # fmt: skip
+
+
+def test_the_interval_that_is_shown_allows_for_rows_that_are_alike():
+    ends = {"low": 0.2, "high": 0.8, "method": "wide"}
+    metric = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9, "method": "narrow", "higher_is_better": True}
+    narrow = {"low": 0.4, "high": 0.6, "method": "narrow"}
+    old = {"protocol": "fixed", "metrics": {"accuracy": metric, "accuracy_by_block": metric | ends}}
+    assert sound_metrics(old) == {"accuracy": metric | ends | {"iid": narrow, "published": None}}
+    assert sound_metrics(old | {"protocol": "paper"})["accuracy"] == metric | ends | {"iid": None, "published": narrow}
+    paper = {"protocol": "paper", "metrics": {"accuracy": metric | {"iid": None, "honest": ends}}}
+    assert sound_metrics(paper) == {"accuracy": metric | ends | {"iid": None, "published": narrow}}
+    fixed = {"protocol": "fixed", "metrics": {"accuracy": metric | {"iid": ends, "honest": None}}}
+    assert sound_metrics(fixed) == {"accuracy": metric | {"iid": ends, "published": None}}
 
 
 @pytest.mark.parametrize(
@@ -233,7 +252,7 @@ def test_several_records_of_one_board_break_no_report(tmp_path):
     assert entries_among([carbon], "org/data")[0] == [carbon]
     everything = [default, older, carbon, twin]
     values, left_out = write_report(everything, tmp_path / "report", "org/data")
-    assert values == 4 * len(default["metrics"])
+    assert values == 4 * len(sound_metrics(default))
     assert len(left_out) == 3
     assert len([*(tmp_path / "report").rglob("dart-eval.yaml")]) == 1
     write_report(everything, tmp_path / "report", BENCHMARK)  # and then none
