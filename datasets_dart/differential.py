@@ -78,11 +78,11 @@ def top_elements(results: dict[str, Differential], protocol: str, top: int = TOP
     """(n,) int8: index of the cell line for whose zero-shot subset each element is chosen, -1 for none.
 
     The `top` elements of each cell line with the smallest adjusted p-value, ties in the file's order.
-    protocol="paper": of all elements, those that the cell line has lost included; one that is chosen twice goes to
-    the later cell line. protocol="fixed": of those that only this cell line gained, ties by the Wald statistic.
+    protocol="paper": of all elements, those that the cell line has lost included; one that several chose is none's.
+    protocol="fixed": of those that only this cell line gained, ties by the Wald statistic.
     """
-    chosen = np.full(len(next(iter(results.values())).adjusted), -1, dtype=np.int8)
     sole = sole_gain(results)
+    chosen = np.zeros((len(results), len(sole)), dtype=bool)
     for code, result in enumerate(results.values()):
         if protocol == "paper":
             order = np.argsort(result.adjusted, kind="stable")  # nan last
@@ -90,8 +90,8 @@ def top_elements(results: dict[str, Differential], protocol: str, top: int = TOP
         else:
             order = np.lexsort((-result.statistic, result.adjusted))
             order = order[sole[order] == code]
-        chosen[order[:top]] = code
-    return chosen
+        chosen[code, order[:top]] = True
+    return sole_class(chosen)
 
 
 def write_differential(path: str | os.PathLike[str], windows: Windows, result: Differential) -> None:

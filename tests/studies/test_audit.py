@@ -13,15 +13,15 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 import modeling_hyenadna  # noqa: F401
 from datasets_dart import load_dart
+from datasets_dart.differential import Differential, top_elements
 from evaluation_dart.models.language_model import LanguageModel, load_language_model
 from evaluation_dart.scoring.embeddings import cosine_distance, name_order, pool
-from evaluation_dart.statistics.intervals import exact_interval, normal_interval
+from evaluation_dart.statistics.intervals import normal_interval
 from evaluation_dart.statistics.metrics import (
     PUBLISHED_ELEMENTS,
     activity_metrics,
     auroc,
     motif_metrics,
-    paired_likelihood_metrics,
     variant_metrics,
 )
 from evaluation_dart.training.order import epoch_batches
@@ -147,29 +147,32 @@ def test_is_causal_is_not_the_label():
     assert abs(auroc(score, used) - 0.5) < 0.15
 
 
-def test_coverage_of_intervals():
-    """How often an interval from 500 pairs holds the true accuracy, over all outcomes by their probability."""
-    truth, n = 0.88, 500
-    wins = np.arange(n + 1)
-    probability = stats.binom.pmf(wins, n, truth)
+def test_coverage_of_published_intervals():
+    """How often they hold the true accuracy of a fifth of the pairs, over all outcomes by their probability."""
+    truth, published = 0.876, 2 * PUBLISHED_ELEMENTS
+    pairs = PUBLISHED_ELEMENTS // 5
+    spread = (truth * (1 - truth) / pairs) ** 0.5
+    wins = np.arange(int(pairs * (truth - 8 * spread)), int(pairs * (truth + 8 * spread)))
+    probability = stats.binom.pmf(wins, pairs, truth)
 
-    def coverage(intervals):
-        return probability[[low <= truth <= high for low, high in intervals]].sum()
+    def coverage(n):
+        half = 1.959964 * np.sqrt(wins / pairs * (1 - wins / pairs) / n)
+        return probability[np.abs(wins / pairs - truth) <= half].sum()
 
-    assert coverage([exact_interval(int(w), n) for w in wins]) >= 0.95
-    assert coverage([normal_interval(w / n, 2 * PUBLISHED_ELEMENTS) for w in wins]) <= 0.06
-    rng = np.random.default_rng(0)
-    where = np.full(n, "chr5"), np.arange(n) * 100_000
-    metric = paired_likelihood_metrics(rng.normal(1, 1, n), np.zeros(n), *where, "paper")["accuracy"]
-    assert "too narrow" in metric["method"]
+    assert coverage(pairs) == pytest.approx(0.95, abs=0.001)
+    assert coverage(published) == pytest.approx(0.4646, abs=0.002)  # of 1.96 / sqrt(10) standard errors
+    assert coverage(PUBLISHED_ELEMENTS) == pytest.approx(0.6192, abs=0.002)  # of 1.96 / sqrt(5)
+    low, high = normal_interval(truth, published)
+    assert (high - low) / (2 * 1.959964 * spread) == pytest.approx(10**-0.5, rel=1e-3)  # 3.2 times too narrow
 
 
-def test_rows_are_in_genome_order(elements):
-    """In protocol paper fine-tuning reads the lines of the file in their order, epoch after epoch; "fixed" does not."""
-    lines = np.array(elements["paper"]["train"]["id"])  # numbers of the file's lines, which published files sort
+@pytest.mark.parametrize("method", ["lora", "probing"])
+def test_rows_are_in_the_order_of_the_file(elements, method):
+    """In protocol paper a training reads the lines of the file in their order, epoch after epoch; "fixed" does not."""
+    lines = np.array(elements["paper"]["train"]["id"])  # numbers of the file's lines
     read = {}
     for protocol in ("paper", "fixed"):
-        training = choices("lora", "pairs", "hyenadna", protocol)
+        training = choices(method, "pairs", "hyenadna", protocol)
         none = np.zeros(len(lines), bool)
         orders = [np.concatenate(epoch_batches(none.astype(int), none, training, epoch)) for epoch in range(2)]
         read[protocol] = [lines[order].tolist() for order in orders]
@@ -177,6 +180,73 @@ def test_rows_are_in_genome_order(elements):
     one, two = read["fixed"]
     assert one != two
     assert sorted(one) == sorted(two) == read["paper"][0]
+
+
+def test_a_probe_summed_over_more_tokens_than_it_was_trained_on(monkeypatch):
+    """In protocol paper the head of task 4's Caduceus reads two tokens; task 5 gives the same head all of them."""
+    scorer = load_language_model(HYENADNA, device="cpu")
+    monkeypatch.setattr(scorer.model.config, "model_type", "caduceus", raising=False)
+    bases = 1000  # that this model takes; the original's 2,114 differ in nothing else
+    batch = ["".join(row) for row in np.random.default_rng(0).choice(list("ACGT"), size=(1, bases))]
+    torch.manual_seed(0)
+    hidden = torch.randn(1, bases + 1, 8)
+    changed = hidden.clone()
+    changed[:, bases // 2] += 1.0
+    head = ProbingHead(8, 1, kernel=choices("probing", "counts", "caduceus", "paper").kernel)
+    read = {
+        task: torch.from_numpy(tokens_read(scorer, batch, task, "paper", bases + 1))
+        for task in ("chromatin_activity", "variant_effects")
+    }
+    assert {task: tokens.shape[1] for task, tokens in read.items()} == {
+        "chromatin_activity": 2, "variant_effects": bases + 1
+    }  # fmt: skip
+    trained, applied = (lambda states, task=task: head(per_base(states, read[task])) for task in read)
+    assert torch.equal(trained(changed), trained(hidden))
+    assert not torch.equal(applied(changed), applied(hidden))
+    with torch.no_grad():
+        same = hidden[:, :1].expand(-1, bases + 1, -1)
+        sums = [(head(per_base(same, tokens)) - head.fc1.bias).abs().item() for tokens in read.values()]
+    assert sums[1] > bases / 10 * sums[0]
+
+
+def test_smallest_p_without_a_sign():
+    """Of six elements with the smallest p, three are closed in the cell line: the original takes them all."""
+    fold_change = np.array([2.0, -3.0, 2.5, -2.0, 3.0, -4.0, 2.2, 2.1])
+    adjusted = np.array([1e-9, 2e-9, 3e-9, 4e-9, 5e-9, 6e-9, 1e-5, 2e-5])
+    mine = Differential(np.ones(8), fold_change, np.ones(8), fold_change, adjusted, adjusted)
+    none = mine._replace(adjusted=np.full(8, np.nan))
+    paper, fixed = (
+        np.flatnonzero(top_elements({"K562": mine, "H1ESC": none}, protocol, top=6) == 0).tolist()
+        for protocol in ("paper", "fixed")
+    )
+    assert paper == [0, 1, 2, 3, 4, 5]
+    assert fixed == [0, 2, 4, 6, 7]
+    assert (fold_change[paper] < 0).sum() == 3
+
+
+def test_labels_by_row_and_vectors_by_index():
+    """Labels of the rows in an index, in the table's order, beside vectors in the index's order."""
+    labels = np.array(["a", "b", "c", "d", "e"])
+
+    def share_paired(index):
+        by_row = [label for row, label in enumerate(labels) if row in index]
+        return np.mean(labels[index] == by_row)
+
+    assert share_paired(np.array([0, 2, 4])) == 1
+    assert share_paired(np.array([4, 0, 2])) == 0
+
+
+def test_losses_depend_on_the_batch_size():
+    """A sum of batch means over n, and a choice between two epochs that it turns round."""
+
+    def original(losses, batch):
+        return sum(part.mean() for part in np.split(losses, range(batch, len(losses), batch))) / len(losses)
+
+    even = np.ones(1024)
+    assert [original(even, batch) for batch in (256, 1024)] == [4 / 1024, 1 / 1024]
+    first, second = np.ones(1025), np.r_[np.full(1024, 0.9), 2.0]  # a last batch of one row
+    assert second.mean() < first.mean()
+    assert original(second, 512) > original(first, 512)
 
 
 def test_size_of_stored_embeddings():
