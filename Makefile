@@ -54,6 +54,7 @@ records: $(INSTALLED)
 	    $(BIN)/python -m studies.$$runs --data $(DATA) --output $(RUNS)/$$runs; done
 	$(BIN)/python -m studies.real_attribution --data $(DATA) --output $(RUNS)/attribution --record docs/records/attribution
 	$(BIN)/python -m studies.audit --data $(DATA)
+	$(BIN)/python -m studies.seen_before --data $(DATA) --work $(RUNS)/seen_before
 	$(BIN)/python -m studies.tables --take $(RUNS)/real_data --take-supervised $(RUNS)/real_supervised \
 	    --take-downstream $(RUNS)/real_downstream/runs/small
 	rm -rf leaderboard/records

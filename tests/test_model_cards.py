@@ -103,6 +103,18 @@ def test_the_demo_card_says_what_it_is():
     assert "python -m trainer_scripts.pretrain" in text
 
 
+def test_what_was_seen_before_is_that_of_the_record():
+    found = json.loads((RECORDS / "seen_before.json").read_text())
+    text = " ".join((DEMO / "README.md").read_text().split())
+    whole, without = (found["accuracy"][name] for name in ("all", "without"))
+    shared, islands = found["islands_that_share_a_kmer"], found["islands"]
+    assert f"{shared} of the {islands} islands share a stretch of {found['k']} bases" in text
+    assert f"at most {found['most_shared']} of an island's {350 - found['k'] + 1} such stretches" in text
+    assert f"is {without['value']:.3f} (n = {without['n']}), with them {whole['value']:.3f} (n = {whole['n']})" in text
+    assert f"{found['training_bases']:,} bases were left" in text
+    assert without["n"] == islands - shared
+
+
 def test_the_perplexity_table_is_that_of_the_record():
     models = json.loads((DEMO / "perplexity.json").read_text())["models"]
     section = (DEMO / "README.md").read_text().partition("## Perplexity on chr20")[2].partition("\n## ")[0]
