@@ -20,7 +20,7 @@ from sklearn.metrics import adjusted_mutual_info_score
 from datasets_dart.files import write_text
 from evaluation_dart.statistics import estimates, significance
 from evaluation_dart.statistics.blocks import Blocks
-from evaluation_dart.statistics.metrics import auroc, average_precision, averaged_spearman, pearson
+from evaluation_dart.statistics.scores import average_precision
 
 MOST_ROWS = 400_000  # from which a true value is computed where there is no formula
 SEEDS = 5  # of the clusterings
@@ -56,7 +56,7 @@ class Case(NamedTuple):
     name: str
     draw: Draw
     truth: float
-    interval: Callable[[Any, Blocks], estimates.Interval]
+    estimate: Callable[[Any, Blocks], estimates.Estimate]
 
 
 def block_codes(design: Design, rng: np.random.Generator) -> np.ndarray:
@@ -117,24 +117,24 @@ def true_information() -> float:
     return float(adjusted_mutual_info_score(label, clusters[:, 0]))
 
 
-def mean_information(drawn: tuple[np.ndarray, np.ndarray], blocks: Blocks) -> estimates.Interval:
+def mean_information(drawn: tuple[np.ndarray, np.ndarray], blocks: Blocks) -> estimates.Estimate:
     """Of the mean over clusterings."""
     label, clusters = drawn
     by_seed = np.array([adjusted_mutual_info_score(label, column) for column in clusters.T])
-    return estimates.adjusted_mutual_information(by_seed, label, clusters, blocks)
+    return estimates.mutual_information(by_seed, label, clusters, blocks)
 
 
-def of_quantile(q: float, values: np.ndarray, blocks: Blocks) -> estimates.Interval:
+def of_quantile(q: float, values: np.ndarray, blocks: Blocks) -> estimates.Estimate:
     """Of the quantile q."""
     return estimates.quantile(values, q, blocks)
 
 
-def of_confusion(name: str) -> Callable[[Any, Blocks], estimates.Interval]:
+def of_confusion(name: str) -> Callable[[Any, Blocks], estimates.Estimate]:
     """Of F1 or Matthews' correlation of calls above half the shift."""
 
-    def interval(drawn: tuple[np.ndarray, np.ndarray], blocks: Blocks) -> estimates.Interval:
+    def interval(drawn: tuple[np.ndarray, np.ndarray], blocks: Blocks) -> estimates.Estimate:
         score, positive = drawn
-        return estimates.of_confusion(name, (score > 0.5).astype(int), positive.astype(int), 2, blocks)
+        return estimates.counted(name, (score > 0.5).astype(int), positive.astype(int), 2, blocks)
 
     return interval
 
@@ -152,13 +152,13 @@ def cases() -> Iterator[Case]:
             f"AUROC, positives {share}",
             draw,
             stats.norm.cdf(1 / np.sqrt(2)),
-            lambda d, b: estimates.auroc(auroc(*d), d[0], d[1], b),
+            lambda d, b: estimates.auroc(d[0], d[1], b),
         )
         yield Case(
             f"average precision, positives {share}",
             draw,
             true_average_precision(share, 1),
-            lambda d, b: estimates.average_precision(average_precision(*d), d[0], d[1], b),
+            lambda d, b: estimates.average_precision(d[0], d[1], b),
         )
         right = stats.norm.cdf(0.5)  # of either class
         f1 = 2 * share * right / (share * right + (1 - share) * (1 - right) + share)
@@ -167,17 +167,18 @@ def cases() -> Iterator[Case]:
         yield Case(f"F1, positives {share}", draw, f1, of_confusion("f1"))
         yield Case(f"Matthews' correlation, positives {share}", draw, mcc, of_confusion("mcc"))
     for r in (0.0, 0.6):
-        yield Case(f"Pearson, {r}", correlated(r), r, lambda d, b: estimates.pearson(pearson(*d), d[0], d[1], b))
+        yield Case(f"Pearson, {r}", correlated(r), r, lambda d, b: estimates.pearson(d[0], d[1], b))
         rank = 6 / np.pi * np.arcsin(r / 2)
-        yield Case(
-            f"Spearman, {r}", correlated(r), rank, lambda d, b: estimates.spearman(averaged_spearman(*d), d[0], d[1], b)
-        )
+        yield Case(f"Spearman, {r}", correlated(r), rank, lambda d, b: estimates.spearman(d[0], d[1], b))
     yield Case(f"adjusted mutual information, {SEEDS} seeds", clusterings, true_information(), mean_information)
 
 
 TESTS: dict[str, tuple[Draw, Callable[[Any, Blocks], float]]] = {
     "sign flips of blocks": (normals, significance.sign_flip_p),
-    "Mann-Whitney by blocks": (two_classes(0.3, 0), lambda d, b: significance.auroc_p(auroc(*d), d[0], d[1], b)),
+    "Mann-Whitney by blocks": (
+        two_classes(0.3, 0),
+        lambda d, b: estimates.p_value(estimates.auroc(d[0], d[1], b), 0.5, False),
+    ),
 }
 
 
@@ -191,16 +192,16 @@ def draws(design: Design, draw: Draw, sets: int) -> Iterator[tuple[Any, Blocks]]
 
 def coverage(design: Design, case: Case, sets: int) -> dict[str, Any]:
     """Share of the intervals that hold the truth, and of the sets that have none."""
-    found = [case.interval(*one) for one in draws(design, case.draw, sets)]
-    given = [one for one in found if one.low is not None and one.high is not None]
-    held = sum(one.low <= case.truth <= one.high for one in given)  # type: ignore[operator]
+    found = [estimates.interval(case.estimate(*one)) for one in draws(design, case.draw, sets)]
+    given = [(one.low, one.high) for one in found if one.low is not None and one.high is not None]
+    held = sum(low <= case.truth <= high for low, high in given)
     return {
         "what": case.name,
         **design._asdict(),
         "sets": sets,
         "without": sets - len(given),
         "coverage": float(held / len(given)) if given else None,
-        "width": float(np.mean([one.high - one.low for one in given])) if given else None,  # type: ignore[operator]
+        "width": float(np.mean([high - low for low, high in given])) if given else None,
     }
 
 

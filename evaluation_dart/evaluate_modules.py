@@ -13,6 +13,7 @@ import datasets
 import numpy as np
 
 from datasets_dart.errors import InputError, MissingExtra
+from evaluation_dart.statistics.estimates import metrics_of
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.tasks import TASKS
 
@@ -23,7 +24,7 @@ except ImportError as error:
 
 
 class DartEvalMetric(evaluate.Metric):
-    """Metrics of one task, named by config_name; each as value, low, high, n, method and higher_is_better."""
+    """Metrics of one task, named by config_name, each with the entries of [`Metric`]."""
 
     def _info(self) -> evaluate.MetricInfo:
         arrays = TASKS[self.config_name].arrays
@@ -36,10 +37,8 @@ class DartEvalMetric(evaluate.Metric):
 
     def _compute(self, protocol: str = "fixed", **columns: Any) -> dict[str, Metric]:
         measure: Any = TASKS[self.config_name].measure
-        found: dict[str, Metric] = measure(
-            **{name: np.asarray(values) for name, values in columns.items()}, protocol=protocol
-        )
-        return found
+        arrays = {name: np.asarray(values) for name, values in columns.items()}
+        return metrics_of(measure(**arrays, protocol=protocol))
 
 
 def dart_eval_metric(task: str) -> DartEvalMetric:

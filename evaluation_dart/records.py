@@ -29,22 +29,26 @@ from datasets_dart.files import replacing
 from datasets_dart.formats.documents import read_json
 from datasets_dart.outputs import read_json as mapping_of
 from evaluation_dart.recipes import with_current_name
+from evaluation_dart.statistics.estimates import Estimate, metrics_of
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.tasks import TASKS
+from evaluation_dart.tasks.base import MEGABASES
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
 # The fields that say what is run; the others say what came of it.
 RUN = ("task", "split", "setting", "protocol", "recipe", "model", "dataset")
 # The choices that have a folder of their own, where they are not the default
 CHOICES = {"recipe": None, "method": None, "layer": -1, "window": None, "seed": 0}
 VERSIONS = ("hyenadna-dart", "torch", "transformers", "accelerate", "datasets", "numpy", "scipy", "scikit-learn")
-# Kind of record -> "module:function" that gives its metrics from (predictions, record)
+# Kind of record -> "module:function" that gives its metrics' estimates from (predictions, record)
 MEASURES = {
-    "task": "evaluation_dart.records:task_metrics",
-    "finetune": "evaluation_dart.training.downstream:metrics_of",
-    "own model": "evaluation_dart.tools.own_model:metrics_of",
+    "task": "evaluation_dart.records:task_estimates",
+    "finetune": "evaluation_dart.training.downstream:estimates_of",
+    "own model": "evaluation_dart.tools.own_model:estimates_of",
 }
+# What versions below 4 measured otherwise, or not under this name
+REMADE, DROPPED = frozenset({"wilcoxon_p", "mannwhitney_p", "share_significant"}), "_by_block"
 # Relative. Sums are taken in another order by another numpy; p-values differ by 1e-6 between versions of scipy.
 TOLERANCE, P_VALUE_TOLERANCE = 1e-9, 1e-5
 # Columns of predictions that a dataset may lack: a bare background's motif, places, labels and effects of variants
@@ -150,16 +154,15 @@ def completed(
     Raises:
         InputError: if no metric has a value.
     """
-    undefined = {name: metric.method for name, metric in metrics.items() if not metric.is_defined}
-    if len(undefined) == len(metrics):
-        reasons = ", ".join(f"{name} is {why}" for name, why in undefined.items())
+    found = split_by_value(metrics)
+    if not found["metrics"]:
+        reasons = ", ".join(f"{name} is {why}" for name, why in found["undefined"].items())
         raise InputError(f"{what['model']['id']}: no metric has a value: {reasons or 'there is none'}")
     return {
         "schema_version": SCHEMA_VERSION,
         "spec": {},
         **what,
-        "metrics": {name: dict(metric) for name, metric in metrics.items() if metric.is_defined},
-        "undefined": undefined,
+        **found,
         "versions": package_versions(),
         "device": device,
         "processes": processes,
@@ -171,9 +174,7 @@ def completed(
 
 def all_metrics(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:
     """The metrics of a record of any kind, from its predictions or some of them; those without a value too."""
-    module, _, name = MEASURES[record.get("kind", "task")].partition(":")
-    found: dict[str, Metric] = getattr(import_module(module), name)(predictions, record)
-    return found
+    return metrics_of(estimates_of(predictions, record))
 
 
 def measured(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:
@@ -181,9 +182,64 @@ def measured(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metr
     return {name: metric for name, metric in all_metrics(predictions, record).items() if metric.is_defined}
 
 
-def task_metrics(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:
-    """The metrics of a run from its predictions, and from what its record says of task, setting and protocol."""
-    return TASKS.named(record["task"]).metrics(predictions, record["protocol"], record["setting"])
+def split_by_value(metrics: Mapping[str, Metric]) -> dict[str, dict[str, Any]]:
+    """The entries of a record: metrics that have a value, and why the others have none."""
+    return {
+        "metrics": {name: dict(metric) for name, metric in metrics.items() if metric.is_defined},
+        "undefined": {name: metric.method for name, metric in metrics.items() if not metric.is_defined},
+    }
+
+
+def estimates_of(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Estimate]:
+    """What the metrics of a record of any kind are made of, from its predictions."""
+    module, _, name = MEASURES[record.get("kind", "task")].partition(":")
+    found: dict[str, Estimate] = getattr(import_module(module), name)(predictions, record)
+    return found
+
+
+def task_estimates(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Estimate]:
+    """Of a run, from its predictions, and from what its record says of task, setting, protocol and blocks."""
+    task = TASKS.named(record["task"])
+    return task.estimates(predictions, record["protocol"], record["setting"], record.get("blocks"))
+
+
+def remeasured(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record whose metrics are made again from its predictions, in the schema's present version."""
+    return {**record, "schema_version": SCHEMA_VERSION, **split_by_value(all_metrics(predictions, record))} | {
+        "kind": record.get("kind", "task"),
+        "spec": record.get("spec", {}),
+        "blocks": record.get("blocks", default_blocks(record)),
+    }
+
+
+def default_blocks(record: Mapping[str, Any]) -> str:
+    """The blocks that a record's setting has, where it does not name others."""
+    if record.get("kind", "task") == "task":
+        return TASKS.named(record["task"]).settings[record["setting"]].blocks
+    return MEGABASES
+
+
+def remeasure(folder: str | os.PathLike[str], blocks: str | None = None) -> dict[str, Any]:
+    """Make the metrics of a record of any kind again from its predictions, and write it in the present version.
+
+    The record is replaced in one step; its predictions, and all else that it says, stay as they are.
+
+    Args:
+        blocks: which rows are taken as alike; None: those that the record names.
+
+    Returns:
+        The new record.
+
+    Raises:
+        FileNotFoundError, InputError: if it does not follow from its predictions.
+    """
+    folder = Path(folder)
+    found = validate_record(folder)
+    whole = remeasured(predictions_of(folder, found), found if blocks is None else {**found, "blocks": blocks})
+    check_schema(whole, folder)
+    with replacing(folder / RESULTS) as results:
+        results.write_text(json.dumps(whole, indent=2) + "\n")
+    return whole
 
 
 def finished_record(folder: Path) -> dict[str, Any]:
@@ -388,17 +444,27 @@ def validate_record(folder: str | os.PathLike[str]) -> dict[str, Any]:
         expected = measured(predictions, record)
     except NOT_OF_SUCH_A_RECORD as error:
         raise InputError(f"{path}: not the predictions of such a record: {shown(str(error))}") from None
-    if record["metrics"].keys() != expected.keys():
-        difference = sorted(record["metrics"].keys() ^ expected.keys())
-        raise InputError(f"{folder / RESULTS}: metrics {', '.join(difference)} are missing or unknown")
+    if difference := unexpected(record, expected):
+        raise InputError(f"{folder / RESULTS}: metrics {', '.join(sorted(difference))} are missing or unknown")
+    earlier = record["schema_version"] < 4  # whose intervals were made another way
     for name, metric in expected.items():
         for key, value in metric.items():
-            if not same(record["metrics"][name][key], value, P_VALUE_TOLERANCE if name.endswith("_p") else TOLERANCE):
+            if earlier and (key not in ("value", "n") or name in REMADE or name not in record["metrics"]):
+                continue
+            recorded = record["metrics"][name].get(key)
+            if not same(recorded, value, P_VALUE_TOLERANCE if name.endswith("_p") else TOLERANCE):
                 raise InputError(
-                    f"{folder / RESULTS}: {name} {key} is {shown(record['metrics'][name][key])}, "
-                    f"but the predictions give {value}"
+                    f"{folder / RESULTS}: {name} {key} is {shown(recorded)}, but the predictions give {value}"
                 )
     return record
+
+
+def unexpected(record: Mapping[str, Any], expected: Mapping[str, Metric]) -> set[str]:
+    """Names of metrics that a record lacks or should not have; versions below 4 may lack some, and had some more."""
+    unknown = set(record["metrics"]) - set(expected)
+    if record["schema_version"] >= 4:
+        return unknown | (set(expected) - set(record["metrics"]))
+    return {name for name in unknown if name not in REMADE and not name.endswith(DROPPED)}
 
 
 def check_keys(path: Path, predictions: pa.Table, keys: tuple[str, ...]) -> None:
@@ -417,6 +483,10 @@ def row_names(table: pa.Table, keys: Sequence[str]) -> np.ndarray:
 
 def same(recorded: Any, expected: Any, tolerance: float) -> bool:
     """Whether a recorded value is the expected one, numbers up to a relative tolerance."""
+    if isinstance(expected, dict) and isinstance(recorded, dict):
+        return expected.keys() == recorded.keys() and all(
+            same(recorded[key], expected[key], tolerance) for key in expected
+        )
     if isinstance(expected, float) and isinstance(recorded, int | float) and not isinstance(recorded, bool):
         return math.isclose(recorded, expected, rel_tol=tolerance)
     return bool(recorded == expected and type(recorded) is type(expected))

@@ -32,6 +32,7 @@ from evaluation_dart.recipes import Recipe, recipe_named
 from evaluation_dart.records import (
     RESULTS,
     Record,
+    all_metrics,
     check_record_place,
     completed,
     digest,
@@ -40,7 +41,7 @@ from evaluation_dart.records import (
     predictions_of,
     read_record,
     record_folder,
-    task_metrics,
+    remeasure,
     write_record,
 )
 from evaluation_dart.scoring.finite import check_finite
@@ -48,7 +49,7 @@ from evaluation_dart.scoring.rows import embedding_recipe
 from evaluation_dart.shards import read_shard, score_in_shards, shards_of
 from evaluation_dart.spec import RunSpec
 from evaluation_dart.tasks import SUPERVISED, Job, Setting, Task, task_named
-from evaluation_dart.tasks.base import Columns, Score
+from evaluation_dart.tasks.base import CHROMOSOMES, MEGABASES, Columns, Score
 from evaluation_dart.training.accelerators import in_first_process, process_state
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ def evaluate(
     window: int | None = None,
     limit: int | None = None,
     sample_seed: int | None = None,
+    blocks: str | None = None,
     batch_size: int | str = "auto",
     seed: int = 0,
     output: str | os.PathLike[str] = "results",
@@ -170,6 +172,9 @@ def evaluate_rows(
     """
     task = task_named(spec.task)
     setting, job = task.settings[spec.chosen_setting], Job(recipe, spec.window, spec.batch_size)
+    if spec.blocks not in (None, MEGABASES, CHROMOSOMES, *setting.columns):
+        columns = ", ".join(setting.columns)
+        raise InputError(f"blocks {spec.blocks}: there are {MEGABASES}, {CHROMOSOMES}, and the columns {columns}")
     length = len(dataset[0][next(iter(task.columns))])
     if spec.window is not None and not 1 <= spec.window <= length:
         raise InputError(f"window {spec.window} is not within the {length} bp of this task's sequences")
@@ -186,6 +191,7 @@ def evaluate_rows(
         "dataset": {"rows": len(dataset), "subset": subset, "fingerprint": digest(inputs), "inputs": dict(inputs)}
         | ({"report": report} if (report := " ".join(dataset.info.description.split())) else {}),
         "spec": spec.recorded(),
+        "blocks": spec.blocks or setting.blocks,
     }
     identity = fingerprint(what)
     folder = record_folder(spec.output, what)
@@ -193,6 +199,9 @@ def evaluate_rows(
     if not spec.overwrite and is_finished(folder, identity):
         if state.is_main_process:
             tidy_record(folder)
+            if spec.blocks is not None and read_record(folder).get("blocks") != spec.blocks:
+                remeasure(folder, spec.blocks)
+        state.wait_for_everyone()
         return load_record(folder)
     masked = setting.needs == "likelihoods" and isinstance(scorer, LanguageModel) and scorer.kind == "masked"
     shard_rows = int(os.environ.get("DART_EVAL_SHARD_ROWS", MASKED_SHARD_ROWS if masked else SHARD_ROWS))
@@ -211,7 +220,7 @@ def evaluate_rows(
         if state.is_main_process:
             predictions = pa.concat_tables(map(read_shard, shards_of(shards)))
             predictions = setting.finish(predictions) if setting.finish else predictions
-            metrics = task_metrics(predictions, what)
+            metrics = all_metrics(predictions, what)
             record = completed(what, metrics, scorer.device_name, state.num_processes, seconds)
             record["sequences_per_second"] = round(len(task.columns) * scored / seconds, 1)
             write_record(folder, record, predictions)

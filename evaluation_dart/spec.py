@@ -27,6 +27,8 @@ class RunSpec:
         split: "train", "validation" or "test". splits: "paper", or a BED of blocks with these names.
         window: only the central so many bases of each sequence. limit: only so many rows: the first or, with
             sample_seed, rows at random.
+        blocks: which rows are taken as alike by intervals and tests: "1Mb" of the genome, which is the default of most
+            settings, "chromosomes", or a column of the predictions, whose equal values are one block.
         batch_size: rows of a forward pass; "auto" takes the largest that fits.
         seed: of what is drawn: random weights, new heads, the order of training rows.
         output: folder of records. overwrite: replace a record, and start anew.
@@ -49,6 +51,7 @@ class RunSpec:
     window: int | None = None
     limit: int | None = None
     sample_seed: int | None = None
+    blocks: str | None = None
     batch_size: int | str = "auto"
     seed: int = 0
     output: str = "results"

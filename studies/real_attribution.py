@@ -25,9 +25,10 @@ from evaluation_dart.models.language_model import LanguageModel, load_language_m
 from evaluation_dart.recipes import RECIPES
 from evaluation_dart.report.logo import draw_logos
 from evaluation_dart.scoring.heads import head_scorer
-from evaluation_dart.statistics.intervals import block_bootstrap_interval, exact_proportion, genome_blocks
+from evaluation_dart.statistics.blocks import column_blocks, genome_blocks
+from evaluation_dart.statistics.estimates import mean, metric, proportion
 from evaluation_dart.statistics.metric import Metric
-from evaluation_dart.statistics.metrics import auroc
+from evaluation_dart.statistics.scores import auroc
 from evaluation_dart.tools.attribution import OneHotModel, path_rule
 from evaluation_dart.tools.mutagenesis import changes, importance, likelihood_changes
 from evaluation_dart.tools.own_data import ABOUT, make_dataset
@@ -44,7 +45,6 @@ HIT_P, SEQLET_P = 1e-4, 0.01
 RATIO, EPOCHS, LEARNING_RATE = 2, 10, 6e-4
 CONTROLS, MUTATED = 40, 24  # shuffles that are also attributed; peaks on which the head is mutated
 SHUFFLES, STEPS = 2, 16  # of path attributions: references of a sequence, nodes of a path
-METHOD = "bootstrap of 1-Mb blocks, percentiles of 1000 replicates"
 RECORD, FIGURE = "ctcf.json", "ctcf.png"
 PATH, MUTAGENESIS = "path attributions of the fine-tuned head", "mutagenesis of the fine-tuned head"
 LIKELIHOOD = "likelihoods of the model before fine-tuning"
@@ -241,10 +241,7 @@ def aligned_mean(attributions: np.ndarray, hits: dict[int, tuple[int, int, str]]
 
 def mean_metric(values: np.ndarray, chrom: np.ndarray, start: np.ndarray) -> Metric:
     """Mean with an interval by blocks of the genome; values are of the first places."""
-    blocks = genome_blocks(chrom[: len(values)], start[: len(values)])
-    found = block_bootstrap_interval(np.mean, values, blocks)
-    low, high = (None, None) if found is None else map(float, found)
-    return Metric(float(values.mean()), low, high, len(values), METHOD)
+    return metric(mean(values, genome_blocks(chrom[: len(values)], start[: len(values)])))
 
 
 def seqlet_matches(attributions: np.ndarray, rows: np.ndarray, motifs: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -263,7 +260,7 @@ def seqlet_matches(attributions: np.ndarray, rows: np.ndarray, motifs: dict[str,
     families = [names[index].rpartition("_")[2].split(".", 2)[-1] for index in nearest[:, 0].tolist()]
     ctcf = np.array(["CTCF" in family for family in families])
     return found | {
-        "nearest motif is CTCF's": exact_proportion(int(ctcf.sum()), len(ctcf)),
+        "nearest motif is CTCF's": metric(proportion(ctcf, column_blocks(seqlets["example_idx"], "peaks"))),
         "median p of TOMTOM": float(np.median(p_values[:, 0].numpy())),
         "most frequent": dict(Counter(sorted(families, reverse=True)).most_common(8)),
         "sequences with one of CTCF's": len(set(seqlets["example_idx"][ctcf].tolist())),

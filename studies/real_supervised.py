@@ -15,7 +15,9 @@ import typer
 from datasets_hyenadna import load_task
 from evaluation_dart import TASKS, evaluate
 from evaluation_dart.run import SMALL_TEST_ROWS, described_inputs
-from evaluation_dart.statistics.classification import classification_metrics
+from evaluation_dart.statistics.blocks import row_blocks
+from evaluation_dart.statistics.estimates import metrics_of
+from evaluation_dart.statistics.metrics import classification_estimates
 from evaluation_dart.training.rows import limited
 from evaluation_dart.training.supervised import train_predictor
 from studies.pages import read_json, write_json
@@ -100,7 +102,7 @@ def judge_on_gue(
     """Train on one set of GUE as on classes of a task, and judge on its test file.
 
     Returns:
-        what was trained and how, and the metrics of [`classification.classification_metrics`], by bootstrap of rows.
+        what was trained and how, and the metrics of [`classification_estimates`], rows being taken as independent.
     """
     rows: Any = load_task(f"gue/{name}", data=folder)
     trained = train_predictor(
@@ -117,7 +119,8 @@ def judge_on_gue(
     )
     test = limited(rows["test"], SMALL_TEST_ROWS if budget == "small" else None)
     called = trained.predictor.predict(test["sequence"][:]).argmax(axis=1)
-    metrics = classification_metrics(called, np.array(test["label"][:]), ("no", "yes"))
+    label = np.array(test["label"][:])
+    metrics = metrics_of(classification_estimates(called, label, ("no", "yes"), row_blocks(len(label))))
     recipe = trained.recipe.described(False)
     return {"set": name, "model": trained.description, "setting": setting, "recipe": recipe, "metrics": metrics}
 

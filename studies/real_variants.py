@@ -15,16 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
-from evaluation_dart.statistics.intervals import block_bootstrap_interval
-from evaluation_dart.statistics.metrics import averaged_spearman, pearson, variant_metrics
+from evaluation_dart.statistics.blocks import Blocks, genome_blocks
+from evaluation_dart.statistics.estimates import metrics_of
+from evaluation_dart.statistics.metrics import variant_estimates
 from evaluation_dart.tools.variants import score_variants
 from studies.pages import RECORDS, write_json
 from studies.real_inputs import CONTIGS, DEMO, MARKOV, contig, dsqtl_rows, genome, mutagenesis_rows
 from trainer_scripts.options import run_function
 
 FEWEST_BARCODES = 10  # of a variant of the mutagenesis, as its authors filter
-STRETCH = 10  # bp of the promoter that are drawn together
-REPLICATES = 1000
+STRETCH = 10  # bp of the promoter that are one block
 RUNS = (
     ("whole-alleles", DEMO),
     ("whole-alleles", MARKOV),
@@ -73,20 +73,11 @@ def compare(effects: Effects, scores: Path, distances: bool, one_locus: bool) ->
     rows = [row for row in pq.read_table(scores).to_pylist() if row["score"] is not None]
     effect = np.array([effects[row["chrom"], row["position"], row["ref"]][row["alt"]] for row in rows])
     given, position, chrom = (np.array([row[name] for row in rows]) for name in ("score", "position", "chrom"))
-    found = variant_metrics(given, None, effect, chrom, position, directed=not distances)
-    metrics: dict[str, Any] = {name: metric for name, metric in found.items() if metric.is_defined}
+    blocks = genome_blocks(chrom, position, STRETCH) if one_locus else genome_blocks(chrom, position)
     if one_locus:
-
-        def correlations(values: np.ndarray) -> np.ndarray:
-            return np.array([pearson(*values.T), averaged_spearman(*values.T)])
-
-        values = np.stack([given, np.abs(effect) if distances else effect], axis=1)
-        interval = block_bootstrap_interval(correlations, values, position // STRETCH, REPLICATES)
-        assert interval is not None
-        method = f"bootstrap of {STRETCH}-bp stretches of the one promoter, percentiles of {REPLICATES} replicates"
-        for name, low, high in zip(("pearson", "spearman"), *interval, strict=True):
-            metrics[name] = {**metrics[name], "low": float(low), "high": float(high), "method": method}
-    return metrics
+        blocks = Blocks(blocks.code, f"{STRETCH}-bp stretches of the one promoter")
+    found = metrics_of(variant_estimates(given, None, effect, blocks, directed=not distances))
+    return {name: metric for name, metric in found.items() if metric.is_defined}
 
 
 def real_variants(

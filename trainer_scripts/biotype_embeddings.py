@@ -36,8 +36,8 @@ from evaluation_dart.records import RESULTS, digest
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.shards import read_shard, score_in_shards, shards_of
-from evaluation_dart.statistics.classification import confusion, f1_by_class
-from evaluation_dart.statistics.intervals import REPLICATES
+from evaluation_dart.statistics.blocks import Blocks, blocks_at
+from evaluation_dart.statistics.estimates import counted, metric
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.training.loop import CHOICES
 from evaluation_dart.training.states import check_same_run, hold_folder, write_choices
@@ -79,20 +79,12 @@ def embed_rows(model: Any, rows: Any, longest: int, folder: Path, identity: str)
     return np.concatenate([np.stack(column.to_numpy()) for column in kept])
 
 
-def weighted_f1(counts: np.ndarray) -> np.ndarray:
-    """F1 of the classes of (..., k, k + 1) confusion counts, weighted by how many rows each has."""
-    rows = counts.sum(-1)
-    return np.asarray((f1_by_class(counts) * rows).sum(-1) / rows.sum(-1))
-
-
-def judge(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, labels: np.ndarray, k: int) -> Metric:
-    """Weighted F1 on test of trees grown on train, with its interval by bootstrap of genes."""
+def judge(
+    train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, labels: np.ndarray, k: int, blocks: Blocks
+) -> Metric:
+    """Weighted F1 on test of trees grown on train; blocks: of the test rows."""
     called = HistGradientBoostingClassifier(**TREES, random_state=0).fit(train, train_labels).predict(test)
-    counts = confusion(called, labels, k)
-    drawn = np.random.default_rng(0).multinomial(len(labels), counts.ravel() / len(labels), size=REPLICATES)
-    low, high = np.quantile(weighted_f1(drawn.reshape(REPLICATES, k, k + 1)), [0.025, 0.975]).tolist()
-    method = f"bootstrap of genes, percentiles of {REPLICATES} replicates"
-    return Metric(float(weighted_f1(counts)), low, high, len(labels), method)
+    return metric(counted("f1_weighted", called, labels, k, blocks))
 
 
 def plot_tsne(vectors: np.ndarray, labels: np.ndarray, classes: Sequence[str], path: Path) -> None:
@@ -152,7 +144,9 @@ def biotype_embeddings(
             for split in ("train", "test")
         }
         labels = {split: np.array(rows[split]["label"][:]) for split in vectors}
-        metric = judge(vectors["train"], labels["train"], vectors["test"], labels["test"], len(names))
+        chrom, start = (np.array(rows["test"][name][:]) for name in ("chrom", "start"))
+        blocks = blocks_at(chrom, start, len(chrom))
+        found = judge(vectors["train"], labels["train"], vectors["test"], labels["test"], len(names), blocks)
         record = {
             "task": "biotypes",
             "model": {"id": model_id(model), "revision": loaded.revision},
@@ -162,14 +156,15 @@ def biotype_embeddings(
             "rows": {split: len(own) for split, own in labels.items()},
             "longest": longest,
             "trees": TREES,
-            "metrics": {"f1_weighted": metric},
+            "metrics": {"f1_weighted": found},
             "published": PUBLISHED,
         }
         with replacing(output / "embeddings.parquet") as path:
             pq.write_table(embeddings_table(rows, vectors, names), path)
         plot_tsne(np.concatenate([*vectors.values()]), np.concatenate([*labels.values()]), names, output / "tsne.png")
         write_text(output / RESULTS, json.dumps(record, indent=1) + "\n")
-        typer.echo(f"weighted F1 {metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}], n {metric['n']:,}")
+        interval = "" if found.low is None else f" [{found.low:.3f}, {found.high:.3f}]"
+        typer.echo(f"weighted F1 {found.value:.3f}{interval}, n {found.n:,}")
 
 
 def embeddings_table(rows: Any, vectors: dict[str, np.ndarray], names: Sequence[str]) -> pa.Table:

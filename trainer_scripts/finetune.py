@@ -51,12 +51,12 @@ from evaluation_dart.models.linear import choose_linear, save_linear
 from evaluation_dart.records import PREDICTIONS, RESULTS, finished_record, write_record
 from evaluation_dart.statistics.classification import (
     accuracy,
-    auroc_by_label,
     confusion,
-    f1_by_class,
     f1_macro,
+    f1_of_second,
     matthews_correlation,
 )
+from evaluation_dart.statistics.scores import auroc_by_label
 from evaluation_dart.training.accelerators import process_state
 from evaluation_dart.training.classifiers import ConvolutionalClassifier, SequenceClassifier
 from evaluation_dart.training.downstream import downstream_record, predictions_table
@@ -263,7 +263,7 @@ def scorer(metric: str, labels: np.ndarray, classes: int) -> Any:
         return lambda outputs: float(np.nanmedian(auroc_by_label(outputs, labels)))
     of_counts = {"accuracy": accuracy, "mcc": matthews_correlation, "f1_macro": f1_macro}
     if classes == 2:
-        of_counts["f1"] = lambda counts: f1_by_class(counts)[..., 1]
+        of_counts["f1"] = f1_of_second
     if metric not in of_counts:
         raise InputError(f"--metric {metric}: of {classes} classes, {', '.join(of_counts)}")
     return lambda outputs: float(of_counts[metric](confusion(outputs.argmax(axis=1), labels, classes)))

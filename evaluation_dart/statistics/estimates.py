@@ -1,28 +1,42 @@
-"""Estimates with 95 % intervals that allow for rows of one block being alike.
+"""Every statistic in one form: its value, and its values without each block of rows that are alike.
 
-The standard error comes from leaving out one block at a time (`jackknife`), and the interval from Student's t on a
-scale on which the estimate is nearly normal: the logit for proportions, F1 and areas, Fisher's z for correlations. Its
-degrees of freedom are fewer where blocks are of unequal size: 1 / sum(h^2) - 1, h being a block's share of the rows.
-
-There is no interval, and `method` says why, where there are too few blocks, or too few of them have the rarer class.
+From these follow its standard error (jackknife), its 95 % interval, the difference of two models on the same rows, and
+the mean over seeds. Intervals are Student's on a scale on which the estimate is nearly normal: the logit for
+proportions, F1 and areas, Fisher's z for correlations. The degrees of freedom are fewer where blocks are of unequal
+size: 1 / sum(h^2) - 1, h being a block's share of the rows. There is no interval, and it is said why, where there are
+too few blocks, or too few of them have the rarer class.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 from scipy.special import expit, logit
+from sklearn.metrics import adjusted_mutual_info_score
 
-from evaluation_dart.statistics import jackknife
-from evaluation_dart.statistics.blocks import Blocks
-from evaluation_dart.statistics.classification import accuracy, f1_by_class, f1_macro, matthews_correlation
-from evaluation_dart.statistics.intervals import CONFIDENCE, FEWEST_BLOCKS
+from evaluation_dart.statistics import jackknife, scores
+from evaluation_dart.statistics.blocks import ROWS, Blocks, row_blocks
+from evaluation_dart.statistics.classification import (
+    accuracy,
+    block_confusion,
+    confusion,
+    f1_macro,
+    f1_of_second,
+    f1_weighted,
+    matthews_correlation,
+)
+from evaluation_dart.statistics.intervals import CONFIDENCE, FEWEST_BLOCKS, Interval, binomial_interval, clopper_pearson
+from evaluation_dart.statistics.metric import Metric
 
-MOST_GROUPS = 500  # of blocks, for what is computed anew without each
+MOST_GROUPS, FEWEST_GROUPS, MOST_VISITS = 500, 50, 20_000_000  # of blocks, for what is computed anew without each
 FEWEST_OF_CLASS = 10  # rows of the rarer class
+FEWEST_OF_PRECISION = 20  # positives of an average precision
 FEWEST_BLOCKS_OF_CLASS = 5
+NOTHING = 1e-12  # a standard error that is rounding
 
 
 class Scale(NamedTuple):
@@ -41,21 +55,89 @@ LOGIT = Scale(", logit scale", lambda x: float(logit(x)), lambda x: float(expit(
 FISHER = Scale(", Fisher's z", math.atanh, math.tanh, lambda x: 1 / (1 - x * x), -1, 1)
 
 
-# Statistics of (..., k, k + 1) confusion counts
-COUNTED: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Scale]] = {
-    "accuracy": (accuracy, LOGIT),
-    "f1": (lambda counts: f1_by_class(counts)[..., 1], LOGIT),
-    "f1_macro": (f1_macro, LOGIT),
-    "mcc": (matthews_correlation, FISHER),
-}
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic with what its interval, and its difference from another, are made of.
+
+    Attributes:
+        value: NaN where it is not defined. n: how many rows (or motifs, seeds) it is of.
+        blocks: of its rows. without: (k,) its values without each block. Both None where `why` says so.
+        scale: on which its interval is symmetric. why: there is no interval, or no value.
+        higher_is_better: None where neither is.
+        drawn: the variance that comes from seeds; draws: how many there are.
+        own: an interval that is not made from `without`. iid: the interval that takes rows as independent.
+        published: what stands in the place of the interval by protocol "paper". note: what else `method` says.
+    """
+
+    value: float
+    n: int
+    blocks: Blocks | None = None
+    without: np.ndarray | None = None
+    scale: Scale = PLAIN
+    why: str = ""
+    higher_is_better: bool | None = True
+    drawn: float = 0.0
+    draws: int = 1
+    own: Interval | None = None
+    iid: Interval | None = None
+    published: Interval | None = None
+    note: str = ""
 
 
-class Interval(NamedTuple):
-    """The ends of an interval, None where there is none, and how it was made, or why there is none."""
+Estimates = Mapping[str, Estimate]
 
-    low: float | None
-    high: float | None
-    method: str
+
+def no_interval(value: float, n: int, why: str, higher_is_better: bool | None = True) -> Estimate:
+    """A value without an interval, and how it was made, or why there is none."""
+    return Estimate(float(value), n, why=why, higher_is_better=higher_is_better)
+
+
+def undefined(why: str, n: int, higher_is_better: bool | None = True) -> Estimate:
+    """A statistic without a value, and why: of a constant, say."""
+    return no_interval(math.nan, n, f"not defined: {why}", higher_is_better)
+
+
+def standard_error(estimate: Estimate) -> float:
+    """Of the value, from blocks and seeds; NaN where there are no blocks."""
+    if estimate.without is None:
+        return math.nan
+    return math.sqrt(float(jackknife.standard_error(estimate.without)) ** 2 + estimate.drawn)
+
+
+def degrees_of_freedom(estimate: Estimate) -> float:
+    """Of the standard error: the blocks', or Satterthwaite's of blocks and seeds; NaN where there are no blocks."""
+    if estimate.blocks is None or estimate.without is None:
+        return math.nan
+    of_blocks = jackknife.degrees_of_freedom(estimate.blocks)
+    if not estimate.drawn:
+        return of_blocks
+    rows = float(jackknife.standard_error(estimate.without)) ** 2
+    return (rows + estimate.drawn) ** 2 / (rows**2 / of_blocks + estimate.drawn**2 / (estimate.draws - 1))
+
+
+def interval(estimate: Estimate) -> Interval:
+    """The 95 % interval; at an end of its scale, or where all blocks say the same, Korn and Graubard's.
+
+    There the trials of a proportion are as many as there are blocks; a statistic that is no proportion has none.
+    """
+    if estimate.why or estimate.blocks is None or estimate.without is None:
+        return Interval(None, None, estimate.why)
+    found = estimate.own or _interval(estimate.value, estimate)
+    return found._replace(method=found.method + estimate.note)
+
+
+def _interval(value: float, estimate: Estimate) -> Interval:
+    blocks, scale = estimate.blocks, estimate.scale
+    assert blocks is not None
+    error, df = standard_error(estimate), degrees_of_freedom(estimate)
+    if not scale.lowest < value < scale.highest or error < NOTHING:
+        if scale is not LOGIT:
+            return Interval(None, None, "no interval: every block says the same")
+        low, high = clopper_pearson(value * len(blocks), len(blocks))
+        return Interval(low, high, f"Korn-Graubard, {len(blocks):,} {blocks.name} as trials")
+    low, high = student_interval(value, error, df, scale)
+    seeds = f", with the spread over {estimate.draws} seeds" if estimate.draws > 1 else ""
+    return Interval(low, high, f"jackknife of {len(blocks):,} {blocks.name}{seeds}, t({df:.3g}){scale.name}")
 
 
 def student_interval(value: float, error: float, df: float, scale: Scale) -> tuple[float, float]:
@@ -65,136 +147,310 @@ def student_interval(value: float, error: float, df: float, scale: Scale) -> tup
     return scale.back(middle - reach), scale.back(middle + reach)
 
 
-def clopper_pearson(successes: float, n: float) -> tuple[float, float]:
-    """Exact interval of a proportion, also for numbers that are not whole (an effective size)."""
-    tail = (1 - CONFIDENCE) / 2
-    low = 0.0 if successes <= 0 else float(stats.beta.ppf(tail, successes, n - successes + 1))
-    high = 1.0 if successes >= n else float(stats.beta.ppf(1 - tail, successes + 1, n - successes))
-    return low, high
+def metric(estimate: Estimate) -> Metric:
+    """An estimate as a record keeps it."""
+    sound = interval(estimate)
+    if not math.isfinite(estimate.value):
+        return Metric(math.nan, None, None, estimate.n, estimate.why, estimate.higher_is_better)
+    shown = estimate.published or sound
+    iid, honest = estimate.iid, None if estimate.published is None else sound
+    return Metric(
+        estimate.value,
+        shown.low,
+        shown.high,
+        estimate.n,
+        shown.method,
+        estimate.higher_is_better,
+        iid=None if iid is None else iid._asdict(),
+        honest=None if honest is None else honest._asdict(),
+    )
 
 
-def jackknife_interval(value: float, without: np.ndarray, blocks: Blocks, scale: Scale) -> Interval:
-    """Of a statistic, from its values without each block (k,).
+def metrics_of(estimates: Estimates) -> dict[str, Metric]:
+    """Metrics by name."""
+    return {name: metric(estimate) for name, estimate in estimates.items()}
 
-    At an end of its scale, or where every block says the same, the interval is that of a proportion of as many trials
-    as there are blocks; a statistic that is no proportion has none there.
+
+def difference(one: Estimate, two: Estimate) -> Estimate:
+    """One less two, of the same rows: block by block, so that what both share cancels. On no scale but its own.
+
+    The rows of one may be a part of those of two, if the blocks of both were taken from the same ones.
     """
-    why = too_few(blocks)
-    if why:
-        return Interval(None, None, why)
-    if not np.isfinite(without).all():
-        return Interval(None, None, "no interval: it is not defined without one of the blocks")
-    error = float(jackknife.standard_error(without))
-    if not scale.lowest < value < scale.highest or error < 1e-12:
-        if scale is not LOGIT:
-            return Interval(None, None, "no interval: every block says the same")
-        low, high = clopper_pearson(value * len(blocks), len(blocks))
-        return Interval(low, high, f"Korn-Graubard, {len(blocks)} {blocks.name} as trials")
-    df = jackknife.degrees_of_freedom(blocks)
-    low, high = student_interval(value, error, df, scale)
-    return Interval(low, high, f"jackknife of {len(blocks):,} {blocks.name}, t({df:.3g}){scale.name}")
+    value = one.value - two.value
+    why = one.why or two.why
+    if why or one.blocks is None or two.blocks is None or one.without is None or two.without is None:
+        return no_interval(value, min(one.n, two.n), why, None)
+    blocks, (left, right) = _side_by_side([one, two])
+    draws = [own.draws for own in (one, two) if own.draws > 1]
+    return Estimate(
+        value,
+        min(one.n, two.n),
+        blocks,
+        left - right,
+        higher_is_better=one.higher_is_better,
+        drawn=one.drawn + two.drawn,
+        draws=min(draws, default=1),
+        note=", paired",
+    )
 
 
-def too_few(blocks: Blocks, positive: np.ndarray | None = None) -> str:
-    """Why there is no interval; "" where there may be one. positive: (n,) bool, of two classes."""
+def mean_over_seeds(estimates: Sequence[Estimate]) -> Estimate:
+    """Mean of one statistic over models that differ in their seed, on the same rows.
+
+    Two sources of variation: rows, by the jackknife of the mean, and seeds, by the spread of the values, less what of
+    that spread the rows bring, each seed having chances of its own on each row, which the jackknife has counted.
+    """
+    first, m = estimates[0], len(estimates)
+    if m == 1:
+        return first
+    value = float(np.mean([own.value for own in estimates]))
+    why = next((own.why for own in estimates if own.why), "")
+    if why or any(own.blocks is None or own.without is None for own in estimates):
+        return no_interval(value, first.n, why, first.higher_is_better)
+    blocks, columns = _side_by_side(estimates)
+    without = np.stack(columns, axis=1)
+    drawn = _variance_of_seeds(np.array([own.value for own in estimates]), without)
+    return replace(
+        first, value=value, blocks=blocks, without=without.mean(axis=1), drawn=drawn, draws=m, own=None, iid=None,
+        published=None,
+    )  # fmt: skip
+
+
+def _variance_of_seeds(values: np.ndarray, without: np.ndarray) -> float:
+    """Of the mean of (m,) values, what seeds bring beside rows; without: (k, m)."""
+    m = len(values)
+    both = float(values.var(ddof=1)) / m
+    of_rows = float((jackknife.standard_error(without - without.mean(axis=1, keepdims=True)) ** 2).sum()) / (m - 1) / m
+    return max(both - of_rows, 0.0)
+
+
+def _side_by_side(estimates: Sequence[Estimate]) -> tuple[Blocks, list[np.ndarray]]:
+    """The blocks that any of them has, and the values of each without each; (k,) its value, where it lacks a block."""
+    all_blocks = [own.blocks for own in estimates if own.blocks is not None]
+    numbers = all_blocks[0].numbers
+    if all(len(own) == len(numbers) and (own.numbers == numbers).all() for own in all_blocks):
+        return all_blocks[0], [np.asarray(own.without) for own in estimates]
+    numbers = np.unique(np.concatenate([own.numbers for own in all_blocks]))
+    columns = []
+    for own, blocks in zip(estimates, all_blocks, strict=True):
+        column = np.full(len(numbers), own.value)
+        column[np.searchsorted(numbers, blocks.numbers)] = own.without
+        columns.append(column)
+    sizes = np.zeros((len(all_blocks), len(numbers)), dtype=np.int64)
+    for row, blocks in zip(sizes, all_blocks, strict=True):
+        row[np.searchsorted(numbers, blocks.numbers)] = blocks.sizes
+    code = np.repeat(np.arange(len(numbers)), sizes.max(axis=0))
+    return Blocks(code, all_blocks[0].name, numbers), columns
+
+
+def p_value(estimate: Estimate, null: float = 0.0, two_sided: bool = True) -> float:
+    """Of a value of `null`, by Student's t on no scale; one-sided, of more than it. NaN where there is no error."""
+    error = standard_error(estimate)
+    if not error > NOTHING:
+        return math.nan
+    t = (estimate.value - null) / error
+    df = degrees_of_freedom(estimate)
+    return float(2 * stats.t.sf(abs(t), df) if two_sided else stats.t.sf(t, df))
+
+
+def too_few(blocks: Blocks, classes: Sequence[np.ndarray] = (), fewest: int = FEWEST_OF_CLASS) -> str:
+    """Why there is no interval; "" where there may be one. classes: (n,) bool each, that rows are of a class."""
     if len(blocks) < FEWEST_BLOCKS:
         return f"no interval: {len(blocks)} {blocks.name}, fewer than {FEWEST_BLOCKS}"
-    if positive is not None:
-        ones = blocks.sums(positive.astype(float))
-        zeros = blocks.sizes - ones
-        rarer = ones if ones.sum() <= zeros.sum() else zeros
-        if rarer.sum() < FEWEST_OF_CLASS or (rarer > 0).sum() < FEWEST_BLOCKS_OF_CLASS:
+    counts = [blocks.sums(own.astype(float)) for own in classes]
+    if counts:
+        rarer = min(counts, key=lambda own: (own.sum(), (own > 0).sum()))
+        if rarer.sum() < fewest or (rarer > 0).sum() < FEWEST_BLOCKS_OF_CLASS:
             return (
                 f"no interval: the rarer class has {rarer.sum():.0f} rows in {(rarer > 0).sum()} {blocks.name}; "
-                f"{FEWEST_OF_CLASS} in {FEWEST_BLOCKS_OF_CLASS} are needed"
+                f"{fewest} in {FEWEST_BLOCKS_OF_CLASS} are needed"
             )
     return ""
 
 
-def proportion(success: np.ndarray, blocks: Blocks) -> Interval:
+def estimated(
+    value: float,
+    blocks: Blocks,
+    without: Callable[[Blocks], np.ndarray],
+    scale: Scale,
+    why_undefined: str = "",
+    classes: Sequence[np.ndarray] = (),
+    fewest: int = FEWEST_OF_CLASS,
+    most: int | None = None,
+) -> Estimate:
+    """An estimate from its value, and a function of blocks that gives its values without each.
+
+    Args:
+        why_undefined: there is no value, where it is NaN. classes, fewest: see [`too_few`]. most: blocks for which
+            `without` can be had.
+    """
+    n = len(blocks.code)
+    if math.isnan(value):
+        return undefined(why_undefined, n)
+
+    def by(own: Blocks) -> Estimate:
+        if why := too_few(own, classes, fewest):
+            return no_interval(value, n, why)
+        own = own if most is None else own.at_most(most)
+        values = without(own)
+        if not np.isfinite(values).all():
+            return no_interval(value, n, "no interval: it is not defined without one of the blocks")
+        return Estimate(value, n, own, values, scale)
+
+    found = by(blocks)
+    if blocks.name == ROWS:
+        return found
+    independent = interval(by(row_blocks(n)))
+    return found if independent.low is None else replace(found, iid=independent)
+
+
+def groups(blocks: Blocks) -> int:
+    """Of how many blocks a statistic is computed anew without each: fewer of many rows."""
+    return int(np.clip(MOST_VISITS / len(blocks.code), FEWEST_GROUPS, MOST_GROUPS))
+
+
+def proportion(success: np.ndarray, blocks: Blocks) -> Estimate:
     """Of the share of True among (n,) bool."""
-    success = np.asarray(success, dtype=float)
-    return jackknife_interval(float(success.mean()), jackknife.means_without(success, blocks), blocks, LOGIT)
+    values = np.asarray(success, dtype=float)
+    found = estimated(float(values.mean()), blocks, partial(jackknife.means_without, values), LOGIT)
+    return replace(found, iid=binomial_interval(int(values.sum()), len(values)))
 
 
-def mean(values: np.ndarray, blocks: Blocks) -> Interval:
+def mean(values: np.ndarray, blocks: Blocks) -> Estimate:
     """Of the mean of (n,) values."""
-    return jackknife_interval(float(values.mean()), jackknife.means_without(values, blocks), blocks, PLAIN)
+    return estimated(float(values.mean()), blocks, partial(jackknife.means_without, values), PLAIN)
 
 
-def auroc(value: float, score: np.ndarray, positive: np.ndarray, blocks: Blocks) -> Interval:
-    """Of an area under the ROC curve."""
-    if why := too_few(blocks, positive):
-        return Interval(None, None, why)
-    return jackknife_interval(value, jackknife.auroc_without(score, positive, blocks), blocks, LOGIT)
-
-
-def average_precision(value: float, score: np.ndarray, positive: np.ndarray, blocks: Blocks) -> Interval:
-    """Of an average precision."""
-    if why := too_few(blocks, positive):
-        return Interval(None, None, why)
-    groups = blocks.at_most(MOST_GROUPS)
-    return jackknife_interval(value, jackknife.average_precision_without(score, positive, groups), groups, LOGIT)
-
-
-def pearson(value: float, one: np.ndarray, two: np.ndarray, blocks: Blocks) -> Interval:
-    """Of a Pearson correlation."""
-    return jackknife_interval(value, jackknife.pearson_without(one, two, blocks), blocks, FISHER)
-
-
-def spearman(value: float, one: np.ndarray, two: np.ndarray, blocks: Blocks) -> Interval:
-    """Of a Spearman correlation."""
-    groups = blocks.at_most(MOST_GROUPS)
-    return jackknife_interval(value, jackknife.spearman_without(one, two, groups), groups, FISHER)
-
-
-def of_confusion(name: str, called: np.ndarray, label: np.ndarray, classes: int, blocks: Blocks) -> Interval:
-    """Of a statistic of confusion counts, by its name in `COUNTED`; called, label: (n,) numbers of classes."""
-    if classes == 2 and (why := too_few(blocks, label == 1)):
-        return Interval(None, None, why)
-    statistic, scale = COUNTED[name]
-    width = classes * (classes + 1)
-    called = np.where((called >= 0) & (called < classes), called, classes)
-    of_blocks = np.bincount(blocks.code * width + label * (classes + 1) + called, minlength=len(blocks) * width)
-    counts = of_blocks.reshape(len(blocks), classes, classes + 1)
-    return jackknife_interval(
-        float(statistic(counts.sum(axis=0))), jackknife.counts_without(counts, statistic), blocks, scale
+def auroc(score: np.ndarray, positive: np.ndarray, blocks: Blocks) -> Estimate:
+    """Of an area under the ROC curve: DeLong's interval, of blocks."""
+    without = partial(jackknife.auroc_without, score, positive)
+    return estimated(
+        scores.auroc(score, positive), blocks, without, LOGIT, "a class has no rows", (positive, ~positive)
     )
 
 
-def adjusted_mutual_information(
-    by_seed: np.ndarray, label: np.ndarray, clusters: np.ndarray, blocks: Blocks
-) -> Interval:
-    """Of the mean over seeds of a clustering: rows and seeds both vary.
+def average_precision(score: np.ndarray, positive: np.ndarray, blocks: Blocks) -> Estimate:
+    """Of an average precision."""
+    return estimated(
+        scores.average_precision(score, positive),
+        blocks,
+        partial(jackknife.average_precision_without, score, positive),
+        LOGIT,
+        "a class has no rows",
+        (positive, ~positive),
+        FEWEST_OF_PRECISION,
+        groups(blocks),
+    )
+
+
+CONSTANT = "what is correlated is constant over these rows"
+
+
+def pearson(one: np.ndarray, two: np.ndarray, blocks: Blocks) -> Estimate:
+    """Of a Pearson correlation."""
+    return estimated(scores.pearson(one, two), blocks, partial(jackknife.pearson_without, one, two), FISHER, CONSTANT)
+
+
+def spearman(one: np.ndarray, two: np.ndarray, blocks: Blocks) -> Estimate:
+    """Of a Spearman correlation."""
+    without = partial(jackknife.spearman_without, one, two)
+    return estimated(scores.averaged_spearman(one, two), blocks, without, FISHER, CONSTANT, most=groups(blocks))
+
+
+# Statistics of (..., k, k + 1) confusion counts
+COUNTED: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Scale]] = {
+    "accuracy": (accuracy, LOGIT),
+    "mcc": (matthews_correlation, FISHER),
+    "f1_macro": (f1_macro, LOGIT),
+    "f1": (f1_of_second, LOGIT),
+    "f1_weighted": (f1_weighted, LOGIT),
+}
+
+
+def counted(name: str, called: np.ndarray, label: np.ndarray, classes: int, blocks: Blocks) -> Estimate:
+    """Of a statistic of confusion counts, by its name in `COUNTED`.
 
     Args:
-        by_seed: (seeds,) values; label: (n,); clusters: (n, seeds).
+        called, label: (n,) numbers of classes; a call outside of them is a wrong one.
     """
+    if name == "accuracy":
+        return proportion(called == label, blocks)
+    statistic, scale = COUNTED[name]
+
+    def without(own: Blocks) -> np.ndarray:
+        return jackknife.counts_without(block_confusion(called, label, classes, own), statistic)
+
+    value = float(statistic(confusion(called, label, classes)))
+    present = [label == number for number in np.unique(label)]
+    return estimated(value, blocks, without, scale, "", present, most=groups(blocks))
+
+
+class LabelAreas:
+    """Areas under the ROC curves of many labels, and without each block, once for all groups of them."""
+
+    def __init__(self, score: np.ndarray, labels: np.ndarray, blocks: Blocks):
+        """Of (n, k) scores and 0/1 labels."""
+        self.blocks, self.why = blocks, too_few(blocks)
+        self.areas = scores.auroc_by_label(score, labels)
+        self.without = np.full((len(blocks), len(self.areas)), np.nan)
+        for label in np.flatnonzero(np.isfinite(self.areas)) if not self.why else ():
+            self.without[:, label] = jackknife.auroc_without(score[:, label], labels[:, label].astype(bool), blocks)
+
+    def median(self, members: Sequence[int]) -> Estimate:
+        """Of the median over the members that have both a positive and a negative row."""
+        n, areas = len(self.blocks.code), self.areas[list(members)]
+        there = np.array(members)[np.isfinite(areas)]
+        if not len(there):
+            return undefined("no label has both a positive and a negative row", n)
+        value = float(np.median(self.areas[there]))
+        if self.why:
+            return no_interval(value, n, self.why)
+        return Estimate(value, n, self.blocks, np.nanmedian(self.without[:, there], axis=1), LOGIT)
+
+
+def information_by_seed(label: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """(seeds,) adjusted mutual information of (n,) labels and each of (n, seeds) clusterings."""
+    return np.array([adjusted_mutual_info_score(label, column) for column in clusters.T])
+
+
+def mutual_information(by_seed: np.ndarray, label: np.ndarray, clusters: np.ndarray, blocks: Blocks) -> Estimate:
+    """Of the mean over seeds of [`information_by_seed`]: rows and seeds both vary."""
+    value, n, seeds = float(by_seed.mean()), len(label), len(by_seed)
+    if why := too_few(blocks):
+        return no_interval(value, n, why)
     without = jackknife.information_without(label, clusters, blocks)
-    found = jackknife_interval(float(by_seed.mean()), without.mean(axis=1), blocks, PLAIN)
-    if found.low is None or len(by_seed) == 1:
-        return found
-    error = float(np.hypot(jackknife.standard_error(without.mean(axis=1)), by_seed.std(ddof=1) / np.sqrt(len(by_seed))))
-    low, high = student_interval(float(by_seed.mean()), error, jackknife.degrees_of_freedom(blocks), PLAIN)
-    return Interval(low, high, f"{found.method}, with the spread over {len(by_seed)} seeds")
+    drawn = _variance_of_seeds(by_seed, without) if seeds > 1 else 0.0
+    return Estimate(value, n, blocks, without.mean(axis=1), drawn=drawn, draws=seeds)
 
 
-def quantile(values: np.ndarray, q: float, blocks: Blocks) -> Interval:
-    """Of a quantile: all values x with a share of rows below x that may be at most q, and up to x at least q."""
-    share = proportion(values <= np.quantile(values, q), blocks)
-    if share.low is None:
-        return share
+def quantile(values: np.ndarray, q: float, blocks: Blocks) -> Estimate:
+    """Of a quantile: all values x with a share of rows below x that may be at most q, and up to x at least q.
+
+    Its values without each block, of which differences are made, are straight lines: what the share of rows up to it
+    changes, over the density that the interval's width shows (Woodruff).
+    """
+    value = float(np.quantile(values, q))
+    share = proportion(values <= value, blocks)
+    order = stats.quantile_test(values, p=q).confidence_interval(CONFIDENCE)
+    ends = float(order.low), float(order.high)
+    iid = Interval(*ends, "order statistics, exact binomial") if np.isfinite(ends).all() else None  # of too few rows
+    if share.why or share.blocks is None or share.without is None:
+        return replace(share, value=value, iid=iid)
+    around = interval(share)
+    assert around.low is not None
+    assert around.high is not None
     ordered = np.unique(values)
 
     def may_be(x: float) -> bool:
-        below, up_to = proportion(values < x, blocks).low, proportion(values <= x, blocks).high
+        below, up_to = interval(proportion(values < x, blocks)).low, interval(proportion(values <= x, blocks)).high
         return below is not None and up_to is not None and below <= q <= up_to
 
-    middle = int(np.searchsorted(ordered, np.quantile(values, q)))
-    middle = min(middle, len(ordered) - 1)
+    middle = min(int(np.searchsorted(ordered, value)), len(ordered) - 1)
     low = _edge(ordered, 0, middle, may_be)
     high = _edge(ordered, len(ordered) - 1, middle, may_be)
-    return Interval(float(low), float(high), f"share of rows up to it: {share.method}")
+    own = Interval(min(low, value), max(high, value), f"share of rows up to it: {around.method}")
+    density = (around.high - around.low) / (high - low) if high > low else math.inf
+    return Estimate(value, len(values), share.blocks, value - (share.without - share.value) / density, own=own, iid=iid)
 
 
 def _edge(ordered: np.ndarray, outside: int, inside: int, may_be: Callable[[float], bool]) -> float:

@@ -1,17 +1,20 @@
-"""Intervals: exact for proportions, by resampling blocks of the genome for everything else."""
+"""Intervals of proportions that take their trials as independent, and what an interval is."""
 
-from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from evaluation_dart.statistics import blocks
-from evaluation_dart.statistics.blocks import BLOCK
-from evaluation_dart.statistics.metric import Metric
-
-FEWEST_BLOCKS = 10  # a percentile bootstrap of fewer is far too narrow
-REPLICATES = 1000
 CONFIDENCE = 0.95
+FEWEST_BLOCKS = 10
+
+
+class Interval(NamedTuple):
+    """The ends of an interval, None where there is none, and how it was made, or why there is none."""
+
+    low: float | None
+    high: float | None
+    method: str
 
 
 def exact_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -20,10 +23,17 @@ def exact_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> tu
     return float(interval.low), float(interval.high)
 
 
-def exact_proportion(successes: int, n: int) -> Metric:
-    """A share with its exact interval."""
-    low, high = exact_interval(successes, n)
-    return Metric(successes / n, low, high, n, "exact binomial (Clopper-Pearson)")
+def binomial_interval(successes: int, n: int) -> Interval:
+    """The same with its name."""
+    return Interval(*exact_interval(successes, n), "exact binomial (Clopper-Pearson)")
+
+
+def clopper_pearson(successes: float, n: float) -> tuple[float, float]:
+    """Exact interval of a proportion, also for numbers that are not whole (an effective size)."""
+    tail = (1 - CONFIDENCE) / 2
+    low = 0.0 if successes <= 0 else float(stats.beta.ppf(tail, successes, n - successes + 1))
+    high = 1.0 if successes >= n else float(stats.beta.ppf(1 - tail, successes + 1, n - successes))
+    return low, high
 
 
 def normal_interval(proportion: float, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -32,68 +42,6 @@ def normal_interval(proportion: float, n: int, confidence: float = CONFIDENCE) -
     return float(proportion - half_width), float(proportion + half_width)
 
 
-def genome_blocks(chrom: np.ndarray, start: np.ndarray, size: int | None = BLOCK) -> np.ndarray:
-    """(n,) block numbers 0, 1, ...: rows of the same `size` bp of the same contig have the same number.
-
-    size None: whole contigs, of which there must be `FEWEST_BLOCKS`, too, for an interval.
-    """
-    return blocks.genome_blocks(chrom, start, size).code
-
-
-def block_resamples(blocks: np.ndarray, replicates: int = REPLICATES, seed: int = 0) -> Iterator[np.ndarray]:
-    """Row numbers of each replicate: whole blocks drawn with replacement; none for fewer than `FEWEST_BLOCKS`.
-
-    Neighbouring elements are alike; a bootstrap of single rows would take them for independent ones.
-
-    Args:
-        blocks: (n,) block numbers of [`genome_blocks`].
-    """
-    order = np.argsort(blocks, kind="stable")
-    rows = np.split(order, np.flatnonzero(np.diff(blocks[order])) + 1)
-    if len(rows) < FEWEST_BLOCKS:
-        return
-    rng = np.random.default_rng(seed)
-    for draw in rng.integers(len(rows), size=(replicates, len(rows))):
-        yield np.concatenate([rows[block] for block in draw])
-
-
-def block_bootstrap_interval(
-    statistic: Callable[[np.ndarray], np.ndarray],
-    values: np.ndarray,
-    blocks: np.ndarray,
-    replicates: int = REPLICATES,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Percentile interval of `statistic` when whole blocks are drawn with replacement.
-
-    Replicates in which a statistic is not defined (NaN), a class being empty, are left out.
-
-    Args:
-        statistic: of (m, ...) values, returns a number or an array of them.
-        values: (n, ...); blocks: (n,) block numbers of [`genome_blocks`].
-
-    Returns:
-        Lower and upper ends, or None for fewer than `FEWEST_BLOCKS` blocks.
-    """
-    replicated = [statistic(values[rows]) for rows in block_resamples(blocks, replicates, seed)]
-    if not replicated:
-        return None
-    tail = (1 - confidence) / 2
-    low, high = np.nanquantile(np.array(replicated), [tail, 1 - tail], axis=0)
-    return low, high
-
-
-def standard_error_interval(
-    value: np.ndarray, replicated: np.ndarray, confidence: float = CONFIDENCE
-) -> tuple[np.ndarray, np.ndarray]:
-    """`value` -+ 1.96 standard deviations of its replicates.
-
-    For statistics that resampling shifts: mutual information grows, and the spread of per-motif accuracies widens, when
-    rows are drawn twice, so that percentiles of replicates may miss the value itself.
-
-    Args:
-        value: (k,); replicated: (replicates, k).
-    """
-    half_width = stats.norm.ppf(0.5 + confidence / 2) * np.std(replicated, axis=0, ddof=1)
-    return value - half_width, value + half_width
+def published_interval(proportion: float, n: int, why: str = "too narrow") -> Interval:
+    """The same with its name, and what is wrong with it."""
+    return Interval(*normal_interval(proportion, n), f"normal approximation with n = {n}, as published: {why}")

@@ -10,7 +10,9 @@ class Metric(dict[str, Any]):
     Attributes:
         value: the metric; NaN where it is not defined, for the reason that `method` says; low, high: the ends of its
             95 % interval, None where there is none; n: how many rows (or motifs, seeds) it is of; method: how the
-            interval was made; higher_is_better: None where neither is.
+            interval was made; higher_is_better: None where neither is; iid: the interval that takes rows as
+            independent of one another; honest: of protocol "paper", whose low, high and method are the original's,
+            the interval that allows for rows that are alike. These two have low, high and method, or are None.
     """
 
     value: float
@@ -19,6 +21,8 @@ class Metric(dict[str, Any]):
     n: int
     method: str
     higher_is_better: bool | None
+    iid: dict[str, Any] | None
+    honest: dict[str, Any] | None
 
     def __init__(
         self,
@@ -28,6 +32,8 @@ class Metric(dict[str, Any]):
         n: int,
         method: str,
         higher_is_better: bool | None = True,
+        iid: dict[str, Any] | None = None,
+        honest: dict[str, Any] | None = None,
     ):
         super().__init__(
             value=float(value),
@@ -36,6 +42,8 @@ class Metric(dict[str, Any]):
             n=n,
             method=method,
             higher_is_better=higher_is_better,
+            iid=iid,
+            honest=honest,
         )
 
     @classmethod

@@ -3,12 +3,20 @@
 import numpy as np
 from scipy import stats
 
-from evaluation_dart.statistics import jackknife
 from evaluation_dart.statistics.blocks import Blocks
 
 FLIPS = 9_999
 EXACT = 13  # blocks up to which every combination of signs is tried
 FLIPS_AT_ONCE = 1_000
+MOST_TURNED = 2_000  # blocks; more are better put together
+
+
+def signed_ranks(difference: np.ndarray) -> np.ndarray:
+    """Wilcoxon's: the rank of each |difference| other than 0 among them, with the difference's sign; 0 of 0."""
+    ranks = np.zeros(len(difference))
+    there = difference != 0
+    ranks[there] = np.sign(difference[there]) * stats.rankdata(np.abs(difference[there]))
+    return ranks
 
 
 def sign_flip_p(difference: np.ndarray, blocks: Blocks, two_sided: bool = False) -> float:
@@ -17,31 +25,33 @@ def sign_flip_p(difference: np.ndarray, blocks: Blocks, two_sided: bool = False)
     Under the hypothesis a block's differences are as likely as their opposites, all together. One-sided, of
     difference > 0, unless `two_sided`. From `FLIPS` random combinations of signs it is at least 1 / 10,000.
     """
-    ranks = np.sign(difference) * stats.rankdata(np.abs(difference))
-    sums = blocks.sums(ranks)
-    observed, k = sums.sum(), len(sums)
-    tolerance = 1e-9 * np.abs(sums).sum()
+    return float(flipped(blocks.sums(signed_ranks(difference))[None], two_sided)[0])
 
-    def as_extreme(signs: np.ndarray) -> int:
-        totals = signs @ sums
-        return int(
-            ((np.abs(totals) if two_sided else totals) >= (abs(observed) if two_sided else observed) - tolerance).sum()
-        )
+
+def flipped(sums: np.ndarray, two_sided: bool = False) -> np.ndarray:
+    """(m,): of each row of (m, k) sums over blocks, how often its total with signs drawn anew is as large or larger."""
+    observed, k = sums.sum(axis=1), sums.shape[1]
+    least = (np.abs(observed) if two_sided else observed) - 1e-9 * np.abs(sums).sum(axis=1)
+
+    def as_extreme(signs: np.ndarray) -> np.ndarray:
+        totals = signs @ sums.T
+        return np.asarray(((np.abs(totals) if two_sided else totals) >= least).sum(axis=0))
 
     if k <= EXACT:
-        signs = 1 - 2 * ((np.arange(2**k)[:, None] >> np.arange(k)) & 1)
+        signs = 1.0 - 2 * ((np.arange(2**k)[:, None] >> np.arange(k)) & 1)
         return as_extreme(signs) / len(signs)
-    rng, found = np.random.default_rng(0), 0
+    rng, found = np.random.default_rng(0), np.zeros(len(sums))
     for first in range(0, FLIPS, FLIPS_AT_ONCE):
         shape = (min(FLIPS_AT_ONCE, FLIPS - first), k)
         found += as_extreme(1.0 - 2.0 * rng.integers(2, size=shape))
     return (1 + found) / (1 + FLIPS)
 
 
-def auroc_p(value: float, score: np.ndarray, positive: np.ndarray, blocks: Blocks) -> float:
-    """One-sided p-value of an area under the ROC curve of 0.5 (Mann-Whitney's), from its jackknife of blocks."""
-    error = float(jackknife.standard_error(jackknife.auroc_without(score, positive, blocks)))
-    return float(stats.t.sf((value - 0.5) / error, jackknife.degrees_of_freedom(blocks))) if error else float("nan")
+def wilcoxon_p(difference: np.ndarray) -> float:
+    """p-value of the one-sided signed-rank test of difference > 0 that takes rows as independent."""
+    if not difference.any():  # all ties: the test is not defined, and there is no evidence at all
+        return 1.0
+    return float(stats.wilcoxon(difference, alternative="greater").pvalue)
 
 
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:

@@ -8,16 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from datasets_dart.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from datasets import Dataset
 
+    from evaluation_dart.statistics.blocks import Blocks
+    from evaluation_dart.statistics.estimates import Estimate
     from evaluation_dart.statistics.metric import Metric
     from evaluation_dart.training.objective import Objective
 
 Columns = dict[str, Any]
 Score = Callable[[range], Columns]  # row numbers -> columns of predictions
+MEGABASES, CHROMOSOMES = "1Mb", "chromosomes"  # blocks of rows that are alike
 LOGIT = "logit_"  # of a class, what a column of its logits begins with
 # The settings that train a model, or take what one predicts
 SUPERVISED = ("probed", "finetuned", "ab_initio")
@@ -63,22 +68,24 @@ class Setting:
         needs: "likelihoods", "embeddings" or "predictions", which the scorer must have (`models.protocols.NEEDS`).
         columns: of the predictions: what says which row it is, what the metrics need to know, and the scores.
         score: (scorer, dataset, job) -> a function of row numbers, so that a run can go through a dataset in pieces.
-        metrics: (predictions, protocol) -> metrics by name.
+        estimates: (predictions, protocol, blocks of rows that are alike) -> estimates of the metrics, by name.
         headlines: names of metrics; the first that a run has is the one to look at.
         permute: (predictions, generator) -> predictions with the outcomes of other rows, drawn at random: what is found
             there is chance. None where it is not known how.
         finish: what is made of the whole table of predictions at the end.
         described: what a record says of the setting beside its recipe.
+        blocks: which rows are taken as alike, see [`blocks_of`].
     """
 
     needs: str
     columns: tuple[str, ...]
     score: "Callable[[Any, Dataset, Job], Score]"
-    metrics: "Callable[[pa.Table, str], dict[str, Metric]]"
+    estimates: "Callable[[pa.Table, str, Blocks], dict[str, Estimate]]"
     headlines: tuple[str, ...]
     permute: "Callable[[pa.Table, np.random.Generator], pa.Table] | None" = None
     finish: "Callable[[pa.Table], pa.Table] | None" = None
     described: Mapping[str, Any] = field(default_factory=dict)
+    blocks: str = MEGABASES
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ class Task:
         learned_rows: which rows of a training split are learned from; None for all.
         trained_on: the task whose trained models this one takes; None for its own.
         shared_rows: of predictions, which rows every part of them needs; None for none.
-        measure: the first setting's metrics of arrays, named and typed by `arrays`, with protocol=; None for none.
+        measure: the first setting's estimates of arrays, named and typed by `arrays`, with protocol=; None for none.
     """
 
     name: str
@@ -110,7 +117,7 @@ class Task:
     learned_rows: "Callable[[Dataset], np.ndarray] | None" = None
     trained_on: str | None = None
     shared_rows: "Callable[[pa.Table], np.ndarray] | None" = None
-    measure: "Callable[..., dict[str, Metric]] | None" = None
+    measure: "Callable[..., dict[str, Estimate]] | None" = None
     arrays: Mapping[str, str] = field(default_factory=dict)
     number: int = 100
 
@@ -124,14 +131,26 @@ class Task:
         return next((name for name in self.settings[setting].headlines if name in metrics), next(iter(metrics)))
 
     def metrics(
-        self, predictions: "pa.Table", protocol: str = "fixed", setting: str | None = None
+        self, predictions: "pa.Table", protocol: str = "fixed", setting: str | None = None, blocks: str | None = None
     ) -> "dict[str, Metric]":
         """Metrics of a table of predictions; of the task's first setting, if none is named.
+
+        Args:
+            blocks: which rows are taken as alike, see [`blocks_of`]; None: as the setting has it.
 
         Raises:
             InputError: for a setting that there is not, or predictions that have no metrics.
         """
-        return self.settings[setting or next(iter(self.settings))].metrics(predictions, protocol)
+        from evaluation_dart.statistics.estimates import metrics_of
+
+        return metrics_of(self.estimates(predictions, protocol, setting, blocks))
+
+    def estimates(
+        self, predictions: "pa.Table", protocol: str = "fixed", setting: str | None = None, blocks: str | None = None
+    ) -> "dict[str, Estimate]":
+        """What [`metrics`] are made of, which two models' differences and means over seeds are made of, too."""
+        own = self.settings[setting or next(iter(self.settings))]
+        return own.estimates(predictions, protocol, blocks_of(predictions, blocks or own.blocks))
 
 
 def centred_crop(sequence: str, window: int) -> str:
@@ -145,12 +164,31 @@ def taken(batch: Mapping[str, Any], names: Sequence[str]) -> Columns:
     return {name: batch[name] for name in names}
 
 
-def places(predictions: "pa.Table", position: str = "start") -> "tuple[np.ndarray | None, np.ndarray | None]":
-    """Contig and position of each row, or None, None where the dataset does not know them."""
-    names = [name for name in ("chrom", position) if name in predictions.column_names]
-    if len(names) < 2 or any(predictions[name].null_count for name in names):
-        return None, None
-    return predictions["chrom"].to_numpy(), predictions[position].to_numpy()
+def blocks_of(predictions: "pa.Table", choice: str = MEGABASES) -> "Blocks":
+    """Which rows of a table are alike.
+
+    Args:
+        choice: "1Mb", the same 1 Mb of the genome, rows without a place being blocks of their own; "chromosomes"; or
+            the name of a column, of which rows with the same value are one block.
+
+    Raises:
+        InputError: for a column that there is not.
+    """
+    from evaluation_dart.statistics.blocks import blocks_at, column_blocks
+
+    names = predictions.column_names
+    if choice == MEGABASES:
+        place = next((name for name in ("start", "position") if name in names), None)
+        known = place is not None and "chrom" in names
+        return blocks_at(
+            predictions["chrom"].to_numpy() if known else None,
+            predictions[place].to_numpy() if known else None,
+            predictions.num_rows,
+        )
+    column = "chrom" if choice == CHROMOSOMES else choice
+    if column not in names:
+        raise InputError(f"blocks {choice}: there are {MEGABASES}, {CHROMOSOMES}, and the columns {', '.join(names)}")
+    return column_blocks(predictions[column].to_numpy(), CHROMOSOMES if column == "chrom" else f"values of {column}")
 
 
 def predicted(

@@ -13,7 +13,6 @@ from evaluation_dart.tasks.base import (
     Setting,
     Task,
     outcomes_permuted,
-    places,
     predicted,
     supervised,
     taken,
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-    from evaluation_dart.statistics.metric import Metric
+    from evaluation_dart.statistics.blocks import Blocks
+    from evaluation_dart.statistics.estimates import Estimate
     from evaluation_dart.training.objective import Objective
 
 ROW = ("id", "chrom", "start")
@@ -85,21 +85,21 @@ def predict_classes(scorer: Any, dataset: "Dataset", job: Job) -> Score:
     return predicted(scorer, dataset, ROW, ("id",), names, predict, lambda batch: labels(dataset, batch))
 
 
-def clustering_metrics_of(predictions: "pa.Table", protocol: str) -> "dict[str, Metric]":
+def clustering_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "dict[str, Estimate]":
     """Adjusted mutual information of clusters and cell lines."""
     import numpy as np
 
-    from evaluation_dart.statistics.metrics import clustering_metrics
+    from evaluation_dart.statistics.metrics import clustering_estimates
 
     clusters = np.stack([predictions[f"cluster_{seed}"].to_numpy() for seed in SEEDS], axis=1)
-    return clustering_metrics(predictions["label"].to_numpy(), clusters, *places(predictions), protocol=protocol)
+    return clustering_estimates(predictions["label"].to_numpy(), clusters, blocks, protocol)
 
 
-def class_metrics_of(predictions: "pa.Table", protocol: str) -> "dict[str, Metric]":
+def classes_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "dict[str, Estimate]":
     """Accuracy and each class against the rest; the classes are those that the predictions have a logit of."""
     import numpy as np
 
-    from evaluation_dart.statistics.metrics import class_metrics
+    from evaluation_dart.statistics.metrics import class_estimates
 
     names = tuple(name for name in predictions.column_names if name.startswith(LOGIT))
     number = {name.removeprefix(LOGIT): place for place, name in enumerate(names)}
@@ -108,7 +108,7 @@ def class_metrics_of(predictions: "pa.Table", protocol: str) -> "dict[str, Metri
         raise InputError(f"there is no column {LOGIT}{unknown[0]}, but rows of that label")
     logits = np.stack([predictions[name].to_numpy() for name in names], axis=1)
     own = np.array([number[name] for name in label])
-    return class_metrics(logits, own, tuple(number), *places(predictions), protocol=protocol)
+    return class_estimates(logits, own, tuple(number), blocks, protocol)
 
 
 def objective(dataset: "Dataset") -> "Objective":
@@ -125,11 +125,12 @@ def objective(dataset: "Dataset") -> "Objective":
     return Objective("classes", len(classes), classes)
 
 
-def measure(cluster: Any, **arrays: Any) -> "dict[str, Metric]":
-    """[`clustering_metrics`] of one clustering."""
-    from evaluation_dart.statistics.metrics import clustering_metrics
+def measure(cluster: Any, chrom: Any, start: Any, label: Any, protocol: str = "fixed") -> "dict[str, Estimate]":
+    """[`clustering_estimates`] of one clustering."""
+    from evaluation_dart.statistics.blocks import genome_blocks
+    from evaluation_dart.statistics.metrics import clustering_estimates
 
-    return clustering_metrics(clusters=cluster[:, None], **arrays)
+    return clustering_estimates(label, cluster[:, None], genome_blocks(chrom, start), protocol)
 
 
 TASK = Task(
@@ -149,7 +150,7 @@ TASK = Task(
             needs="embeddings",
             columns=(*ROW, "label", *(f"cluster_{seed}" for seed in SEEDS)),
             score=embed_elements,
-            metrics=clustering_metrics_of,
+            estimates=clustering_of,
             headlines=("adjusted_mutual_information",),
             permute=outcomes_permuted("label"),
             finish=clustered,
@@ -160,7 +161,7 @@ TASK = Task(
                 needs="predictions",
                 columns=(*ROW, "label"),  # and the logit of each class
                 score=predict_classes,
-                metrics=class_metrics_of,
+                estimates=classes_of,
                 headlines=("accuracy",),
                 permute=outcomes_permuted("label"),
             )

@@ -12,7 +12,6 @@ from evaluation_dart.tasks.base import (
     Setting,
     Task,
     outcomes_permuted,
-    places,
     predicted,
     supervised,
     taken,
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-    from evaluation_dart.statistics.metric import Metric
+    from evaluation_dart.statistics.blocks import Blocks
+    from evaluation_dart.statistics.estimates import Estimate
     from evaluation_dart.training.objective import Objective
 
 KEYS = ("cell_type", "category", "id")
@@ -52,14 +52,14 @@ def predict_counts(scorer: Any, dataset: "Dataset", job: Job) -> Score:
     return predicted(scorer, dataset, ROW, KEYS, PREDICTION, predict)
 
 
-def activity_metrics_of(predictions: "pa.Table", protocol: str) -> "dict[str, Metric]":
+def activity_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "dict[str, Estimate]":
     """Correlation with log counts, and how well reproducible peaks are distinguished from background."""
-    from evaluation_dart.statistics.metrics import activity_metrics
+    from evaluation_dart.statistics.metrics import activity_estimates
 
     prediction, log_counts, category = (
         predictions[name].to_numpy() for name in ("prediction", "log_counts", "category")
     )
-    return activity_metrics(prediction, log_counts, category, *places(predictions), protocol=protocol)
+    return activity_estimates(prediction, log_counts, category, blocks, protocol)
 
 
 def objective(dataset: "Dataset") -> "Objective":
@@ -76,18 +76,19 @@ def learned_rows(dataset: "Dataset") -> "np.ndarray":
     return np.flatnonzero(np.array(dataset["category"][:]) != "idr")
 
 
-def measure(**arrays: Any) -> "dict[str, Metric]":
-    """[`activity_metrics`]."""
-    from evaluation_dart.statistics.metrics import activity_metrics
+def measure(chrom: Any, start: Any, **arrays: Any) -> "dict[str, Estimate]":
+    """[`activity_estimates`]."""
+    from evaluation_dart.statistics.blocks import genome_blocks
+    from evaluation_dart.statistics.metrics import activity_estimates
 
-    return activity_metrics(**arrays)
+    return activity_estimates(blocks=genome_blocks(chrom, start), **arrays)
 
 
 ZERO_SHOT = Setting(
     needs="likelihoods",
     columns=(*ROW, *PREDICTION),
     score=score_windows,
-    metrics=activity_metrics_of,
+    estimates=activity_of,
     headlines=("spearman_peaks", "pearson_peaks"),
     permute=outcomes_permuted("log_counts", "category"),
 )

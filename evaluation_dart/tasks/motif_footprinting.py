@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-    from evaluation_dart.statistics.metric import Metric
+    from evaluation_dart.statistics.blocks import Blocks
+    from evaluation_dart.statistics.estimates import Estimate
+    from evaluation_dart.statistics.metrics import MotifMetrics
 
+BACKGROUND = "background"
 TRIAL = ("id", "background", "motif", "strand", "kind")
 
 
@@ -50,14 +53,27 @@ def trial_distances(scorer: Any, dataset: "Dataset", job: Job) -> Score:
     return score
 
 
-def motif_metrics_of(predictions: "pa.Table", protocol: str) -> "dict[str, Metric]":
-    """How often a motif is told from its shuffle, by scores or distances."""
-    from evaluation_dart.statistics.metrics import motif_metrics, motif_summary
+def motifs_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "dict[str, Estimate]":
+    """How often a motif is told from its shuffle, by scores or distances; blocks are the backgrounds, no others.
+
+    Raises:
+        InputError: for other blocks.
+    """
+    from evaluation_dart.statistics.metrics import motif_estimates
+
+    if blocks.name != f"values of {BACKGROUND}":
+        raise InputError(f"what all motifs share, and blocks of motif_footprinting are, is {BACKGROUND}")
+    return motif_estimates(per_motif(predictions, protocol), protocol)
+
+
+def per_motif(predictions: "pa.Table", protocol: str) -> "MotifMetrics":
+    """Of each motif, how often it is told from its shuffle."""
+    from evaluation_dart.statistics.metrics import motif_metrics
 
     distances = "distance" in predictions.column_names
     background, motif, strand, kind = (predictions[name].to_numpy() for name in TRIAL[1:])
     score = predictions["distance" if distances else "score"].to_numpy()
-    return motif_summary(motif_metrics(background, motif, strand, kind, score, distances, protocol), protocol)
+    return motif_metrics(background, motif, strand, kind, score, distances, protocol)
 
 
 def motifs_swapped(predictions: "pa.Table", rng: "np.random.Generator") -> "pa.Table":
@@ -81,11 +97,11 @@ def bare_backgrounds(predictions: "pa.Table") -> "np.ndarray":
     return np.asarray(predictions["kind"].to_numpy() == "raw")
 
 
-def measure(protocol: str = "fixed", **arrays: Any) -> "dict[str, Metric]":
-    """[`motif_summary`] of [`motif_metrics`]."""
-    from evaluation_dart.statistics.metrics import motif_metrics, motif_summary
+def measure(protocol: str = "fixed", **arrays: Any) -> "dict[str, Estimate]":
+    """[`motif_estimates`] of [`motif_metrics`]."""
+    from evaluation_dart.statistics.metrics import motif_estimates, motif_metrics
 
-    return motif_summary(motif_metrics(**arrays, protocol=protocol), protocol)
+    return motif_estimates(motif_metrics(**arrays, protocol=protocol), protocol)
 
 
 TASK = Task(
@@ -105,17 +121,19 @@ TASK = Task(
             needs="likelihoods",
             columns=(*TRIAL, "score"),
             score=score_trials,
-            metrics=motif_metrics_of,
+            estimates=motifs_of,
             headlines=("accuracy",),
             permute=motifs_swapped,
+            blocks=BACKGROUND,
         ),
         "zero_shot_embedding": Setting(
             needs="embeddings",
             columns=(*TRIAL, "distance"),
             score=trial_distances,
-            metrics=motif_metrics_of,
+            estimates=motifs_of,
             headlines=("accuracy",),
             permute=motifs_swapped,
+            blocks=BACKGROUND,
         ),
     },
     shared_rows=bare_backgrounds,

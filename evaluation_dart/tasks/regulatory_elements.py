@@ -11,7 +11,6 @@ from evaluation_dart.tasks.base import (
     Setting,
     Task,
     pairs_swapped,
-    places,
     predicted,
     supervised,
     taken,
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-    from evaluation_dart.statistics.metric import Metric
+    from evaluation_dart.statistics.blocks import Blocks
+    from evaluation_dart.statistics.estimates import Estimate
     from evaluation_dart.training.objective import Objective
 
 ROW = ("id", "chrom", "start")
@@ -54,20 +54,20 @@ def predict_pairs(scorer: Any, dataset: "Dataset", job: Job) -> Score:
     return predicted(scorer, dataset, ROW, ("id",), SCORES, predict)
 
 
-def likelihood_metrics(predictions: "pa.Table", protocol: str) -> "dict[str, Metric]":
+def likelihoods_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "dict[str, Estimate]":
     """How often an element is likelier than its control."""
-    from evaluation_dart.statistics.metrics import paired_likelihood_metrics
-
-    score, control_score, chrom, start = (predictions[name].to_numpy() for name in (*SCORES, "chrom", "start"))
-    return paired_likelihood_metrics(score, control_score, chrom, start, protocol)
-
-
-def classification_metrics(predictions: "pa.Table", protocol: str) -> "dict[str, Metric]":
-    """How well a trained model distinguishes elements from controls."""
-    from evaluation_dart.statistics.metrics import pair_classification_metrics
+    from evaluation_dart.statistics.metrics import paired_likelihood_estimates
 
     score, control_score = (predictions[name].to_numpy() for name in SCORES)
-    return pair_classification_metrics(score, control_score, *places(predictions), protocol=protocol)
+    return paired_likelihood_estimates(score, control_score, blocks, protocol)
+
+
+def pairs_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "dict[str, Estimate]":
+    """How well a trained model distinguishes elements from controls."""
+    from evaluation_dart.statistics.metrics import pair_classification_estimates
+
+    score, control_score = (predictions[name].to_numpy() for name in SCORES)
+    return pair_classification_estimates(score, control_score, blocks, protocol)
 
 
 def objective(dataset: "Dataset") -> "Objective":
@@ -77,11 +77,12 @@ def objective(dataset: "Dataset") -> "Objective":
     return Objective("pairs", 2, ("control", "element"))
 
 
-def measure(**arrays: Any) -> "dict[str, Metric]":
-    """[`paired_likelihood_metrics`]."""
-    from evaluation_dart.statistics.metrics import paired_likelihood_metrics
+def measure(chrom: Any, start: Any, **arrays: Any) -> "dict[str, Estimate]":
+    """[`paired_likelihood_estimates`]."""
+    from evaluation_dart.statistics.blocks import genome_blocks
+    from evaluation_dart.statistics.metrics import paired_likelihood_estimates
 
-    return paired_likelihood_metrics(**arrays)
+    return paired_likelihood_estimates(blocks=genome_blocks(chrom, start), **arrays)
 
 
 TASK = Task(
@@ -99,7 +100,7 @@ TASK = Task(
             needs="likelihoods",
             columns=(*ROW, *SCORES),
             score=score_pairs,
-            metrics=likelihood_metrics,
+            estimates=likelihoods_of,
             headlines=("accuracy",),
             permute=pairs_swapped(*SCORES),
         ),
@@ -108,7 +109,7 @@ TASK = Task(
                 needs="predictions",
                 columns=(*ROW, *SCORES),
                 score=predict_pairs,
-                metrics=classification_metrics,
+                estimates=pairs_of,
                 headlines=("accuracy",),
                 permute=pairs_swapped(*SCORES),
             )

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-    from evaluation_dart.statistics.metric import Metric
+    from evaluation_dart.statistics.blocks import Blocks
+    from evaluation_dart.statistics.estimates import Estimate
 
 VARIANT = ("id", "chrom", "position", "label", "effect", "used", "effect_allele")
 SCORES = ("score1", "score2")
@@ -64,45 +65,47 @@ def predict_variants(scorer: Any, dataset: "Dataset", job: Job) -> Score:
     return predicted(scorer, dataset, VARIANT, ("id",), SCORES, predict)
 
 
-def signed_metrics(predictions: "pa.Table", protocol: str) -> "dict[str, Metric]":
+def signed_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "dict[str, Estimate]":
     """Of the change towards the allele that the effect speaks for."""
     import numpy as np
 
     score1, score2, allele = (predictions[name].to_numpy() for name in (*SCORES, "effect_allele"))
-    return variant_metrics_of(predictions, (score2 - score1) * np.where(allele == 1, -1, 1), True, protocol)
+    return variants_of(predictions, (score2 - score1) * np.where(allele == 1, -1, 1), blocks, True, protocol)
 
 
-def distance_metrics(predictions: "pa.Table", protocol: str) -> "dict[str, Metric]":
+def distances_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "dict[str, Estimate]":
     """Of distances, which have no sign."""
-    return variant_metrics_of(predictions, predictions["distance"].to_numpy(), False, protocol)
+    return variants_of(predictions, predictions["distance"].to_numpy(), blocks, False, protocol)
 
 
-def variant_metrics_of(predictions: "pa.Table", change: Any, directed: bool, protocol: str) -> "dict[str, Metric]":
+def variants_of(
+    predictions: "pa.Table", change: Any, blocks: "Blocks", directed: bool, protocol: str
+) -> "dict[str, Estimate]":
     """Metrics of the variants that are used and, if any has a label, have one."""
     import numpy as np
 
-    from evaluation_dart.statistics.metrics import variant_metrics
+    from evaluation_dart.statistics.metrics import variant_estimates
 
     label, effect = predictions["label"], predictions["effect"]
     used = predictions["used"].to_numpy().astype(bool)
     if labelled := label.null_count < len(label):
         used &= label.is_valid().to_numpy()
-    return variant_metrics(
+    return variant_estimates(
         change[used],
         label.to_numpy()[used].astype(bool) if labelled else None,
         effect.to_numpy()[used].astype(np.float64) if effect.null_count < len(effect) else None,
-        predictions["chrom"].to_numpy()[used],
-        predictions["position"].to_numpy()[used],
+        blocks.take(used),
         directed,
         protocol,
     )
 
 
-def measure(**arrays: Any) -> "dict[str, Metric]":
-    """[`variant_metrics`]."""
-    from evaluation_dart.statistics.metrics import variant_metrics
+def measure(chrom: Any, position: Any, **arrays: Any) -> "dict[str, Estimate]":
+    """[`variant_estimates`]."""
+    from evaluation_dart.statistics.blocks import genome_blocks
+    from evaluation_dart.statistics.metrics import variant_estimates
 
-    return variant_metrics(**arrays)
+    return variant_estimates(blocks=genome_blocks(chrom, position), **arrays)
 
 
 TASK = Task(
@@ -124,7 +127,7 @@ TASK = Task(
             needs="likelihoods",
             columns=(*VARIANT, *SCORES),
             score=score_variants,
-            metrics=signed_metrics,
+            estimates=signed_of,
             headlines=HEADLINES,
             permute=PERMUTE,
         ),
@@ -132,7 +135,7 @@ TASK = Task(
             needs="embeddings",
             columns=(*VARIANT, "distance"),
             score=variant_distances,
-            metrics=distance_metrics,
+            estimates=distances_of,
             headlines=HEADLINES,
             permute=PERMUTE,
         ),
@@ -141,7 +144,7 @@ TASK = Task(
                 needs="predictions",
                 columns=(*VARIANT, *SCORES),
                 score=predict_variants,
-                metrics=signed_metrics,
+                estimates=signed_of,
                 headlines=HEADLINES,
                 permute=PERMUTE,
             )

@@ -28,8 +28,10 @@ from evaluation_dart.models.linear import choose_linear
 from evaluation_dart.records import (
     RESULTS,
     Record,
+    all_metrics,
     completed,
     digest,
+    measured,
     predictions_of,
     read_record,
     write_record,
@@ -38,8 +40,10 @@ from evaluation_dart.report.logo import check_logo, draw_logos
 from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.scoring.heads import head_scorer
 from evaluation_dart.scoring.likelihoods import strands_of
+from evaluation_dart.statistics.estimates import Estimate
 from evaluation_dart.statistics.metric import Metric
-from evaluation_dart.statistics.metrics import activity_metrics, class_metrics
+from evaluation_dart.statistics.metrics import activity_estimates, class_estimates
+from evaluation_dart.tasks.base import MEGABASES, blocks_of
 from evaluation_dart.tools.loading import paths_of
 from evaluation_dart.tools.mutagenesis import changes, importance
 from evaluation_dart.tools.own_data import LARGEST, spelt
@@ -129,6 +133,7 @@ def train_own_model(
         "dataset": {"rows": len(splits["test"]), "fingerprint": digest(about | files), "inputs": about["inputs"]},
         "spec": {name: value for name, value in spec.items() if value is not None},
         "data": about,
+        "blocks": MEGABASES,
     }
     own: list[Output] = []
 
@@ -165,10 +170,10 @@ def train_own_model(
             "steps": progress.step,
         }
         predictions, others = (with_outputs(test, own) for own in (scores, _kmer_predictions(splits, objective)))
-        beside = {name: metric for name, metric in metrics_of(others, what).items() if metric.is_defined}
+        beside = measured(others, what)
         what["baselines"] = {f"{KMER}-mers": beside}
         seconds = time.perf_counter() - began
-        record = completed(what, metrics_of(predictions, what), str(state.device), state.num_processes, seconds)
+        record = completed(what, all_metrics(predictions, what), str(state.device), state.num_processes, seconds)
         logger.info("best epoch %d", progress.best_epoch)
         if lora is not None:
             merge_lora(getattr(started.model, started.model.base_model_prefix))
@@ -274,16 +279,15 @@ def _kmer_predictions(splits: Mapping[str, Dataset], objective: Objective) -> np
     return chosen.model(features["test"]["kmers"])
 
 
-def metrics_of(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:
-    """Metrics of a record's predictions, by blocks of the genome where it is known where the rows lie."""
+def estimates_of(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Estimate]:
+    """Estimates of the metrics of a record's predictions, by blocks of the genome where it is known where rows lie."""
     objective = objective_of(record["data"])
     scores = outputs_of(predictions)
-    labels, chrom, start = (predictions[name].to_numpy() for name in ("label", "chrom", "start"))
-    where = (chrom, start) if (start >= 0).all() else (None, None)
+    labels, blocks = predictions["label"].to_numpy(), blocks_of(predictions, record.get("blocks", MEGABASES))
     if objective.kind == "classes":
-        return class_metrics(scores, labels, objective.classes, *where)
-    found = activity_metrics(scores[:, 0], labels, np.full(len(labels), "peaks"), *where)
-    return {name.removesuffix("_peaks"): metric for name, metric in found.items()}
+        return class_estimates(scores, labels, objective.classes, blocks)
+    found = activity_estimates(scores[:, 0], labels, np.full(len(labels), "peaks"), blocks)
+    return {name.removesuffix("_peaks"): estimate for name, estimate in found.items()}
 
 
 def shown(metrics: Mapping[str, Metric], objective: Objective) -> dict[str, Metric]:

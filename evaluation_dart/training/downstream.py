@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from evaluation_dart.records import completed
+from evaluation_dart.records import all_metrics, completed
 from evaluation_dart.scoring.finite import check_finite
-from evaluation_dart.statistics.classification import classification_metrics, label_metrics
-from evaluation_dart.statistics.metric import Metric
-from evaluation_dart.tasks.base import places
+from evaluation_dart.statistics.estimates import Estimate
+from evaluation_dart.statistics.metrics import classification_estimates, label_estimates
+from evaluation_dart.tasks.base import MEGABASES, blocks_of
 from evaluation_dart.training.recipe import Training
 from evaluation_dart.training.rows import LabelledRows
 
@@ -50,22 +50,20 @@ def called_classes(outputs: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     return np.asarray(places[outputs.argmax(axis=1)])
 
 
-def metrics_of(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:
-    """Metrics of the test split, by blocks of the genome where rows have coordinates.
+def estimates_of(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Estimate]:
+    """Estimates of the metrics of the test split, by blocks of the genome where rows have coordinates.
 
     Args:
         record: with `classes`; `groups`, where rows have many labels; `label_tokens`, where outputs are over a
             vocabulary.
     """
-    outputs = outputs_of(predictions)
+    outputs, blocks = outputs_of(predictions), blocks_of(predictions, record.get("blocks", MEGABASES))
     if record.get("groups"):
         labels = np.stack(predictions["labels"].to_pylist())
-        chrom, start = (predictions[name].to_numpy() for name in ("chrom", "start"))
-        return label_metrics(outputs, labels, record["groups"], chrom, start)
+        return label_estimates(outputs, labels, record["groups"], blocks)
     tokens = record.get("label_tokens")
     called = called_classes(outputs, np.array(tokens)) if tokens else outputs.argmax(axis=1)
-    label, where = predictions["label"].to_numpy(), places(predictions)
-    return classification_metrics(called, label, tuple(record["classes"]), *where)
+    return classification_estimates(called, predictions["label"].to_numpy(), tuple(record["classes"]), blocks)
 
 
 def downstream_record(
@@ -106,6 +104,7 @@ def downstream_record(
         "seed": seed,
         "rows": dict(rows),
         "classes": list(classes),
+        "blocks": MEGABASES,
         **more,
     }
-    return completed(what, metrics_of(predictions, what), device, processes, seconds)
+    return completed(what, all_metrics(predictions, what), device, processes, seconds)

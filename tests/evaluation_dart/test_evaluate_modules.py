@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from evaluation_dart.evaluate_modules import dart_eval_metric
-from evaluation_dart.statistics.metrics import paired_likelihood_metrics, variant_metrics
+from evaluation_dart.statistics.blocks import genome_blocks
+from evaluation_dart.statistics.estimates import metrics_of
+from evaluation_dart.statistics.metrics import paired_likelihood_estimates, variant_estimates
 from evaluation_dart.tasks import TASKS
 
 
@@ -14,12 +16,15 @@ def test_modules_wrap_the_same_functions(tmp_path, monkeypatch):
     metric = dart_eval_metric("regulatory_elements")
     metric.add_batch(**{name: values[:40].tolist() for name, values in columns.items()})
     metric.add_batch(**{name: values[40:].tolist() for name, values in columns.items()})
-    assert metric.compute() == paired_likelihood_metrics(**columns)
+    blocks = genome_blocks(**place)
+    expected = paired_likelihood_estimates(columns["score"], columns["control_score"], blocks)
+    assert metric.compute() == metrics_of(expected)
     assert metric.compute(**columns, protocol="paper")["accuracy"]["method"].endswith("too narrow")
 
     variants = {"change": rng.normal(size=n), "label": rng.random(n) < 0.5, "effect": rng.normal(size=n)}
+    expected = metrics_of(variant_estimates(**variants, blocks=blocks))
     variants |= {"chrom": place["chrom"], "position": place["start"]}
-    assert dart_eval_metric("variant_effects").compute(**variants) == variant_metrics(**variants)
+    assert dart_eval_metric("variant_effects").compute(**variants) == expected
 
 
 def test_the_other_tasks():

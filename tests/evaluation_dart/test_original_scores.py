@@ -19,7 +19,14 @@ from evaluation_dart.scoring.clustering import cluster, principal_components
 from evaluation_dart.scoring.embeddings import EmbeddingRecipe, name_order, pool
 from evaluation_dart.scoring.rows import embedding_recipe
 from evaluation_dart.spec import RunSpec
-from evaluation_dart.statistics.metrics import activity_metrics, clustering_metrics, motif_metrics, variant_metrics
+from evaluation_dart.statistics.blocks import genome_blocks, row_blocks
+from evaluation_dart.statistics.estimates import metrics_of
+from evaluation_dart.statistics.metrics import (
+    activity_estimates,
+    clustering_estimates,
+    motif_metrics,
+    variant_estimates,
+)
 from evaluation_dart.tasks import TASKS
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -145,17 +152,16 @@ def test_task3_clustering():
 
     index = inputs["index_sorted"]
     labels, points = inputs["labels_all"][index], principal_components(inputs["embeddings"][index], 20)
-    metrics = clustering_metrics(labels, cluster(points, 12, range(10)), protocol="paper")
-    ami, paper = metrics["adjusted_mutual_information"], golden["numeric_order"]
-    assert ami["value"] == pytest.approx(paper["mean"], abs=0.03)
-    given = clustering_metrics(labels, clusters, protocol="paper")["adjusted_mutual_information"]
-    assert given["value"] == pytest.approx(golden["given_exact_pca"]["mean"], abs=1e-9)
+    rows = row_blocks(len(labels))
+
+    def information(own):
+        return clustering_estimates(labels, own, rows, "paper")["adjusted_mutual_information"].value
+
+    assert information(cluster(points, 12, range(10))) == pytest.approx(golden["numeric_order"]["mean"], abs=0.03)
+    assert information(clusters) == pytest.approx(golden["given_exact_pca"]["mean"], abs=1e-9)
     scrambled = expected["scrambled_chunks/stacked_row_is_input_row"]
     points = principal_components(inputs["embeddings"][scrambled], 20)
-    shuffled = clustering_metrics(labels, cluster(points, 12, range(10)), protocol="paper")
-    assert shuffled["adjusted_mutual_information"]["value"] == pytest.approx(
-        golden["scrambled_chunks"]["mean"], abs=0.03
-    )
+    assert information(cluster(points, 12, range(10))) == pytest.approx(golden["scrambled_chunks"]["mean"], abs=0.03)
 
 
 @pytest.mark.parametrize("case", ["no_pred_ties", "ties"])
@@ -169,7 +175,8 @@ def test_task4_metrics(case):
     category = np.repeat([*names], [len(inputs[f"{case}/{short}_true_counts"]) for short in names.values()])
     golden = json.loads((FIXTURES / "task4" / "metrics_expected.json").read_text())[case]
     for protocol, original in (("paper", "probing/batch64"), ("fixed", "chrombpnet_calc_metrics")):
-        metrics = activity_metrics(prediction, np.log1p(counts), category, protocol=protocol)
+        blocks = row_blocks(len(counts))
+        metrics = metrics_of(activity_estimates(prediction, np.log1p(counts), category, blocks, protocol))
         for name, short in (names | {"all": "all"}).items():
             for statistic in ("pearson", "spearman"):
                 expected = golden[original][f"test_{statistic}_{short}"]
@@ -240,9 +247,9 @@ def test_task5_without_the_switch_of_the_sign():
     label = np.array([row["var.label"] == "1" for row in table])
     effect = np.array([float(row["obs.estimate"] or "nan") for row in table])
     place = np.array([row["var.chrom"] for row in table]), np.array([int(row["var.pos"]) for row in table])
-    columns = [array[used] for array in (label, effect, *place)]
+    blocks = genome_blocks(*place).take(used)
     for sign, golden in ((-1, switched), (1, unswitched)):
-        metrics = variant_metrics(sign * change[used], *columns)
+        metrics = metrics_of(variant_estimates(sign * change[used], label[used], effect[used], blocks))
         for name in ("auroc", "auprc", "spearman"):
             assert metrics[name]["value"] == pytest.approx(golden[name], abs=1e-9)
 

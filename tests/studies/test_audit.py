@@ -16,14 +16,15 @@ from datasets_dart import load_dart
 from datasets_dart.differential import Differential, top_elements
 from evaluation_dart.models.language_model import LanguageModel, load_language_model
 from evaluation_dart.scoring.embeddings import cosine_distance, name_order, pool
+from evaluation_dart.statistics.blocks import row_blocks
 from evaluation_dart.statistics.intervals import normal_interval
 from evaluation_dart.statistics.metrics import (
     PUBLISHED_ELEMENTS,
-    activity_metrics,
-    auroc,
+    activity_estimates,
     motif_metrics,
-    variant_metrics,
+    variant_estimates,
 )
+from evaluation_dart.statistics.scores import auroc
 from evaluation_dart.training.order import epoch_batches
 from evaluation_dart.training.paper_choices import choices
 from evaluation_dart.training.probing import ProbingHead, per_base, tokens_read
@@ -274,9 +275,8 @@ def test_smaller_defects():
     assert [pool(hidden, own, way).item() for way in ("mean", "mean_with_next", "mean_all")] == [1.5, 4.0, 15.5]
 
     distance, effect = np.array([1.0, 0.5, 2.0, 1.5]), np.array([-1.0, 0.5, -2.0, 1.5])
-    place = np.full(4, "chr5"), np.arange(4)
     signed, unsigned = (
-        variant_metrics(distance, None, effect, *place, directed=False, protocol=protocol)["pearson"]["value"]
+        variant_estimates(distance, None, effect, row_blocks(4), directed=False, protocol=protocol)["pearson"].value
         for protocol in ("paper", "fixed")
     )
     assert signed < 0
@@ -285,7 +285,7 @@ def test_smaller_defects():
     prediction, counts = np.array([1.0, 1.0, 2.0]), np.array([2.0, 1.0, 3.0])
     category = np.array(["peaks"] * 3)
     ranks = [
-        activity_metrics(prediction, counts, category, protocol=p)["spearman_peaks"]["value"]
+        activity_estimates(prediction, counts, category, row_blocks(3), p)["spearman_peaks"].value
         for p in ("paper", "fixed")
     ]
     assert ranks == pytest.approx([0.5, 0.8660254])

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from evaluation_dart.models.language_model import load_language_model
-from evaluation_dart.statistics.classification import confusion
+from evaluation_dart.statistics.classification import confusion, f1_weighted
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAModel, HyenaDNATokenizer
 from trainer_scripts import biotype_embeddings
-from trainer_scripts.biotype_embeddings import gene_embedding, pieces, weighted_f1
+from trainer_scripts.biotype_embeddings import gene_embedding, pieces
 
 RNG = np.random.default_rng(0)
 
@@ -50,7 +50,7 @@ def test_a_long_gene_is_the_mean_over_its_bases(model):
 
 def test_weighted_f1_is_scikit_learns():
     label, called = RNG.integers(4, size=(2, 200))
-    assert weighted_f1(confusion(called, label, 4)) == pytest.approx(f1_score(label, called, average="weighted"))
+    assert f1_weighted(confusion(called, label, 4)) == pytest.approx(f1_score(label, called, average="weighted"))
 
 
 def test_genes_are_embedded_judged_and_drawn(model, tmp_path, monkeypatch):

@@ -15,8 +15,8 @@ from huggingface_hub import DatasetCard, eval_result_entries_to_yaml, parse_eval
 from evaluation_dart.records import (
     LIMITS,
     fingerprint,
+    measured,
     record_folder,
-    task_metrics,
     validate_submission,
     write_record,
 )
@@ -42,7 +42,10 @@ def submit(root, model="org/model", seed=0, setting="zero_shot_likelihood", **ch
         }
     )
     record = {
-        "schema_version": 1,
+        "schema_version": 4,
+        "kind": "task",
+        "spec": {},
+        "blocks": "1Mb",
         "task": "regulatory_elements",
         "split": "test",
         "setting": setting,
@@ -59,7 +62,7 @@ def submit(root, model="org/model", seed=0, setting="zero_shot_likelihood", **ch
         "date": "2026-11-21T10:00:00+00:00",
     }  # fmt: skip
     record |= changes
-    record["metrics"] = task_metrics(table, record)
+    record["metrics"] = measured(table, record)
     record["fingerprint"] = fingerprint(record)
     folder = record_folder(root, record)
     write_record(folder, record, table)

@@ -25,7 +25,6 @@ import modeling_hyenadna  # noqa: F401
 from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.recipes import RECIPES
 from evaluation_dart.scoring.embeddings import cosine_distance, hidden_states, name_order
-from evaluation_dart.statistics.intervals import block_bootstrap_interval, genome_blocks
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 TINY = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -133,11 +132,3 @@ def test_cosine_distance_and_order():
     assert name_order(0).tolist() == []
     assert name_order(130).tolist() == [*range(64), *range(128, 130), *range(64, 128)]
     assert sorted(name_order(10_000).tolist()) == list(range(10_000))
-
-
-def test_whole_contigs_as_blocks_are_ten_or_more():
-    values = np.arange(20.0)
-    for contigs, enough in ((9, False), (10, True)):
-        blocks = genome_blocks(np.array([f"chr{i % contigs}" for i in range(20)]), np.arange(20), size=None)
-        assert len(set(blocks.tolist())) == contigs
-        assert (block_bootstrap_interval(np.mean, values, blocks) is not None) == enough

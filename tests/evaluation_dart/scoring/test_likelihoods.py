@@ -32,7 +32,9 @@ from evaluation_dart.scoring.likelihoods import (
     reverse_complement,
     score_sequences,
 )
-from evaluation_dart.statistics.metrics import paired_likelihood_metrics
+from evaluation_dart.statistics.blocks import row_blocks
+from evaluation_dart.statistics.estimates import metrics_of
+from evaluation_dart.statistics.metrics import paired_likelihood_estimates
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 TASK1 = FIXTURES / "task1"
@@ -69,7 +71,7 @@ def test_golden_scores(name):
 def test_golden_metrics(name):
     scores = rows(TASK1 / f"zero_shot_{name}" / "scores.tsv")
     score, control = (np.array([float(row[key]) for row in scores]) for key in ("seq_score", "ctrl_score"))
-    metrics = paired_likelihood_metrics(score, control, np.array(["chr5"] * len(scores)), np.arange(len(scores)))
+    metrics = metrics_of(paired_likelihood_estimates(score, control, row_blocks(len(scores)), "paper"))
     golden = json.loads((TASK1 / f"zero_shot_{name}" / "metrics.json").read_text())
     assert metrics["accuracy"]["value"] == golden["acc"]
     assert metrics["wilcoxon_p"]["value"] == pytest.approx(golden["pval"], rel=1e-3)

@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from evaluation_dart.statistics import jackknife
-from evaluation_dart.statistics.blocks import Blocks, genome_blocks
+from evaluation_dart.statistics.blocks import Blocks, blocks_at, genome_blocks
 
 
 @st.composite
@@ -78,8 +78,19 @@ def test_blocks_of_the_genome():
     blocks = genome_blocks(chrom, start)
     assert blocks.code.tolist() == [2, 0, 1, 2]
     assert blocks.name == "1-Mb blocks of the genome"
-    assert genome_blocks(chrom, start, None).code.tolist() == [1, 0, 0, 1]
-    assert blocks.take(np.array([0, 2])).code.tolist() == [1, 0]
+    some = blocks.take(np.array([0, 2]))
+    assert (some.code.tolist(), some.numbers.tolist()) == ([1, 0], [1, 2])
+    assert some.take(np.array([True, False])).numbers.tolist() == [2]
+
+
+def test_rows_without_a_place_are_blocks_of_their_own():
+    chrom, start = np.array(["chr1", None, "chr1", "chr2"], object), np.array([5.0, 7, 6, np.nan])
+    blocks = genome_blocks(chrom, start)
+    assert blocks.code.tolist() == [0, 1, 0, 2]
+    assert blocks.name == "1-Mb blocks of the genome and 2 single rows"
+    assert genome_blocks(np.array(["", ""]), np.array([-1, -1])).name == "single rows"
+    assert blocks_at(None, None, 2).twice().code.tolist() == [0, 1, 0, 1]
+    assert blocks_at(None, None, 2).twice().name == "single pairs"
 
 
 def test_many_blocks_are_put_together():

@@ -7,15 +7,16 @@ from datasets_dart.errors import InputError
 from evaluation_dart.records import completed
 from evaluation_dart.scoring.clustering import principal_components
 from evaluation_dart.scoring.embeddings import cosine_distance
-from evaluation_dart.statistics.classification import classification_metrics
+from evaluation_dart.statistics.blocks import genome_blocks, row_blocks
+from evaluation_dart.statistics.estimates import metrics_of
 from evaluation_dart.statistics.metric import Metric
-from evaluation_dart.statistics.metrics import averaged_spearman, pearson, variant_metrics
+from evaluation_dart.statistics.metrics import classification_estimates, variant_estimates
+from evaluation_dart.statistics.scores import averaged_spearman, pearson
 
 N = 60
 RNG = np.random.default_rng(0)
 EFFECT = RNG.standard_normal(N)
-CHROM = np.full(N, "chr1", dtype=object)
-POSITION = np.arange(1, N + 1) * 100
+BLOCKS = genome_blocks(np.full(N, "chr1", dtype=object), np.arange(1, N + 1) * 100)
 
 
 @pytest.mark.parametrize("constant", [0.1, 0.0, -1e-300, 1e300, 1 / 3])
@@ -32,14 +33,14 @@ def test_a_correlation_does_not_depend_on_the_scale(scale):
 
 
 def test_scores_of_zero_have_no_direction():
-    found = variant_metrics(np.zeros(N), None, EFFECT, CHROM, POSITION)
+    found = metrics_of(variant_estimates(np.zeros(N), None, EFFECT, BLOCKS))
     assert {name: metric.method for name, metric in found.items()} == {
         "pearson": "not defined: what is correlated is constant over these rows",
         "spearman": "not defined: what is correlated is constant over these rows",
         "direction_accuracy": "not defined: all scores are 0, and have no sign",
     }
     change = np.where(np.arange(N) < 10, 0.0, EFFECT)
-    found = variant_metrics(change, None, EFFECT, CHROM, POSITION)
+    found = metrics_of(variant_estimates(change, None, EFFECT, row_blocks(N)))
     assert (found["direction_accuracy"].value, found["direction_accuracy"].n) == (1.0, N - 10)
     assert found["direction_accuracy"].method.endswith("; 10 scores of 0, which have no sign, left out")
 
@@ -53,14 +54,13 @@ def test_a_record_says_why_a_metric_is_missing():
         completed(what, {"two": missing}, "cpu", 1, 1.0)
 
 
-def test_a_bootstrap_of_rows_in_place_of_blocks_is_said():
+def test_too_few_blocks_have_no_interval_and_single_rows_are_named():
     label = np.tile([0, 1], N // 2)
-    places = classification_metrics(label, label, ("a", "b"), CHROM, POSITION)
-    assert places["mcc"].method == (
-        "bootstrap of rows (fewer than 10 blocks of 1 Mb: too narrow where neighbours are alike), percentiles of 1000 "
-        "replicates"
-    )
-    assert classification_metrics(label, label, ("a", "b"))["mcc"].method.startswith("bootstrap of rows, percentiles")
+    called = np.where(np.arange(N) < 5, 1 - label, label)
+    few = metrics_of(classification_estimates(called, label, ("a", "b"), BLOCKS))
+    assert few["mcc"].method == "no interval: 1 1-Mb blocks of the genome, fewer than 10"
+    rows = metrics_of(classification_estimates(called, label, ("a", "b"), row_blocks(N)))
+    assert rows["mcc"].method == "jackknife of 60 single rows, t(59), Fisher's z"
 
 
 def test_components_of_vectors_far_from_zero():

@@ -57,19 +57,19 @@ def score(scorer, dataset, job):
     return of
 
 
-def metrics(predictions, protocol):
-    from evaluation_dart.statistics.metric import Metric
+def estimates(predictions, protocol, blocks):
+    from evaluation_dart.statistics.estimates import mean
 
-    scores = predictions["score"].to_numpy()
-    return {"mean": Metric(scores.mean(), None, None, len(scores), "no interval", None)}
+    return {"mean": mean(predictions["score"].to_numpy(), blocks)}
 
 
+COLUMNS = ("id", "palindrome", "score")
 TASK = Task(
     name="palindromes",
     title="words that are their own reverse complement",
     inputs={"words": Input("a word a line", names_data=True)},
     columns={"sequence": "the word"},
-    settings={"zero_shot_likelihood": Setting("likelihoods", ("id", "palindrome", "score"), score, metrics, ("mean",))},
+    settings={"zero_shot_likelihood": Setting("likelihoods", COLUMNS, score, estimates, ("mean",))},
     number=6,
 )
 """

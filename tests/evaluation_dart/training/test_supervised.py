@@ -35,7 +35,10 @@ from evaluation_dart.models.table import PredictionTable
 from evaluation_dart.records import validate_record
 from evaluation_dart.run import evaluate_rows
 from evaluation_dart.spec import RunSpec
-from evaluation_dart.statistics.metrics import class_metrics, matthews, original_log_odds, pair_classification_metrics
+from evaluation_dart.statistics.blocks import genome_blocks, row_blocks
+from evaluation_dart.statistics.estimates import metrics_of
+from evaluation_dart.statistics.metrics import class_estimates, pair_classification_estimates
+from evaluation_dart.statistics.scores import original_log_odds
 from evaluation_dart.tasks import TASKS
 from evaluation_dart.tools.profile import resource_profile
 from evaluation_dart.training.embedding_cache import write_cache
@@ -374,7 +377,7 @@ def golden_classes(case):
 @pytest.mark.parametrize(("case", "tolerance"), [("ordinary", 1e-6), ("tied", 1e-3), ("extreme_finite", 1e-3)])
 def test_class_metrics_are_the_originals(case, tolerance):
     logits, labels, expected = golden_classes(case)
-    found = class_metrics(logits, labels, CLASSES, protocol="paper")
+    found = metrics_of(class_estimates(logits, labels, CLASSES, row_blocks(len(labels)), "paper"))
     assert found["accuracy"]["value"] == pytest.approx(expected["test_acc"], abs=1e-6)
     for name in CLASSES:
         for kind, ours, within in (
@@ -391,27 +394,28 @@ def test_class_metrics_are_the_originals(case, tolerance):
 
 def test_exact_log_odds_keep_apart_what_rounds_to_one():
     logits, labels, _ = golden_classes("extreme_finite")
-    fixed = class_metrics(logits, labels, CLASSES)
+    fixed = metrics_of(class_estimates(logits, labels, CLASSES, row_blocks(len(labels))))
     exact = logits.astype(np.float64)
     odds = exact[:, 0] - logsumexp(exact[:, 1:], axis=1)
     expected = sklearn_metrics.roc_auc_score(labels == 0, odds)
     assert fixed["auroc_GM12878"]["value"] == pytest.approx(expected, abs=1e-12)
-    assert fixed["accuracy"]["method"].startswith("exact")
+    assert fixed["accuracy"]["iid"]["method"].startswith("exact")
     assert fixed["accuracy"]["low"] is not None
 
 
 def test_infinite_logits_and_unknown_labels_are_refused():
     logits, labels, _ = golden_classes("ordinary")
     with pytest.raises(ValueError, match="is not finite"):
-        class_metrics(np.where(logits == logits[3, 2], np.inf, logits), labels, CLASSES)
+        class_estimates(np.where(logits == logits[3, 2], np.inf, logits), labels, CLASSES, row_blocks(len(labels)))
     with pytest.raises(ValueError, match="label 4 is none of"):
-        class_metrics(logits[:, :4], labels, CLASSES[:4])
+        class_estimates(logits[:, :4], labels, CLASSES[:4], row_blocks(len(labels)))
 
 
 def test_pair_metrics():
     rng = np.random.default_rng(0)
     score, control = rng.normal(0.5, 1, 200), rng.normal(-0.2, 1, 200)
-    found = pair_classification_metrics(score, control, np.repeat("chr1", 200), np.arange(200) * 500_000)
+    blocks = genome_blocks(np.repeat("chr1", 200), np.arange(200) * 500_000)
+    found = metrics_of(pair_classification_estimates(score, control, blocks))
     both, positive = np.concatenate([score, control]), np.repeat([True, False], 200)
     expected = {
         "accuracy": sklearn_metrics.accuracy_score(positive, both > 0),
@@ -423,10 +427,9 @@ def test_pair_metrics():
     for name, value in expected.items():
         assert found[name]["value"] == pytest.approx(value, abs=1e-12)
         assert found[name]["low"] < value < found[name]["high"]
-    paper = pair_classification_metrics(score, control, protocol="paper")["accuracy"]
+    paper = metrics_of(pair_classification_estimates(score, control, blocks, "paper"))["accuracy"]
     half = 1.959963984540054 * np.sqrt(paper["value"] * (1 - paper["value"]) / (2 * 2_348_854))
     assert paper["high"] - paper["value"] == pytest.approx(half)
-    assert matthews(np.array([True, True]), np.array([True, False])) == 0
 
 
 def run(scorer, dataset, task, setting, folder, recipe=None):
