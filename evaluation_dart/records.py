@@ -209,6 +209,7 @@ def remeasured(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, An
         "kind": record.get("kind", "task"),
         "spec": record.get("spec", {}),
         "blocks": record.get("blocks", default_blocks(record)),
+        "fingerprint": fingerprint(record),  # recipes that had another name have the present one
     }
 
 

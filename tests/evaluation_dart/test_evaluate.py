@@ -46,7 +46,8 @@ def test_a_record_of_a_model_in_memory(rows, tmp_path, capfd):
     assert tokenizer.padding_side == "left"
     accuracy = record.metrics["accuracy"]
     assert (accuracy.n, accuracy.higher_is_better) == (12, True)
-    assert accuracy.low <= accuracy.value <= accuracy.high
+    assert accuracy.iid["low"] <= accuracy.value <= accuracy.iid["high"]
+    assert "fewer than 10" in accuracy.method  # blocks of 1 Mb
     predictions = record.predictions()
     assert predictions.num_rows == 12
     assert accuracy.value == np.mean(predictions["score"].to_numpy() > predictions["control_score"].to_numpy())

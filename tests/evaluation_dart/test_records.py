@@ -250,7 +250,7 @@ def test_a_recipe_is_read_by_the_name_that_it_has_now(tmp_path):
     folder = run_of_task_1(tmp_path / "one")
     written = read_record(folder)
     written |= {"recipe": {"name": "biofoundation", "window": 350}, "spec": {"recipe": "biofoundation", "window": 350}}
-    written["fingerprint"] = fingerprint(written)
+    written |= {"schema_version": 3, "fingerprint": fingerprint(written)}
     place = record_folder(tmp_path, written)
     assert place.name == "recipe=biofoundation,window=350"
     write_record(place, written, pq.read_table(folder / "predictions.parquet"))
