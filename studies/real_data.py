@@ -16,7 +16,9 @@ from evaluation_dart.spec import RunSpec
 from studies.real_inputs import (
     DEMO,
     DSQTL_PAIRS,
+    KMERS,
     MARKOV,
+    RANDOM,
     WINDOW,
     cell_type_inputs,
     dsqtl_inputs,
@@ -38,7 +40,9 @@ def run_dsqtl_pairs(data: Path, output: Path) -> None:
     inputs = described_inputs(**{level: data / path for level, path in DSQTL_PAIRS.items()})
     for suffix, model, recipe in (
         ("", DEMO, "dart-eval"),
+        ("", RANDOM, "dart-eval"),
         ("-whole-alleles", DEMO, "whole-alleles"),
+        ("-whole-alleles", RANDOM, "whole-alleles"),
         ("-whole-alleles", MARKOV, "whole-alleles"),
     ):
         folder = str(output / f"dsqtl-pairs{suffix}")
@@ -56,30 +60,34 @@ def real_data(
     python -m studies.real_data --data real-data
     """
     work = output / "inputs"
-    random_weights = f"random:{DEMO}"
     likelihood: dict[str, Any] = {"setting": "zero_shot_likelihood"}
     embedding: dict[str, Any] = {"setting": "zero_shot_embedding"}
     clustering: dict[str, Any] = {"setting": "clustering"}
     cut = likelihood | {"window": WINDOW}
     variant_runs: list[Run] = [
         ("", DEMO, cut),
+        ("", RANDOM, cut),
         ("-whole-alleles", DEMO, cut | {"recipe": "whole-alleles"}),
+        ("-whole-alleles", RANDOM, cut | {"recipe": "whole-alleles"}),
         ("-whole-alleles", MARKOV, cut | {"recipe": "whole-alleles"}),
         ("-traitgym", DEMO, cut | {"recipe": "traitgym"}),
-        ("", DEMO, embedding | {"window": WINDOW}),
+        *(("", model, embedding | {"window": WINDOW}) for model in (DEMO, RANDOM, KMERS)),
     ]
     motifs = f"motifs:{data}/motifs/H12CORE_meme_format.meme.gz"
-    element_runs: list[Run] = [("", model, likelihood) for model in (DEMO, random_weights, MARKOV)]
-    cell_type_runs: list[Run] = [("", model, clustering) for model in (DEMO, random_weights, motifs)]
-    lifted_runs: list[Run] = [("", model, cut) for model in (DEMO, MARKOV)]
-    motif_runs: list[Run] = [("", DEMO, embedding), ("", DEMO, likelihood), ("", MARKOV, likelihood)]
+    element_runs: list[Run] = [("", model, likelihood) for model in (DEMO, RANDOM, MARKOV)]
+    cell_type_runs: list[Run] = [("", model, clustering) for model in (DEMO, RANDOM, motifs, KMERS)]
+    activity_runs: list[Run] = [("", model, cut) for model in (DEMO, RANDOM, MARKOV)]
+    motif_runs: list[Run] = [
+        *(("", model, embedding) for model in (DEMO, RANDOM, KMERS)),
+        *(("", model, likelihood) for model in (DEMO, MARKOV)),
+    ]
     plan: list[tuple[str, str, Any, list[Run]]] = [
         ("elements", "regulatory_elements", element_inputs, element_runs),
         ("cell-types", "cell_type_elements", cell_type_inputs, cell_type_runs),
         ("mutagenesis-HNF4A", "variant_effects", mutagenesis_inputs, variant_runs),
         ("dsqtl", "variant_effects", dsqtl_inputs, variant_runs),
-        ("activity-piece", "chromatin_activity", piece_activity_inputs, [("", DEMO, cut)]),
-        ("activity-lifted", "chromatin_activity", lifted_activity_inputs, lifted_runs),
+        ("activity-piece", "chromatin_activity", piece_activity_inputs, activity_runs),
+        ("activity-lifted", "chromatin_activity", lifted_activity_inputs, activity_runs),
         ("motifs", "motif_footprinting", motif_inputs, motif_runs),
     ]
     for name, task, prepare, runs in plan:

@@ -17,6 +17,7 @@ from datasets_dart.formats.fasta import read_fasta
 from datasets_dart.formats.tables import read_table
 
 DEMO, MARKOV = "model_cards/hyenadna-tiny-1k-demo", "markov:model_cards/markov-chrX/markov.safetensors"
+RANDOM, KMERS = f"random:{DEMO}", "kmers:6"  # controls: the untrained twin, and frequencies of k-mers
 WINDOW = 1024  # bp that the demo checkpoint reads
 BACKGROUNDS, BACKGROUND_BP = 10, 350
 CELL_LINES = {"GM12878": "GM12878", "H1": "H1ESC", "HEPG2": "HEPG2", "K562": "K562"}

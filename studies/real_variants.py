@@ -20,17 +20,20 @@ from evaluation_dart.statistics.estimates import metrics_of
 from evaluation_dart.statistics.metrics import variant_estimates
 from evaluation_dart.tools.variants import score_variants
 from studies.pages import RECORDS, write_json
-from studies.real_inputs import CONTIGS, DEMO, MARKOV, contig, dsqtl_rows, genome, mutagenesis_rows
+from studies.real_inputs import CONTIGS, DEMO, MARKOV, RANDOM, contig, dsqtl_rows, genome, mutagenesis_rows
 from trainer_scripts.options import run_function
 
 FEWEST_BARCODES = 10  # of a variant of the mutagenesis, as its authors filter
 STRETCH = 10  # bp of the promoter that are one block
 RUNS = (
     ("whole-alleles", DEMO),
+    ("whole-alleles", RANDOM),
     ("whole-alleles", MARKOV),
     ("dart-eval", DEMO),
+    ("dart-eval", RANDOM),
     ("traitgym", DEMO),
     ("embedding-cosine", DEMO),
+    ("embedding-cosine", RANDOM),
     ("embedding-l2", DEMO),
 )
 # (contig, position, REF) -> ALT -> measured effect
@@ -91,7 +94,7 @@ def real_variants(
     """
     for variants, effects, one_locus in (("HNF4A", mutagenesis(data), True), ("dsQTL", dsqtls(data), False)):
         for recipe, model in RUNS:
-            name = f"{variants}-{recipe}-{Path(model).stem}"
+            name = f"{variants}-{recipe}-{Path(model).stem}{'-untrained' if model == RANDOM else ''}"
             if only not in name:
                 continue
             scores = output / f"{name}.parquet"

@@ -15,6 +15,7 @@ import typer
 from scipy import stats
 
 from evaluation_dart.recipes import with_current_name
+from evaluation_dart.report.leaderboard import origin
 from studies.fetch import inputs_table
 from studies.pages import (
     DOCS,
@@ -51,6 +52,7 @@ HEADER = ("model", "trained parameters", "rows", "steps", "seeds", "test n", *ME
 # Of variants: the order of a table's rows
 VARIANT_RECIPES = ("whole-alleles", "dart-eval", "traitgym", "embedding-cosine", "embedding-l2")
 INPUTS_HEADER = ("file", "source", "licence", "SHA-256 of the content")
+PUBLISHED = ROOT / "leaderboard" / "published.json"
 NUMBER = {task: f"Task {number}" for number, task in enumerate(SHOWN, start=1)}
 Run = tuple[str, dict[str, Any]]  # name and record
 
@@ -246,6 +248,21 @@ def variants_table(folder: Path) -> str:
     return "\n".join([*markdown(header, rows), "", *said]) + "\n"
 
 
+def published_table(path: Path) -> str:
+    """Published figures of models trained on tracks: on the benchmark's variants, and on others; not on a page's."""
+    groups = [
+        group for group in read_json(path) if (group["task"], group["setting"]) == ("variant_effects", "ab_initio")
+    ]
+    rows = []
+    for group in groups:
+        for model, values in group["models"].items():
+            found = dict(zip(group["metrics"], values, strict=True))
+            shown = [f"{found[name]:.3f}" for name in ("auprc", "pearson")]
+            rows.append([group["data"], model, *shown, f"[{group['source']}]({origin(group)['link']})"])
+    header = ["variants", "model", "average precision", "Pearson, positives", "read in"]
+    return "\n".join(markdown(header, rows)) + "\n"
+
+
 def benchmark_table(folder: Path) -> str:
     """The results of every benchmark in `folder`, by its own table.py."""
     benchmarks = runpy.run_path(str(folder / "table.py"))
@@ -298,7 +315,7 @@ def tables(
     trained = RECORDS / "real_supervised"
     pages = {
         "downstream.md": downstream_tables(RECORDS / "downstream"),
-        "variants.md": variants_table(RECORDS / "variants"),
+        "variants.md": variants_table(RECORDS / "variants") + "\n" + published_table(PUBLISHED),
         "real_data.md": record_tables(RECORDS / "real_data"),
         "real_supervised.md": supervised_tables(trained) + "\n" + gue_table(trained / "gue.json"),
         "audit/README.md": audit_table(RECORDS / "audit.json"),

@@ -104,7 +104,7 @@ def _group_rows(path: Path, group: Mapping[str, Any]) -> Iterator[dict[str, Any]
     if group["source"] not in SOURCES:
         raise InputError(f"{path}: source is {group['source']!r}, not one of {', '.join(SOURCES)}")
     shared = {key: group[key] for key in ("task", "setting", "protocol", "data", "context", "source", "headline")}
-    counts, where = group.get("n", {}), _where(group)
+    counts, where = group.get("n", {}), origin(group)
     for model, values in group["models"].items():
         metrics = {
             name: {"value": value, "low": None, "high": None, "n": counts.get(name), "higher_is_better": True}
@@ -121,7 +121,7 @@ def _group_rows(path: Path, group: Mapping[str, Any]) -> Iterator[dict[str, Any]
         yield shared | about | where | {"metrics": metrics}
 
 
-def _where(group: Mapping[str, Any]) -> dict[str, str]:
+def origin(group: Mapping[str, Any]) -> dict[str, str]:
     """Where a group was read: a file of a repository at a commit, or what the group itself says (`where`, `link`)."""
     if "file" not in group:
         return {"where": group["where"], "link": group["link"]}

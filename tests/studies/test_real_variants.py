@@ -7,7 +7,7 @@ import pytest
 
 from studies import real_variants
 from studies.pages import DOCS, END, RECORDS, START
-from studies.tables import VARIANT_RECIPES, read_named, variants_table
+from studies.tables import PUBLISHED, VARIANT_RECIPES, published_table, read_named, variants_table
 
 
 def test_the_page_shows_the_records():
@@ -15,7 +15,16 @@ def test_the_page_shows_the_records():
     records = [read_named(path) for path in (RECORDS / "variants").glob("*.json")]
     assert {record["recipe"]["name"] for record in records} == {recipe for recipe, _ in real_variants.RUNS}
     assert {recipe for recipe, _ in real_variants.RUNS} == set(VARIANT_RECIPES)
-    assert rest.partition(END)[0].strip() == variants_table(RECORDS / "variants").strip()
+    shown = variants_table(RECORDS / "variants") + "\n" + published_table(PUBLISHED)
+    assert rest.partition(END)[0].strip() == shown.strip()
+
+
+def test_published_figures_beside_the_page():
+    lines = published_table(PUBLISHED).splitlines()
+    assert lines[0] == "| variants | model | average precision | Pearson, positives | read in |"
+    of_alphagenome = [line for line in lines if "| AlphaGenome |" in line]
+    assert [line.split(" | ")[2:4] for line in of_alphagenome] == [["0.564", "0.737"], ["0.631", "0.832"]]
+    assert all(line.startswith("| not DART-Eval's rows: ") for line in of_alphagenome)
 
 
 @pytest.mark.parametrize("distances", [False, True])
