@@ -44,7 +44,7 @@ from trainer_scripts.options import run_function
 BLOCK = 5_000_000
 CHR20 = 63_025_520
 LONGEST, MARGIN = 350, 150  # bp of an element of task 1, and around any element
-CELL = "GM12878"
+CELL, OTHER_CELL = "GM12878", "K562"
 Budget = Literal["small", "full"]
 Trial = tuple[str, str, dict[str, Any]]  # model, setting, options of the run
 
@@ -167,6 +167,9 @@ def real_supervised(
             (f"random:{DEMO}", "ab_initio", quick(1e-3)),
         ]
 
+    # Another cell line's track in place of a model, on the rows that the others are tested on
+    rows: dict[str, Any] = {"limit": SMALL_TEST_ROWS, "sample_seed": 0} if budget == "small" else {}
+    beside: list[Trial] = [(f"track:{work}/lifted/{OTHER_CELL}.bw", "ab_initio", rows)]
     plan: list[tuple[str, str, Any, int | None, float]] = [
         ("cell-types", "cell_type_elements", cell_type_inputs, None, 2e-3),
         ("elements", "regulatory_elements", element_inputs, None, 1e-3),
@@ -175,7 +178,7 @@ def real_supervised(
     ]
     for name, task, inputs_of, window, rate in plan:
         cnn = {} if task == "variant_effects" else {"cache": output / "cache" / name}
-        for model, setting, options in trials(rate, cnn):
+        for model, setting, options in [*trials(rate, cnn), *(beside if name == "activity" else ())]:
             label = f"{name}-{Path(model).name}-{setting}-{options.get('method', '')}"
             if only in label:
                 typer.echo(label)

@@ -121,12 +121,13 @@ def supervised_tables(records: Path) -> str:
         best, epochs = recipe.get("best_epoch"), recipe.get("num_train_epochs", recipe.get("epochs"))
         mark = " †" if best is not None and best == epochs else ""
         steps = f"{recipe['steps']:,}{mark}" if "steps" in recipe else "to the optimum"
+        of_task_4 = record["task"] == "variant_effects"
         return [
             model_name(record),
             recipe["name"],
             "" if trained is None else f"{trained:,}",
             f"{recipe.get('train_rows', 0):,}",
-            "of task 4" if record["task"] == "variant_effects" else steps,
+            "not trained" if not recipe.get("train_rows") else "of task 4" if of_task_4 else steps,
         ]
 
     header = ["model", "setting", "trained parameters", "rows", "steps"]

@@ -68,6 +68,13 @@ def test_supervised_tables_mark_what_was_still_improving(tmp_path):
     assert lines[5].startswith("| tiny | finetuned | 4,097 | 1,024 | 256 † | 0.500")
 
 
+def test_what_was_not_trained_has_no_steps(tmp_path):
+    what = {"task": "chromatin_activity", "setting": "ab_initio", "model": {"id": "track/K562"}}
+    what |= {"recipe": {"name": "column", "window": 1024}, "metrics": {"spearman_all": METRIC}}
+    (tmp_path / "results.json").write_text(json.dumps(what))
+    assert supervised_tables(tmp_path).splitlines()[4].startswith("| track/K562 | column |  | 0 | not trained | 0.500")
+
+
 def test_gue_table(tmp_path):
     entry = {
         "model": {"id": "local/tiny"},
