@@ -14,7 +14,7 @@ from datasets_dart.formats.text import one_line, plain_name
 from datasets_dart.outputs import LOCK, locked, sweep_folder
 from evaluation_dart.controls import CHANCE_SCHEMA, chance_rows, orientation
 from evaluation_dart.records import Record
-from evaluation_dart.report.tables import headline
+from evaluation_dart.report.tables import headline, shown_table, shown_value
 
 ORIENTATION_SCHEMA = pa.schema(
     [
@@ -81,11 +81,16 @@ def write_tables(output: Path, tables: Mapping[str, pa.Table]) -> list[Path]:
         for name, path in paths.items():
             check_table_place(path, tables[name].column_names)
         for name, path in paths.items():
-            with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
-                rows = csv.writer(file, dialect="excel-tab", lineterminator="\n")
-                rows.writerow(tables[name].column_names)
-                rows.writerows(map(cells, zip(*tables[name].to_pydict().values(), strict=True)))
+            write_table(path, tables[name])
     return list(paths.values())
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a table as TSV, whole or not at all."""
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, dialect="excel-tab", lineterminator="\n")
+        rows.writerow(table.column_names)
+        rows.writerows(map(cells, zip(*table.to_pydict().values(), strict=True)))
 
 
 def check_table_place(path: Path, columns: Sequence[str]) -> None:
@@ -108,20 +113,3 @@ def shown_rows(table: pa.Table, records: Iterable[Record]) -> str:
     same = [name for name in ABOUT if len({row.get(name) for row in rows}) == 1] if len(rows) > 1 else []
     above = "".join(f"{name.replace('_', ' ')}: {shown_value(rows[0][name])}\n" for name in same if name in rows[0])
     return above + shown_table(rows, [name for name in table.column_names if name not in (*same, "record")])
-
-
-def shown_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """Rows as aligned text, with the columns' names above."""
-    texts = [list(columns), *([shown_value(row.get(name)) for name in columns] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in texts]
-    return "\n".join(lines)
-
-
-def shown_value(value: Any) -> str:
-    """A value in a table for people."""
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else one_line(value)

@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from datasets_dart.errors import InputError
+from datasets_dart.formats.text import one_line
 from evaluation_dart.controls import control_kind
 from evaluation_dart.records import RESULTS, Record, load_record, validate_record
 from evaluation_dart.tasks import TASKS
@@ -167,3 +168,20 @@ def headline(record: Mapping[str, Any]) -> str:
     if record["task"] in TASKS and record["setting"] in TASKS[record["task"]].settings:
         return TASKS[record["task"]].headline_of(record["setting"], record["metrics"])
     return str(next(iter(record["metrics"])))
+
+
+def shown_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Rows as aligned text, with the columns' names above."""
+    texts = [list(columns), *([shown_value(row.get(name)) for name in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in texts]
+    return "\n".join(lines)
+
+
+def shown_value(value: Any) -> str:
+    """A value in a table for people."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else one_line(value)

@@ -57,3 +57,12 @@ def wilcoxon_p(difference: np.ndarray) -> float:
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     """p-values corrected so that rejecting those up to q has a false discovery rate of at most q (1995)."""
     return np.asarray(stats.false_discovery_control(p))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """p-values corrected so that rejecting those up to q rejects any wrongly with a probability of at most q (1979)."""
+    order = np.argsort(p)
+    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(steps, 1.0)
+    return corrected
