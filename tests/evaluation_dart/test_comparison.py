@@ -195,7 +195,7 @@ def test_folders_are_matched_and_all_pairs_corrected(tmp_path):
         "task", "setting", "model_a", "model_b", "metric", "a", "b", "difference", "low", "high", "p",
         "p_holm_over_pairs", "p_bh_over_table", "detectable_at_80_power", "n",
     ]  # fmt: skip
-    assert len(text) == 5  # the metric to look at only
+    assert len(text) == 6  # of the metric to look at only, with its method and what was left out
     assert compare(tmp_path / "records").table == found.table
     assert alone.folder.name == "probed"
 
