@@ -65,7 +65,7 @@ class Estimate:
         scale: on which its interval is symmetric. why: there is no interval, or no value.
         higher_is_better: None where neither is.
         drawn: the variance that comes from seeds; draws: how many there are.
-        own: an interval that is not made from `without`. iid: the interval that takes rows as independent.
+        own: an interval that is not made from `without`. iid: makes the interval that takes rows as independent.
         published: what stands in the place of the interval by protocol "paper". note: what else `method` says.
     """
 
@@ -79,7 +79,7 @@ class Estimate:
     drawn: float = 0.0
     draws: int = 1
     own: Interval | None = None
-    iid: Interval | None = None
+    iid: Callable[[], Interval] | None = None
     published: Interval | None = None
     note: str = ""
 
@@ -153,7 +153,7 @@ def metric(estimate: Estimate) -> Metric:
     if not math.isfinite(estimate.value):
         return Metric(math.nan, None, None, estimate.n, estimate.why, estimate.higher_is_better)
     shown = estimate.published or sound
-    iid, honest = estimate.iid, None if estimate.published is None else sound
+    iid, honest = estimate.iid and estimate.iid(), None if estimate.published is None else sound
     return Metric(
         estimate.value,
         shown.low,
@@ -161,7 +161,7 @@ def metric(estimate: Estimate) -> Metric:
         estimate.n,
         shown.method,
         estimate.higher_is_better,
-        iid=None if iid is None else iid._asdict(),
+        iid=None if iid is None or iid.low is None else iid._asdict(),
         honest=None if honest is None else honest._asdict(),
     )
 
@@ -297,11 +297,7 @@ def estimated(
             return no_interval(value, n, "no interval: it is not defined without one of the blocks")
         return Estimate(value, n, own, values, scale)
 
-    found = by(blocks)
-    if blocks.name == ROWS:
-        return found
-    independent = interval(by(row_blocks(n)))
-    return found if independent.low is None else replace(found, iid=independent)
+    return replace(by(blocks), iid=None if blocks.name == ROWS else lambda: interval(by(row_blocks(n))))
 
 
 def groups(blocks: Blocks) -> int:
@@ -313,7 +309,7 @@ def proportion(success: np.ndarray, blocks: Blocks) -> Estimate:
     """Of the share of True among (n,) bool."""
     values = np.asarray(success, dtype=float)
     found = estimated(float(values.mean()), blocks, partial(jackknife.means_without, values), LOGIT)
-    return replace(found, iid=binomial_interval(int(values.sum()), len(values)))
+    return replace(found, iid=partial(binomial_interval, int(values.sum()), len(values)))
 
 
 def mean(values: np.ndarray, blocks: Blocks) -> Estimate:
@@ -431,9 +427,7 @@ def quantile(values: np.ndarray, q: float, blocks: Blocks) -> Estimate:
     """
     value = float(np.quantile(values, q))
     share = proportion(values <= value, blocks)
-    order = stats.quantile_test(values, p=q).confidence_interval(CONFIDENCE)
-    ends = float(order.low), float(order.high)
-    iid = Interval(*ends, "order statistics, exact binomial") if np.isfinite(ends).all() else None  # of too few rows
+    iid = partial(order_statistics, values, q)
     if share.why or share.blocks is None or share.without is None:
         return replace(share, value=value, iid=iid)
     around = interval(share)
@@ -451,6 +445,14 @@ def quantile(values: np.ndarray, q: float, blocks: Blocks) -> Estimate:
     own = Interval(min(low, value), max(high, value), f"share of rows up to it: {around.method}")
     density = (around.high - around.low) / (high - low) if high > low else math.inf
     return Estimate(value, len(values), share.blocks, value - (share.without - share.value) / density, own=own, iid=iid)
+
+
+def order_statistics(values: np.ndarray, q: float) -> Interval:
+    """Of a quantile, rows being taken as independent; none where there are too few of them."""
+    found = stats.quantile_test(values, p=q).confidence_interval(CONFIDENCE)
+    if not np.isfinite([found.low, found.high]).all():
+        return Interval(None, None, "no interval: too few rows")
+    return Interval(float(found.low), float(found.high), "order statistics, exact binomial")
 
 
 def _edge(ordered: np.ndarray, outside: int, inside: int, may_be: Callable[[float], bool]) -> float:

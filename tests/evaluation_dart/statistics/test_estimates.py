@@ -71,7 +71,7 @@ def test_median_holds_what_its_share_allows():
     assert found.low < 50 < found.high
     assert (found.high - found.low) / 101 == pytest.approx(share.high - share.low, abs=0.03)
     order = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
-    assert (median.iid.low, median.iid.high) == (order.low, order.high)
+    assert median.iid()[:2] == (order.low, order.high)
     # Of equal steps the density is the share of a step: half the rows, of standard error 0.05, over 1 / 101
     assert estimates.standard_error(median) == pytest.approx(101 * 0.05, rel=0.05)
 
