@@ -2,14 +2,19 @@
 
     python benchmarks/coverage.py [--sets 2000]
 
+Rows that benchmarks/results/coverage.json has of as many sets are kept, each with the commit that it was made by: delete
+those that are to be made again. A run that was stopped goes on where it was.
+
 Rows lie in blocks, of equal or of lognormal sizes (sigma 1), and those of one block are correlated by rho: each is
 sqrt(rho) times a normal of its block plus sqrt(1 - rho) times one of its own. The goal is a coverage of 93 to 97 % by
 95 % intervals, and rejections of 4 to 6 % at 0.05. What is beyond is marked.
 """
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,10 +25,11 @@ from sklearn.metrics import adjusted_mutual_info_score
 from datasets_dart.files import write_text
 from evaluation_dart.statistics import estimates, significance
 from evaluation_dart.statistics.blocks import Blocks
+from evaluation_dart.statistics.metrics import MotifMetrics, motif_estimates
 from evaluation_dart.statistics.scores import average_precision
 
 MOST_ROWS = 400_000  # from which a true value is computed where there is no formula
-SEEDS = 5  # of the clusterings
+SEEDS, LABELS, MOTIFS = 5, 11, 30  # of clusterings and models; of a median over labels; of a mean over motifs
 
 
 class Design(NamedTuple):
@@ -105,6 +111,45 @@ def clusterings(code: np.ndarray, rho: float, rng: np.random.Generator) -> tuple
     return np.digitize(value, [-0.43, 0.43]), np.digitize(noisy, [-0.55, 0.55])
 
 
+def pairs(code: np.ndarray, rho: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of elements and of their shuffles, alike by half within a pair."""
+    shared = normals(code, rho, rng)
+    element, shuffle = (np.sqrt(0.5) * (shared + normals(code, rho, rng)) for _ in range(2))
+    return element + 0.8, shuffle - 0.8
+
+
+def two_models(draw: Draw, other: float) -> Draw:
+    """Columns of a draw, and those of a second model, whose scores are the first's with noise and lower by `other`."""
+
+    def both(code: np.ndarray, rho: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        one, two = draw(code, rho, rng)
+        return one, np.sqrt(0.5) * (one + normals(code, rho, rng)) - other * two, two
+
+    return both
+
+
+def of_seeds(code: np.ndarray, rho: float, rng: np.random.Generator) -> np.ndarray:
+    """(n, SEEDS): whether models of several seeds are right: the rows' ease, the seed's luck, and chance."""
+    ease, luck = normals(code, rho, rng), 0.15 * rng.standard_normal(SEEDS)
+    return np.asarray(ease[:, None] + luck + rng.standard_normal((len(code), SEEDS)) < 1.2)
+
+
+def of_labels(code: np.ndarray, rho: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and 0/1 labels of `LABELS` labels, which are told from 0.5 to 1.5 standard deviations apart."""
+    labels = rng.random((len(code), LABELS)) < 0.3
+    columns = np.stack([normals(code, rho, rng) for _ in range(LABELS)], axis=1)
+    return columns + labels * np.linspace(0.5, 1.5, LABELS), labels
+
+
+def of_motifs(code: np.ndarray, rho: float, rng: np.random.Generator) -> np.ndarray:
+    """(MOTIFS, backgrounds): how often motifs of several strengths win, with both strands, in each background."""
+    backgrounds = int(code.max()) + 1
+    shared = np.sqrt(rho) * rng.standard_normal(backgrounds)
+    strength = np.linspace(-0.5, 1.5, MOTIFS)[:, None, None]
+    own = np.sqrt(1 - rho) * rng.standard_normal((MOTIFS, backgrounds, 2))
+    return np.asarray((shared[None, :, None] + own + strength > 0).mean(axis=2))
+
+
 def true_average_precision(share: float, shift: float) -> float:
     """From many independent rows."""
     code = np.arange(MOST_ROWS)
@@ -120,8 +165,7 @@ def true_information() -> float:
 def mean_information(drawn: tuple[np.ndarray, np.ndarray], blocks: Blocks) -> estimates.Estimate:
     """Of the mean over clusterings."""
     label, clusters = drawn
-    by_seed = np.array([adjusted_mutual_info_score(label, column) for column in clusters.T])
-    return estimates.mutual_information(by_seed, label, clusters, blocks)
+    return estimates.mutual_information(estimates.information_by_seed(label, clusters), label, clusters, blocks)
 
 
 def of_quantile(q: float, values: np.ndarray, blocks: Blocks) -> estimates.Estimate:
@@ -137,6 +181,84 @@ def of_confusion(name: str) -> Callable[[Any, Blocks], estimates.Estimate]:
         return estimates.counted(name, (score > 0.5).astype(int), positive.astype(int), 2, blocks)
 
     return interval
+
+
+def difference_of(kind: Callable[..., estimates.Estimate]) -> Callable[[Any, Blocks], estimates.Estimate]:
+    """Of what the first of two models has more, from columns (first, second, labels)."""
+
+    def estimate(drawn: tuple[np.ndarray, np.ndarray, np.ndarray], blocks: Blocks) -> estimates.Estimate:
+        one, two, label = drawn
+        return estimates.difference(kind(one, label, blocks), kind(two, label, blocks))
+
+    return estimate
+
+
+def right(score: np.ndarray, positive: np.ndarray, blocks: Blocks) -> estimates.Estimate:
+    """Of the accuracy of calls above half the shift."""
+    return estimates.proportion((score > 0.5) == positive, blocks)
+
+
+def over_seeds(drawn: np.ndarray, blocks: Blocks) -> estimates.Estimate:
+    """Of the mean accuracy of models of several seeds."""
+    return estimates.mean_over_seeds([estimates.proportion(column, blocks) for column in drawn.T])
+
+
+def over_motifs(wins: np.ndarray, blocks: Blocks) -> estimates.Estimate:
+    """Of the mean accuracy over motifs; blocks are backgrounds."""
+    shape = MOTIFS, wins.shape[1]
+    found = MotifMetrics(np.arange(MOTIFS), wins.mean(axis=1), np.ones(MOTIFS), 2 * shape[1], wins)
+    return motif_estimates(found)["accuracy"]
+
+
+def paired_cases() -> Iterator[Case]:
+    """Of pairs, of two models, of several seeds, labels and motifs."""
+    yield Case("accuracy of 2 n sequences", pairs, stats.norm.cdf(0.8), lambda d, b: pair_accuracy(d, b, "accuracy"))
+    wins = stats.norm.cdf(1.6)  # the shared half cancels
+    yield Case("accuracy of n pairs", pairs, wins, lambda d, b: pair_accuracy(d, b, "accuracy_paired"))
+    agree = 0.5 + np.arcsin(0.6) / np.pi
+    yield Case("direction accuracy", correlated(0.6), agree, direction)
+    draw = two_models(two_classes(0.5, 1), 0.3)
+    shift = np.sqrt(0.5) - 0.3  # of the second model, whose scores have a variance of 1
+    yield Case(
+        "difference of two AUROC",
+        draw,
+        stats.norm.cdf(np.sqrt(0.5)) - stats.norm.cdf(shift / np.sqrt(2)),
+        difference_of(estimates.auroc),
+    )
+    second = (stats.norm.cdf(shift - 0.5) + stats.norm.cdf(0.5)) / 2
+    yield Case("difference of two accuracies", draw, stats.norm.cdf(0.5) - second, difference_of(right))
+    same = two_models(correlated(0.6), 0.0)
+    yield Case("difference of two Pearson", same, 0.6 - 0.6 * np.sqrt(0.5), difference_of(estimates.pearson))
+    yield Case(
+        "difference of two medians",
+        two_models(correlated(0.0), 0.0),
+        0.0,
+        difference_of(lambda score, label, blocks: estimates.quantile(score, 0.5, blocks)),
+    )
+    luck = np.sqrt(2 + 0.15**2)
+    yield Case(f"mean accuracy over {SEEDS} seeds", of_seeds, stats.norm.cdf(1.2 / luck), over_seeds)
+    middle = stats.norm.cdf(1 / np.sqrt(2))
+    yield Case(
+        f"median AUROC over {LABELS} labels",
+        of_labels,
+        middle,
+        lambda d, b: estimates.LabelAreas(d[0], d[1], b).median(range(LABELS)),
+    )
+    strength = np.linspace(-0.5, 1.5, MOTIFS)
+    yield Case(f"mean accuracy over {MOTIFS} motifs", of_motifs, float(stats.norm.cdf(strength).mean()), over_motifs)
+
+
+def pair_accuracy(drawn: tuple[np.ndarray, np.ndarray], blocks: Blocks, name: str) -> estimates.Estimate:
+    """Of elements and their shuffles."""
+    element, shuffle = drawn
+    if name == "accuracy_paired":
+        return estimates.proportion(element > shuffle, blocks)
+    return estimates.proportion(np.concatenate([element > 0, shuffle <= 0]), blocks.twice())
+
+
+def direction(drawn: tuple[np.ndarray, np.ndarray], blocks: Blocks) -> estimates.Estimate:
+    """Of how often the signs of changes and effects agree."""
+    return estimates.proportion(np.sign(drawn[0]) == np.sign(drawn[1]), blocks)
 
 
 def cases() -> Iterator[Case]:
@@ -171,10 +293,15 @@ def cases() -> Iterator[Case]:
         rank = 6 / np.pi * np.arcsin(r / 2)
         yield Case(f"Spearman, {r}", correlated(r), rank, lambda d, b: estimates.spearman(d[0], d[1], b))
     yield Case(f"adjusted mutual information, {SEEDS} seeds", clusterings, true_information(), mean_information)
+    yield from paired_cases()
 
 
 TESTS: dict[str, tuple[Draw, Callable[[Any, Blocks], float]]] = {
     "sign flips of blocks": (normals, significance.sign_flip_p),
+    "difference of two AUROC, p": (
+        two_models(two_classes(0.5, 0), 0.0),
+        lambda d, b: estimates.p_value(difference_of(estimates.auroc)(d, b)),
+    ),
     "Mann-Whitney by blocks": (
         two_classes(0.3, 0),
         lambda d, b: estimates.p_value(estimates.auroc(d[0], d[1], b), 0.5, False),
@@ -212,21 +339,37 @@ def size(design: Design, name: str, sets: int) -> dict[str, Any]:
     return {"what": name, **design._asdict(), "sets": sets, "rejected": rejected / sets}
 
 
+def commit() -> str:
+    """That of the code that is run."""
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def kept_rows(path: Path, sets: int) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Rows that are there by what they are of."""
+    rows = json.loads(path.read_text(encoding="utf-8"))["simulated"] if path.is_file() else []
+    return {(row["what"], *(row[name] for name in Design._fields)): row for row in rows if row["sets"] == sets}
+
+
 def main() -> None:
     """Simulate, and write benchmarks/results/coverage.json."""
     options = parser(__doc__)
     options.add_argument("--sets", type=int, default=2000)
     sets = parsed(options).sets
-    offered = list(cases())
-    rows = []
+    path, code = RESULTS / "coverage.json", commit()
+    kept = kept_rows(path, sets)
+    offered = {case.name: case for case in cases()}
+    rows: list[dict[str, Any]] = []
     for design in DESIGNS:
-        for case in offered:
-            rows.append(coverage(design, case, sets))
-            print(rows[-1], flush=True)
-        for name in TESTS:
-            rows.append(size(design, name, sets))
-            print(rows[-1], flush=True)
-    write_text(RESULTS / "coverage.json", json.dumps(about("coverage") | {"simulated": rows}, indent=1) + "\n")
+        for name in [*offered, *TESTS]:
+            row = kept.get((name, *design))
+            if row is None:
+                found = coverage(design, offered[name], sets) if name in offered else size(design, name, sets)
+                row = kept[name, *design] = found | {"commit": code}
+                print(row, flush=True)
+                write_text(path, json.dumps(about("coverage") | {"simulated": [*kept.values()]}, indent=1) + "\n")
+            rows.append(row)
+    write_text(path, json.dumps(about("coverage") | {"simulated": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

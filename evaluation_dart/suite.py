@@ -21,6 +21,7 @@ from evaluation_dart.models.kinds import split_spec
 from evaluation_dart.records import Record
 from evaluation_dart.report.tables import headline
 from evaluation_dart.run import Loaded, run
+from evaluation_dart.seeds import over_seeds
 from evaluation_dart.spec import RunSpec
 from evaluation_dart.tasks import SUPERVISED, TASKS, task_named
 from evaluation_dart.training.accelerators import in_first_process
@@ -51,6 +52,8 @@ class Suite:
 
     Attributes:
         table: a row for each run (columns: `SCHEMA`), with its metric to look at; status: "done", or why it failed.
+            After them, a row for each run of several seeds, of which `seed` is null, with the mean over seeds and an
+            interval in which both rows and seeds vary; status: how many seeds.
     """
 
     table: pa.Table
@@ -59,7 +62,7 @@ class Suite:
     @property
     def failures(self) -> list[str]:
         """The runs that failed, a line each."""
-        failed = [row for row in self.table.to_pylist() if row["record"] is None]
+        failed = [row for row in self.table.to_pylist() if row["metric"] is None]
         return [f"{row['model']} on {row['task']}, {row['setting']}: {row['status']}" for row in failed]
 
 
@@ -139,10 +142,29 @@ def run_all(specs: Sequence[RunSpec], output: Path) -> Suite:
         metric = {key: record.metrics[name][key] for key in ("value", "low", "high", "n")}
         rows.append(row | {"metric": name, **metric, "status": "done", "record": str(record.folder)})
         records.append(record)
+    if PartialState().is_main_process:
+        rows += mean_rows(rows, {str(record.folder): record for record in records})
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     if PartialState().is_main_process:
         write_tables(table, output)
     return Suite(table, records)
+
+
+def mean_rows(rows: Sequence[Mapping[str, Any]], records: Mapping[str, Record]) -> Iterator[dict[str, Any]]:
+    """A row of the mean over seeds for each model, task and setting that was run with several."""
+    runs: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["status"] == "done":
+            runs.setdefault((row["model"], row["task"], row["setting"]), []).append(row)
+    for names, own in runs.items():
+        if len(own) < 2:
+            continue
+        name = own[0]["metric"]
+        found = over_seeds([records[row["record"]] for row in own]).get(name)
+        if found is not None:
+            ends = {key: found[key] for key in ("value", "low", "high", "n")}
+            about = dict(zip(("model", "task", "setting"), names, strict=True))
+            yield about | {"metric": name, **ends, "status": f"mean of {len(own)} seeds"}
 
 
 def specifications(

@@ -15,7 +15,9 @@ import typer
 from scipy import stats
 
 from evaluation_dart.recipes import with_current_name
+from evaluation_dart.records import load_record
 from evaluation_dart.report.leaderboard import origin
+from evaluation_dart.seeds import over_seeds as means_over_seeds
 from studies.fetch import inputs_table
 from studies.pages import (
     DOCS,
@@ -27,6 +29,7 @@ from studies.pages import (
     read_json,
     take,
     with_interval,
+    write_json,
 )
 from trainer_scripts.options import run_function
 
@@ -46,6 +49,7 @@ SUPERVISED = {
     "variant_effects": ("pearson", "spearman"),
 }
 # Of downstream tasks: the metrics, and the order of a table's rows
+MEANS = "seeds.json"  # beside the records of one model's seeds
 METRICS = ("accuracy", "mcc", "f1_macro")
 ORDER = ("fine-tuned", "from-scratch", "cnn", "kmers-6", "length", "pads-read", "pads-read-last-token")
 HEADER = ("model", "trained parameters", "rows", "steps", "seeds", "test n", *METRICS)
@@ -203,21 +207,41 @@ def over_seeds(values: Sequence[float]) -> str:
     return f"{mean:.3f} ± {half:.3f}"
 
 
-def cell(records: Sequence[dict[str, Any]], metric: str) -> str:
-    """A metric over seeds, and of the first seed the interval over test rows."""
+def cell(records: Sequence[dict[str, Any]], metric: str, means: dict[str, Any]) -> str:
+    """A metric over seeds with its interval of rows and seeds, where `means` has it.
+
+    Records whose predictions were not there have in its place the interval over seeds, and that of the first over rows.
+    """
+    if metric in means:
+        return without_n(means[metric])
     own = [record["metrics"][metric] for record in records if metric in record["metrics"]]
     if not own:
         return ""
-    return f"{over_seeds([each['value'] for each in own])} [{own[0]['low']:.3f}, {own[0]['high']:.3f}]"
+    rows = "" if own[0]["low"] is None else f" [{own[0]['low']:.3f}, {own[0]['high']:.3f}]"
+    return over_seeds([each["value"] for each in own]) + rows
+
+
+def without_n(metric: dict[str, Any]) -> str:
+    """A value with its interval."""
+    return with_interval(metric).partition(", n ")[0]
+
+
+def take_downstream(results: Path, records: Path) -> None:
+    """Take the records of new runs, and beside those of one model the means over its seeds."""
+    take(results, records)
+    for model in sorted({path.parents[1] for path in results.rglob("seed-*/results.json")}):
+        runs = [load_record(path.parent) for path in sorted(model.glob("seed-*/results.json"))]
+        write_json(records / model.relative_to(results) / MEANS, means_over_seeds(runs))
 
 
 def cells(model: Path) -> list[str]:
     """The row of a model from its records, one of each seed."""
     own = [read_json(path) for path in sorted(model.glob("seed-*/results.json"))]
     first, drawn = own[0], own[0]["steps"] is not None
+    means = read_json(model / MEANS) if (model / MEANS).is_file() else {}
     counts = [f"{first['model']['parameters']:,}", f"{first['rows']['train']:,}"]
     counts += [f"{first['steps']:,}", str(len(own))] if drawn else ["–", "–"]
-    return [model.name, *counts, f"{first['rows']['test']:,}", *(cell(own, metric) for metric in METRICS)]
+    return [model.name, *counts, f"{first['rows']['test']:,}", *(cell(own, metric, means) for metric in METRICS)]
 
 
 def downstream_tables(records: Path) -> str:
@@ -312,7 +336,7 @@ def tables(
         take(supervised, RECORDS / "real_supervised")
         shutil.copyfile(supervised / "gue.json", RECORDS / "real_supervised" / "gue.json")
     if downstream is not None:
-        take(downstream, RECORDS / "downstream")
+        take_downstream(downstream, RECORDS / "downstream")
     trained = RECORDS / "real_supervised"
     pages = {
         "downstream.md": downstream_tables(RECORDS / "downstream"),

@@ -36,6 +36,8 @@ MOST_GROUPS, FEWEST_GROUPS, MOST_VISITS = 500, 50, 20_000_000  # of blocks, for 
 FEWEST_OF_CLASS = 10  # rows of the rarer class
 FEWEST_OF_PRECISION = 20  # positives of an average precision
 FEWEST_BLOCKS_OF_CLASS = 5
+FEWEST_EVEN_BLOCKS = 7  # of a correlation: of equal size that would say as much
+RARE, FEWEST_BLOCKS_OF_RARE = 0.1, 15  # a share below it, or above one less it, needs more blocks
 NOTHING = 1e-12  # a standard error that is rounding
 
 
@@ -307,9 +309,17 @@ def groups(blocks: Blocks) -> int:
 
 def proportion(success: np.ndarray, blocks: Blocks) -> Estimate:
     """Of the share of True among (n,) bool."""
+    found = _share(success, blocks)
+    if not found.why and 0 < min(found.value, 1 - found.value) < RARE and len(blocks) < FEWEST_BLOCKS_OF_RARE:
+        why = f"no interval: {len(blocks)} {blocks.name}, fewer than {FEWEST_BLOCKS_OF_RARE}"
+        found = no_interval(found.value, found.n, f"{why}, which a share beyond {RARE:g} or {1 - RARE:g} needs")
+    return replace(found, iid=partial(binomial_interval, int(np.sum(success)), len(success)))
+
+
+def _share(success: np.ndarray, blocks: Blocks) -> Estimate:
+    """Whatever the share is."""
     values = np.asarray(success, dtype=float)
-    found = estimated(float(values.mean()), blocks, partial(jackknife.means_without, values), LOGIT)
-    return replace(found, iid=partial(binomial_interval, int(values.sum()), len(values)))
+    return estimated(float(values.mean()), blocks, partial(jackknife.means_without, values), LOGIT)
 
 
 def mean(values: np.ndarray, blocks: Blocks) -> Estimate:
@@ -344,13 +354,24 @@ CONSTANT = "what is correlated is constant over these rows"
 
 def pearson(one: np.ndarray, two: np.ndarray, blocks: Blocks) -> Estimate:
     """Of a Pearson correlation."""
-    return estimated(scores.pearson(one, two), blocks, partial(jackknife.pearson_without, one, two), FISHER, CONSTANT)
+    without = partial(jackknife.pearson_without, one, two)
+    return _correlation(scores.pearson(one, two), blocks, without, None)
 
 
 def spearman(one: np.ndarray, two: np.ndarray, blocks: Blocks) -> Estimate:
     """Of a Spearman correlation."""
     without = partial(jackknife.spearman_without, one, two)
-    return estimated(scores.averaged_spearman(one, two), blocks, without, FISHER, CONSTANT, most=groups(blocks))
+    return _correlation(scores.averaged_spearman(one, two), blocks, without, groups(blocks))
+
+
+def _correlation(value: float, blocks: Blocks, without: Callable[[Blocks], np.ndarray], most: int | None) -> Estimate:
+    """None where few blocks have most of the rows."""
+    found = estimated(value, blocks, without, FISHER, CONSTANT, most=most)
+    even = 1 / float(((blocks.sizes / blocks.sizes.sum()) ** 2).sum())
+    if found.why or even > FEWEST_EVEN_BLOCKS - NOTHING:
+        return found
+    why = f"no interval: {len(blocks)} {blocks.name}, so unequal that they count as {even:.1f} equal ones"
+    return replace(no_interval(value, found.n, f"{why}, fewer than {FEWEST_EVEN_BLOCKS}"), iid=found.iid)
 
 
 # Statistics of (..., k, k + 1) confusion counts
@@ -436,7 +457,7 @@ def quantile(values: np.ndarray, q: float, blocks: Blocks) -> Estimate:
     ordered = np.unique(values)
 
     def may_be(x: float) -> bool:
-        below, up_to = interval(proportion(values < x, blocks)).low, interval(proportion(values <= x, blocks)).high
+        below, up_to = interval(_share(values < x, blocks)).low, interval(_share(values <= x, blocks)).high
         return below is not None and up_to is not None and below <= q <= up_to
 
     middle = min(int(np.searchsorted(ordered, value)), len(ordered) - 1)

@@ -201,7 +201,26 @@ def test_suite_goes_on_past_a_failure_and_resumes(rows, tmp_path, monkeypatch):
 
 def test_suites_run_seeds_of_what_is_drawn(rows, tmp_path):
     done = evaluate_suite([f"random:{MODEL}"], ["regulatory_elements"], seeds=[0, 1], output=tmp_path, **rows)
-    assert [(row["seed"], row["status"]) for row in done.table.to_pylist()] == [(0, "done"), (1, "done")]
+    *runs, mean = done.table.to_pylist()
+    assert [(row["seed"], row["status"]) for row in runs] == [(0, "done"), (1, "done")]
+    assert (mean["seed"], mean["status"], mean["record"]) == (None, "mean of 2 seeds", None)
+    assert mean["value"] == pytest.approx(np.mean([row["value"] for row in runs]))
+    assert not done.failures
+
+
+def test_blocks_are_recorded_and_another_choice_measures_again(rows, tmp_path, monkeypatch):
+    first = evaluate(MARKOV, output=tmp_path, **rows)
+    assert (first.blocks, first.schema_version) == ("1Mb", 4)
+    assert "1-Mb blocks of the genome" in first.metrics["accuracy"].method
+    monkeypatch.setattr("evaluation_dart.run.score_in_shards", None)  # nothing is scored
+    again = evaluate(MARKOV, output=tmp_path, blocks="id", **rows)
+    assert again.blocks == "id"
+    assert "values of id" in again.metrics["mean_diff"].method
+    assert again.metrics["mean_diff"].value == first.metrics["mean_diff"].value
+    assert again.metrics["mean_diff"].low < again.metrics["mean_diff"].value < again.metrics["mean_diff"].high
+    validate_record(again.folder)
+    with pytest.raises(ValueError, match=r"^blocks length: there are 1Mb, chromosomes, and the columns id, chrom, "):
+        evaluate(MARKOV, output=tmp_path, blocks="length", **rows)
 
 
 def test_compare_pairs_rows(rows, tmp_path):

@@ -37,14 +37,19 @@ def suite(
     done = evaluate_suite(**arguments)
     rows = done.table.to_pylist()
     lines = [
-        f"{row['model']}  {row['task']}  {row['setting']}  seed {row['seed']}  {row['metric']} {shown(row)}"
+        f"{row['model']}  {row['task']}  {row['setting']}  {which(row)}  {row['metric']} {shown(row)}"
         for row in rows
-        if row["record"]
+        if row["metric"]
     ]
     lines += [f"failed: {line}" for line in done.failures]
     result(rows, "\n".join(lines))
     if done.failures:
         raise typer.Exit(1)
+
+
+def which(row: dict[str, Any]) -> str:
+    """The run's seed, or of how many seeds it is the mean."""
+    return f"seed {row['seed']}" if row["record"] else str(row["status"])
 
 
 def shown(row: dict[str, Any]) -> str:
