@@ -2,8 +2,8 @@
 
     python benchmarks/coverage.py [--sets 2000]
 
-Rows that benchmarks/results/coverage.json has of as many sets are kept, each with the commit that it was made by: delete
-those that are to be made again. A run that was stopped goes on where it was.
+Rows that benchmarks/results/coverage.json has of as many sets are kept, each with the commit that it was made by;
+delete those that are to be made again. A run that was stopped goes on where it was.
 
 Rows lie in blocks, of equal or of lognormal sizes (sigma 1), and those of one block are correlated by rho: each is
 sqrt(rho) times a normal of its block plus sqrt(1 - rho) times one of its own. The goal is a coverage of 93 to 97 % by
