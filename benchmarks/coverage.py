@@ -1,6 +1,6 @@
 """How often intervals hold the true value, and how often tests reject what is true, on simulated rows.
 
-    python benchmarks/coverage.py [--sets 2000]
+    python benchmarks/coverage.py [--sets 2000] [--only NAME ...]
 
 Rows that benchmarks/results/coverage.json has of as many sets are kept, each with the commit that it was made by;
 delete those that are to be made again. A run that was stopped goes on where it was.
@@ -355,21 +355,21 @@ def main() -> None:
     """Simulate, and write benchmarks/results/coverage.json."""
     options = parser(__doc__)
     options.add_argument("--sets", type=int, default=2000)
-    sets = parsed(options).sets
+    options.add_argument("--only", nargs="*", default=[""], help="texts: only rows with one of them in their name")
+    given = parsed(options)
     path, code = RESULTS / "coverage.json", commit()
-    kept = kept_rows(path, sets)
+    rows = kept_rows(path, given.sets)
     offered = {case.name: case for case in cases()}
-    rows: list[dict[str, Any]] = []
-    for design in DESIGNS:
-        for name in [*offered, *TESTS]:
-            row = kept.get((name, *design))
-            if row is None:
-                found = coverage(design, offered[name], sets) if name in offered else size(design, name, sets)
-                row = kept[name, *design] = found | {"commit": code}
-                print(row, flush=True)
-                write_text(path, json.dumps(about("coverage") | {"simulated": [*kept.values()]}, indent=1) + "\n")
-            rows.append(row)
-    write_text(path, json.dumps(about("coverage") | {"simulated": rows}, indent=1) + "\n")
+    names = [*offered, *TESTS]
+    missing = [(name, design) for name in names for design in DESIGNS if (name, *design) not in rows]
+    for name, design in missing:
+        if not any(text in name for text in given.only):
+            continue
+        found = coverage(design, offered[name], given.sets) if name in offered else size(design, name, given.sets)
+        rows[name, *design] = found | {"commit": code}
+        print(rows[name, *design], flush=True)
+        in_order = [rows[one, *of] for of in DESIGNS for one in names if (one, *of) in rows]
+        write_text(path, json.dumps(about("coverage") | {"simulated": in_order}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,17 +2,16 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from datasets_dart.errors import InputError
-from datasets_dart.files import replacing
+from datasets_dart.files import replacing, write_text
 from datasets_dart.formats.documents import read_json
 from evaluation_dart.controls import chance, control_kind, expected_controls
-from evaluation_dart.records import RESULTS, Record, load_record, read_record
-from evaluation_dart.report.tables import data_name, headline, records_below, sound_metrics
+from evaluation_dart.records import RESULTS, Record, load_record
+from evaluation_dart.report.tables import data_name, headline, records_below, sound_metrics, up_to_date
 from evaluation_dart.tasks import TASKS
 
 CONTROLS = "controls.json"  # beside a record's results.json
@@ -39,12 +38,12 @@ def build(folder: str | os.PathLike[str], records: Iterable[Path] = ()) -> tuple
     """
     folder = Path(folder)
     rows = published_rows(folder / "published.json")
-    for record in records:
-        place = folder / "records" / read_record(record)["fingerprint"][:12]
+    for path in records:
+        record = up_to_date(load_record(path))
+        place = folder / "records" / record.fingerprint[:12]
         place.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(record / RESULTS, place / RESULTS)
-        with replacing(place / CONTROLS) as unfinished:
-            unfinished.write_text(controls_text(load_record(record)), encoding="utf-8")
+        write_text(place / RESULTS, json.dumps(record.content, indent=2) + "\n")
+        write_text(place / CONTROLS, controls_text(record))
     there = any((folder / "records").rglob(RESULTS))
     own, skipped = records_below([folder / "records"]) if there else ([], [])
     rows += [

@@ -11,7 +11,7 @@ import pyarrow as pa
 from datasets_dart.errors import InputError
 from datasets_dart.formats.text import one_line
 from evaluation_dart.controls import control_kind
-from evaluation_dart.records import RESULTS, Record, load_record, validate_record
+from evaluation_dart.records import RESULTS, SCHEMA_VERSION, Record, load_record, remeasured, validate_record
 from evaluation_dart.tasks import TASKS
 
 SCHEMA = pa.schema(
@@ -86,10 +86,19 @@ def valid_records_below(where: Iterable[str | os.PathLike[str]]) -> tuple[list[R
     for record in found:
         try:
             validate_record(record.folder)
-            valid.append(record)
+            valid.append(up_to_date(record))
         except (InputError, OSError) as error:
             skipped.append(f"skipped: {error}")
+    if earlier := sum(own.schema_version < SCHEMA_VERSION for own in found):
+        skipped.append(f"measured again from their predictions: {earlier} records of earlier versions")
     return valid, skipped
+
+
+def up_to_date(record: Record) -> Record:
+    """A record in the schema's present version, its metrics made again from its predictions if it is of an earlier."""
+    if record.schema_version >= SCHEMA_VERSION:
+        return record
+    return Record(record.folder, remeasured(record.predictions(), record.content))
 
 
 def results_table(records: Iterable[Mapping[str, Any]]) -> pa.Table:

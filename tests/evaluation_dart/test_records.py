@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
 from huggingface_hub import eval_result_entries_to_yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -36,6 +37,7 @@ from evaluation_dart.report.benchmark import BENCHMARK
 from evaluation_dart.report.hub import eval_results, eval_tasks, no_entry, write_report
 from evaluation_dart.report.leaderboard import board_row, script
 from evaluation_dart.report.tables import records_below, results_table, valid_records_below
+from studies.remeasure import remeasure_all
 
 RECORDS = sorted((Path(__file__).parents[2] / "leaderboard" / "records").glob("*/results.json"))
 ODD = [
@@ -278,6 +280,61 @@ def test_odd_predictions_are_one_line(name, tmp_path):
             check_line(error)
         else:
             assert name in ("start", "chrom"), value  # which some metrics do without
+
+
+def of_version_3(folder):
+    """A record as it was before blocks: without them, with an exact interval, a metric by block, and other p-values."""
+    record = json.loads((run_of_task_1(folder) / "results.json").read_text())
+    del record["blocks"]
+    record["schema_version"] = 3
+    for metric in record["metrics"].values():
+        del metric["iid"], metric["honest"]
+    accuracy = record["metrics"]["accuracy"]
+    record["metrics"]["accuracy_by_block"] = dict(accuracy)
+    accuracy |= {"low": 0.1, "high": 0.9, "method": "exact binomial (Clopper-Pearson)"}
+    record["metrics"]["wilcoxon_p"]["value"] = 1e-9
+    (folder / "results.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_an_earlier_record_is_valid_by_its_values_and_measured_again(tmp_path):
+    folder, fresh = of_version_3(tmp_path / "old"), read_record(run_of_task_1(tmp_path / "new"))
+    validate_record(folder)
+    (old, new), said = valid_records_below([tmp_path])
+    assert said == ["measured again from their predictions: 1 records of earlier versions"]
+    assert {old.folder.name, new.folder.name} == {"old", "new"}
+    assert old.content["metrics"] == new.content["metrics"] == fresh["metrics"]
+    assert read_record(folder)["schema_version"] == 3  # a report leaves it as it is
+    remeasure_all(tmp_path)
+    again = validate_record(folder)
+    assert (again["schema_version"], again["blocks"], again["metrics"]) == (4, "1Mb", fresh["metrics"])
+    assert again["recipe"]["name"] == "whole-alleles"  # biofoundation by its present name
+
+    changed = of_version_3(tmp_path / "changed") / "results.json"
+    record = json.loads(changed.read_text())
+    record["metrics"]["mean_diff"]["value"] += 0.1
+    changed.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"mean_diff value is .*, but the predictions give"):
+        validate_record(changed.parent)
+    record["metrics"]["mean_diff"]["value"] -= 0.1
+    record["metrics"]["unheard_of"] = record["metrics"]["mean_diff"]
+    changed.write_text(json.dumps(record))
+    with pytest.raises(InputError, match="metrics unheard_of are missing or unknown"):
+        validate_record(changed.parent)
+    with pytest.raises(typer.Exit):
+        remeasure_all(tmp_path)
+
+
+def test_further_intervals_of_a_metric_are_checked(tmp_path):
+    folder = run_of_task_1(tmp_path)
+    record = json.loads((folder / "results.json").read_text())
+    record["metrics"]["accuracy"]["iid"]["low"] = 0.99
+    (folder / "results.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"accuracy iid is .*, but the predictions give"):
+        validate_record(folder)
+    del record["metrics"]["accuracy"]["iid"]
+    with pytest.raises(InputError, match=r"metrics\.accuracy has no 'iid'"):
+        check_schema(record, folder)
 
 
 def test_a_report_over_records_of_all_kinds_and_broken_ones(tmp_path):
