@@ -81,6 +81,11 @@ def _chosen(one_in: int) -> np.ndarray:
 
 def sketched(sequences: Sequence[str], one_in: int = 1) -> Sketches:
     """Sketches of sequences in either case, T or U; a sampled k-mer is in all of them or in none."""
+    return Sketches(*distinct_kmers(sequences, K, one_in), len(sequences), one_in)
+
+
+def distinct_kmers(sequences: Sequence[str], k: int = K, one_in: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Row, (m,) int64, and canonical k-mer, (m,) uint64, of each different k-mer of each sequence, by row and k-mer."""
     rows, kmers = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.uint64)]
     first = 0
     while first < len(sequences):
@@ -89,7 +94,7 @@ def sketched(sequences: Sequence[str], one_in: int = 1) -> Sketches:
             bases += len(sequences[last])
             last += 1
         text = "-".join(sequences[first:last]).encode("ascii", "replace")
-        start, kmer = canonical_kmers(CODES[np.frombuffer(text, dtype=np.uint8)], one_in)
+        start, kmer = canonical_kmers(CODES[np.frombuffer(text, dtype=np.uint8)], one_in, k)
         ends = np.cumsum([len(sequence) + 1 for sequence in sequences[first:last]])
         row = np.searchsorted(ends, start, side="right")
         order = np.lexsort((kmer, row))
@@ -99,7 +104,7 @@ def sketched(sequences: Sequence[str], one_in: int = 1) -> Sketches:
         rows.append(row[new] + first)
         kmers.append(kmer[new])
         first = last
-    return Sketches(np.concatenate(rows), np.concatenate(kmers), len(sequences), one_in)
+    return np.concatenate(rows), np.concatenate(kmers)
 
 
 def nearest(queries: Sketches, references: Sketches, themselves: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from datasets_dart import load_dart
+from datasets_dart.duplicates import counts_of
 from datasets_dart.errors import InputError
 from datasets_dart.files import sha256, warn_once
 from datasets_dart.formats.text import one_line
@@ -28,6 +29,8 @@ from evaluation_dart.models.kinds import is_trained_kind
 from evaluation_dart.models.language_model import Encoder, LanguageModel, largest_batch
 from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.models.protocols import NEEDS, RowPredictor, abilities
+from evaluation_dart.pretraining import Source, pretraining_of, rows_inside
+from evaluation_dart.pretraining import described as described_sources
 from evaluation_dart.recipes import Recipe, recipe_named
 from evaluation_dart.records import (
     RESULTS,
@@ -91,6 +94,7 @@ def evaluate(
     trust_remote_code: bool = False,
     cache_dir: str | os.PathLike[str] | None = None,
     num_proc: int | None = None,
+    pretrained_on: str | list[str] | None = None,
     **inputs: Any,
 ) -> Record:
     """Score a model on a task; returns the record, which lies below `output` with its predictions.
@@ -178,6 +182,11 @@ def evaluate_rows(
     length = len(dataset[0][next(iter(task.columns))])
     if spec.window is not None and not 1 <= spec.window <= length:
         raise InputError(f"window {spec.window} is not within the {length} bp of this task's sequences")
+    sources = sources_of(spec, scorer)
+    counts = counts_of(dataset)
+    about: dict[str, Any] = {"report": " ".join(dataset.info.description.split())} if dataset.info.description else {}
+    about |= {"duplicates": counts[spec.split]} if counts and spec.split in counts else {}
+    about |= {"in_pretraining": rows_inside(dataset, sources, spec.inputs.get("genome"), next(iter(task.columns)))}
     what = {
         "kind": "task",
         "task": spec.task,
@@ -187,9 +196,9 @@ def evaluate_rows(
         "recipe": ({"name": "column"} if recipe is None else recipe.described(task.alleles))
         | {"window": spec.window or length}
         | dict(setting.described),
-        "model": dict(described or scorer.describe()),
+        "model": dict(described or scorer.describe()) | {"pretrained_on": described_sources(sources)},
         "dataset": {"rows": len(dataset), "subset": subset, "fingerprint": digest(inputs), "inputs": dict(inputs)}
-        | ({"report": report} if (report := " ".join(dataset.info.description.split())) else {}),
+        | about,
         "spec": spec.recorded(),
         "blocks": spec.blocks or setting.blocks,
     }
@@ -227,6 +236,13 @@ def evaluate_rows(
             remove(shards)
         state.wait_for_everyone()
     return load_record(folder)
+
+
+def sources_of(spec: RunSpec, scorer: Any) -> list[Source] | None:
+    """What the model of a run was pretrained on, as told or as its card says; None where that is unknown."""
+    told = [spec.pretrained_on] if isinstance(spec.pretrained_on, str) else spec.pretrained_on or []
+    in_memory = str(getattr(scorer, "revision", "")).startswith("in-memory")
+    return None if in_memory and not told else pretraining_of(spec.model, told, spec.revision)
 
 
 def hold_record(stack: ExitStack, folder: Path, keep: Path | None) -> None:

@@ -37,6 +37,8 @@ class RunSpec:
             in; of variant_effects, the folder of a training of chromatin_activity; a folder to keep embeddings in; and
             values in place of the paper's.
         revision, device, dtype, trust_remote_code: of a language model. cache_dir, num_proc: of building the dataset.
+        pretrained_on: what the model has read, where its card does not say it (`evaluation_dart.pretraining`): "hg38",
+            "hg38:chr1,chr2", "hg38:FILE.bed", a BED of the test's build, a FASTA; or several.
     """
 
     model: str
@@ -68,6 +70,7 @@ class RunSpec:
     trust_remote_code: bool = False
     cache_dir: str | None = None
     num_proc: int | None = None
+    pretrained_on: str | list[str] | None = None
 
     @property
     def chosen_setting(self) -> str:
@@ -95,6 +98,9 @@ class RunSpec:
             raise InputError(
                 f"{task.name} takes no argument {shown(unknown[0])}; its inputs are {', '.join(task.inputs)}"
             )
+        told = given.get("pretrained_on", [])
+        if not all(isinstance(text, str) for text in ([told] if isinstance(told, str) else told)):
+            raise InputError(f"pretrained_on is {shown(told)}, but should be text, or a list of texts")
         for name, value in inputs.items():
             own = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
             if not all(isinstance(path, str) for path in own):
@@ -154,7 +160,7 @@ SMALLEST = {"window": 1, "limit": 1, "sample_seed": 0, "seed": 0, "num_proc": 1,
 TYPES: dict[str, tuple[type, ...]] = {
     name: tuple(kind for kind in get_args(hint) or (hint,) if kind is not NoneType)
     for name, hint in get_type_hints(RunSpec).items()
-} | {"hyperparameters": (dict,), "inputs": (dict,)}
+} | {"hyperparameters": (dict,), "inputs": (dict,), "pretrained_on": (str, list)}
 
 
 def plain(value: Any) -> Any:
@@ -175,6 +181,6 @@ def unrooted(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     kind, colon, of = value.partition(":")
-    if kind in KINDS and os.path.isabs(of):
+    if (kind in KINDS or (colon and "/" not in kind and not of.startswith("//"))) and os.path.isabs(of):
         return f"{kind}{colon}{Path(of).name}"
     return Path(value).name if os.path.isabs(os.path.expanduser(value)) else value

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from scipy import stats
 
+from datasets_dart.duplicates import Counts
 from evaluation_dart.recipes import with_current_name
 from evaluation_dart.records import load_record
 from evaluation_dart.report.leaderboard import origin
@@ -254,8 +255,18 @@ def downstream_tables(records: Path) -> str:
         if published:
             said = ", ".join(f"{name} {value}" for name, value in published.items())
             lines += ["", f"Published, of the whole task, in per cent: {said}."]
-        lines.append("")
+        lines += ["", duplicates_line(next(models[-1].rglob("results.json"))), ""]
     return "\n".join(lines)
+
+
+def duplicates_line(path: Path) -> str:
+    """How many test rows of a record repeat others, in words."""
+    found = read_json(path)["dataset"].get("duplicates")
+    if found is None:
+        return "Test rows that repeat others were not counted when these records were made."
+    counts = {"within the split": found["within"]} | {f"in {split}": own for split, own in found["against"].items()}
+    said = "; ".join(f"{where}: {Counts(**own)}" for where, own in counts.items())
+    return f"Of the {found['rows']:,} test rows, those that repeat another: {said}."
 
 
 def variants_table(folder: Path) -> str:

@@ -38,6 +38,7 @@ from transformers import HfArgumentParser
 from transformers.utils import logging
 
 import modeling_hyenadna  # noqa: F401  (registers HyenaDNA with the Auto classes)
+from datasets_dart.duplicates import Compared, count_duplicates
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing, shown
 from datasets_dart.formats.documents import parse_json, read_yaml
@@ -150,6 +151,7 @@ class Splits(NamedTuple):
     test: LabelledRows
     classes: tuple[str, ...]
     groups: dict[str, list[int]] | None
+    contig: tuple[str, ...] = ("chrom",)  # columns that name one
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -170,6 +172,11 @@ class Splits(NamedTuple):
     def longest(self) -> int:
         """Bases of the longest sequence, as far as it is read."""
         return max(int(rows.lengths.max()) for rows in (self.train, self.validation, self.test))
+
+    def duplicates(self) -> dict[str, Any]:
+        """How many test rows repeat others, of the rows that are used; see [`datasets_dart.duplicates`]."""
+        rows = {split: getattr(self, split).rows for split in SPLITS}
+        return asdict(count_duplicates(rows, Compared(contig=self.contig))["test"])
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits of all sequences and labels, in their order."""
@@ -247,8 +254,9 @@ def load_splits(arguments: TaskArguments, max_length: int) -> Splits:
         labels = np.array(own[label][:], dtype=np.float32 if label == "labels" else np.int64)
         made[split] = LabelledRows(own, labels, max_length=max_length, fresh=fresh.get(split))
     if label == "label":
-        return Splits(**made, classes=tuple(rows["test"].features["label"].names), groups=None)
-    return Splits(**made, classes=("no", "yes"), groups=label_groups(source.names))
+        names = tuple(rows["test"].features["label"].names)
+        return Splits(**made, classes=names, groups=None, contig=source.contig)
+    return Splits(**made, classes=("no", "yes"), groups=label_groups(source.names), contig=source.contig)
 
 
 def scorer(metric: str, labels: np.ndarray, classes: int) -> Any:
@@ -445,6 +453,7 @@ def write_results(
         protocol=task.protocol,
         budget=task.budget,
         rows=splits.sizes,
+        duplicates=splits.duplicates(),
         classes=splits.classes,
         device=str(state.device),
         processes=state.num_processes,

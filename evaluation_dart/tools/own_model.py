@@ -17,6 +17,7 @@ from accelerate.utils import set_seed
 from datasets import Dataset
 from huggingface_hub import EvalResult, ModelCardData
 
+from datasets_dart.duplicates import Compared, count_duplicates
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, link_target, sha256
 from datasets_dart.formats.documents import read_json
@@ -130,7 +131,12 @@ def train_own_model(
         "protocol": "fixed",
         "recipe": {"name": training.method, **asdict(training)},
         "model": origin | {"parameters": started.num_parameters},
-        "dataset": {"rows": len(splits["test"]), "fingerprint": digest(about | files), "inputs": about["inputs"]},
+        "dataset": {
+            "rows": len(splits["test"]),
+            "fingerprint": digest(about | files),
+            "inputs": about["inputs"],
+            "duplicates": asdict(count_duplicates(splits, Compared())["test"]),
+        },
         "spec": {name: value for name, value in spec.items() if value is not None},
         "data": about,
         "blocks": MEGABASES,

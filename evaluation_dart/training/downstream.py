@@ -77,6 +77,7 @@ def downstream_record(
     training: Training | None,
     seed: int,
     rows: Mapping[str, int],
+    duplicates: Mapping[str, Any],
     fingerprint: str,
     classes: tuple[str, ...],
     device: str,
@@ -88,8 +89,8 @@ def downstream_record(
 
     Args:
         setting: "finetuned", "soft_prompt" or "few_shot". training: None where nothing was trained step by step.
-        rows: of each split. fingerprint: of the rows. more: what else the record says: steps, epoch, reading, groups,
-            label_tokens, published, ...
+        rows: of each split. duplicates: of the test rows, counts of those that repeat others. fingerprint: of the rows.
+        more: what else the record says: steps, epoch, reading, groups, label_tokens, published, ...
     """
     what = {
         "kind": "finetune",
@@ -99,7 +100,12 @@ def downstream_record(
         "protocol": protocol,
         "recipe": {} if training is None else {"name": setting, **asdict(training)},
         "model": dict(model),
-        "dataset": {"rows": rows["test"], "fingerprint": fingerprint, "rows_by_split": dict(rows)},
+        "dataset": {
+            "rows": rows["test"],
+            "fingerprint": fingerprint,
+            "rows_by_split": dict(rows),
+            "duplicates": dict(duplicates),
+        },
         "budget": budget,
         "seed": seed,
         "rows": dict(rows),

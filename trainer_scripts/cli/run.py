@@ -60,6 +60,13 @@ LAST: dict[str, Any] = {
     "revision": Revision,
     "trust_remote_code": TrustRemoteCode,
     "cache_dir": Annotated[Path | None, option("folder of the dataset that is built", panel=COMPUTING)],
+    "pretrained_on": Annotated[
+        list[str] | None,
+        option(
+            "what the model has read, where its card does not say: hg38, hg38:chr1,chr2, hg38:FILE.bed, FILE.fa",
+            panel=ROWS,
+        ),
+    ],
     "num_proc": Annotated[int | None, option("processes that build the dataset", panel=COMPUTING)],
 }
 
