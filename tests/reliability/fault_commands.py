@@ -107,6 +107,7 @@ COMMANDS = [
         "dart-eval prepare-peaks consensus A=in/p.narrowPeak B=in/p.narrowPeak --genome in/g.fa --width 100 "
         "--output o.tsv",
     ),
+    Command("check", "dart-eval check in/gue/toy --no-seqleak --output o.parquet"),
     Command("pretrain", PRETRAIN),
     Command("finetune", FINETUNE),
     Command(

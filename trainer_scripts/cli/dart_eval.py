@@ -5,8 +5,9 @@ Several processes, on GPUs or on CPU (where `accelerate launch --cpu` would star
     torchrun --standalone --nproc_per_node 2 -m trainer_scripts.cli.dart_eval run ...
 """
 
-from trainer_scripts.cli import compare, ls, prepare, prepare_peaks, profile, report, run, suite, validate
+from trainer_scripts.cli import check, compare, ls, prepare, prepare_peaks, profile, report, run, suite, validate
 from trainer_scripts.cli.app import new_app, run_app
+from trainer_scripts.cli.inputs import InputsCommand
 
 app = new_app(
     "Score DNA language models on regulatory DNA: tasks, protocols and intervals of DART-Eval.",
@@ -18,6 +19,7 @@ app = new_app(
     validate.validate,
     profile.profile,
 )
+app.command(cls=InputsCommand)(check.check)
 app.add_typer(prepare_peaks.app, name="prepare-peaks")
 prepare.register(app)
 
