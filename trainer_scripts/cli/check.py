@@ -15,6 +15,7 @@ def check(
     data: Annotated[
         list[str],
         typer.Argument(
+            metavar="DATA...",
             help="saved dataset, folder or table with splits, files train.csv and test.csv, FASTA, BED, or a task"
         ),
     ],

@@ -40,14 +40,14 @@ def test_files_of_each_split(run, tmp_path):
     assert "homology was not looked at" in said
     assert "seqleak was not called: it was not wanted" in said
     assert pq.read_table(tmp_path / "o.parquet").num_rows == 32
-    found = json.loads(run("check", *files, "--no-seqleak", "--json"))
+    found = json.loads(run("--json", "check", *files, "--no-seqleak"))
     assert found["duplicates"]["test"]["against"]["train"]["reverse_complement"] == 6
 
 
 def test_a_task_with_its_inputs(run):
     elements = ("--genome", GENOME, "--elements", TASK1 / "ccre.bed")
-    found = json.loads(run("check", "regulatory_elements", *elements, "--no-seqleak", "--json"))
-    assert found["rows"] == {"train": 2 * 51, "validation": 2 * 40, "test": 2 * 122}
+    found = json.loads(run("--json", "check", "regulatory_elements", *elements, "--no-seqleak"))
+    assert found["rows"] == {"train": 2 * 52, "validation": 2 * 40, "test": 2 * 122}
     of_label = {own["property"]: own["value"] for own in found["shortcuts"]}
     assert of_label["length"] == 0.5
     assert of_label["GC"] == pytest.approx(0.5, abs=0.05)  # shuffles have the bases of their elements
@@ -59,7 +59,7 @@ def test_a_downstream_task(run, tmp_path):
     for split, sequences in (("train", "AC"), ("dev", "G"), ("test", "CT")):
         rows = "".join(f"{base * 30},{number % 2}\n" for number, base in enumerate(sequences))
         (folder / f"{split}.csv").write_text(f"sequence,label\n{rows}")
-    found = json.loads(run("check", "gue/toy", "--data", tmp_path, "--no-seqleak", "--json"))
+    found = json.loads(run("--json", "check", "gue/toy", "--data", tmp_path, "--no-seqleak"))
     against = found["duplicates"]["test"]["against"]
     assert (against["train"]["same"], against["train"]["reverse_complement"]) == (1, 1)
     assert against["validation"]["reverse_complement"] == 1  # C of G
