@@ -31,8 +31,7 @@ from datasets_dart.formats.tables import read_whole
 from datasets_dart.outputs import described, made
 from datasets_dart.splits import SPLITS, assign_windows, read_splits
 from evaluation_dart.statistics import estimates
-from evaluation_dart.statistics.blocks import genome_blocks, row_blocks
-from evaluation_dart.statistics.metrics import auroc
+from evaluation_dart.statistics.blocks import blocks_at
 
 # Names that columns and splits have in tables of others
 SEQUENCE, LABEL, SPLIT = ("sequence", "seq", "text", "dna"), ("label", "labels", "target", "class"), ("split", "set")
@@ -356,10 +355,8 @@ def area(name: str, of: str, score: np.ndarray, positive: np.ndarray, where: Any
     if positive.all() or not positive.any():
         return None
     chrom, start = where
-    blocks = row_blocks(len(score)) if chrom is None else genome_blocks(chrom, start)
-    value = auroc(score, positive)
-    interval = estimates.auroc(value, score, positive, blocks)
-    return Shortcut(name, of, float(value), interval.low, interval.high, len(score), interval.method)
+    found = estimates.metric(estimates.auroc(score, positive, blocks_at(chrom, start, len(score))))
+    return Shortcut(name, of, found.value, found.low, found.high, len(score), found.method)
 
 
 def label_shortcuts(data: Mapping[str, Dataset], notes: list[str]) -> list[Shortcut]:
