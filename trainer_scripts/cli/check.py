@@ -16,7 +16,7 @@ def check(
         list[str],
         typer.Argument(
             metavar="DATA...",
-            help="saved dataset, folder or table with splits, files train.csv and test.csv, FASTA, BED, or a task"
+            help="saved dataset, folder or table with splits, files train.csv and test.csv, FASTA, BED, or a task",
         ),
     ],
     output: Annotated[Path | None, typer.Option(help="parquet file to write, a row a sequence, for seqleak")] = None,
