@@ -237,3 +237,16 @@ def sharing(dataset: Dataset, sequence: str, source: Source) -> np.ndarray:
     found = np.zeros(first, dtype=bool)
     found[rows[there[code]].astype(np.int64)] = True
     return found
+
+
+def in_words(record: Mapping[str, Any]) -> str:
+    """What a record says of rows that its model has read, for people to read."""
+    said = record["model"].get(FIELD, UNKNOWN)
+    if said == UNKNOWN:
+        return "pretraining unknown"
+    if said == NOTHING:
+        return "no pretraining"
+    found = record["dataset"].get("in_pretraining", {})
+    if found.get("inside") is None:
+        return "pretraining not compared with these rows"
+    return f"{found['inside']:,} of {found['rows']:,} rows read in pretraining, by {found['by']}"

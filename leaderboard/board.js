@@ -72,6 +72,12 @@ function interval(metric, [low, high]) {
   return picture;
 }
 
+// How many of the rows the model has read before; of published figures nobody says it.
+function seen(row) {
+  if (row.control === PERMUTED) return null;
+  return element("span", { class: "small" }, row.pretraining ?? "pretraining unknown");
+}
+
 function tableRow(row, scale) {
   const metric = metricOf(row);
   const name = element("td", { class: "model" }, row.model);
@@ -92,7 +98,7 @@ function tableRow(row, scale) {
     element("td", { class: "number", "data-label": "Parameters" }, size(row.parameters)),
     element("td", { class: "number", "data-label": "Window" }, row.context === null ? "–" : `${count(row.context)} bp`),
     element("td", { "data-label": "Protocol" }, row.protocol),
-    element("td", { class: "number", "data-label": "n" }, metric.n === null ? "–" : count(metric.n)),
+    element("td", { class: "number", "data-label": "n" }, metric.n === null ? "–" : count(metric.n), seen(row)),
     source,
   );
 }

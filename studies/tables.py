@@ -15,6 +15,7 @@ import typer
 from scipy import stats
 
 from datasets_dart.duplicates import Counts
+from evaluation_dart.pretraining import in_words
 from evaluation_dart.recipes import with_current_name
 from evaluation_dart.records import load_record
 from evaluation_dart.report.leaderboard import origin
@@ -93,6 +94,7 @@ def task_tables(
                 "",
                 *markdown([*header, *metrics], rows),
                 *methods_of(own, metrics),
+                *read_before(own),
             ]
     return "\n".join(lines)
 
@@ -106,6 +108,15 @@ def record_tables(records: Path) -> str:
         return [name, model_name(record), record["setting"], recipe["name"], f"{recipe['window']:,} bp"]
 
     return task_tables(records, SHOWN, ["run", "model", "setting", "recipe", "window"], cells)
+
+
+def read_before(runs: Sequence[Run]) -> list[str]:
+    """How many rows each model has read in its pretraining, in one line."""
+    said: dict[str, dict[str, None]] = {}
+    for _, record in runs:
+        said.setdefault(in_words(record), {})[model_name(record)] = None
+    parts = [f"{words} ({', '.join(models)})" for words, models in said.items()]
+    return [f"- rows read before: {'; '.join(parts)}", ""]
 
 
 def methods_of(runs: Sequence[Run], shown: Sequence[str]) -> list[str]:
@@ -261,7 +272,7 @@ def downstream_tables(records: Path) -> str:
 
 def duplicates_line(path: Path) -> str:
     """How many test rows of a record repeat others, in words."""
-    found = read_json(path)["dataset"].get("duplicates")
+    found = read_json(path).get("dataset", {}).get("duplicates")
     if found is None:
         return "Test rows that repeat others were not counted when these records were made."
     counts = {"within the split": found["within"]} | {f"in {split}": own for split, own in found["against"].items()}

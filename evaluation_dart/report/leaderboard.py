@@ -10,6 +10,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import replacing, write_text
 from datasets_dart.formats.documents import read_json
 from evaluation_dart.controls import chance, control_kind, expected_controls
+from evaluation_dart.pretraining import in_words
 from evaluation_dart.records import RESULTS, Record, load_record
 from evaluation_dart.report.tables import data_name, headline, records_below, sound_metrics, up_to_date
 from evaluation_dart.tasks import TASKS
@@ -152,6 +153,7 @@ def board_row(
         "data": data_name(record),
         "baseline": is_baseline(record),
         "control": control_kind(record),
+        "pretraining": in_words(record),
         "source": "run",
         "date": record["date"][:10],
         "headline": headline(record),

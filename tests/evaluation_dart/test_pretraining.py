@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from datasets_dart.alphabet import reverse_complement
 from datasets_dart.contigs import BUILDS
-from evaluation_dart.pretraining import described, pretraining_of, rows_inside, source_of
+from evaluation_dart.pretraining import described, in_words, pretraining_of, rows_inside, source_of
 
 ROOT = Path(__file__).parents[2]
 HG19_CHR21 = int(BUILDS["hg19"].split()[20])
@@ -133,3 +133,15 @@ def test_our_demo_says_what_it_has_read():
     columns |= {"end": [int(row[2]) for row in windows], "sequence": ["N"] * len(windows)}
     told = source_of(str(source.file))
     assert rows_inside(Dataset.from_dict(columns), [told], None)["inside"] == 0
+
+
+def test_a_record_in_words():
+    def record(said=None, **found):
+        model = {} if said is None else {"pretrained_on": said}
+        return {"model": model, "dataset": {"in_pretraining": found} if found else {}}
+
+    assert in_words(record()) == in_words(record("unknown", rows=3, inside=None)) == "pretraining unknown"
+    assert in_words(record("nothing", rows=3, inside=0)) == "no pretraining"
+    found = record(["hg19"], rows=1200, inside=3, by="coordinates")
+    assert in_words(found) == "3 of 1,200 rows read in pretraining, by coordinates"
+    assert in_words(record(["hg38"], rows=3, inside=None)) == "pretraining not compared with these rows"
