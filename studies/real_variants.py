@@ -90,8 +90,11 @@ def real_variants(
 ) -> None:
     """Score real variants by several recipes, and compare with what was measured; runs that are there are kept.
 
+    A whole pass (without `only`) removes the records of runs that are no longer made.
+
     python -m studies.real_variants --data real-data --output results/variants
     """
+    made = set()
     for variants, effects, one_locus in (("HNF4A", mutagenesis(data), True), ("dsQTL", dsqtls(data), False)):
         for recipe, model in RUNS:
             name = f"{variants}-{recipe}-{Path(model).stem}{'-untrained' if model == RANDOM else ''}"
@@ -102,6 +105,10 @@ def real_variants(
             about = score_variants(as_table(effects), genome(data, output), model, output=scores, recipe=recipe)
             metrics = compare(effects, scores, recipe.startswith("embedding"), one_locus)
             write_json(RECORDS / "variants" / f"{name}.json", about | {"variants": variants, "metrics": metrics})
+            made.add(name)
+    for path in (RECORDS / "variants").glob("*.json"):
+        if not only and path.stem not in made:
+            path.unlink()
 
 
 if __name__ == "__main__":
