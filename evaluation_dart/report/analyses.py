@@ -1,20 +1,28 @@
-"""Tables that look closer at records: by stratum, against controls. Each is a TSV in a report's folder."""
+"""Tables that look closer at records: by stratum, motif or label, over seeds, against controls; and their figures."""
 
 import csv
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.text import one_line, plain_name
 from datasets_dart.outputs import LOCK, locked, sweep_folder
+from evaluation_dart.comparison import but_for_seed, over_seeds, same_rows, seed_of
 from evaluation_dart.controls import CHANCE_SCHEMA, chance_rows, orientation
-from evaluation_dart.records import Record
+from evaluation_dart.records import Record, estimates_of
+from evaluation_dart.report.classes import calibration_table, label_table
+from evaluation_dart.report.figures import Bar, calibration_figure, forest_figure, motif_figure
+from evaluation_dart.report.motifs import families_of, family_table, motif_table
+from evaluation_dart.report.strata import strata_table
 from evaluation_dart.report.tables import headline, shown_table, shown_value
+from evaluation_dart.statistics.estimates import metric
 
 ORIENTATION_SCHEMA = pa.schema(
     [
@@ -28,8 +36,101 @@ ORIENTATION_SCHEMA = pa.schema(
         ("record", pa.string()),
     ]
 )
+SEEDS_SCHEMA = pa.schema(
+    [
+        ("model", pa.string()),
+        ("task", pa.string()),
+        ("setting", pa.string()),
+        ("seeds", pa.int64()),
+        ("which", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("spread", pa.float64()),
+        ("n", pa.int64()),
+        ("method", pa.string()),
+        ("record", pa.string()),
+    ]
+)
+MOST_FAMILIES = 40  # of a figure, the largest ones
 # Columns that are shown once, above a table, where all rows have the same
-ABOUT = ("model", "task", "setting", "by", "column", "strata", "rows_without", "permutations", "method")
+ABOUT = ("model", "task", "setting", "by", "column", "event", "strata", "rows_without", "permutations", "method")
+
+
+def tables_of(
+    records: Sequence[Record], asked: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, pa.Table], list[str]]:
+    """The tables that are asked for, by name, and why records are not in them.
+
+    Args:
+        asked: "strata", "chance", "orientation", "motifs", "labels", "calibration" or "seeds" -> the keywords of what
+            makes it, beside the record.
+
+    Raises:
+        InputError: where no record has one of the tables.
+    """
+    makers: dict[str, Callable[[Record], pa.Table]] = {}
+    for name, options in asked.items():
+        if name == "strata":
+            makers[f"strata_{options['column']}"] = partial(strata_table, **options)
+        elif name == "motifs":
+            known = None if options["families"] is None else families_of(options["families"])
+            makers["motifs"] = partial(motif_table, families=known)
+            makers["motif_families"] = partial(family_table, families=known)
+        elif name in SIMPLE:
+            makers[name] = partial(SIMPLE[name], **options)
+    tables, left_out = {}, []
+    for name, make in makers.items():
+        tables[name], reasons = of_each(records, make)
+        left_out += [reason for reason in reasons if reason not in left_out]
+    if "seeds" in asked:
+        tables["seeds"] = seeds_table(records)
+    return tables, left_out
+
+
+def draw(output: Path, tables: Mapping[str, pa.Table], records: Sequence[Record]) -> list[Path]:
+    """Draw those of the tables that have a figure, as SVG; returns their files."""
+    drawn = []
+    for name, table in tables.items():
+        path, rows = output / f"{plain_name(name)}.svg", table.to_pylist()
+        if name == "calibration":
+            calibration_figure(path, by_model(rows))
+        elif name == "motifs":
+            accuracies = {title: np.array([row["accuracy"] for row in own]) for title, own in by_model(rows).items()}
+            families = by_model(tables["motif_families"].to_pylist())
+            motif_figure(
+                path, accuracies, {title: bars(own[:MOST_FAMILIES], "family") for title, own in families.items()}
+            )
+        elif name.startswith("strata_"):
+            wanted = {own.fingerprint: headline(own.content) for own in records}
+            own = [row for row in rows if row["metric"] == wanted[row["record"]]]
+            forest_figure(
+                path, {title: bars(part, "stratum") for title, part in by_model(own).items()}, "95 % interval", None
+            )
+        else:
+            continue
+        drawn.append(path)
+    return drawn
+
+
+def by_model(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of each record, under the name of its model and setting."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    names: dict[str, str] = {}
+    for row in rows:
+        name = names.get(row["record"])
+        if name is None:
+            name = f"{row['model']}, {row['setting']}"
+            name = names[row["record"]] = f"{name} ({row['record'][:8]})" if name in found else name
+        found.setdefault(name, []).append(row)
+    return found
+
+
+def bars(rows: Iterable[Mapping[str, Any]], label: str) -> list[Bar]:
+    """Rows with a value and an interval as lines of a figure."""
+    key = "value" if label == "stratum" else "accuracy"
+    return [Bar(str(row[label]), row[key], row["low"], row["high"]) for row in rows if row[key] is not None]
 
 
 def of_each(records: Sequence[Record], make: Callable[[Record], pa.Table]) -> tuple[pa.Table, list[str]]:
@@ -67,6 +168,48 @@ def orientation_table(
         counts = {"agreeing": found.agreeing, "n": found.n, "share": found.share if found.n else None}
         rows.append(about | {"effects_of": part} | counts | {"record": record.fingerprint})
     return pa.Table.from_pylist(rows, schema=ORIENTATION_SCHEMA)
+
+
+def seeds_table(records: Sequence[Record]) -> pa.Table:
+    """Means over seeds of the metrics of models that differ in their seed only (columns: `SEEDS_SCHEMA`).
+
+    Their intervals have both sources of variation, rows and seeds. Models of one seed are not in it.
+
+    Raises:
+        InputError: where no model has several seeds.
+    """
+    groups: dict[str, list[Record]] = {}
+    for own in records:
+        groups.setdefault(same_rows(own) + but_for_seed(own), []).append(own)
+    rows = []
+    for group in (sorted(own, key=seed_of) for own in groups.values() if len({seed_of(one) for one in own}) > 1):
+        first, seeds = group[0], [seed_of(own) for own in group]
+        about = {"model": first.model["id"], "task": first.task, "setting": first.setting, "seeds": len(group)}
+        found = [estimates_of(own.predictions(), own.content) for own in group]
+        for name, estimate in over_seeds(found).items():
+            mean = metric(estimate)
+            values = [one[name].value for one in found]
+            shown: dict[str, Any] = {
+                "value": mean.value if mean.is_defined else None,
+                "low": mean.low,
+                "high": mean.high,
+            }
+            shown |= {"spread": float(np.std(values, ddof=1)), "n": mean.n, "method": mean.method}
+            rows.append(
+                about | {"which": ", ".join(map(str, seeds)), "metric": name, "record": first.fingerprint} | shown
+            )
+    if not rows:
+        raise InputError("no model has records of several seeds")
+    return pa.Table.from_pylist(rows, schema=SEEDS_SCHEMA)
+
+
+# What makes a table of one record, where nothing else is to be done
+SIMPLE: dict[str, Callable[..., pa.Table]] = {
+    "chance": chance_table,
+    "orientation": orientation_table,
+    "labels": label_table,
+    "calibration": calibration_table,
+}
 
 
 def write_tables(output: Path, tables: Mapping[str, pa.Table]) -> list[Path]:

@@ -45,8 +45,8 @@ def check_figure(path: Path) -> None:
         raise MissingExtra("drawing figures", "plot") from error
 
 
-def forest_figure(path: Path, panels: Mapping[str, Sequence[Bar]], unit: str) -> None:
-    """Values with intervals below one another, a panel for each title, and a line at 0.
+def forest_figure(path: Path, panels: Mapping[str, Sequence[Bar]], unit: str, line: float | None = 0.0) -> None:
+    """Values with intervals below one another, a panel for each title, and a line at a value, if there is one.
 
     Raises:
         InputError: for no value, or more than `MOST_FOREST_ROWS`.
@@ -63,7 +63,8 @@ def forest_figure(path: Path, panels: Mapping[str, Sequence[Bar]], unit: str) ->
             if bar.low is not None and bar.high is not None:
                 axis.plot([bar.low, bar.high], [row, row], color=colour, linewidth=1.6)
             axis.plot([bar.value], [row], "s", color=colour, markersize=4)
-        axis.axvline(0, color="black", linewidth=0.8, linestyle=":")
+        if line is not None:
+            axis.axvline(line, color="black", linewidth=0.8, linestyle=":")
         axis.set_yticks(range(len(bars)), [plot_text(bar.label) for bar in reversed(bars)], fontsize=7)
         axis.set_ylim(-0.7, len(bars) - 0.3)
         axis.set_title(plot_text(title), fontsize=9, loc="left")
@@ -90,7 +91,7 @@ def comparison_figure(path: Path, comparison: Comparison) -> None:
 
 
 def calibration_figure(path: Path, curves: Mapping[str, Sequence[Mapping[str, float | None]]]) -> None:
-    """Observed share against predicted probability, with intervals; curves: rows of `calibration_table` by title."""
+    """Observed share against predicted probability, with intervals; curves: rows of a calibration curve by title."""
     figure = _figure(5, 5)
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":", label="calibrated")

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from datasets_dart.errors import InputError
-from evaluation_dart.statistics import estimates, jackknife, scores, significance
+from evaluation_dart.statistics import calibration, estimates, jackknife, scores, significance
 from evaluation_dart.statistics.blocks import Blocks
 from evaluation_dart.statistics.estimates import LOGIT, Estimate, no_interval, undefined
 from evaluation_dart.statistics.intervals import Interval, published_interval
@@ -172,7 +172,8 @@ def motif_estimates(found: MotifMetrics, protocol: str = "fixed") -> dict[str, E
         significant = (significance.benjamini_hochberg(found.p_value) < 0.05).mean()
         method = "one-sided signed-rank tests, signs turned by backgrounds, both strands at once; Benjamini-Hochberg"
         method += "-corrected p < 0.05"
-    result["share_significant"] = no_interval(significant, motifs, method)
+    name = "share_significant_bonferroni" if protocol == "paper" else "share_significant_bh"
+    result[name] = no_interval(significant, motifs, method)
     if found.wins_vs_background is not None:
         result["accuracy_vs_background"] = replace(
             mean_over_motifs(found.wins_vs_background),
@@ -188,7 +189,8 @@ def pair_classification_estimates(
 
     `accuracy` is over all 2 n sequences, an element being right with a score above 0 and a control without;
     `accuracy_paired` is the share of pairs with score > control_score. Then AUROC, average precision ("auprc") and
-    Matthews' correlation ("mcc"). An element and its control are in one block.
+    Matthews' correlation ("mcc"), `brier` and `calibration_error` of the probabilities. An element and its control are
+    in one block.
 
     Args:
         score, control_score: (n,) log p(element) - log p(control) of either. blocks: of the pairs. protocol: "paper"
@@ -203,6 +205,7 @@ def pair_classification_estimates(
         "auroc": estimates.auroc(both, is_element, pairs),
         "auprc": estimates.average_precision(both, is_element, pairs),
         "mcc": estimates.counted("mcc", (both > 0).astype(int), is_element.astype(int), 2, pairs),
+        **calibration.calibration_estimates(calibration.binary_calls(both, is_element, pairs)),
     }
 
 
@@ -212,7 +215,7 @@ def class_estimates(
     """Task 3, supervised: accuracy, and each class against the rest by its log-odds (spec section 4).
 
     `auroc_{class}`, `auprc_{class}`, and of the prediction p >= 0.5, which is not the argmax, `mcc_{class}` and
-    `accuracy_{class}`.
+    `accuracy_{class}`. Then `brier` and `calibration_error` of the probabilities.
 
     Args:
         logits: (n, k); label: (n,) numbers of classes. protocol: "paper" has the published interval, which takes the
@@ -232,7 +235,7 @@ def class_estimates(
         found[f"auprc_{name}"] = estimates.average_precision(score, positive, blocks)
         found[f"mcc_{name}"] = estimates.counted("mcc", called.astype(int), positive.astype(int), 2, blocks)
         found[f"accuracy_{name}"] = estimates.proportion(called == positive, blocks)
-    return found
+    return found | calibration.calibration_estimates(calibration.class_calls(logits, label, blocks))
 
 
 def clustering_estimates(

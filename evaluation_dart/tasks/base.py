@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from evaluation_dart.statistics.blocks import Blocks
+    from evaluation_dart.statistics.calibration import Calls
     from evaluation_dart.statistics.estimates import Estimate
     from evaluation_dart.statistics.metric import Metric
     from evaluation_dart.training.objective import Objective
@@ -72,6 +73,7 @@ class Setting:
         headlines: names of metrics; the first that a run has is the one to look at.
         permute: (predictions, generator) -> predictions with the outcomes of other rows, drawn at random: what is found
             there is chance. None where it is not known how.
+        calls: (predictions, blocks) -> probabilities and what came true; None where a model gives no probabilities.
         finish: what is made of the whole table of predictions at the end.
         described: what a record says of the setting beside its recipe.
         blocks: which rows are taken as alike, see [`blocks_of`].
@@ -83,6 +85,7 @@ class Setting:
     estimates: "Callable[[pa.Table, str, Blocks], dict[str, Estimate]]"
     headlines: tuple[str, ...]
     permute: "Callable[[pa.Table, np.random.Generator], pa.Table] | None" = None
+    calls: "Callable[[pa.Table, Blocks], Calls] | None" = None
     finish: "Callable[[pa.Table], pa.Table] | None" = None
     described: Mapping[str, Any] = field(default_factory=dict)
     blocks: str = MEGABASES

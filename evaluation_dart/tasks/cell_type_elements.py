@@ -19,10 +19,12 @@ from evaluation_dart.tasks.base import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     from datasets import Dataset
 
     from evaluation_dart.statistics.blocks import Blocks
+    from evaluation_dart.statistics.calibration import Calls
     from evaluation_dart.statistics.estimates import Estimate
     from evaluation_dart.training.objective import Objective
 
@@ -97,9 +99,27 @@ def clustering_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "
 
 def classes_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "dict[str, Estimate]":
     """Accuracy and each class against the rest; the classes are those that the predictions have a logit of."""
-    import numpy as np
-
     from evaluation_dart.statistics.metrics import class_estimates
+
+    logits, label, classes = logits_of(predictions)
+    return class_estimates(logits, label, classes, blocks, protocol)
+
+
+def element_calls(predictions: "pa.Table", blocks: "Blocks") -> "Calls":
+    """The probability of the likeliest class."""
+    from evaluation_dart.statistics.calibration import class_calls
+
+    logits, label, _ = logits_of(predictions)
+    return class_calls(logits, label, blocks)
+
+
+def logits_of(predictions: "pa.Table") -> "tuple[np.ndarray, np.ndarray, tuple[str, ...]]":
+    """(n, k) logits, (n,) numbers of the rows' classes, and the classes, which are those that there is a logit of.
+
+    Raises:
+        InputError: for a label that is none of them.
+    """
+    import numpy as np
 
     names = tuple(name for name in predictions.column_names if name.startswith(LOGIT))
     number = {name.removeprefix(LOGIT): place for place, name in enumerate(names)}
@@ -107,8 +127,7 @@ def classes_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "dic
     if unknown := sorted(set(label) - number.keys()):
         raise InputError(f"there is no column {LOGIT}{unknown[0]}, but rows of that label")
     logits = np.stack([predictions[name].to_numpy() for name in names], axis=1)
-    own = np.array([number[name] for name in label])
-    return class_estimates(logits, own, tuple(number), blocks, protocol)
+    return logits, np.array([number[name] for name in label]), tuple(number)
 
 
 def objective(dataset: "Dataset") -> "Objective":
@@ -164,6 +183,7 @@ TASK = Task(
                 estimates=classes_of,
                 headlines=("accuracy",),
                 permute=outcomes_permuted("label"),
+                calls=element_calls,
             )
         ),
     },

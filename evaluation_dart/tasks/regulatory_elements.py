@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from evaluation_dart.statistics.blocks import Blocks
+    from evaluation_dart.statistics.calibration import Calls
     from evaluation_dart.statistics.estimates import Estimate
     from evaluation_dart.training.objective import Objective
 
@@ -70,6 +71,16 @@ def pairs_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "dict[
     return pair_classification_estimates(score, control_score, blocks, protocol)
 
 
+def pair_calls(predictions: "pa.Table", blocks: "Blocks") -> "Calls":
+    """The probability of being an element, of elements and of controls."""
+    import numpy as np
+
+    from evaluation_dart.statistics.calibration import binary_calls
+
+    log_odds = np.concatenate([predictions[name].to_numpy() for name in SCORES])
+    return binary_calls(log_odds, np.repeat([True, False], predictions.num_rows), blocks.twice(), "an element")
+
+
 def objective(dataset: "Dataset") -> "Objective":
     """Element or control."""
     from evaluation_dart.training.objective import Objective
@@ -112,6 +123,7 @@ TASK = Task(
                 estimates=pairs_of,
                 headlines=("accuracy",),
                 permute=pairs_swapped(*SCORES),
+                calls=pair_calls,
             )
         ),
     },

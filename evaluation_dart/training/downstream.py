@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from evaluation_dart.records import all_metrics, completed
 from evaluation_dart.scoring.finite import check_finite
+from evaluation_dart.statistics.calibration import calibration_estimates, class_calls
 from evaluation_dart.statistics.estimates import Estimate
 from evaluation_dart.statistics.metrics import classification_estimates, label_estimates
 from evaluation_dart.tasks.base import MEGABASES, blocks_of
@@ -55,7 +56,7 @@ def estimates_of(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, 
 
     Args:
         record: with `classes`; `groups`, where rows have many labels; `label_tokens`, where outputs are over a
-            vocabulary.
+            vocabulary, in which case there are no probabilities of the classes to be judged.
     """
     outputs, blocks = outputs_of(predictions), blocks_of(predictions, record.get("blocks", MEGABASES))
     if record.get("groups"):
@@ -63,7 +64,9 @@ def estimates_of(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, 
         return label_estimates(outputs, labels, record["groups"], blocks)
     tokens = record.get("label_tokens")
     called = called_classes(outputs, np.array(tokens)) if tokens else outputs.argmax(axis=1)
-    return classification_estimates(called, predictions["label"].to_numpy(), tuple(record["classes"]), blocks)
+    label = predictions["label"].to_numpy()
+    found = classification_estimates(called, label, tuple(record["classes"]), blocks)
+    return found if tokens else found | calibration_estimates(class_calls(outputs, label, blocks))
 
 
 def downstream_record(

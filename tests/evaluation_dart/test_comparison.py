@@ -14,7 +14,16 @@ from scipy import stats
 
 from evaluation_dart import compare
 from evaluation_dart.comparison import difference_of
-from evaluation_dart.records import Record, fingerprint, load_record, record_folder, task_estimates, write_record
+from evaluation_dart.records import (
+    Record,
+    all_metrics,
+    fingerprint,
+    load_record,
+    record_folder,
+    split_by_value,
+    task_estimates,
+    write_record,
+)
 from evaluation_dart.statistics import estimates
 from evaluation_dart.statistics.blocks import column_blocks
 from evaluation_dart.statistics.significance import holm
@@ -34,9 +43,9 @@ def made(root, table, model="org/a", spec=None, task="regulatory_elements", sett
     """The record of these predictions, at its place below `root`."""
     content = dict(load_record(submit(root / "template" / model.replace("/", "_"))).content)
     content |= {"task": task, "setting": setting, "spec": spec or {}, "kind": "task", "schema_version": 4}
-    content |= {"model": {"id": model, "revision": "abc"}, "undefined": {}, "blocks": "1Mb"} | changes
+    content |= {"model": {"id": model, "revision": "abc"}, "blocks": "1Mb"} | changes
     content["dataset"] = content["dataset"] | {"rows": table.num_rows}
-    content["fingerprint"] = fingerprint(content)
+    content |= {"fingerprint": fingerprint(content)} | split_by_value(all_metrics(table, content))
     folder = record_folder(root / "records", content)
     return Record(folder, write_record(folder, content, table))
 

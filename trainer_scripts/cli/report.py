@@ -1,6 +1,5 @@
 """`dart-eval report`: records made ready for the Hub and the leaderboard."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,6 +40,26 @@ def report(
         str | None,
         typer.Option(help="only how often effects have the sign of this column of --table", rich_help_panel=CLOSER),
     ] = None,
+    per_motif: Annotated[
+        bool,
+        typer.Option("--per-motif", help="only tables of task 2's motifs and their families", rich_help_panel=CLOSER),
+    ] = False,
+    families: Annotated[
+        Path | None, typer.Option(help="table of motifs' families; default: by their names", rich_help_panel=CLOSER)
+    ] = None,
+    per_label: Annotated[
+        bool, typer.Option("--per-label", help="only a table of single labels or classes", rich_help_panel=CLOSER)
+    ] = False,
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="only a table of calibration curves", rich_help_panel=CLOSER)
+    ] = False,
+    over_seeds: Annotated[
+        bool, typer.Option("--over-seeds", help="only a table of means over seeds", rich_help_panel=CLOSER)
+    ] = False,
+    figures: Annotated[
+        bool,
+        typer.Option("--figures", help="of --per-motif, --calibration and --by, as SVG", rich_help_panel=CLOSER),
+    ] = False,
 ) -> None:
     """Turn records into what the Hub shows, after recomputing every metric from its predictions.
 
@@ -49,22 +68,35 @@ def report(
     tasks. Entries of dart-eval/dart-eval are runs on the published data only; those of another dataset repository say
     that they are of other data. What is no record, or does not follow from its predictions, is skipped with a line.
 
-    With --by, --chance or --orientation, only the tables that these ask for are written, as TSV, and shown.
+    With an option under "A closer look", only the tables that these ask for are written, as TSV, and shown.
 
     dart-eval report results --output report --dataset me/my-data --leaderboard leaderboard
 
     dart-eval report results --by gc --genome hg38.fa
 
     dart-eval report results --by allele_frequency --table variants.tsv
+
+    dart-eval report results --per-motif --families H12CORE_motifs.tsv --figures
     """
     from evaluation_dart.report.hub import write_report
     from evaluation_dart.report.leaderboard import build
     from evaluation_dart.report.tables import valid_records_below
 
-    if by or chance or orientation:
-        rows = {"table": table, "on": on}
-        look_closer(records, output, by, rows | {"genome": genome, "bins": bins}, chance, orientation, rows)
+    rows = {"table": table, "on": on}
+    asked: dict[str, dict[str, Any] | None] = {
+        "strata": {"column": by, "genome": genome, "bins": bins} | rows if by else None,
+        "chance": {} if chance else None,
+        "orientation": {"column": orientation} | rows if orientation else None,
+        "motifs": {"families": families} if per_motif else None,
+        "labels": {} if per_label else None,
+        "calibration": {} if calibration else None,
+        "seeds": {} if over_seeds else None,
+    }
+    if wanted := {name: options for name, options in asked.items() if options is not None}:
+        look_closer(records, output, wanted, figures)
         return
+    if unused := [name for name, given in (("figures", figures), ("table", table), ("families", families)) if given]:
+        raise InputError(f"{unused[0]} is for a closer look, which none of the other options asks for")
     valid, skipped = valid_records_below(records)
     if not valid:
         raise InputError(f"no valid record: {'; '.join(skipped)[:1000]}")
@@ -79,36 +111,21 @@ def report(
     result({"output": str(output), "records": len(valid), "models": models, "values": values}, text)
 
 
-def look_closer(
-    folders: list[Path],
-    output: Path,
-    by: str | None,
-    strata: dict[str, Any],
-    chance: bool,
-    orientation: str | None,
-    rows: dict[str, Any],
-) -> None:
-    """Write and show the tables that are asked for."""
-    from evaluation_dart.report.analyses import chance_table, of_each, orientation_table, shown_rows, write_tables
-    from evaluation_dart.report.strata import strata_table
+def look_closer(folders: list[Path], output: Path, asked: dict[str, dict[str, Any]], figures: bool) -> None:
+    """Write and show the tables that are asked for, by their options."""
+    from evaluation_dart.report.analyses import draw, shown_rows, tables_of, write_tables
+    from evaluation_dart.report.figures import check_figure
     from evaluation_dart.report.tables import records_below
 
+    if figures:
+        check_figure(output / "figure.svg")
     found, skipped = records_below(folders)
     if not found:
         raise InputError(f"no record: {'; '.join(skipped)[:1000]}")
-    makers: dict[str, Any] = {}
-    if by:
-        makers[f"strata_{by}"] = partial(strata_table, column=by, **strata)
-    if chance:
-        makers["chance"] = chance_table
-    if orientation:
-        makers["orientation"] = partial(orientation_table, column=orientation, **rows)
-    tables = {}
-    for name, make in makers.items():
-        tables[name], left_out = of_each(found, make)
-        skipped += left_out
-    for line in skipped:
+    tables, left_out = tables_of(found, asked)
+    for line in skipped + left_out:
         say(line)
     paths = dict(zip(write_tables(output, tables), tables.values(), strict=True))
-    shown = "\n\n".join(f"{path}\n{shown_rows(own, found)}" for path, own in paths.items())
-    result({str(path): own.to_pylist() for path, own in paths.items()}, shown)
+    drawn = draw(output, tables, found) if figures else []
+    shown = [f"{path}\n{shown_rows(own, found)}" for path, own in paths.items()]
+    result({str(path): own.to_pylist() for path, own in paths.items()}, "\n\n".join([*shown, *map(str, drawn)]))

@@ -105,7 +105,7 @@ def test_strands_of_a_background_are_one_draw_of_a_motif():
     assert metrics["accuracy"]["iid"] is None
     assert metrics["q00_accuracy"]["low"] is None
     assert metrics["q00_accuracy"]["method"].startswith("no interval: chance spreads motifs apart")
-    assert metrics["share_significant"]["value"] == 0.5
+    assert metrics["share_significant_bh"]["value"] == 0.5
     paper = motif_metrics(background, motif, strand, kind, score, distances=True, protocol="paper")
     assert paper.p_value[0] == stats.wilcoxon(np.repeat(np.arange(1, 13), 2), alternative="greater").pvalue
     accuracy = metrics_of(motif_estimates(paper, "paper"))["accuracy"]
