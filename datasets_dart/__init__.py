@@ -72,7 +72,10 @@ def load_dart(
     protocol: "fixed", where N stays N and an element longer than the window is cut to its centre; or "paper", which
     equals the original bit for bit, its N written as A included.
     splits: "paper", the published chromosomes, or a BED of blocks whose column 4 is train, validation or test. An
-    element that is not wholly in one block is left out. Splits without rows are left out.
+    element that is not wholly in one block is left out. Splits without rows are left out. The published rows of
+    motif_footprinting and variant_effects are all for testing; "folds" sets some aside as split validation, to develop
+    models on: a fifth of the backgrounds, by a digest of their sequence, and the variants of chr6 and chr21. Split test
+    is then the others.
     split: one split (or a slice, "test[:1000]"), else all as a dict. streaming: rows are made as they are asked for.
     cache_dir, num_proc: as in `datasets.load_dataset`. The cache is named by the contents of the inputs.
     Contigs may be named with or without "chr" in any input: rows come under the genome's names.

@@ -23,7 +23,7 @@ from datasets_dart.files import Position, contents_key, input_file
 from datasets_dart.formats.bed import CHUNK_ROWS
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.formats.hdf5 import SPLIT_GROUPS, Slice, open_hdf5, read_slice, slices
-from datasets_dart.splits import SPLITS, Blocks, read_splits
+from datasets_dart.splits import FOLDS, NAMED, PAPER, SPLITS, Blocks, read_splits
 
 PROTOCOLS = ("fixed", "paper")
 TABLE_BYTES = 1 << 24  # of sequence in one Arrow table
@@ -91,8 +91,10 @@ class DartConfig(TaskConfig):
     ONE_OF: ClassVar[tuple[str, ...]] = ()  # inputs of which exactly one is given
     WITHOUT_COORDINATES: ClassVar[tuple[str, ...]] = ("processed",)  # inputs whose rows cannot be split by blocks
     LEAST_WINDOW: ClassVar[int] = 1  # bp
+    # Of a task whose published rows are all for testing: inputs without coordinates that splits="folds" takes
+    FOLDED: ClassVar[tuple[str, ...] | None] = None
 
-    splits: str = option("paper", '"paper", or BED of blocks named train, validation, test')
+    splits: str = option("paper", '"paper", BED of blocks named train, validation, test; tasks 2 and 5: "folds"')
     processed: str = file_input("the original's own data.h5 or table")
 
     def __post_init__(self) -> None:
@@ -106,13 +108,19 @@ class DartConfig(TaskConfig):
         if self.ONE_OF and sum(bool(getattr(self, name)) for name in self.ONE_OF) != 1:
             names = [f"{name}=" for name in self.ONE_OF]
             raise InputError(f"this task takes one of {', '.join(names[:-1])} and {names[-1]}")
-        for path in [getattr(self, name) for name in self.WITHOUT_COORDINATES]:
-            if path and self.splits != "paper":
+        folds = self.splits == FOLDS
+        if folds and self.FOLDED is None:
+            raise InputError(f'splits="{FOLDS}": this task has validation rows of its own (splits="{PAPER}")')
+        if folds and self.protocol == "paper":
+            raise InputError(f'splits="{FOLDS}": in protocol="paper" all rows are for testing, as published')
+        for name in self.WITHOUT_COORDINATES:
+            path = getattr(self, name)
+            if path and self.splits != PAPER and not (folds and name in (self.FOLDED or ())):
                 raise InputError(f"splits={self.splits}: {path} has no coordinates")
 
     def files(self) -> dict[str, dict[str, str]]:
         """Input files by option and name."""
-        return super().files() | ({} if self.splits == "paper" else {"splits": {"": self.splits}})
+        return super().files() | ({} if self.splits in NAMED else {"splits": {"": self.splits}})
 
     def sources(self) -> list[str]:
         """Paths of the files that rows come from: all but the genome and the blocks."""

@@ -23,13 +23,14 @@ from datasets_dart.formats.fasta import Genome
 from datasets_dart.formats.hdf5 import open_hdf5
 from datasets_dart.formats.meme import Motif, read_meme
 from datasets_dart.regulatory_elements import check_elements, pairs, read_elements
-from datasets_dart.splits import SPLITS, Blocks, assign_splits
+from datasets_dart.splits import FOLDS, NAMED, SPLITS, Blocks, assign_splits, is_chosen
 
 KINDS = ("motif", "shuffled")
 ORIGINAL_KINDS = {"true": "motif", "shuffled": "shuffled"}
 KEY = re.compile(r"(\d+)_(?:raw_(forward|reverse)|(.+)_(forward|reverse)_(true|shuffled))")  # of the original's table
 WINDOW = 350  # bp of a background made from an element, as published
 BACKGROUNDS = 100
+VALIDATION_SHARE = 0.2  # of backgrounds, of splits="folds"
 PUBLISHED_ELEMENTS = 2_348_854  # rows of the element file that PUBLISHED_ROWS belong to
 # Rows of that file whose controls are the published backgrounds, in order (spec appendix A; inferred there from the
 # original's code, which took the 568th of every 20th batch of 1024 rows, the batches ordered by their names as text).
@@ -61,6 +62,7 @@ class MotifFootprintingConfig(DartConfig):
 
     ONE_OF: ClassVar[tuple[str, ...]] = ("backgrounds", "elements", "processed")
     WITHOUT_COORDINATES: ClassVar[tuple[str, ...]] = ("backgrounds", "processed")
+    FOLDED: ClassVar[tuple[str, ...] | None] = ("backgrounds",)
 
     motifs: str = file_input("MEME file")
     backgrounds: str = file_input("one sequence a line")
@@ -134,6 +136,17 @@ def backgrounds_from_elements(
         elif report is not None:
             report["backgrounds are in no split, left out"] += 1
     return chosen
+
+
+def in_folds(backgrounds: Sequence[Background]) -> dict[str, list[Background]]:
+    """About a fifth of the backgrounds for validation, the others for testing: a function only of a background's
+    sequence, so that neither other backgrounds nor their order change it; its reverse complement goes with it."""
+    folds: dict[str, list[Background]] = {}
+    for background in backgrounds:
+        text = background.letters.tobytes().decode()
+        chosen = is_chosen(min(text, reverse_complement(text)), VALIDATION_SHARE)
+        folds.setdefault("validation" if chosen else "test", []).append(background)
+    return folds
 
 
 def shuffled(consensus: str, rng: random.Random, refused: Container[str]) -> str:
@@ -261,9 +274,13 @@ order, and `background` the row of the background. Made of: {config.source}. Pro
             sequences = enumerate(read_backgrounds(input_file(config.backgrounds)))
             chosen = {"test": [Background(row, letters) for row, letters in sequences]}
         else:
-            blocks = None if config.splits == "paper" else self.blocks
+            blocks = None if config.splits in NAMED else self.blocks
             chosen = backgrounds_from_elements(self.genome, config.elements, config.protocol, blocks, report)
         backgrounds = [background for split in chosen.values() for background in split]
+        if config.splits == FOLDS:
+            chosen = in_folds(backgrounds)
+            for split, own in chosen.items():
+                report[f"of the backgrounds in {split}"] = len(own)
         longest = max(motifs, key=lambda motif: len(motif.probabilities))
         for background in backgrounds:
             if len(background.letters) < len(longest.probabilities):

@@ -1,5 +1,6 @@
 """Which split an interval belongs to: DART-Eval's chromosomes, or blocks from a BED file."""
 
+import hashlib
 import os
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
@@ -17,6 +18,7 @@ PAPER_CHROMOSOMES = {  # DART-Eval spec section 1.3: fold 3 of ENCODE's five
     "validation": ("6", "21"),
     "test": ("5", "10", "14", "18", "20", "22"),
 }
+PAPER, FOLDS = NAMED = ("paper", "folds")  # splits that are no file
 CHROMOSOME_END = int(np.iinfo(np.int64).max)
 
 
@@ -29,19 +31,21 @@ class Blocks(NamedTuple):
 
 
 def read_splits(splits: str | os.PathLike[str], contigs: Collection[str] = ()) -> dict[str, Blocks]:
-    """Blocks by contig, from "paper" (whole published chromosomes) or a BED whose column 4 names the split.
+    """Blocks by contig, from "paper" (whole published chromosomes), "folds" (of the contigs, the published validation
+    chromosomes, and all others for testing) or a BED whose column 4 names the split.
 
     contigs: the genome's, under whose names the blocks come.
     Blocks of one split that touch or overlap count as one. Raises ValueError naming file, line and value where a name
     is not train, validation or test, or where blocks of two splits overlap; naming the file where it has none of the
     contigs.
     """
-    if splits == "paper":
+    if splits == FOLDS:
+        validation = {find_contig(f"chr{name}", contigs) for name in PAPER_CHROMOSOMES["validation"]}
+        return {name: whole_contig("validation" if name in validation else "test") for name in contigs}
+    if splits == PAPER:
         return {
-            find_contig(f"chr{name}", contigs) or f"chr{name}": Blocks(
-                np.array([0]), np.array([CHROMOSOME_END]), np.array([code], dtype=np.int8)
-            )
-            for code, split in enumerate(SPLITS)
+            find_contig(f"chr{name}", contigs) or f"chr{name}": whole_contig(split)
+            for split in SPLITS
             for name in PAPER_CHROMOSOMES[split]
         }
     path = input_file(splits)
@@ -58,6 +62,16 @@ def read_splits(splits: str | os.PathLike[str], contigs: Collection[str] = ()) -
     if contigs:
         note_missing(path, joined.only_here)
     return {chrom: _merged(path, chrom, sorted(blocks)) for chrom, blocks in rows.items()}
+
+
+def whole_contig(split: str) -> Blocks:
+    """One block of a whole contig."""
+    return Blocks(np.array([0]), np.array([CHROMOSOME_END]), np.array([SPLITS.index(split)], dtype=np.int8))
+
+
+def is_chosen(text: str, share: float) -> bool:
+    """Whether a text is one of about `share` of all texts, by its SHA-256."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) < share * 2**64
 
 
 def _merged(path: os.PathLike[str], chrom: str, rows: list[tuple[int, int, int, int]]) -> Blocks:

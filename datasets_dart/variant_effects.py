@@ -39,7 +39,7 @@ from datasets_dart.formats.variants import (
     reference_bases,
     single_base,
 )
-from datasets_dart.splits import SPLITS, Blocks, assign_windows, read_splits
+from datasets_dart.splits import FOLDS, PAPER, SPLITS, Blocks, assign_windows, read_splits
 
 WINDOW = 2114  # bp, as published
 MISMATCHES = ("skip", "refuse", "keep")
@@ -62,6 +62,7 @@ class VariantEffectsConfig(DartConfig):
 
     ONE_OF: ClassVar[tuple[str, ...]] = ("genome", "processed")
     WITHOUT_COORDINATES: ClassVar[tuple[str, ...]] = ()  # which `variants` has
+    FOLDED: ClassVar[tuple[str, ...] | None] = ()
 
     genome: str = file_input("FASTA: plain, gzip or bgzip")
     variants: str = file_input("table or VCF")
@@ -284,8 +285,10 @@ differently where the variant changes chromatin accessibility (`label`), and in 
     @cached_property
     def split_blocks(self) -> dict[str, Blocks] | None:
         """Blocks, or None for the published split, in which all variants are for testing."""
-        contigs = self.reference.contigs if self.reference else ()
-        return None if self.config.splits == "paper" else read_splits(self.config.splits, contigs)
+        splits = self.config.splits
+        names = [f"chr{name}" for name in (*range(1, 23), "X", "Y")] if splits == FOLDS else ()
+        contigs = self.reference.contigs if self.reference else names
+        return None if splits == PAPER else read_splits(splits, contigs)
 
     @property
     def effect_allele(self) -> int:

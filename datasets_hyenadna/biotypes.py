@@ -10,9 +10,9 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import batched, input_file
 from datasets_dart.formats.fasta import open_genome
 from datasets_dart.formats.gtf import Gene, read_genes
+from datasets_dart.splits import is_chosen
 from datasets_hyenadna.family import Family
 from datasets_hyenadna.sequence_files import Columns
-from datasets_hyenadna.validation import is_chosen
 
 TEST_SHARE = 0.2
 ROWS = 32  # genes are long

@@ -1,11 +1,11 @@
 """Which training rows are held out for validation: a function only of the sequence."""
 
-import hashlib
 from collections.abc import Iterable
 
 import numpy as np
 
 from datasets_dart.alphabet import reverse_complement
+from datasets_dart.splits import is_chosen
 
 SHARE = 0.1
 
@@ -17,8 +17,3 @@ def held_out(sequences: Iterable[str], share: float = SHARE) -> np.ndarray:
     """
     either = (min(sequence, reverse_complement(sequence)) for sequence in sequences)
     return np.array([is_chosen(text, share) for text in either], dtype=bool)
-
-
-def is_chosen(text: str, share: float) -> bool:
-    """Whether a text is one of about `share` of all texts, by its SHA-256."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) < share * 2**64

@@ -19,7 +19,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-from datasets_dart import load_dart
+from datasets_dart import BUILDERS, load_dart
 from datasets_dart.duplicates import counts_of
 from datasets_dart.errors import InputError
 from datasets_dart.files import sha256, warn_once
@@ -434,7 +434,9 @@ def load_rows(spec: RunSpec, split: str) -> Dataset:
             enable_progress_bars()
     if split not in rows:
         files = ", ".join(str(path) for name, path in spec.inputs.items() if name != "genome")
-        raise InputError(f"{files}: no element is in split {split!r}; there are {', '.join(rows)}")
+        aside = split == "validation" and BUILDERS[spec.task].BUILDER_CONFIG_CLASS.FOLDED is not None
+        folds = '; splits "folds" sets some aside for validation' if aside and spec.protocol == "fixed" else ""
+        raise InputError(f"{files}: no element is in split {split!r}; there are {', '.join(rows)}{folds}")
     counts = " ".join(rows[split].info.description.split()).rpartition("Rows: ")[2].partition(" Duplicates: ")[0]
     if "left out" in counts:
         warn_once(logger, counts, f"{spec.task}: {counts}")

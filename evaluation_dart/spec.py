@@ -24,7 +24,8 @@ class RunSpec:
             `TASKS`; by default the task's first setting. inputs: of the task's builder, by name.
         protocol: "fixed", the sound one, or "paper", the original with its defects. recipe: of likelihoods (`RECIPES`).
         layer: of embeddings and probes, an index into the hidden states.
-        split: "train", "validation" or "test". splits: "paper", or a BED of blocks with these names.
+        split: "train", "validation" or "test". splits: "paper", a BED of blocks with these names or, of
+            motif_footprinting and variant_effects, "folds", which sets rows aside for validation.
         window: only the central so many bases of each sequence. limit: only so many rows: the first or, with
             sample_seed, rows at random.
         blocks: which rows are taken as alike by intervals and tests: "1Mb" of the genome, which is the default of most

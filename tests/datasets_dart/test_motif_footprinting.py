@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets_dart import load_dart
-from datasets_dart.alphabet import reverse_complement_letters
+from datasets_dart.alphabet import reverse_complement, reverse_complement_letters
 from datasets_dart.formats.meme import read_meme
 from datasets_dart.motif_footprinting import PUBLISHED_ROWS, background_rows, insert, parse_key, shuffles
 
@@ -258,3 +258,25 @@ def test_bad_backgrounds_and_tables(load, tmp_path):
         load(motifs=None)
     with pytest.raises(ValueError, match="protocol='draft'"):
         load(protocol="draft")
+
+
+def test_folds_set_a_fifth_of_the_backgrounds_aside(load, tmp_path):
+    whole, folds = load(split="test"), load(splits="folds")
+    by_split = {split: sorted(set(folds[split]["background"])) for split in folds}
+    assert sorted(by_split["validation"] + by_split["test"]) == list(range(18))
+    assert 0 < len(by_split["validation"]) < 9
+    assert list(folds["validation"]) == [row for row in whole if row["background"] in by_split["validation"]]
+    assert f"{len(by_split['validation'])} of the backgrounds in validation" in folds["test"].info.description
+    # Neither other backgrounds nor their order change it, and another strand goes with its sequence
+    lines = (TASK2 / "backgrounds.txt").read_text().split()
+    (tmp_path / "b.txt").write_text("".join(f"{reverse_complement(line)}\n" for line in lines[:6:-1]))
+    turned = load(backgrounds=tmp_path / "b.txt", splits="folds")
+    chosen = [17 - row for row in range(11) if row in set(turned["validation"]["background"])]
+    assert sorted(chosen) == [row for row in by_split["validation"] if row > 6]
+    with pytest.raises(ValueError, match='splits="folds": in protocol="paper" all rows are for testing'):
+        load(splits="folds", protocol="paper")
+
+
+def test_folds_are_for_tasks_without_a_validation_split():
+    with pytest.raises(ValueError, match='splits="folds": this task has validation rows of its own'):
+        load_dart("regulatory_elements", genome=GENOME, elements=GENOME, splits="folds")

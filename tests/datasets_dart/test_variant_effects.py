@@ -678,3 +678,15 @@ def test_the_builder_alone_writes_parquet(tmp_path):
     rows = Dataset.from_parquet(str(path), cache_dir=str(tmp_path / "cache"))
     assert rows.features == builder.info.features
     assert list(rows) == list(builder.as_streaming_dataset(split="test"))
+
+
+def test_folds_set_chromosomes_6_and_21_aside(load):
+    whole, folds = load(), load(splits="folds", split=None)
+    assert set(folds) == {"validation", "test"}
+    assert set(folds["validation"]["chrom"]) == {"chr6"}
+    rows = {split: [row["id"] for row in folds[split]] for split in folds}
+    assert sorted(rows["validation"] + rows["test"]) == whole["id"][:]
+    assert rows["validation"] == [row["id"] for row in whole if row["chrom"] == "chr6"]
+    assert list(folds["validation"]) == [row for row in whole if row["chrom"] == "chr6"]
+    with pytest.raises(ValueError, match='splits="folds": in protocol="paper" all rows are for testing'):
+        load(splits="folds", protocol="paper")

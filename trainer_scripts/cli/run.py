@@ -40,7 +40,9 @@ FIRST: dict[str, Any] = {
 }
 LAST: dict[str, Any] = {
     "split": Annotated[str | None, option("train, validation or test", default="test", panel=ROWS)],
-    "splits": Annotated[str | None, option("BED of blocks named train, validation, test", default="paper", panel=ROWS)],
+    "splits": Annotated[
+        str | None, option("BED of blocks named train, validation, test; or folds", default="paper", panel=ROWS)
+    ],
     "window": Annotated[int | None, option("only the central so many bases of each sequence", panel=ROWS)],
     "limit": Annotated[int | None, option("only so many rows, the first", panel=ROWS, min=1)],
     "sample_seed": Annotated[int | None, option("with --limit: rows at random, by this seed", panel=ROWS)],
