@@ -3,7 +3,7 @@
     python benchmarks/score_variants.py [--threads 2] [--device cuda]
 
 The same windows in the same run, from sequences to scores: `VariantScorer` with and without sharing, and of recipes
-that mask, beside `LanguageModel.allele_log_likelihoods`, which reads the window of each alternative allele to its end.
+that mask, beside one pass over the window of each alternative allele that reads it to its end.
 Models have the shapes of released ones and random weights; variants are in the middle of random windows.
 """
 
@@ -50,10 +50,18 @@ def windows(records: int, length: int, alternatives: list[str]) -> tuple[list[st
     return sequences, np.repeat(np.arange(records), 1 + len(alternatives))
 
 
+@torch.inference_mode()
 def scores_to_the_end(scorer: LanguageModel, pairs: list[list[str]], batch_size: int) -> np.ndarray:
-    """The same scores, each window read to its end."""
-    one, two = scorer.allele_log_likelihoods(pairs[0], pairs[1], batch_size=batch_size)
-    return np.asarray(two - one)
+    """The same scores, each window of an alternative allele read to its end."""
+    found = []
+    for start in range(0, len(pairs[0]), batch_size):
+        one, two = (scorer.encode(own[start : start + batch_size])[0]["input_ids"] for own in pairs)
+        masked = one.masked_fill(one != two, scorer.tokenizer.mask_token_id)
+        with scorer.passing(*one.shape):
+            log_p = scorer.model(input_ids=masked).logits[:, :-1].float().log_softmax(-1)
+        sums = [log_p.gather(-1, own[:, 1:, None]).double().sum(dim=(1, 2)) for own in (one, two)]
+        found.append((sums[1] - sums[0]).cpu().numpy())
+    return np.concatenate(found)
 
 
 def rows_of(scorer: LanguageModel, name: str, what: str, records: int) -> list[Row]:

@@ -31,7 +31,7 @@ from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.models.protocols import NEEDS, RowPredictor, abilities
 from evaluation_dart.pretraining import Source, pretraining_of, rows_inside
 from evaluation_dart.pretraining import described as described_sources
-from evaluation_dart.recipes import Recipe, recipe_named
+from evaluation_dart.recipes import MASKED, NOT_SCORED, Recipe, recipe_named
 from evaluation_dart.records import (
     RESULTS,
     Record,
@@ -356,7 +356,7 @@ def recipe_of(spec: RunSpec, task: Task, setting: Setting, scorer: Any) -> Any:
             f"{scorer.name} has no {setting.needs}, which {task.name} asks for in {spec.chosen_setting}{others}"
         )
     if setting.needs == "likelihoods":
-        recipe = recipe_named(spec.recipe)
+        recipe = recipe_named(spec.recipe).of(scorer)
         recipe.check(scorer, task.alleles)
         return recipe
     return embedding_recipe(task, scorer, spec.protocol, spec.layer) if setting.needs == "embeddings" else None
@@ -370,12 +370,12 @@ def note_passes(scorer: Any, task: Task, recipe: Any, row: Mapping[str, Any], wi
     """
     if not isinstance(scorer, Encoder):
         return
-    special = isinstance(recipe, Recipe) and recipe.special_tokens == "scored"
+    special = recipe.special_tokens if isinstance(recipe, Recipe) else NOT_SCORED
     _, own = scorer.encode(Job(None, window).crop([row[next(iter(task.columns))]]), special)
     if scorer.kind != "masked":
         return
     likelihoods = isinstance(recipe, Recipe)
-    one_pass = not likelihoods or (task.alleles and recipe.alleles == "masked")
+    one_pass = not likelihoods or (task.alleles and recipe.alleles == MASKED)
     sequences = rows * (1 if likelihoods and one_pass else len(task.columns))
     passes = sequences * (2 if likelihoods and recipe.strand == "mean" else 1) * (1 if one_pass else int(own.sum()))
     why = "one for each sequence" if one_pass else "one for each token"

@@ -46,6 +46,7 @@ AMBIGUOUS = "ambiguous"  # a letter other than A, C, G, T in an allele
 SAME_AS_REF = "same_as_ref"
 TOO_LONG = "too_long"  # a change of more than half the window
 BEYOND_WINDOW = "beyond_window"  # no two windows of one length and one start hold both alleles whole, so near an end
+NOT_SNV = "not_snv"  # for a recipe that reads single substitutions only
 UNEQUAL_LENGTH = "unequal_length"  # REF and ALT, where a recipe puts one in the place of the other
 
 
@@ -146,6 +147,11 @@ class Change(NamedTuple):
     def longest(self) -> int:
         """bp of the longest of the alleles and the genome's own."""
         return max(self.replaced, len(self.reference), len(self.alternative))
+
+    @property
+    def drawn_in(self) -> int:
+        """bp of the genome that follow a window and that its shortest allele draws into it."""
+        return max(self.replaced - min(len(self.reference), len(self.alternative)), 0)
 
     @property
     def anchor(self) -> int:
@@ -317,7 +323,12 @@ def letters(allele: str) -> str:
 
 
 def haplotypes(
-    records: Sequence[Record], genome: Genome, window: int, swap: bool = False, substitutions: bool = False
+    records: Sequence[Record],
+    genome: Genome,
+    window: int,
+    swap: bool = False,
+    variants: str = "any",
+    ends: str = "moved",
 ) -> Haplotypes:
     """Windows of `window` bp of the genome with each allele in its place.
 
@@ -328,7 +339,8 @@ def haplotypes(
 
     swap: where REF is not the genome's but an alternative allele is, all alleles of the record take the place of that
     one; their status is SWAPPED. Scores are then still those of the record's own REF and ALT.
-    substitutions: only of alleles as long as REF.
+    variants: which have windows: "any", those "as long as REF", or "SNVs" (as `bcftools norm` writes them).
+    ends: a window that goes beyond its contig is "moved" into it; or stays, filled with "N" there; or is "left out".
     """
     status: list[list[str]] = []
     places: list[tuple[int, int, Change, int, int]] = []  # record, allele, change, start and length of the windows
@@ -340,15 +352,19 @@ def haplotypes(
             if not found:
                 change = _change(record, allele, present, genome)
                 length = genome.length(record.chrom)
-                start, width = window_of(change, length, window)
-                wanted = len(record.reference) if substitutions else len(allele)
-                found = _unfit(change, start, width, len(allele) == wanted) or state
+                start, width = (
+                    window_of(change, length, window) if ends == "moved" else (centred(change, window), window)
+                )
+                found = _unfit(change, start, width, variants) or state
+                inside = 0 <= start <= length - width - change.drawn_in
+                if ends == "left out" and not inside and found in HAS_SCORE:
+                    found = BEYOND_WINDOW
             if found in HAS_SCORE:
                 places.append((row, number, change, start, width))
             states.append(found)
         status.append(states)
     # What follows a window in the genome is read with it, as far as a deletion may draw it in.
-    drawn_in = (change.replaced - len(min(change[2:], key=len)) for _, _, change, _, _ in places)
+    drawn_in = (change.drawn_in for _, _, change, _, _ in places)
     chrom = np.array([records[row].chrom for row, *_ in places], dtype=object)
     starts = np.array([start for *_, start, _ in places], dtype=np.int64)
     codes = window_codes(genome, chrom, starts, window + max(drawn_in, default=0))
@@ -415,8 +431,12 @@ def window_of(change: Change, length: int, window: int) -> tuple[int, int]:
     """
     shortest = length - change.replaced + min(len(change.reference), len(change.alternative))
     width = min(window, shortest)
-    centre = change.position - change.anchor + (change.replaced + change.anchor) // 2
-    return min(max(centre - window // 2, 0), shortest - width), width
+    return min(max(centred(change, window), 0), shortest - width), width
+
+
+def centred(change: Change, window: int) -> int:
+    """Start of a window half of which lies before the middle of a change, wherever its contig ends."""
+    return change.position - change.anchor + (change.replaced + change.anchor) // 2 - window // 2
 
 
 def _in_place(span: str, start: int, width: int, change: Change) -> list[str]:
@@ -460,13 +480,16 @@ def _change(record: Record, allele: str, present: str, genome: Genome) -> Change
     return Change(position, len(present), reference, alternative)
 
 
-def _unfit(change: Change, start: int, width: int, as_long: bool) -> str:
+def _unfit(change: Change, start: int, width: int, variants: str) -> str:
     """Why a change is not to be read in its windows."""
+    lengths = {len(change.reference), len(change.alternative)}
     if change.reference == change.alternative:
         return SAME_AS_REF
     if change.longest + change.anchor > width // 2:
         return TOO_LONG
-    if not as_long:
+    if variants == "SNVs" and (lengths != {1} or change.replaced != 1):
+        return NOT_SNV
+    if variants == "as long as REF" and len(lengths) > 1:
         return UNEQUAL_LENGTH
     return BEYOND_WINDOW if change.position + change.longest > start + width else ""
 

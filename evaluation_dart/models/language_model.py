@@ -35,12 +35,18 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from datasets_dart.alphabet import as_dna
+from datasets_dart.alphabet import BASES, as_dna
 from datasets_dart.errors import InputError
 from datasets_dart.formats.text import plain_name
 from evaluation_dart.models.kinds import DTYPES, RANDOM_WEIGHTS
+from evaluation_dart.recipes import AS_IT_IS, CARBON_TEXT, NOT_ADDED, NOT_SCORED, TRAITGYM_TEXT
 from evaluation_dart.scoring.embeddings import POOLINGS, hidden_states, pool
-from evaluation_dart.scoring.likelihoods import allele_log_likelihoods, causal_log_likelihood, masked_log_likelihood
+from evaluation_dart.scoring.likelihoods import (
+    NO_MASKED_SCORE,
+    causal_log_likelihood,
+    masked_allele_log_likelihoods,
+    masked_log_likelihood,
+)
 
 # A tokenizer without a limit of its own reports one of this size or more.
 NO_LIMIT = 1_000_000_000
@@ -61,6 +67,10 @@ DAMAGED_FILES = (
 MOST_LAYERS = 10_000
 # Parameters for each byte of a folder's weights: a weight of 4 bits is two in a byte, and one may serve several layers.
 MOST_PARAMETERS_OF_A_BYTE, ALWAYS_ALLOWED = 16, 100_000_000
+# Carbon's evaluation: what the name of a model has in it -> what goes before a sequence; and its k-mers
+TAGS, CARBON_KMER = {"carbon": "<dna>", "generator": "<s>"}, 6
+UNKNOWN_KMER = "N"
+SPELT = "ACGTTGCATTAGGACCATCAGCTTGACGATACCGTGAACTGGCAATTCGCTAGATGCACT"  # by which k-mers are told from BPE
 # Parts of BERT and ESM that a language model's logits do not depend on: without them, a checkpoint is still whole.
 BESIDE_THE_HEAD = ("pooler.", "contact_head.")
 
@@ -157,18 +167,22 @@ class Encoder:
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
 
     def encode(
-        self, sequences: Sequence[str], special_tokens: bool = False
+        self, sequences: Sequence[str], special_tokens: str = NOT_SCORED, text: str = AS_IT_IS
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Model inputs of a batch, and which tokens are of the sequences themselves: (B, T) bool. U is read as T.
 
-        With special_tokens, those that the tokenizer adds are counted among them; padding never is.
+        Args:
+            special_tokens: those that the tokenizer adds are "not scored", that is not of the sequence; "scored"; or
+                "not added". Padding is never of it.
+            text: what the tokenizer is given: see [`written`].
 
         Raises:
             ValueError: if a sequence has more tokens than the model can read.
         """
         # Right padding never reaches a causal model's real tokens, whether or not it takes a mask.
         encoded = self.tokenizer(
-            [*map(as_dna, sequences)],
+            self.written(sequences, text),
+            add_special_tokens=special_tokens != NOT_ADDED,
             padding=True,
             padding_side="right",
             return_tensors="pt",
@@ -183,13 +197,48 @@ class Encoder:
                 "take a shorter window"
             )
         # Not the tokenizer's special_tokens_mask: ESM's, of the Nucleotide Transformer, counts an [EOS] it never adds.
-        before, after = (0, 0) if special_tokens else (self.before, self.after)
+        before, after = (self.before, self.after) if special_tokens == NOT_SCORED else (0, 0)
         position = torch.arange(tokens)
         own = (position >= before) & (position < mask.sum(dim=1, keepdim=True) - after)
         inputs = {"input_ids": encoded["input_ids"].to(self.device)}
         if self.takes_mask and not mask.all():  # without padding a mask changes nothing but the time
             inputs["attention_mask"] = mask.to(self.device)
         return inputs, own.to(self.device)
+
+    def written(self, sequences: Sequence[str], text: str) -> list[str]:
+        """What the tokenizer is given of sequences, by a recipe's `text`: as they are, with T for U, or
+
+        as Carbon's evaluation writes them: after the [`tag`] of Carbon's and GENERator's models, cut on the right to
+        whole 6-mers; of models without a tag as they are;
+        as TraitGym's does for masked models of k-mers: whole k-mers, of which those not all A, C, G, T are one N each.
+        """
+        letters = [*map(as_dna, sequences)]
+        if text == CARBON_TEXT and self.tag:
+            return [self.tag + own[: len(own) - len(own) % CARBON_KMER] for own in letters]
+        if text == TRAITGYM_TEXT and self.kind == "masked" and (k := self.bases_per_token or 1) > 1:
+            cut = [[own[start : start + k] for start in range(0, len(own) - k + 1, k)] for own in letters]
+            return ["".join(kmer if set(kmer) <= set(BASES) else UNKNOWN_KMER for kmer in own) for own in cut]
+        return letters
+
+    def token_counts(self, sequences: Sequence[str]) -> np.ndarray:
+        """(n,) int64 numbers of a sequence's own tokens."""
+        return np.array([int(self.encode([own])[1].sum()) for own in sequences], dtype=np.int64)
+
+    @functools.cached_property
+    def tag(self) -> str:
+        """What Carbon's evaluation puts before a sequence for a model of this name, or nothing.
+
+        That evaluation tells models by their names; here, the tokenizer must have the tag as well.
+        """
+        name, known = str(self.name).lower(), self.tokenizer.get_vocab()
+        return next((tag for part, tag in TAGS.items() if part in name and tag in known), "")
+
+    @functools.cached_property
+    def bases_per_token(self) -> int | None:
+        """1, or of k-mers k; None where tokens are of several lengths, as those of BPE are."""
+        (tokens,) = self.base_tokens([SPELT])
+        counts = np.unique(tokens, return_counts=True)[1]
+        return int(counts[0]) if (counts == counts[0]).all() else None
 
     @torch.inference_mode()
     def embed(
@@ -316,20 +365,29 @@ class LanguageModel(Encoder):
     """A causal or masked language model: an [`Encoder`] that gives likelihoods as well."""
 
     def log_likelihood(
-        self, sequences: Sequence[str], reduction: str = "sum", special_tokens: bool = False, batch_size: BatchSize = 64
+        self,
+        sequences: Sequence[str],
+        reduction: str = "sum",
+        special_tokens: str = NOT_SCORED,
+        text: str = AS_IT_IS,
+        batch_size: BatchSize = 64,
     ) -> np.ndarray:
         """Log-likelihood (causal) or pseudo-log-likelihood (masked) of each sequence in nats, (n,) float64.
 
         Special tokens are not scored, unless asked for, nor is the first token of a causal model without a start token
         (DART-Eval spec section 1.4). reduction "mean" divides by the number of scored tokens.
-        `batch_size` rows go through the model at once.
+        special_tokens, text: see [`encode`]; `batch_size` rows go through the model at once.
+        As Carbon writes sequences, a model that scores bases itself (`score_sequence`) does so: a mean over bases.
 
         Raises:
             ValueError: as [`encode`], if `batch_size` rows do not fit into the device's memory,
         """
 
         def run(rows: slice, size: int) -> np.ndarray:
-            inputs, own = self.encode(sequences[rows], special_tokens)
+            if text == CARBON_TEXT and self.scores_bases:
+                with self.passing(size, longest(sequences[rows])):
+                    return self._base_means(sequences[rows])
+            inputs, own = self.encode(sequences[rows], special_tokens, text)
             with self.passing(size, own.shape[1]):
                 if self.kind == "causal":
                     total, count = causal_log_likelihood(self.model, inputs, own)
@@ -341,48 +399,50 @@ class LanguageModel(Encoder):
         scores = self.in_batches(len(sequences), longest(sequences), batch_size, run)
         return np.concatenate(scores) if scores else np.empty(0)
 
+    @property
+    def scores_bases(self) -> bool:
+        """Whether the model's own code gives the probability of each base, as that of Carbon's models does."""
+        return callable(getattr(self.model, "score_sequence", None))
+
+    @torch.inference_mode()
+    def _base_means(self, sequences: Sequence[str]) -> np.ndarray:
+        """Mean log p of a base by the model's own code, (n,) float64."""
+        letters, score = [*map(as_dna, sequences)], cast(Callable[..., Any], self.model.score_sequence)
+        # Of one sequence alone it gives the probabilities without a list around them
+        found = [score(letters[0])[1]] if len(letters) == 1 else score(letters)[1]
+        return np.array([own.log().mean().item() for own in found])
+
     def allele_log_likelihoods(
         self,
         sequences1: Sequence[str],
         sequences2: Sequence[str],
         reduction: str = "sum",
-        special_tokens: bool = False,
+        special_tokens: str = NOT_SCORED,
+        text: str = AS_IT_IS,
         batch_size: BatchSize = 64,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Log-likelihoods of two alleles of each variant, from one pass with their different tokens masked.
+        """log p of two alleles of each variant, from one pass with the tokens masked in which they differ.
 
         Returns:
-            (n,), (n,) float64; see [`likelihood.allele_log_likelihoods`] for what they are.
+            (n,), (n,) float64; see [`masked_allele_log_likelihoods`].
 
         Raises:
-            ValueError: as [`log_likelihood`], or if the two alleles of a variant are not as many tokens.
+            ValueError: as [`log_likelihood`], or for a variant of which that says why it has no score.
         """
 
         def run(rows: slice, size: int) -> np.ndarray:
-            inputs, own = self.encode(sequences1[rows], special_tokens)
-            others, own2 = self.encode(sequences2[rows], special_tokens)
-            if own.shape != own2.shape or not torch.equal(own, own2):
-                raise InputError(
-                    f"{self.name}: the alleles of a variant are not as many tokens, so that none can be masked for the "
-                    "other: take a recipe of whole alleles (whole-alleles)"
-                )
-            with self.passing(size, own.shape[1]):
-                both = allele_log_likelihoods(
-                    self.model,
-                    inputs,
-                    others["input_ids"],
-                    own,
-                    causal=self.kind == "causal",
-                    mask_token=self.tokenizer.mask_token_id,
-                )
-            total = torch.stack(both)
-            return (total / own.sum(dim=1).clamp(min=1) if reduction == "mean" else total).cpu().numpy()
+            one, two, status = masked_allele_log_likelihoods(
+                self, sequences1[rows], sequences2[rows], reduction, special_tokens, text, size
+            )
+            if why := next(filter(None, status), ""):
+                raise InputError(f"{self.name}: {NO_MASKED_SCORE[why]}: take a recipe of whole alleles (whole-alleles)")
+            return np.stack([one, two])
 
         scores = self.in_batches(len(sequences1), longest(sequences1), batch_size, run)
         both_alleles = np.concatenate(scores, axis=1) if scores else np.empty((2, 0))
         return both_alleles[0], both_alleles[1]
 
-    def forward_passes(self, sequences: Sequence[str], special_tokens: bool = False) -> int:
+    def forward_passes(self, sequences: Sequence[str], special_tokens: str = NOT_SCORED) -> int:
         """Rows that go through the model to score these: one a sequence (causal), or one a token (masked).
 
         Raises:

@@ -14,10 +14,17 @@ from accelerate.utils.memory import clear_device_cache
 
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import LARGEST, BatchSize, Encoder, LanguageModel, OutOfMemory
-from evaluation_dart.recipes import DISTANCES, HEAD, VariantRecipe
+from evaluation_dart.recipes import CARBON_TEXT, DISTANCES, HEAD, MASKED, VariantRecipe
 from evaluation_dart.scoring.embeddings import cosine_distance, hidden_states, pool
 from evaluation_dart.scoring.heads import head_scores, label_index
-from evaluation_dart.scoring.likelihoods import score_sequences, strands_of, token_log_probabilities
+from evaluation_dart.scoring.likelihoods import (
+    UNEQUAL_TOKENS,
+    masked_allele_log_likelihoods,
+    score_sequences,
+    strands_of,
+    token_log_probabilities,
+    unequal_tokens_matter,
+)
 
 # Below this share of a window, reading a common part once does not pay for the second pass.
 WORTH_SHARING = 0.125
@@ -25,11 +32,6 @@ WORTH_SHARING = 0.125
 ROUNDING = {torch.float32: 1e-3, torch.float64: 1e-3}
 HALF_PRECISION_ROUNDING = 0.25
 AUTO_ON_CPU = 16
-
-
-# Why a recipe that masks has no score of an allele
-UNEQUAL_TOKENS = "unequal_tokens"  # it is more, or fewer, tokens than REF
-NOT_PREDICTED = "not_predicted"  # a causal model predicts nothing at the first token of what it reads
 
 
 class Scores(NamedTuple):
@@ -52,7 +54,8 @@ class VariantScorer:
     """
 
     def __init__(self, scorer: Any, recipe: VariantRecipe, batch_size: BatchSize = 64, share: bool = True):
-        self.scorer, self.recipe, self.auto = scorer, recipe, batch_size == "auto"
+        self.scorer, self.recipe, self.auto = scorer, recipe.of(scorer), batch_size == "auto"
+        recipe = self.recipe
         # On a CPU, so few that their activations stay in its cache
         usual = AUTO_ON_CPU if scorer.device_name == "cpu" else LARGEST
         self.batch_size = usual if batch_size == "auto" else int(batch_size)
@@ -63,6 +66,8 @@ class VariantScorer:
         if recipe.name == HEAD:
             label_index(scorer.model.config, recipe.label)
         self.shares = share and recipe.name != HEAD and isinstance(scorer, LanguageModel) and shares_prefix(scorer)
+        if recipe.likelihood is not None and recipe.likelihood.text == CARBON_TEXT and self.shares:
+            self.shares = not scorer.scores_bases
 
     def __call__(self, sequences: Sequence[str], record: np.ndarray) -> Scores:
         """Scores of all but the first sequence of each record, in their order.
@@ -89,15 +94,10 @@ class VariantScorer:
         first = np.searchsorted(record, record)  # row of each one's REF
         rows = np.flatnonzero(first != np.arange(len(record)))
         likelihood = self.recipe.likelihood
-        if likelihood is not None and likelihood.alleles == "masked":
+        if likelihood is not None and likelihood.alleles == MASKED:
             references, alternatives = ([sequences[row] for row in which] for which in (first[rows], rows))
             reference, alternative, status = masked_allele_log_likelihoods(
-                self.scorer,
-                references,
-                alternatives,
-                likelihood.reduction,
-                likelihood.special_tokens == "scored",
-                self.batch_size,
+                self.scorer, references, alternatives, **likelihood.options(), batch_size=self.batch_size
             )
             return Scores(reference, alternative, alternative - reference, status)
         status = [""] * len(rows)
@@ -111,6 +111,11 @@ class VariantScorer:
             values = head_scores(self.scorer, sequences, self.recipe.label, batch_size=self.batch_size)
         else:
             values = self._log_likelihood(sequences, first)
+            if likelihood is not None and unequal_tokens_matter(self.scorer, likelihood):
+                counts = self.scorer.token_counts(sequences)
+                unequal = counts[rows] != counts[first[rows]]
+                values[rows[unequal]] = np.nan
+                status = [UNEQUAL_TOKENS if own else "" for own in unequal.tolist()]
         return Scores(values[first[rows]], values[rows], values[rows] - values[first[rows]], status)
 
     def _log_likelihood(self, sequences: Sequence[str], first: np.ndarray) -> np.ndarray:
@@ -120,7 +125,7 @@ class VariantScorer:
             return score_sequences(
                 self.scorer, sequences, recipe._replace(strand="forward"), batch_size=self.batch_size
             )
-        inputs, own = self.scorer.encode(sequences, recipe.special_tokens == "scored")
+        inputs, own = self.scorer.encode(sequences, recipe.special_tokens, recipe.text)
         total, count = np.empty(len(sequences)), np.empty(len(sequences))
         for part in passes(self.scorer, inputs, own, first, self.batch_size):
             rows, ids, scored = part.rows, inputs["input_ids"][part.rows], own[part.rows]
@@ -241,57 +246,3 @@ def shares_prefix(scorer: LanguageModel) -> bool:
     except (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return False  # no cache, one of another kind, or a model of fewer tokens
     return bool(difference.abs().max() < ROUNDING.get(whole.dtype, HALF_PRECISION_ROUNDING))
-
-
-@torch.inference_mode()
-def masked_allele_log_likelihoods(
-    scorer: LanguageModel,
-    references: Sequence[str],
-    alternatives: Sequence[str],
-    reduction: str = "sum",
-    special_tokens: bool = False,
-    batch_size: int = 64,
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """log p of the tokens in which two alleles differ, all of them masked: (n,), (n,) float64, and NaN where a status
-    says why: one allele is more tokens than the other, or one of these tokens has nothing before it to predict it.
-
-    Their difference is that of [`likelihood.allele_log_likelihoods`], whose other terms are common to both alleles.
-    Inputs that are equal when masked, such as those of several single-base alternatives, go through the model once;
-    a causal model reads no further than the variant.
-    """
-    n = len(references)
-    inputs, own = scorer.encode([*references, *alternatives], special_tokens)
-    (one, two), (own1, own2) = inputs["input_ids"].split(n), own.split(n)
-    causal = int(scorer.kind == "causal")
-    differ = (one != two) & own1
-    mask_token = scorer.tokenizer.mask_token_id
-    masked = one if mask_token is None else one.masked_fill(one != two, mask_token)
-    last = (differ.int() * torch.arange(1, differ.shape[1] + 1, device=differ.device)).amax(dim=1).cpu().numpy()
-    ends = np.maximum(last - causal, 1) if causal else np.full(n, one.shape[1])  # tokens to read
-    on_host = masked.cpu().numpy()
-    equal: dict[bytes, list[int]] = {}  # rows that are one input when masked
-    as_many = (own1 == own2).all(dim=1)
-    predicted = ~differ[:, :causal].any(dim=1)
-    for row in (as_many & predicted).nonzero().flatten().tolist():
-        equal.setdefault(on_host[row, : ends[row]].tobytes(), []).append(row)
-    groups = sorted(equal.values(), key=lambda rows: ends[rows[0]])
-    scores = torch.full((2, n), torch.nan, dtype=torch.float64, device=one.device)
-    for start in range(0, len(groups), batch_size):
-        batch = groups[start : start + batch_size]
-        rows, members = [group[0] for group in batch], [row for group in batch for row in group]
-        end = int(ends[rows].max())
-        passed = {name: values[:n][rows, :end] for name, values in inputs.items()}
-        passed["input_ids"] = masked[rows, :end]
-        with scorer.passing(len(rows), end):
-            log_p = scorer.model(**passed).logits.float().log_softmax(-1)
-        index, token = differ[members].nonzero(as_tuple=True)
-        place = np.repeat(np.arange(len(batch)), [*map(len, batch)])
-        at = torch.as_tensor(place, device=one.device)[index]
-        for scored, tokens in zip(scores, (one, two), strict=True):
-            values = log_p[at, token - causal, tokens[members][index, token]].double()
-            total = torch.zeros(len(members), dtype=torch.float64, device=one.device).index_add_(0, index, values)
-            scored[members] = total / own1[members].sum(dim=1).clamp(min=1) if reduction == "mean" else total
-    reference, alternative = scores.cpu().numpy()
-    why = zip(as_many.tolist(), predicted.tolist(), strict=True)
-    status = ["" if one and two else NOT_PREDICTED if one else UNEQUAL_TOKENS for one, two in why]
-    return reference, alternative, status

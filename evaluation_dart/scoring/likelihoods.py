@@ -7,9 +7,16 @@ import numpy as np
 import torch
 
 from datasets_dart.alphabet import reverse_complement
-from evaluation_dart.recipes import STRANDS, Recipe
+from datasets_dart.errors import InputError
+from evaluation_dart.recipes import ANY_ALLELES, AS_IT_IS, NOT_SCORED, STRANDS, WHOLE, Recipe
 
 Model = Callable[..., Any]
+# Why a recipe that puts one allele in the place of another has no score of an allele
+UNEQUAL_TOKENS, NOT_PREDICTED = "unequal_tokens", "not_predicted"
+NO_MASKED_SCORE = {
+    UNEQUAL_TOKENS: "the alleles of a variant are not as many tokens, so that none can be masked for the other",
+    NOT_PREDICTED: "a variant is the first token of its window, at which a causal model predicts nothing",
+}
 
 
 def strands_of(sequences: Sequence[str], strand: str) -> list[list[str]]:
@@ -33,13 +40,25 @@ def score_alleles(
         scorer: with `log_likelihood(sequences, ...)` or, for masked alleles, `allele_log_likelihoods(...)`.
         sequences1, sequences2: the windows with either allele.
     """
-    if recipe.alleles == "whole":
+    if recipe.alleles == WHOLE:
+        if unequal_tokens_matter(scorer, recipe):
+            counts = [scorer.token_counts(own) for own in (sequences1, sequences2)]
+            if (counts[0] != counts[1]).any():
+                raise InputError(
+                    f"recipe {recipe.name}: {scorer.name} reads the alleles of a variant as unequal numbers of tokens, "
+                    f"which the project cannot: take {ANY_ALLELES}"
+                )
         both = score_sequences(scorer, [*sequences1, *sequences2], recipe, **options)
         return both[: len(sequences1)], both[len(sequences1) :]
     strands = zip(strands_of(sequences1, recipe.strand), strands_of(sequences2, recipe.strand), strict=True)
     scores = [scorer.allele_log_likelihoods(one, two, **recipe.options(), **options) for one, two in strands]
     one, two = np.mean(scores, axis=0)
     return one, two
+
+
+def unequal_tokens_matter(scorer: Any, recipe: Recipe) -> bool:
+    """Whether a recipe's project stacks the tokens of both alleles, and a model's tokens are of several lengths."""
+    return recipe.alleles == WHOLE and recipe.variants == "SNVs" and scorer.bases_per_token is None
 
 
 def token_log_probabilities(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -92,34 +111,62 @@ def masked_log_likelihood(
 
 
 @torch.inference_mode()
-def allele_log_likelihoods(
-    model: Model,
-    inputs: Mapping[str, torch.Tensor],
-    others: torch.Tensor,
-    own: torch.Tensor,
-    causal: bool,
-    mask_token: int | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-likelihoods of two alleles from one pass, in which the tokens that differ are masked (spec section 6c).
+def masked_allele_log_likelihoods(
+    scorer: Any,
+    references: Sequence[str],
+    alternatives: Sequence[str],
+    reduction: str = "sum",
+    special_tokens: str = NOT_SCORED,
+    text: str = AS_IT_IS,
+    batch_size: int = 64,
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """log p of the tokens in which two alleles differ, all of them masked (DART-Eval spec section 6c).
 
-    All other terms are common to both, so that score 2 - score 1 is log p(allele 2) - log p(allele 1) at those tokens:
-    of a causal model, given what is left of them. Its mask token (or, where it has none, allele 1 itself) is read
-    by later positions only, whose terms cancel.
+    All other terms of the two sequences' likelihoods are common to both, so that the difference is what the whole
+    masked sequences have: of a causal model, given what is left of these tokens. Its mask token (or, where it has none,
+    the first allele itself) is read by later positions only, whose terms cancel; it reads no further than the variant.
+    Inputs that are equal when masked, such as those of several single-base alternatives, go through the model once.
 
     Args:
-        inputs: of allele 1, `input_ids` (B, T) among them; others: (B, T) tokens of allele 2; own: (B, T) bool, the
-            tokens to score.
+        scorer: a language model. special_tokens, text: of its `encode`. reduction: a "mean" divides by the number of
+            all the tokens of a sequence. batch_size: rows in a forward pass.
 
     Returns:
-        (B,), (B,) float64 sums.
+        (n,), (n,) float64, and n statuses: where one says why (`NO_MASKED_SCORE`), the scores are NaN.
     """
-    tokens = inputs["input_ids"]
-    masked = dict(inputs)
-    if mask_token is not None:
-        masked["input_ids"] = tokens.masked_fill(tokens != others, mask_token)
-    log_p = model(**masked).logits.float().log_softmax(-1)
-    if causal:
-        log_p, tokens, others, own = log_p[:, :-1], tokens[:, 1:], others[:, 1:], own[:, 1:]
-    scores = (log_p.gather(-1, allele[..., None])[..., 0] for allele in (tokens, others))
-    one, two = (torch.where(own, score, 0.0).double().sum(dim=1) for score in scores)
-    return one, two
+    n = len(references)
+    inputs, own = scorer.encode([*references, *alternatives], special_tokens, text)
+    (one, two), (own1, own2) = inputs["input_ids"].split(n), own.split(n)
+    causal = int(scorer.kind == "causal")
+    differ = (one != two) & own1
+    mask_token = scorer.tokenizer.mask_token_id
+    masked = one if mask_token is None else one.masked_fill(one != two, mask_token)
+    last = (differ.int() * torch.arange(1, differ.shape[1] + 1, device=differ.device)).amax(dim=1).cpu().numpy()
+    ends = np.maximum(last - causal, 1) if causal else np.full(n, one.shape[1])  # tokens to read
+    on_host = masked.cpu().numpy()
+    equal: dict[bytes, list[int]] = {}  # rows that are one input when masked
+    as_many = (own1 == own2).all(dim=1)
+    predicted = ~differ[:, :causal].any(dim=1)
+    for row in (as_many & predicted).nonzero().flatten().tolist():
+        equal.setdefault(on_host[row, : ends[row]].tobytes(), []).append(row)
+    groups = sorted(equal.values(), key=lambda rows: ends[rows[0]])
+    scores = torch.full((2, n), torch.nan, dtype=torch.float64, device=one.device)
+    for start in range(0, len(groups), batch_size):
+        batch = groups[start : start + batch_size]
+        rows, members = [group[0] for group in batch], [row for group in batch for row in group]
+        end = int(ends[rows].max())
+        passed = {name: values[:n][rows, :end] for name, values in inputs.items()}
+        passed["input_ids"] = masked[rows, :end]
+        with scorer.passing(len(rows), end):
+            log_p = scorer.model(**passed).logits.float().log_softmax(-1)
+        index, token = differ[members].nonzero(as_tuple=True)
+        place = np.repeat(np.arange(len(batch)), [*map(len, batch)])
+        at = torch.as_tensor(place, device=one.device)[index]
+        for scored, tokens in zip(scores, (one, two), strict=True):
+            values = log_p[at, token - causal, tokens[members][index, token]].double()
+            total = torch.zeros(len(members), dtype=torch.float64, device=one.device).index_add_(0, index, values)
+            scored[members] = total / own1[members].sum(dim=1).clamp(min=1) if reduction == "mean" else total
+    reference, alternative = scores.cpu().numpy()
+    why = zip(as_many.tolist(), predicted.tolist(), strict=True)
+    status = ["" if one and two else NOT_PREDICTED if one else UNEQUAL_TOKENS for one, two in why]
+    return reference, alternative, status

@@ -25,8 +25,8 @@ from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.outputs import check_output, made_together
 from evaluation_dart.models.kinds import split_spec
 from evaluation_dart.models.language_model import DAMAGED_FILES, BatchSize, LanguageModel, register_models
-from evaluation_dart.recipes import ANY_ALLELES, HEAD, RECIPES, Recipe
-from evaluation_dart.records import package_versions
+from evaluation_dart.recipes import ANY_ALLELES, HEAD, MASKED, RECIPES, Recipe
+from evaluation_dart.records import SCHEMA_VERSION, package_versions
 from evaluation_dart.report.logo import MOST_ROWS, check_logo, draw_logos
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.finite import check_finite
@@ -183,6 +183,7 @@ def mutagenesis(
         return {}
 
     about = {
+        "schema_version": SCHEMA_VERSION,
         "model": scorer.describe(),
         "recipe": how,
         "change": "score of the sequence with ALT less that of the sequence as it is",
@@ -330,7 +331,7 @@ def likelihood_changes(
 
     NaN for a sequence of one base, if nothing predicts it.
     """
-    if recipe.alleles == "masked":
+    if recipe.alleles == MASKED:
         table = conditional_changes(model, sequence, start, end, recipe, batch_size, place)
         advance(3 * len(table) + 1)
         return table
@@ -407,7 +408,7 @@ def method_of(
         return partial(changes, head_scorer(scorer, label, how["strand"], batch_size), model=scorer.name), how
     if label is not None:
         raise InputError(f"label {label}: {scorer.name} is scored by likelihood, without a head")
-    chosen = RECIPES[recipe or ANY_ALLELES]
+    chosen = RECIPES[recipe or ANY_ALLELES].of(scorer)
     chosen.check(scorer, alleles=True)
     if strand is not None:
         chosen = chosen._replace(strand=strand)
@@ -437,12 +438,11 @@ def report_rows(model: LanguageModel, regions: list[Region], recipe: Recipe) -> 
         return
     strands = 2 if recipe.strand == "mean" else 1
     fewest = strands * sum(own.end - own.start for own in regions)
-    if recipe.alleles == "masked":
+    if recipe.alleles == MASKED:
         log.info("masked model: about %s rows through the model", f"{fewest:,}")
         return
-    special = recipe.special_tokens == "scored"
     widths = {own.window_end - own.window_start for own in regions}
-    passes = {width: model.forward_passes([("ACGT" * width)[:width]], special) for width in widths}
+    passes = {width: model.forward_passes([("ACGT" * width)[:width]], recipe.special_tokens) for width in widths}
     rows = strands * sum(passes[own.window_end - own.window_start] * (3 * (own.end - own.start) + 1) for own in regions)
     log.info("masked model: about %s rows through the model; the recipe dart-eval takes %s", f"{rows:,}", f"{fewest:,}")
 

@@ -35,7 +35,8 @@ from datasets_dart.formats.vcf import (
 )
 from datasets_dart.outputs import check_output, sweep
 from evaluation_dart.models.language_model import BatchSize, Encoder
-from evaluation_dart.recipes import ANY_ALLELES, DISTANCES, HEAD, VariantRecipe, variant_recipe
+from evaluation_dart.recipes import ANY_ALLELES, DISTANCES, HEAD, WHOLE, VariantRecipe, variant_recipe
+from evaluation_dart.records import SCHEMA_VERSION
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.alleles import Scores, VariantScorer
 from evaluation_dart.scoring.finite import check_finite
@@ -142,7 +143,9 @@ def score_variants(
             dtype=dtype,
             trust_remote_code=trust_remote_code,
         )
+        how = how.of(scorer)
         about = {
+            "schema_version": SCHEMA_VERSION,
             "model": scorer.describe(),
             "recipe": how.described() | {"window": window, "indels": "left-aligned"},
             "ref_mismatch": ref_mismatch,
@@ -287,7 +290,7 @@ def report_passes(scorer: Any, recipe: VariantRecipe, found: Summary, window: in
         return
     _, own = scorer.encode([("ACGT" * window)[:window]])
     likelihood = recipe.likelihood
-    if main_process and scorer.kind == "masked" and likelihood is not None and likelihood.alleles == "whole":
+    if main_process and scorer.kind == "masked" and likelihood is not None and likelihood.alleles == WHOLE:
         rows = int(own.sum()) * (found.records + found.alleles) * (2 if recipe.strand == "mean" else 1)
         log.info("masked model: about %s rows through the model, one for each token", f"{rows:,}")
         log.info("the recipe dart-eval takes one row for each allele")
@@ -307,7 +310,8 @@ def record_scorer(
         nonlocal position
         records = list(islice(stream, rows.start - position, rows.stop - position))
         position = rows.stop
-        cut = haplotypes(records, genome, window, swap, likelihood is not None and likelihood.alleles == "masked")
+        variants, ends = ("any", "moved") if likelihood is None else (likelihood.variants, likelihood.ends)
+        cut = haplotypes(records, genome, window, swap, variants, ends)
         scores = apply(cut.sequences, cut.group)
         of_alleles = np.flatnonzero(cut.allele)
         owners = [*zip(cut.record[of_alleles].tolist(), cut.allele[of_alleles].tolist(), strict=True)]

@@ -18,7 +18,7 @@ def ls() -> None:
     lines += ["recipes for likelihoods"]
     lines += [
         f"  {recipe.name}: {recipe.reduction} over tokens, strand {recipe.strand}, special tokens "
-        f"{recipe.special_tokens}, alleles {recipe.alleles}"
+        f"{recipe.special_tokens}, alleles {recipe.alleles}, variants {recipe.variants}"
         for recipe in RECIPES.values()
     ]
     lines += ["kinds of models, beside the Hub id or folder of a language model"]

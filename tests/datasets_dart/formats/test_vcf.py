@@ -195,8 +195,30 @@ def test_what_has_no_score_says_why(genome):
         ["ref_mismatch"],
         ["ambiguous"],
     ]
-    (statuses,) = haplotypes([record("chr2", 1, "GA", "G", "TT")], genome, 12, substitutions=True).status
+    (statuses,) = haplotypes([record("chr2", 1, "GA", "G", "TT")], genome, 12, variants="as long as REF").status
     assert statuses == ["unequal_length", ""]
+    one = record("chr2", 1, "GA", "CA", "G", "TT", "GAA")  # the first is an SNV, written with a base too many
+    assert haplotypes([one], genome, 12, variants="SNVs").status == [["", "not_snv", "not_snv", "not_snv"]]
+
+
+def test_windows_beyond_the_ends_of_a_contig(genome):
+    """Moved into it, filled with N as biofoundation and TraitGym do, or left out as Carbon does."""
+    contig = CONTIGS["chr2"]
+    length = len(contig)
+    others = ["ACGT".replace(base, "")[0] for base in contig]
+    records = [record("chr2", place + 1, contig[place], others[place]) for place in range(length)]
+    moved, filled, left_out = (haplotypes(records, genome, 8, ends=ends) for ends in ("moved", "N", "left out"))
+    assert moved.sequences[0] == contig[:8]
+    assert filled.sequences[0] == "NNNN" + contig[:4]
+    assert filled.sequences[2 * length - 2] == contig[-5:] + "NNN"
+    assert all(sequence[4] == contig[place] for place, sequence in enumerate(filled.sequences[::2]))
+    inside = [place - 4 >= 0 and place + 4 <= length for place in range(length)]
+    assert [states == [""] for states in left_out.status] == inside
+    assert {state for states in left_out.status for state in states} == {"", "beyond_window"}
+    at = records[length - 5 : length - 3]
+    deletions = [record("chr2", own.position, contig[own.position - 1 : own.position + 1], own.reference) for own in at]
+    # Of TT>T, the first T is deleted, and the contig's last base drawn in; of TA>T, a base beyond it
+    assert haplotypes(deletions, genome, 8, ends="left out").status == [[""], ["beyond_window"]]
 
 
 def test_swapped_alleles_take_the_place_of_the_one_that_is_there(genome):

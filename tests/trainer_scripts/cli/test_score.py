@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 import modeling_hyenadna  # noqa: F401
 from evaluation_dart.models.markov import MarkovModel
+from evaluation_dart.recipes import DART_EVAL
 from evaluation_dart.scoring import alleles as variant_scoring
 from evaluation_dart.tools.variants import score_variants
 from modeling_hyenadna import HyenaDNATokenizer
@@ -136,7 +137,8 @@ def test_what_was_done_stands_beside_it(variants, tmp_path, run):
     about = json.loads((tmp_path / "out.tsv.json").read_text())
     assert about["recipe"] == {
         "name": "dart-eval", "reduction": "sum", "strand": "forward", "special_tokens": "not scored",
-        "alleles": "masked", "orientation": "ALT - REF", "window": 96, "indels": "left-aligned",
+        "alleles": "masked", "text": "as it is", "variants": "as long as REF", "ends": "moved", "source": DART_EVAL,
+        "orientation": "ALT - REF", "window": 96, "indels": "left-aligned",
     }  # fmt: skip
     assert about["model"]["id"] == "local/small_d32_l2_s130"
     assert about["status"] == {"scored": 23, "no_contig": 1, "no_sequence": 6, "ref_mismatch": 3, "unequal_length": 7}
@@ -310,7 +312,7 @@ def test_positions_that_no_index_holds(variants, tmp_path, run):
                 assert sum(line[:1] == b"c" and line[:6] != b"chrom\t" for line in file) == len(positions)
 
 
-RECIPES = ("whole-alleles", "carbon", "traitgym", "embedding-cosine", "embedding-l2", "markov")
+RECIPES = ("whole-alleles", "carbon", "carbon-both-strands", "embedding-cosine", "embedding-l2", "markov")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
