@@ -32,7 +32,7 @@ from evaluation_dart.recipes import with_current_name
 from evaluation_dart.statistics.estimates import Estimate, metrics_of
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.tasks import TASKS
-from evaluation_dart.tasks.base import MEGABASES
+from evaluation_dart.tasks.base import MEGABASES, blocks_of
 
 SCHEMA_VERSION = 4
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
@@ -198,9 +198,13 @@ def estimates_of(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, 
 
 
 def task_estimates(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Estimate]:
-    """Of a run, from its predictions, and from what its record says of task, setting, protocol and blocks."""
-    task = TASKS.named(record["task"])
-    return task.estimates(predictions, record["protocol"], record["setting"], record.get("blocks"))
+    """Of a run, from its predictions, and from what its record says of task, setting, recipe, protocol and blocks."""
+    task, recipe = TASKS.named(record["task"]), str(record["recipe"].get("name"))
+    blocks = record.get("blocks")
+    found = task.estimates(predictions, record["protocol"], record["setting"], blocks)
+    if task.of_recipe is not None and task.settings[record["setting"]].needs == "likelihoods":
+        found |= task.of_recipe(predictions, recipe, blocks_of(predictions, blocks or default_blocks(record)))
+    return found
 
 
 def remeasured(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Any]:

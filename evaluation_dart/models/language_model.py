@@ -222,7 +222,8 @@ class Encoder:
 
     def token_counts(self, sequences: Sequence[str]) -> np.ndarray:
         """(n,) int64 numbers of a sequence's own tokens."""
-        return np.array([int(self.encode([own])[1].sum()) for own in sequences], dtype=np.int64)
+        rows = self.tokenizer([*map(as_dna, sequences)])["input_ids"]
+        return np.array([len(own) - self.before - self.after for own in rows], dtype=np.int64)
 
     @functools.cached_property
     def tag(self) -> str:
@@ -236,7 +237,10 @@ class Encoder:
     @functools.cached_property
     def bases_per_token(self) -> int | None:
         """1, or of k-mers k; None where tokens are of several lengths, as those of BPE are."""
-        (tokens,) = self.base_tokens([SPELT])
+        try:
+            (tokens,) = self.base_tokens([SPELT])
+        except InputError:  # tokens that do not spell a sequence one after another
+            return None
         counts = np.unique(tokens, return_counts=True)[1]
         return int(counts[0]) if (counts == counts[0]).all() else None
 

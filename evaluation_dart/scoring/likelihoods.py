@@ -56,9 +56,20 @@ def score_alleles(
     return one, two
 
 
+def counts_that_vary(scorer: Any, sequences: Sequence[str], recipe: Recipe) -> np.ndarray | None:
+    """(n,) numbers of tokens of sequences, mean over the recipe's strands, where they are not those of bases or k-mers.
+
+    None of a model whose tokens are all of one length, or that has none.
+    """
+    if getattr(scorer, "bases_per_token", 1) is not None:
+        return None
+    return np.asarray(np.mean([scorer.token_counts(own) for own in strands_of(sequences, recipe.strand)], axis=0))
+
+
 def unequal_tokens_matter(scorer: Any, recipe: Recipe) -> bool:
     """Whether a recipe's project stacks the tokens of both alleles, and a model's tokens are of several lengths."""
-    return recipe.alleles == WHOLE and recipe.variants == "SNVs" and scorer.bases_per_token is None
+    lengths_vary = getattr(scorer, "bases_per_token", 1) is None
+    return recipe.alleles == WHOLE and recipe.variants == "SNVs" and lengths_vary
 
 
 def token_log_probabilities(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

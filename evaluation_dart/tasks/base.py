@@ -106,6 +106,7 @@ class Task:
         learned_rows: which rows of a training split are learned from; None for all.
         trained_on: the task whose trained models this one takes; None for its own.
         shared_rows: of predictions, which rows every part of them needs; None for none.
+        of_recipe: (predictions, name of the recipe, blocks) -> estimates that the recipe's project has of its own.
         measure: the first setting's estimates of arrays, named and typed by `arrays`, with protocol=; None for none.
     """
 
@@ -120,6 +121,7 @@ class Task:
     learned_rows: "Callable[[Dataset], np.ndarray] | None" = None
     trained_on: str | None = None
     shared_rows: "Callable[[pa.Table], np.ndarray] | None" = None
+    of_recipe: "Callable[[pa.Table, str, Blocks], dict[str, Estimate]] | None" = None
     measure: "Callable[..., dict[str, Estimate]] | None" = None
     arrays: Mapping[str, str] = field(default_factory=dict)
     number: int = 100
@@ -235,16 +237,19 @@ def outcomes_permuted(*names: str, among: str | None = None) -> "Callable[[pa.Ta
     return permute
 
 
-def pairs_swapped(one: str, two: str) -> "Callable[[pa.Table, np.random.Generator], pa.Table]":
-    """For `Setting.permute`: of rows drawn at random, the values of two columns the other way round."""
+def pairs_swapped(*pairs: tuple[str, str]) -> "Callable[[pa.Table, np.random.Generator], pa.Table]":
+    """For `Setting.permute`: of rows drawn at random, the values of two columns the other way round, for each pair."""
 
     def permute(table: "pa.Table", rng: "np.random.Generator") -> "pa.Table":
         import numpy as np
         import pyarrow as pa
 
         swapped = rng.random(table.num_rows) < 0.5
-        first, second = table[one].to_numpy(), table[two].to_numpy()
-        columns = {one: np.where(swapped, second, first), two: np.where(swapped, first, second)}
+        columns: dict[str, Any] = {}
+        for one, two in pairs:
+            if {one, two} <= set(table.column_names):
+                first, second = table[one].to_numpy(), table[two].to_numpy()
+                columns |= {one: np.where(swapped, second, first), two: np.where(swapped, first, second)}
         return with_columns(table, {name: pa.array(values) for name, values in columns.items()})
 
     return permute

@@ -15,17 +15,20 @@ if TYPE_CHECKING:
     from evaluation_dart.statistics.metrics import MotifMetrics
 
 BACKGROUND = "background"
+TOKENS = "tokens"  # how many, where tokens are of several lengths
 TRIAL = ("id", "background", "motif", "strand", "kind")
 
 
 def score_trials(scorer: Any, dataset: "Dataset", job: Job) -> Score:
     """Likelihoods of backgrounds, and of motifs and shuffles in them."""
-    from evaluation_dart.scoring.likelihoods import score_sequences
+    from evaluation_dart.scoring.likelihoods import counts_that_vary, score_sequences
 
     def score(rows: range) -> Columns:
         batch = dataset[rows]
-        scores = score_sequences(scorer, job.crop(batch["sequence"]), job.recipe, batch_size=job.batch_size)
-        return taken(batch, TRIAL) | {"score": scores}
+        sequences = job.crop(batch["sequence"])
+        scores = score_sequences(scorer, sequences, job.recipe, batch_size=job.batch_size)
+        counts = counts_that_vary(scorer, sequences, job.recipe)
+        return taken(batch, TRIAL) | {"score": scores} | ({} if counts is None else {TOKENS: counts})
 
     return score
 
@@ -54,16 +57,23 @@ def trial_distances(scorer: Any, dataset: "Dataset", job: Job) -> Score:
 
 
 def motifs_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "dict[str, Estimate]":
-    """How often a motif is told from its shuffle, by scores or distances; blocks are the backgrounds, no others.
+    """How often a motif is told from its shuffle, by scores or distances, and by numbers of tokens where there are any.
+
+    Blocks are the backgrounds, no others.
 
     Raises:
         InputError: for other blocks.
     """
+    from evaluation_dart.statistics import token_counts
     from evaluation_dart.statistics.metrics import motif_estimates
 
     if blocks.name != f"values of {BACKGROUND}":
         raise InputError(f"what all motifs share, and blocks of motif_footprinting are, is {BACKGROUND}")
-    return motif_estimates(per_motif(predictions, protocol), protocol)
+    found = motif_estimates(per_motif(predictions, protocol), protocol)
+    if TOKENS in predictions.column_names:
+        background, motif, strand, kind, tokens = (predictions[name].to_numpy() for name in (*TRIAL[1:], TOKENS))
+        found |= token_counts.of_motifs(background, motif, strand, kind, tokens)
+    return found
 
 
 def per_motif(predictions: "pa.Table", protocol: str) -> "MotifMetrics":

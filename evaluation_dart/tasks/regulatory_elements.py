@@ -27,19 +27,23 @@ if TYPE_CHECKING:
 
 ROW = ("id", "chrom", "start")
 SCORES = ("score", "control_score")
+TOKENS = ("tokens", "control_tokens")  # how many, where tokens are of several lengths
 
 
 def score_pairs(scorer: Any, dataset: "Dataset", job: Job) -> Score:
     """Likelihoods of element and control."""
     import numpy as np
 
-    from evaluation_dart.scoring.likelihoods import score_sequences
+    from evaluation_dart.scoring.likelihoods import counts_that_vary, score_sequences
 
     def score(rows: range) -> Columns:
         batch = dataset[rows]
         sequences = job.crop([*batch["sequence"], *batch["control"]])
         scores = np.split(score_sequences(scorer, sequences, job.recipe, batch_size=job.batch_size), 2)
-        return taken(batch, ROW) | dict(zip(SCORES, scores, strict=True))
+        found = taken(batch, ROW) | dict(zip(SCORES, scores, strict=True))
+        if (counts := counts_that_vary(scorer, sequences, job.recipe)) is not None:
+            found |= dict(zip(TOKENS, np.split(counts, 2), strict=True))
+        return found
 
     return score
 
@@ -56,11 +60,16 @@ def predict_pairs(scorer: Any, dataset: "Dataset", job: Job) -> Score:
 
 
 def likelihoods_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "dict[str, Estimate]":
-    """How often an element is likelier than its control."""
+    """How often an element is likelier than its control; and, where there are numbers of tokens, is fewer of them."""
+    from evaluation_dart.statistics import token_counts
     from evaluation_dart.statistics.metrics import paired_likelihood_estimates
 
     score, control_score = (predictions[name].to_numpy() for name in SCORES)
-    return paired_likelihood_estimates(score, control_score, blocks, protocol)
+    found = paired_likelihood_estimates(score, control_score, blocks, protocol)
+    if set(TOKENS) <= set(predictions.column_names):
+        tokens, control_tokens = (predictions[name].to_numpy() for name in TOKENS)
+        found |= token_counts.of_pairs(tokens, control_tokens, blocks)
+    return found
 
 
 def pairs_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "dict[str, Estimate]":
@@ -113,7 +122,7 @@ TASK = Task(
             score=score_pairs,
             estimates=likelihoods_of,
             headlines=("accuracy",),
-            permute=pairs_swapped(*SCORES),
+            permute=pairs_swapped(SCORES, TOKENS),
         ),
         **supervised(
             Setting(
@@ -122,8 +131,8 @@ TASK = Task(
                 score=predict_pairs,
                 estimates=pairs_of,
                 headlines=("accuracy",),
-                permute=pairs_swapped(*SCORES),
                 calls=pair_calls,
+                permute=pairs_swapped(SCORES),
             )
         ),
     },

@@ -100,6 +100,28 @@ def variants_of(
     )
 
 
+def of_project(predictions: "pa.Table", recipe: str, blocks: "Blocks") -> "dict[str, Estimate]":
+    """The metrics of the project that a recipe is of, if any: of allele 2 less allele 1, in a VCF ALT - REF."""
+    import numpy as np
+
+    from evaluation_dart.statistics import variant_boards
+
+    used, label = predictions["used"].to_numpy().astype(bool), predictions["label"]
+    if not recipe.startswith(("traitgym", "carbon")) or label.null_count == len(label):
+        return {}
+    used &= label.is_valid().to_numpy()
+    positive = label.to_numpy()[used].astype(bool)
+    if positive.all() or not positive.any() or predictions["chrom"].null_count:
+        return {}
+    score1, score2, chrom = (predictions[name].to_numpy()[used] for name in (*SCORES, "chrom"))
+    rows = blocks.take(used)
+    if recipe == "traitgym":
+        return variant_boards.traitgym(score2 - score1, positive, chrom, rows)
+    effect = predictions["effect"]
+    measured = effect.to_numpy()[used].astype(np.float64) if effect.null_count < len(effect) else None
+    return variant_boards.carbon(score2 - score1, positive, chrom, rows, measured)
+
+
 def measure(chrom: Any, position: Any, **arrays: Any) -> "dict[str, Estimate]":
     """[`variant_estimates`]."""
     from evaluation_dart.statistics.blocks import genome_blocks
@@ -152,6 +174,7 @@ TASK = Task(
     },
     alleles=True,
     trained_on="chromatin_activity",
+    of_recipe=of_project,
     measure=measure,
     arrays={"change": "float64", "label": "bool", "effect": "float64", "chrom": "string", "position": "int64"},
 )

@@ -280,6 +280,14 @@ def test_dart_eval(scorers, genome, recipe, name):
     np.testing.assert_allclose(two - one, expected, atol=2e-5)
 
 
+def test_a_kmer_with_n_is_unknown_with_either_allele(scorers, genome):
+    """So that TraitGym's difference is 0."""
+    variant = Variant(56, CONTIG[56], "ACGT".replace(CONTIG[56], "")[0])
+    assert CONTIG[57] == "N"
+    assert scored(scorers["bert of 2-mers"], genome, "traitgym", [variant]) == ([0.0], [""])
+    assert traitgym(scorers["bert of 2-mers"], variant) == 0
+
+
 @pytest.mark.parametrize("name", ["hyenadna", "bert without a start"])
 @pytest.mark.parametrize("recipe", ["biofoundation", "traitgym"])
 def test_other_variants_have_no_number_there(scorers, genome, recipe, name):
