@@ -27,8 +27,8 @@ def of_motifs(
 ) -> dict[str, Estimate]:
     """Task 2: how often a background with a motif is fewer tokens than with its shuffle, mean over motifs.
 
-    Args: (n,), as of [`motif_metrics`], of which one motif and one shuffle for each motif, background and strand; tokens:
-        (n,) numbers of tokens.
+    Args: (n,) as of [`motif_metrics`], for each motif, background and strand a motif and a shuffle; tokens: (n,) how
+        many.
     """
     motif, strand = motif.astype(str), strand.astype(str)
     order = np.lexsort((strand, motif, background))
