@@ -1,9 +1,11 @@
 """TraitGym's and Carbon's metrics, by hand and against scikit-learn; intervals from leaving blocks out one by one."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
+from evaluation_dart.records import task_estimates
 from evaluation_dart.statistics.blocks import Blocks, row_blocks
 from evaluation_dart.statistics.variant_boards import auroc_by_chromosome, carbon, precision_by_chromosome, traitgym
 
@@ -86,3 +88,30 @@ def test_no_chromosome_with_both_classes():
     found = auroc_by_chromosome(LLR, CHROM == "a", CHROM, row_blocks(9))
     assert np.isnan(found.value)
     assert found.why == "not defined: no chromosome has both classes"
+
+
+@pytest.mark.parametrize("recipe", ["traitgym", "carbon", "carbon-both-strands", "dart-eval", "whole-alleles"])
+def test_records_of_a_projects_recipe_have_its_metrics(recipe):
+    """Of the variants that are used and have a label, as the board's own; effects of allele 1 do not turn the sign."""
+    rows = len(LLR) + 2
+    table = pa.table(
+        {
+            "id": range(rows),
+            "chrom": [*CHROM, "a", "a"],
+            "position": [*range(rows)],
+            "label": pa.array([*POSITIVE.tolist(), True, None]),
+            "effect": np.arange(rows, dtype=float),
+            "used": [*[True] * len(LLR), False, True],
+            "effect_allele": [1, 2] * (rows // 2) + [1],
+            "score1": np.ones(rows),
+            "score2": [*(1 + LLR), 50.0, -50.0],
+        }
+    )
+    record = {"task": "variant_effects", "setting": "zero_shot_likelihood", "protocol": "fixed", "kind": "task"}
+    found = task_estimates(table, record | {"recipe": {"name": recipe}})
+    board = {name: own.value for name, own in found.items() if name.startswith(("traitgym", "carbon"))}
+    project = {"traitgym": traitgym, "carbon": carbon, "carbon-both-strands": carbon}.get(recipe)
+    effects = () if recipe == "traitgym" else (np.arange(len(LLR), dtype=float),)
+    expected = project(LLR, POSITIVE, CHROM, row_blocks(len(LLR)), *effects) if project else {}
+    assert board == pytest.approx({name: own.value for name, own in expected.items()})
+    assert "auroc" in found
