@@ -136,8 +136,8 @@ def _write_card(folder: Path, data: DatasetCardData, config_name: str, section: 
 def _eval_content(path: Path) -> dict[str, Any]:
     """What the repository's eval.yaml says, or a new one. Raises InputError for the file of another repository."""
     content: dict[str, Any] = {
-        "name": "DART-Eval",
-        "description": "DNA language models on regulatory DNA: five tasks of increasing difficulty.",
+        "name": "Tasks of DART-Eval",
+        "description": "DNA language models on regulatory DNA, on rows made from the inputs that the card names.",
         "evaluation_framework": FRAMEWORK,
         "tasks": [],
     }

@@ -82,7 +82,7 @@ def test_elements_lost_are_not_gained():
     assert is_gained(lost).tolist() == [False, True, False, False, False]
 
 
-def test_the_zero_shot_subset_of_the_original_holds_elements_lost_and_shared():
+def test_the_zero_shot_subset_of_the_original_holds_elements_lost():
     results = {
         "A": result([1e-9, 1e-8, 1e-7, 1e-6, 0.5, np.nan], [-3, 3, 3, 3, 3, 3], [-9, 8, 7, 6, 1, 0]),
         "B": result([1e-6, 1e-8, 0.5, 0.5, 1e-9, np.nan], [3, 3, 3, 3, 3, 3], [5, 8, 1, 1, 9, 0]),
