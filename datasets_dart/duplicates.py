@@ -5,6 +5,7 @@ A place that comes twice is one element; the same sequence elsewhere is another 
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -245,7 +246,7 @@ def read_split(dataset: Dataset, compared: Compared) -> tuple[SplitRows, int]:
 def joined(table: pa.Table, columns: Sequence[str]) -> np.ndarray:
     """(n,) str objects: the values of some columns, joined by tabs."""
     values = [table[name].to_pylist() for name in columns]
-    texts = ["\t".join(map(str, row)) for row in zip(*values, strict=True)] if values else [""] * len(table)
+    texts = [sys.intern("\t".join(map(str, row))) for row in zip(*values, strict=True)] if values else [""] * len(table)
     return np.array(texts, dtype=object)
 
 

@@ -49,6 +49,8 @@ from datasets_hyenadna.chromatin_profile import label_groups
 from evaluation_dart.models.kmers import kmer_frequencies
 from evaluation_dart.models.language_model import model_id, usable_device
 from evaluation_dart.models.linear import choose_linear, save_linear
+from evaluation_dart.pretraining import described as described_sources
+from evaluation_dart.pretraining import pretraining_of, rows_inside
 from evaluation_dart.records import PREDICTIONS, RESULTS, finished_record, write_record
 from evaluation_dart.statistics.classification import (
     accuracy,
@@ -132,6 +134,10 @@ class ModelArguments:
     output: str = field(metadata={"help": "folder for weights, results and predictions"})
     revision: str | None = field(default=None, metadata={"help": "commit, branch or tag on the Hub"})
     random_weights: bool = field(default=False, metadata={"help": "the model's architecture from scratch"})
+    pretrained_on: list[str] = field(
+        default_factory=list,
+        metadata={"help": "what the model has read, where its card does not say: hg38, hg38:chr1,chr2, hg38:FILE.bed"},
+    )
     max_length: int = field(default=1024, metadata={"help": "bases that are read, from the start of a sequence"})
     pooling: str = field(default="mean", metadata={"help": "mean, last, first or max (HyenaDNA)"})
     special_tokens: bool = field(default=False, metadata={"help": "keep [SEP] after the sequence"})
@@ -414,10 +420,11 @@ def train_and_judge(
         outputs,
         splits,
         task,
+        model,
         fingerprint=described["data"]["fingerprint"],
         seconds=time.perf_counter() - began,
         setting="finetuned",
-        model=about,
+        about=about,
         training=None if progress is None else training,
         seed=training.seed,
         groups=splits.groups,
@@ -439,14 +446,23 @@ def described_run(splits: Splits, **arguments: Any) -> dict[str, dict[str, Any]]
 
 
 def write_results(
-    folder: Path, outputs: np.ndarray, splits: Splits, task: TaskArguments, **more: Any
+    folder: Path,
+    outputs: np.ndarray,
+    splits: Splits,
+    task: TaskArguments,
+    model: ModelArguments,
+    about: Mapping[str, Any],
+    **more: Any,
 ) -> dict[str, Any]:
     """Write predictions.parquet and results.json of outputs for the test split; the record.
 
     Args:
-        more: what else [`downstream_record`] takes.
+        about: what the record says of the model. more: what else [`downstream_record`] takes.
     """
     state, predictions = PartialState(), predictions_table(outputs, splits.test)
+    untrained = model.random_weights or model.model == LENGTH
+    sources = [] if untrained else pretraining_of(model.model, model.pretrained_on, model.revision)
+    genome = task.genome[0] if len(task.genome) == 1 and "=" not in task.genome[0] else None
     record = downstream_record(
         predictions,
         task=task.task,
@@ -454,6 +470,8 @@ def write_results(
         budget=task.budget,
         rows=splits.sizes,
         duplicates=splits.duplicates(),
+        in_pretraining=rows_inside(splits.test.rows, sources, genome),
+        model={**about, "pretrained_on": described_sources(sources)},
         classes=splits.classes,
         device=str(state.device),
         processes=state.num_processes,

@@ -81,6 +81,7 @@ def downstream_record(
     seed: int,
     rows: Mapping[str, int],
     duplicates: Mapping[str, Any],
+    in_pretraining: Mapping[str, Any],
     fingerprint: str,
     classes: tuple[str, ...],
     device: str,
@@ -92,7 +93,8 @@ def downstream_record(
 
     Args:
         setting: "finetuned", "soft_prompt" or "few_shot". training: None where nothing was trained step by step.
-        rows: of each split. duplicates: of the test rows, counts of those that repeat others. fingerprint: of the rows.
+        rows: of each split. duplicates: of the test rows, counts of those that repeat others. in_pretraining: how many
+            of them the model has read (`evaluation_dart.pretraining`). fingerprint: of the rows.
         more: what else the record says: steps, epoch, reading, groups, label_tokens, published, ...
     """
     what = {
@@ -108,6 +110,7 @@ def downstream_record(
             "fingerprint": fingerprint,
             "rows_by_split": dict(rows),
             "duplicates": dict(duplicates),
+            "in_pretraining": dict(in_pretraining),
         },
         "budget": budget,
         "seed": seed,

@@ -70,6 +70,23 @@ def test_a_second_call_reads_the_record(rows, tmp_path, monkeypatch):
     assert evaluate(MODEL, output=tmp_path, **rows) == first == load_record(first.folder)
 
 
+def test_a_record_says_what_was_read_before_and_what_repeats(rows, tmp_path):
+    unknown = evaluate(MARKOV, output=tmp_path / "card", **rows)
+    assert unknown.model["pretrained_on"][0].startswith("hg19:training.bed sha256:")
+    build = "the rows are of a build that their genome does not show"
+    why = f"hg19:../hyenadna-tiny-1k-demo/training.bed: {build}"
+    assert unknown.dataset["in_pretraining"] == {"rows": 12, "inside": None, "why": why}
+    places = unknown.predictions()["chrom"].to_pylist()
+    (tmp_path / "read.bed").write_text(f"{places[0]}\t0\t1000000000\n")
+    told = evaluate(MARKOV, output=tmp_path / "told", pretrained_on=str(tmp_path / "read.bed"), **rows)
+    inside = sum(place == places[0] for place in places)
+    assert told.dataset["in_pretraining"] == {"rows": 12, "inside": inside, "by": "coordinates"}
+    assert told.spec["pretrained_on"] == "read.bed"
+    found = told.dataset["duplicates"]
+    assert (found["rows"], found["against"]["train"]["same"]) == (122, 1)
+    validate_record(told.folder)
+
+
 def test_choices_live_side_by_side(rows, tmp_path):
     wide = {**rows, "window": None}
     folders = [

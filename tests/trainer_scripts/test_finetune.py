@@ -321,6 +321,10 @@ def test_every_kind_of_model_learns_a_task(model, gue, tmp_path, kind):
     assert record["metrics"]["mcc"]["n"] == 60
     assert record["rows"] == {"train": 96, "validation": 40, "test": 60}
     assert record["steps"] == (None if kind == "kmers:2" else 36)
+    assert record["model"]["pretrained_on"] == ("unknown" if kind == "hyenadna" else "nothing")
+    assert record["dataset"]["in_pretraining"]["inside"] == (None if kind == "hyenadna" else 0)
+    found = record["dataset"]["duplicates"]
+    assert (found["rows"], set(found["against"])) == (60, {"train", "validation"})
     table = pq.read_table(tmp_path / "run" / "predictions.parquet").to_pydict()
     right = [int(two > one) == own for one, two, own in zip(*(table[c] for c in COLUMNS), strict=True)]
     assert np.mean(right) == record["metrics"]["accuracy"]["value"]
