@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,6 +99,21 @@ def expected_controls(task: str, setting: str) -> tuple[str, ...]:
         return (PERMUTED,)
     needs = TASKS[task].settings[setting].needs
     return EXPECTED[needs] + ((TRACK,) if TASKS[task].alleles and needs == "predictions" else ())
+
+
+def controls_of(records: Iterable[Mapping[str, Any]]) -> dict[Any, tuple[str, ...]]:
+    """Board (see [`board_of`]) -> the kinds of controls among its records, in the order in which they come."""
+    found: dict[Any, dict[str, None]] = {}
+    for record in records:
+        kinds = found.setdefault(board_of(record), {})
+        if kind := control_kind(record):
+            kinds[kind] = None
+    return {board: tuple(kinds) for board, kinds in found.items()}
+
+
+def board_of(record: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """What records have in common whose values stand beside one another: task, setting, protocol and data."""
+    return str(record["task"]), record["setting"], record["protocol"], record["dataset"]["fingerprint"]
 
 
 def permuter(record: Record) -> Callable[[pa.Table, np.random.Generator], pa.Table] | None:

@@ -121,6 +121,14 @@ function permuted(rows) {
   return [{ ...about, metrics: { [control.metric.value]: metric } }];
 }
 
+// What numbers of tokens only say, where a model's tokens are of several lengths: of each model its own.
+function tokenCounts(rows) {
+  if (control.metric.value !== "accuracy") return [];
+  return rows
+    .filter((row) => row.metrics.accuracy_of_fewer_tokens)
+    .map((row) => ({ ...row, control: "fewer tokens", baseline: true, metrics: { accuracy: row.metrics.accuracy_of_fewer_tokens } }));
+}
+
 // The controls that a board of this task and setting should have, and has not.
 function missing(rows) {
   const expected = window.CONTROLS?.[control.task.value]?.[control.setting.value] ?? [];
@@ -139,7 +147,8 @@ function compare(first, second) {
 }
 
 function board(data, accepted) {
-  const rows = [...(control.baselines.checked ? permuted(accepted) : []), ...accepted];
+  const computed = control.baselines.checked ? [...permuted(accepted), ...tokenCounts(accepted)] : [];
+  const rows = [...computed, ...accepted];
   const ends = rows.flatMap((row) => [metricOf(row).low ?? metricOf(row).value, metricOf(row).high ?? metricOf(row).value]);
   const scale = [ends.reduce((a, b) => Math.min(a, b)), ends.reduce((a, b) => Math.max(a, b))];
   const heads = COLUMNS.map(({ id, label }) => {

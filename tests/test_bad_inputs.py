@@ -11,15 +11,21 @@ import pickle
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pysam
 import pytest
 from safetensors.torch import load_file, save
 
+from evaluation_dart.records import write_record
+from tests.evaluation_dart.report.test_report import submit
 from trainer_scripts.cli import dart_eval, hyenadna
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -435,8 +441,43 @@ def other_commands() -> list[Case]:
             in_bed="chr1\t190\t210\n"),
         good("A model", '"parameters"', "dart-eval profile"),
         bad("A folder that is no record", "records/a/results.json: no such file", "dart-eval compare"),
+        good("Two records", "40 rows in common; only in a: 0, only in b: 0", "dart-eval compare", **two_records()),
+        bad("Two records with no row in common", "records/a and records/b have no row in common", "dart-eval compare",
+            **two_records(first_id=100)),
+        bad("Two records of other rows under the same names", "the records differ in start of id 0: 0 and 7",
+            "dart-eval compare", **two_records(moved=7)),
+        bad("Blocks that there are not", "blocks cell: there are 1Mb, chromosomes, and the columns",
+            "dart-eval compare", "--blocks", "cell", **two_records()),
+        good("Records by a column of a table", "strata: 2", "dart-eval report", "--by", "class", "--table", "rows.tsv",
+             **two_records(), rows_tsv="id\tclass\n" + "".join(f"{i}\t{i % 2}\n" for i in range(40))),
+        bad("A column that there is not", "records/a: no column 'tss' in rows.tsv or the predictions",
+            "dart-eval report", "--by", "tss", "--table", "rows.tsv", **two_records(), rows_tsv="id\tclass\n1\tx\n"),
+        bad("A table of other rows", "rows.tsv: has none of the rows of the predictions, such as id 0",
+            "dart-eval report", "--by", "class", "--table", "rows.tsv", **two_records(), rows_tsv="id\tclass\n99\tx\n"),
+        bad("A table that names a row twice", "rows.tsv: id 1 occurs more than once", "dart-eval report", "--by",
+            "class", "--table", "rows.tsv", **two_records(), rows_tsv="id\tclass\n1\tx\n1\ty\n"),
+        bad("A genome of other contigs", "g.fa: has none of the rows of records/a, such as chr5:0", "dart-eval report",
+            "--by", "gc", "--genome", "g.fa", **two_records()),
+        bad("Motifs of records without motifs", "records/a: is of regulatory_elements, not of motif_footprinting",
+            "dart-eval report", "--per-motif", **two_records()),
         bad("A YAML that is no mapping", "suite.yaml: a suite is a mapping", "dart-eval suite", suite_yaml="- 1\n"),
     ]  # fmt: skip
+
+
+@cache
+def two_records(first_id: int = 0, moved: int = 0) -> dict[str, bytes]:
+    """The files of the records a and b of task 1, as keywords of `bad`; rows of b from another id, or moved."""
+    files = {}
+    for name, first, away in (("a", 0, 0), ("b", first_id, moved)):
+        with tempfile.TemporaryDirectory() as folder:
+            made = submit(Path(folder), f"org/{name}", seed=ord(name))
+            table = pq.read_table(made / "predictions.parquet")
+            table = table.set_column(0, "id", pa.array(np.arange(len(table)) + first))
+            table = table.set_column(2, "start", pa.array(table["start"].to_numpy() + away))
+            record = json.loads((made / "results.json").read_text())
+            write_record(made, record, table)
+            files |= {f"records/{name}/{path.stem}_{path.suffix[1:]}": path.read_bytes() for path in made.iterdir()}
+    return files
 
 
 def model_files(**changes: object) -> dict[str, str | bytes | None]:

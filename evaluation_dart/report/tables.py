@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from datasets_dart.errors import InputError
 from datasets_dart.formats.text import one_line
-from evaluation_dart.controls import control_kind
+from evaluation_dart.controls import board_of, control_kind, controls_of
 from evaluation_dart.records import RESULTS, SCHEMA_VERSION, Record, load_record, remeasured, validate_record
 from evaluation_dart.tasks import TASKS
 
@@ -22,6 +22,7 @@ SCHEMA = pa.schema(
         ("task", pa.string()),
         ("setting", pa.string()),
         ("control", pa.string()),
+        ("controls_beside", pa.string()),
         ("protocol", pa.string()),
         ("split", pa.string()),
         ("recipe", pa.string()),
@@ -105,9 +106,11 @@ def results_table(records: Iterable[Mapping[str, Any]]) -> pa.Table:
     """One row for each metric of each record (columns: `SCHEMA`), with its interval and where it comes from.
 
     low and high allow for rows that are alike, iid_low and iid_high do not, published_low and published_high are the
-    original's. control: which one the model is; empty for a model proper.
+    original's. control: which one the model is; empty for a model proper; controls_beside: those that records of the
+    same task, setting, protocol and data are of.
     """
-    rows = []
+    records = list(records)
+    beside, rows = controls_of(records), []
     for record in records:
         model, dataset = record["model"], record["dataset"]
         about = {
@@ -126,6 +129,7 @@ def results_table(records: Iterable[Mapping[str, Any]]) -> pa.Table:
             "record": record["fingerprint"],
         }
         about["control"] = control_kind(record)
+        about["controls_beside"] = ", ".join(beside[board_of(record)]) or "no control"
         for name, metric in sound_metrics(record).items():
             ends = {
                 f"{kind}_{end}": metric[kind][end] for kind in ("iid", "published") if metric[kind] for end in ENDS[:2]

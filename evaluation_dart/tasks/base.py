@@ -238,19 +238,21 @@ def outcomes_permuted(*names: str, among: str | None = None) -> "Callable[[pa.Ta
 
 
 def pairs_swapped(*pairs: tuple[str, str]) -> "Callable[[pa.Table, np.random.Generator], pa.Table]":
-    """For `Setting.permute`: of rows drawn at random, the values of two columns the other way round, for each pair."""
+    """For `Setting.permute`: of rows drawn at random, the values of two columns the other way round, of each pair.
+
+    Pairs of columns that predictions do not have are left out.
+    """
 
     def permute(table: "pa.Table", rng: "np.random.Generator") -> "pa.Table":
         import numpy as np
         import pyarrow as pa
 
         swapped = rng.random(table.num_rows) < 0.5
-        columns: dict[str, Any] = {}
-        for one, two in pairs:
-            if {one, two} <= set(table.column_names):
-                first, second = table[one].to_numpy(), table[two].to_numpy()
-                columns |= {one: np.where(swapped, second, first), two: np.where(swapped, first, second)}
-        return with_columns(table, {name: pa.array(values) for name, values in columns.items()})
+        for one, two in (pair for pair in pairs if {*pair} <= {*table.column_names}):
+            first, second = table[one].to_numpy(), table[two].to_numpy()
+            columns = {one: np.where(swapped, second, first), two: np.where(swapped, first, second)}
+            table = with_columns(table, {name: pa.array(values) for name, values in columns.items()})
+        return table
 
     return permute
 

@@ -59,6 +59,16 @@ def test_chance_of_pairs_is_one_half(tmp_path):
     assert found != chance(record, permutations=50, seed=1)
 
 
+def test_numbers_of_tokens_change_places_with_their_scores():
+    table = pa.table(
+        {"score": range(9), "control_score": range(9, 18), "tokens": range(9), "control_tokens": range(9, 18)}
+    )
+    permuted = TASKS["regulatory_elements"].settings["zero_shot_likelihood"].permute(table, np.random.default_rng(0))
+    assert permuted["score"].to_pylist() == permuted["tokens"].to_pylist() != table["score"].to_pylist()
+    for one, two in zip(permuted["score"].to_pylist(), permuted["control_score"].to_pylist(), strict=True):
+        assert abs(one - two) == 9
+
+
 def test_permutations_keep_what_they_do_not_permute():
     rng = np.random.default_rng(0)
     table = pa.table({"id": range(6), "label": [0, 1, 0, 1, None, 1], "effect": [0.0, 1, 2, 3, 4, 5],

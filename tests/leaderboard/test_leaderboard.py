@@ -236,6 +236,14 @@ def test_controls_come_first_and_are_marked(page, site):
     assert models(page) == ["worst", "best"]
 
 
+def test_numbers_of_tokens_are_a_control_of_their_model(page, site):
+    tokens = {"accuracy_of_fewer_tokens": row()["metrics"]["accuracy"] | {"value": 0.65}}
+    page.goto(site([row("bpe", 0.7, metrics=row(value=0.7)["metrics"] | tokens), row("bases", 0.6)]))
+    assert models(page) == ["bpe", "bpe", "bases"]
+    assert page.locator("tr.control").inner_text().startswith("bpecontrol: fewer tokens")
+    assert "0.650" in page.locator("tr.control").inner_text()
+
+
 def test_a_board_says_which_controls_it_lacks(page, site, tmp_path):
     rows = [row("a"), row("b", data="others", permuted={"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}})]
     address = site(rows)

@@ -122,7 +122,12 @@ def test_table_has_a_row_for_each_metric(tmp_path):
         key: accuracy[key] for key in ("value", "low", "high", "method")
     }
     assert (row["iid_low"], row["iid_high"]) == (accuracy["iid"]["low"], accuracy["iid"]["high"])
-    assert row["control"] == ""
+    assert (row["control"], row["controls_beside"]) == ("", "no control")
+    twin = read(submit(tmp_path, model="org/model-random-weights"))
+    rows = results_table([record, twin]).to_pylist()
+    assert {(row["control"], row["controls_beside"]) for row in rows} == {
+        ("", "untrained twin"), ("untrained twin", "untrained twin"),
+    }  # fmt: skip
     assert (row["model"], row["data"], row["window"], row["record"]) == (
         "org/model", "ENCFF420VPZ", 350, record["fingerprint"]
     )  # fmt: skip
