@@ -19,7 +19,7 @@ from datasets_dart.formats.documents import read_yaml
 from datasets_dart.outputs import locked, sweep
 from evaluation_dart.models.kinds import split_spec
 from evaluation_dart.records import Record
-from evaluation_dart.report.tables import headline
+from evaluation_dart.report.tables import headline, sound_metrics
 from evaluation_dart.run import Loaded, run
 from evaluation_dart.seeds import over_seeds
 from evaluation_dart.spec import RunSpec
@@ -139,7 +139,7 @@ def run_all(specs: Sequence[RunSpec], output: Path) -> Suite:
             rows.append(row | {"status": " ".join(str(error).split())})
             continue
         name = headline(record.content)
-        metric = {key: record.metrics[name][key] for key in ("value", "low", "high", "n")}
+        metric = {key: sound_metrics(record.content)[name][key] for key in ("value", "low", "high", "n")}
         rows.append(row | {"metric": name, **metric, "status": "done", "record": str(record.folder)})
         records.append(record)
     if PartialState().is_main_process:

@@ -11,6 +11,7 @@ from typing import Any
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
+from evaluation_dart.statistics.metric import interval_text
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS, RECORDS = ROOT / "docs", ROOT / "docs" / "records"
@@ -31,8 +32,7 @@ def with_interval(metric: dict[str, Any] | None) -> str:
     """A value to three decimals with its interval, and n."""
     if metric is None:
         return ""
-    interval = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
-    return f"{metric['value']:.3f}{interval}, n {metric['n']:,}"
+    return f"{metric['value']:.3f}{interval_text(metric)}, n {metric['n']:,}"
 
 
 def model_name(record: dict[str, Any]) -> str:

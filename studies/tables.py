@@ -20,6 +20,7 @@ from evaluation_dart.recipes import with_current_name
 from evaluation_dart.records import load_record
 from evaluation_dart.report.leaderboard import origin
 from evaluation_dart.seeds import over_seeds as means_over_seeds
+from evaluation_dart.statistics.metric import interval_text
 from studies.fetch import inputs_table
 from studies.pages import (
     DOCS,
@@ -225,17 +226,11 @@ def cell(records: Sequence[dict[str, Any]], metric: str, means: dict[str, Any]) 
     Records whose predictions were not there have in its place the interval over seeds, and that of the first over rows.
     """
     if metric in means:
-        return without_n(means[metric])
+        return f"{means[metric]['value']:.3f}{interval_text(means[metric])}"
     own = [record["metrics"][metric] for record in records if metric in record["metrics"]]
     if not own:
         return ""
-    rows = "" if own[0]["low"] is None else f" [{own[0]['low']:.3f}, {own[0]['high']:.3f}]"
-    return over_seeds([each["value"] for each in own]) + rows
-
-
-def without_n(metric: dict[str, Any]) -> str:
-    """A value with its interval."""
-    return with_interval(metric).partition(", n ")[0]
+    return over_seeds([each["value"] for each in own]) + interval_text(own[0])
 
 
 def take_downstream(results: Path, records: Path) -> None:

@@ -38,7 +38,7 @@ from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.shards import read_shard, score_in_shards, shards_of
 from evaluation_dart.statistics.blocks import Blocks, blocks_at
 from evaluation_dart.statistics.estimates import counted, metric
-from evaluation_dart.statistics.metric import Metric
+from evaluation_dart.statistics.metric import Metric, interval_text
 from evaluation_dart.training.loop import CHOICES
 from evaluation_dart.training.states import check_same_run, hold_folder, write_choices
 from trainer_scripts.options import Device, Revision, TrustRemoteCode, run_function
@@ -163,8 +163,7 @@ def biotype_embeddings(
             pq.write_table(embeddings_table(rows, vectors, names), path)
         plot_tsne(np.concatenate([*vectors.values()]), np.concatenate([*labels.values()]), names, output / "tsne.png")
         write_text(output / RESULTS, json.dumps(record, indent=1) + "\n")
-        interval = "" if found.low is None else f" [{found.low:.3f}, {found.high:.3f}]"
-        typer.echo(f"weighted F1 {found.value:.3f}{interval}, n {found.n:,}")
+        typer.echo(f"weighted F1 {found.value:.3f}{interval_text(found)}, n {found.n:,}")
 
 
 def embeddings_table(rows: Any, vectors: dict[str, np.ndarray], names: Sequence[str]) -> pa.Table:

@@ -59,6 +59,7 @@ from evaluation_dart.statistics.classification import (
     f1_of_second,
     matthews_correlation,
 )
+from evaluation_dart.statistics.metric import interval_text
 from evaluation_dart.statistics.scores import auroc_by_label
 from evaluation_dart.training.accelerators import process_state
 from evaluation_dart.training.classifiers import ConvolutionalClassifier, SequenceClassifier
@@ -515,8 +516,7 @@ def summary(record: Mapping[str, Any]) -> str:
     """The metrics of a record, a line each, and published ones beside them."""
     lines = [f"{record['task']}: {record['model']['id']}, test rows {record['rows']['test']:,}"]
     for name, metric in record["metrics"].items():
-        interval = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
-        lines.append(f"  {name:<20} {metric['value']:.3f}{interval}")
+        lines.append(f"  {name:<20} {metric['value']:.3f}{interval_text(metric)}")
     if published := record.get("published"):  # in_context has none
         said = ", ".join(f"{name} {value}" for name, value in published.items())
         lines.append(f"  published, in per cent: {said}")

@@ -17,6 +17,7 @@ from evaluation_dart.models.kinds import RANDOM_WEIGHTS
 from evaluation_dart.records import choices_of, owner_folder
 from evaluation_dart.report.benchmark import is_benchmark, not_published
 from evaluation_dart.report.tables import data_name, headline, results_table, sound_metrics
+from evaluation_dart.statistics.metric import ends_text
 
 FRAMEWORK = "hyenadna-dart"
 DESCRIPTION = "DNA language models on regulatory DNA: five tasks, a board for each task and setting."
@@ -174,7 +175,7 @@ def eval_results(
         if board in entries:
             raise InputError(f"two records of {record['model']['id']} are of {board}: give the one to publish")
         metric = sound_metrics(record)[name]
-        interval = "" if metric["low"] is None else f" [{metric['low']:.4g}, {metric['high']:.4g}]"
+        interval = ends_text(metric, ".4g")
         recipe = record["recipe"].get("name", "")
         entries[board] = EvalResultEntry(
             dataset_id=dataset_id,

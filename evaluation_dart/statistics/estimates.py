@@ -123,7 +123,7 @@ def interval(estimate: Estimate) -> Interval:
     There the trials of a proportion are as many as there are blocks; a statistic that is no proportion has none.
     """
     if estimate.why or estimate.blocks is None or estimate.without is None:
-        return Interval(None, None, estimate.why)
+        return Interval(None, None, estimate.why + estimate.note)
     found = estimate.own or _interval(estimate.value, estimate)
     return found._replace(method=found.method + estimate.note)
 

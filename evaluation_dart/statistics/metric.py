@@ -1,6 +1,7 @@
 """What every metric is: a value with its interval, how the interval was made, and n."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -60,3 +61,16 @@ class Metric(dict[str, Any]):
         if name in self:
             return self[name]
         raise AttributeError(f"a metric has no {name!r}: {', '.join(self)}")
+
+
+def interval_text(metric: Mapping[str, Any], digits: str = ".3f") -> str:
+    """The interval of a metric as text after its value, in brackets; the sound one beside one that was published."""
+    text = ends_text(metric, digits)
+    honest = metric.get("honest")
+    return f"{text} as published,{ends_text(honest, digits) or ' none'} by blocks" if honest else text
+
+
+def ends_text(interval: Mapping[str, Any], digits: str = ".3f") -> str:
+    """The ends in brackets after a space; "" where there are none."""
+    low, high = interval["low"], interval["high"]
+    return "" if low is None or high is None else f" [{low:{digits}}, {high:{digits}}]"

@@ -256,6 +256,8 @@ def clustering_estimates(
         raise InputError("elements of two cell lines or more are needed")
     by_seed = estimates.information_by_seed(label, clusters)
     found = estimates.mutual_information(by_seed, label, clusters, blocks)
+    if not found.blocks:
+        found = replace(found, note=f"; mean over {seeds} seeds of k-means")
     if protocol == "paper":
         half_width = np.abs(found.value - np.quantile(by_seed, [0.025, 0.975])).max()
         method = f"largest distance to the 2.5 and 97.5 % quantiles over {seeds} seeds, as published: not of other data"

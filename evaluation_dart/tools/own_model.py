@@ -42,7 +42,7 @@ from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.scoring.heads import head_scorer
 from evaluation_dart.scoring.likelihoods import strands_of
 from evaluation_dart.statistics.estimates import Estimate
-from evaluation_dart.statistics.metric import Metric
+from evaluation_dart.statistics.metric import Metric, interval_text
 from evaluation_dart.statistics.metrics import activity_estimates, class_estimates
 from evaluation_dart.tasks.base import MEGABASES, blocks_of
 from evaluation_dart.tools.loading import paths_of
@@ -353,8 +353,7 @@ def _draw(path: Path, classifier: LanguageModel, rows: Dataset, scores: np.ndarr
 
 def with_interval(metric: Mapping[str, Any]) -> str:
     """A metric in a line of text."""
-    interval = "" if metric["low"] is None else f" [{metric['low']:.3f}, {metric['high']:.3f}]"
-    return f"{metric['value']:.3f}{interval} (n = {metric['n']:,})"
+    return f"{metric['value']:.3f}{interval_text(metric)} (n = {metric['n']:,})"
 
 
 def card(name: str, record: Mapping[str, Any], logo: bool, licence: str) -> str:

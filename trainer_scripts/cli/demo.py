@@ -33,7 +33,7 @@ def demo(
     n = len(outcomes[0].differences)
     table = Table(
         title=f"CpG islands of chrX against their dinucleotide shuffles, n = {n}",
-        caption="in brackets: 95 % intervals; p: one-sided Wilcoxon signed-rank test",
+        caption="in brackets: 95 % intervals; p: signed-rank test, signs of 1-Mb blocks turned",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
@@ -54,5 +54,6 @@ def demo(
 
 def with_interval(metric: "Metric", digits: int) -> str:
     """A value, with its interval where it has one."""
-    value = f"{metric['value']:.{digits}f}"
-    return value if metric["low"] is None else f"{value} [{metric['low']:.{digits}f}, {metric['high']:.{digits}f}]"
+    from evaluation_dart.statistics.metric import interval_text
+
+    return f"{metric['value']:.{digits}f}{interval_text(metric, f'.{digits}f')}"

@@ -46,6 +46,10 @@ LAST: dict[str, Any] = {
     "window": Annotated[int | None, option("only the central so many bases of each sequence", panel=ROWS)],
     "limit": Annotated[int | None, option("only so many rows, the first", panel=ROWS, min=1)],
     "sample_seed": Annotated[int | None, option("with --limit: rows at random, by this seed", panel=ROWS)],
+    "blocks": Annotated[
+        str | None,
+        option("rows that are alike: 1Mb, chromosomes or a column", default="the task's", panel=ROWS),
+    ],
     "method": Annotated[str | None, option("probed: cnn, linear; finetuned: lora, full", panel=TRAINING)],
     "budget": Annotated[str | None, option("full, or small: 1024 rows, 256 steps", default="full", panel=TRAINING)],
     "training": Annotated[Path | None, option("folder that trainings are kept in", default="training", panel=TRAINING)],
@@ -159,6 +163,7 @@ def print_metrics(record: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from evaluation_dart.statistics.metric import ends_text
     from trainer_scripts.cli.app import GENERAL
 
     if not PartialState().is_main_process:
@@ -167,10 +172,13 @@ def print_metrics(record: Any) -> None:
         result(dict(record.content) | {"folder": str(record.folder)}, "")
         return
     title = f"{record.model['id']} on {record.task}, {record.setting}, protocol {record.protocol}"
-    table = Table("metric", "value", "95 % interval", "n", title=title)
+    paper = ["as published"] if record.protocol == "paper" else []
+    table = Table("metric", "value", "95 % interval", *paper, "n", title=title)
     for name, metric in record.metrics.items():
-        interval = "" if metric.low is None else f"{metric.low:.4g} to {metric.high:.4g}"
-        table.add_row(name, f"{metric.value:.4g}", interval, str(metric.n))
+        sound = metric.honest or metric
+        ends = [ends_text(sound, ".4g"), *([ends_text(metric, ".4g") if metric.honest else ""] if paper else [])]
+        ends = [own.strip(" []").replace(", ", " to ") for own in ends]
+        table.add_row(name, f"{metric.value:.4g}", *ends, str(metric.n))
     Console().print(table)
     for name, why in record.content.get("undefined", {}).items():
         typer.echo(f"{name}: {why}")

@@ -54,5 +54,6 @@ def which(row: dict[str, Any]) -> str:
 
 def shown(row: dict[str, Any]) -> str:
     """A value with its interval."""
-    interval = "" if row["low"] is None else f" [{row['low']:.4g}, {row['high']:.4g}]"
-    return f"{row['value']:.4g}{interval}"
+    from evaluation_dart.statistics.metric import ends_text
+
+    return f"{row['value']:.4g}{ends_text(row, '.4g')}"
