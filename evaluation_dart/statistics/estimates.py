@@ -37,7 +37,6 @@ FEWEST_OF_CLASS = 10  # rows of the rarer class
 FEWEST_OF_PRECISION = 20  # positives of an average precision
 FEWEST_BLOCKS_OF_CLASS = 5
 FEWEST_EVEN_BLOCKS = 7  # of a correlation: of equal size that would say as much
-RARE, FEWEST_BLOCKS_OF_RARE = 0.1, 15  # a share below it, or above one less it, needs more blocks
 NOTHING = 1e-12  # a standard error that is rounding
 
 
@@ -53,6 +52,7 @@ class Scale(NamedTuple):
 
 
 PLAIN = Scale("", float, float, lambda x: 1.0, -math.inf, math.inf)
+SHARE = Scale(", logit scale", lambda x: float(logit(x)), lambda x: float(expit(x)), lambda x: 1 / (x * (1 - x)), 0, 1)
 LOGIT = Scale(", logit scale", lambda x: float(logit(x)), lambda x: float(expit(x)), lambda x: 1 / (x * (1 - x)), 0, 1)
 FISHER = Scale(", Fisher's z", math.atanh, math.tanh, lambda x: 1 / (1 - x * x), -1, 1)
 
@@ -66,7 +66,8 @@ class Estimate:
         blocks: of its rows. without: (k,) its values without each block. Both None where `why` says so.
         scale: on which its interval is symmetric. why: there is no interval, or no value.
         higher_is_better: None where neither is.
-        drawn: the variance that comes from seeds; draws: how many there are.
+        drawn: the variance that comes from seeds; spread: that of the values over seeds, which has some of the rows' in
+            it; draws: how many there are.
         own: an interval that is not made from `without`. iid: makes the interval that takes rows as independent.
         published: what stands in the place of the interval by protocol "paper". note: what else `method` says.
     """
@@ -79,6 +80,7 @@ class Estimate:
     why: str = ""
     higher_is_better: bool | None = True
     drawn: float = 0.0
+    spread: float = 0.0
     draws: int = 1
     own: Interval | None = None
     iid: Callable[[], Interval] | None = None
@@ -114,7 +116,7 @@ def degrees_of_freedom(estimate: Estimate) -> float:
     if not estimate.drawn:
         return of_blocks
     rows = float(jackknife.standard_error(estimate.without)) ** 2
-    return (rows + estimate.drawn) ** 2 / (rows**2 / of_blocks + estimate.drawn**2 / (estimate.draws - 1))
+    return (rows + estimate.drawn) ** 2 / (rows**2 / of_blocks + estimate.spread**2 / (estimate.draws - 1))
 
 
 def interval(estimate: Estimate) -> Interval:
@@ -131,12 +133,17 @@ def interval(estimate: Estimate) -> Interval:
 def _interval(value: float, estimate: Estimate) -> Interval:
     blocks, scale = estimate.blocks, estimate.scale
     assert blocks is not None
+    assert estimate.without is not None
     error, df = standard_error(estimate), degrees_of_freedom(estimate)
     if not scale.lowest < value < scale.highest or error < NOTHING:
-        if scale is not LOGIT:
+        if scale not in (LOGIT, SHARE):
             return Interval(None, None, "no interval: every block says the same")
         low, high = clopper_pearson(value * len(blocks), len(blocks))
         return Interval(low, high, f"Korn-Graubard, {len(blocks):,} {blocks.name} as trials")
+    if scale is SHARE and estimate.without.min() > 0 and estimate.without.max() < 1:
+        # The error of few blocks' logits: a straight line in place of the curve makes it too small near 0 and 1
+        of_rows = float(jackknife.standard_error(logit(estimate.without)))
+        error = math.hypot(of_rows, math.sqrt(estimate.drawn) * scale.slope(value)) / scale.slope(value)
     low, high = student_interval(value, error, df, scale)
     seeds = f", with the spread over {estimate.draws} seeds" if estimate.draws > 1 else ""
     return Interval(low, high, f"jackknife of {len(blocks):,} {blocks.name}{seeds}, t({df:.3g}){scale.name}")
@@ -191,6 +198,7 @@ def difference(one: Estimate, two: Estimate) -> Estimate:
         left - right,
         higher_is_better=one.higher_is_better,
         drawn=one.drawn + two.drawn,
+        spread=math.hypot(one.spread, two.spread),
         draws=min(draws, default=1),
         note=", paired",
     )
@@ -211,19 +219,17 @@ def mean_over_seeds(estimates: Sequence[Estimate]) -> Estimate:
         return no_interval(value, first.n, why, first.higher_is_better)
     blocks, columns = _side_by_side(estimates)
     without = np.stack(columns, axis=1)
-    drawn = _variance_of_seeds(np.array([own.value for own in estimates]), without)
-    return replace(
-        first, value=value, blocks=blocks, without=without.mean(axis=1), drawn=drawn, draws=m, own=None, iid=None,
-        published=None,
-    )  # fmt: skip
+    drawn, spread = _variance_of_seeds(np.array([own.value for own in estimates]), without)
+    found = replace(first, value=value, blocks=blocks, without=without.mean(axis=1))
+    return replace(found, drawn=drawn, spread=spread, draws=m, own=None, iid=None, published=None)
 
 
-def _variance_of_seeds(values: np.ndarray, without: np.ndarray) -> float:
-    """Of the mean of (m,) values, what seeds bring beside rows; without: (k, m)."""
+def _variance_of_seeds(values: np.ndarray, without: np.ndarray) -> tuple[float, float]:
+    """Of the mean of (m,) values, what seeds bring beside rows, and their whole spread; without: (k, m)."""
     m = len(values)
-    both = float(values.var(ddof=1)) / m
+    spread = float(values.var(ddof=1)) / m
     of_rows = float((jackknife.standard_error(without - without.mean(axis=1, keepdims=True)) ** 2).sum()) / (m - 1) / m
-    return max(both - of_rows, 0.0)
+    return max(spread - of_rows, 0.0), spread
 
 
 def _side_by_side(estimates: Sequence[Estimate]) -> tuple[Blocks, list[np.ndarray]]:
@@ -309,17 +315,9 @@ def groups(blocks: Blocks) -> int:
 
 def proportion(success: np.ndarray, blocks: Blocks) -> Estimate:
     """Of the share of True among (n,) bool."""
-    found = _share(success, blocks)
-    if not found.why and 0 < min(found.value, 1 - found.value) < RARE and len(blocks) < FEWEST_BLOCKS_OF_RARE:
-        why = f"no interval: {len(blocks)} {blocks.name}, fewer than {FEWEST_BLOCKS_OF_RARE}"
-        found = no_interval(found.value, found.n, f"{why}, which a share beyond {RARE:g} or {1 - RARE:g} needs")
-    return replace(found, iid=partial(binomial_interval, int(np.sum(success)), len(success)))
-
-
-def _share(success: np.ndarray, blocks: Blocks) -> Estimate:
-    """Whatever the share is."""
     values = np.asarray(success, dtype=float)
-    return estimated(float(values.mean()), blocks, partial(jackknife.means_without, values), LOGIT)
+    found = estimated(float(values.mean()), blocks, partial(jackknife.means_without, values), SHARE)
+    return replace(found, iid=partial(binomial_interval, int(values.sum()), len(values)))
 
 
 def mean(values: np.ndarray, blocks: Blocks) -> Estimate:
@@ -436,8 +434,8 @@ def mutual_information(by_seed: np.ndarray, label: np.ndarray, clusters: np.ndar
     if why := too_few(blocks):
         return no_interval(value, n, why)
     without = jackknife.information_without(label, clusters, blocks)
-    drawn = _variance_of_seeds(by_seed, without) if seeds > 1 else 0.0
-    return Estimate(value, n, blocks, without.mean(axis=1), drawn=drawn, draws=seeds)
+    drawn, spread = _variance_of_seeds(by_seed, without) if seeds > 1 else (0.0, 0.0)
+    return Estimate(value, n, blocks, without.mean(axis=1), drawn=drawn, spread=spread, draws=seeds)
 
 
 def quantile(values: np.ndarray, q: float, blocks: Blocks) -> Estimate:
@@ -457,7 +455,7 @@ def quantile(values: np.ndarray, q: float, blocks: Blocks) -> Estimate:
     ordered = np.unique(values)
 
     def may_be(x: float) -> bool:
-        below, up_to = interval(_share(values < x, blocks)).low, interval(_share(values <= x, blocks)).high
+        below, up_to = interval(proportion(values < x, blocks)).low, interval(proportion(values <= x, blocks)).high
         return below is not None and up_to is not None and below <= q <= up_to
 
     middle = min(int(np.searchsorted(ordered, value)), len(ordered) - 1)

@@ -33,7 +33,7 @@ def demo(
     n = len(outcomes[0].differences)
     table = Table(
         title=f"CpG islands of chrX against their dinucleotide shuffles, n = {n}",
-        caption="in brackets: 95 % intervals; p: signed-rank test, signs of 1-Mb blocks turned",
+        caption="in brackets: 95 % intervals; p: signed-rank test, signs of 1-Mb blocks turned, at least 0.0001",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, roc_auc_score
 
@@ -27,6 +27,7 @@ CALLS = st.integers(2, 4).flatmap(
 
 
 @pytest.mark.filterwarnings("ignore:A single label was found")
+@settings(deadline=None)
 @given(CALLS)
 def test_metrics_are_scikit_learns(case):
     k, pairs = case

@@ -30,8 +30,9 @@ def test_mean_of_equal_blocks_is_students_interval_of_block_means():
 
 def test_proportion_on_the_logit_scale():
     success = np.arange(100) % 10 < np.repeat([7, 8, 9, 6, 8, 7, 9, 8, 8, 10], 10)
-    shares = success.reshape(10, 10).mean(axis=1)
-    error = shares.std(ddof=1) / np.sqrt(10) / (0.8 * 0.2)
+    left = (80 - success.reshape(10, 10).sum(axis=1)) / 90  # shares without each block
+    logits = np.log(left / (1 - left))
+    error = np.sqrt(9 / 10 * ((logits - logits.mean()) ** 2).sum())
     ends = np.log(0.8 / 0.2) + np.array([-1, 1]) * stats.t.ppf(0.975, 9) * error
     found = metric(estimates.proportion(success, TEN))
     assert (found.low, found.high) == pytest.approx(tuple(1 / (1 + np.exp(-ends))))

@@ -68,7 +68,8 @@ def test_accuracy_is_that_of_blocks():
     accuracy = paired_likelihood_metrics(score, np.zeros(500), chrom, np.arange(500))["accuracy"]
     assert accuracy["value"] == 0.5
     assert (accuracy["iid"]["low"], accuracy["iid"]["high"]) == exact_interval(250, 500)
-    reach = stats.t.ppf(0.975, 9) * np.std([0, 1] * 5, ddof=1) / np.sqrt(10) / 0.25
+    # Without a block the share is 4 or 5 of 9, whose logits are log(4 / 5) and its opposite
+    reach = stats.t.ppf(0.975, 9) * np.sqrt(9 / 10 * 10) * np.log(5 / 4)
     assert (accuracy["low"], accuracy["high"]) == pytest.approx((1 / (1 + np.exp(reach)), 1 / (1 + np.exp(-reach))))
     assert accuracy["method"] == "jackknife of 10 1-Mb blocks of the genome, t(9), logit scale"
     few = paired_likelihood_metrics(score[:100], np.zeros(100), chrom[:100], np.arange(100))["accuracy"]
