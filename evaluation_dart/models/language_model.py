@@ -214,6 +214,10 @@ class Encoder:
         """
         letters = [*map(as_dna, sequences)]
         if text == CARBON_TEXT and self.tag:
+            if (shortest := min(map(len, letters), default=CARBON_KMER)) < CARBON_KMER:
+                raise InputError(
+                    f"{self.name}: reads {CARBON_KMER}-mers, and {shortest} bases are none: a longer window"
+                )
             return [self.tag + own[: len(own) - len(own) % CARBON_KMER] for own in letters]
         if text == TRAITGYM_TEXT and self.kind == "masked" and (k := self.bases_per_token or 1) > 1:
             cut = [[own[start : start + k] for start in range(0, len(own) - k + 1, k)] for own in letters]

@@ -321,6 +321,12 @@ def test_models_that_the_project_cannot_score(scorers, genome, recipe, name, mes
         scored(scorers[name], genome, recipe, SNVS)
 
 
+def test_a_window_without_a_6_mer_is_refused(scorers):
+    """Of which Carbon's mean would be over no token."""
+    with pytest.raises(ValueError, match="tiny-carbon: reads 6-mers, and 5 bases are none"):
+        scorers["tiny-carbon"].log_likelihood(["ACGTAC", "ACGTA"], text=RECIPES["carbon"].text)
+
+
 def test_tokens_of_several_lengths(genome):
     """Of a masked BPE model TraitGym has no number; of a causal one, none where the alleles' tokens do not stack."""
     bpe = load_language_model(FIXTURES / "task1" / "bert_bpe", device="cpu")
