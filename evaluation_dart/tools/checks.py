@@ -21,11 +21,11 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, DatasetDict, load_from_disk
 from sklearn.linear_model import LogisticRegression
 
-from datasets_dart.alphabet import CODES, one_hot
+from datasets_dart.alphabet import CODES, check_letters, one_hot
 from datasets_dart.duplicates import Compared, count_duplicates
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
-from datasets_dart.formats.element_tables import read_rows, table_layout
+from datasets_dart.formats.element_tables import read_rows, read_windows, table_layout
 from datasets_dart.formats.fasta import open_genome, read_fasta, window_strings
 from datasets_dart.formats.tables import read_whole
 from datasets_dart.outputs import described, made
@@ -239,11 +239,17 @@ def split_table(path: Path, table: pa.Table, split: str) -> dict[str, pa.Table]:
         columns |= dict(zip(("chrom", "start", "end"), (table[name] for name in places), strict=True))
     if not pa.types.is_string(columns["sequence"].type) or columns["sequence"].null_count:
         raise InputError(f"{path}: column {found['sequence']} is not of sequences in every row")
+    texts = columns["sequence"].to_pylist()
+    if "" in texts:
+        raise InputError(f"{path}: row {texts.index('')}: no sequence")
+    check_letters(str(path), np.frombuffer("".join(texts).encode("ascii", "replace"), dtype=np.uint8))
     rows = pa.table(columns)
     if split:
         return {split: rows}
     words = {word: own for own, known in WORDS.items() for word in known}
     given = [str(word).lower() for word in table[found["split"]].to_pylist()]
+    if "none" in given:
+        raise InputError(f"{path}: row {given.index('none')} is in no split")
     if unknown := sorted(set(given) - words.keys()):
         raise InputError(f"{path}: split {unknown[0]!r} is none of {', '.join(words)}")
     numbers = np.array([words[word] for word in given])
@@ -255,10 +261,11 @@ def read_bed(path: Path, genome: Path, splits: str, window: int | None) -> Datas
     path, opened = input_file(path), open_genome(genome)
     layout = table_layout(path)
     if window is None:
-        _, first = next(read_rows(path, layout, 1, 1, contigs=opened.contigs))
-        window = int(2 * (first.end[0] - first.start[0]) - 1) if layout.kind == "bed" else 0
-        if window < 1:
-            raise InputError(f"{path}: name the width of the windows")
+        intervals = read_windows(path, opened.contigs)
+        lengths = np.unique(intervals.end - intervals.start)
+        if len(lengths) > 1:
+            raise InputError(f"{path}: its intervals are of {lengths[0]} to {lengths[-1]} bp: name one window")
+        window = int(lengths[0])
     blocks = read_splits(splits, opened.contigs)
     parts: dict[str, list[pa.Table]] = {}
     for _, rows in read_rows(path, layout, window, 1 << 14, contigs=opened.contigs):

@@ -91,6 +91,8 @@ def test_rows_are_counted_by_coordinates_where_the_build_is_the_same(rows, genom
     assert count("hg19:21") == {"rows": 3, "inside": 1, "by": "coordinates"}
     assert count(f"hg19:{bed}") == count(str(bed)) == {"rows": 3, "inside": 2, "by": "coordinates"}
     assert count("hg38") == {"rows": 3, "inside": None, "why": "hg38: the rows are of hg19"}
+    bed.write_text("chrX\t0\t60\n")
+    assert count(f"hg19:{bed}") == {"rows": 3, "inside": 0, "by": "coordinates"}
     mixed = count("hg38:chr1", "hg19:chr21")
     assert mixed == {"rows": 3, "inside": 1, "by": "coordinates", "why": "hg38:chr1: the rows are of hg19"}
 

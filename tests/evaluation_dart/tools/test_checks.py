@@ -229,6 +229,11 @@ def test_a_bed_is_read_with_its_genome(tmp_path):
         "sequence": ["GGGGCCCCAA"], "chrom": ["chr20"], "start": [0], "end": [10], "label": ["y"]
     }  # fmt: skip
     assert data["train"]["sequence"][:] == ["ACGTTGCAAT"]
+    assert read_data([tmp_path / "e.bed"], tmp_path / "g.fa")["test"]["end"][:] == [10]
+    with (tmp_path / "e.bed").open("a") as file:
+        file.write("chr1\t10\t25\tx\n")
+    with pytest.raises(ValueError, match="its intervals are of 10 to 15 bp: name one window"):
+        read_data([tmp_path / "e.bed"], tmp_path / "g.fa")
 
 
 @pytest.mark.parametrize(
@@ -238,6 +243,8 @@ def test_a_bed_is_read_with_its_genome(tmp_path):
         ("sequence,label\nACGT,1\n", "has no column split"),
         ("sequence,split\nACGT,holdout\n", "split 'holdout' is none of train, training"),
         ("sequence,split\n7,train\n", "column sequence is not of sequences"),
+        ("sequence,label,split\nACGT,1,train\n,1,test\n", "data.csv: row 1: no sequence"),
+        ("sequence,split\nMKVLLQ,train\n", "no DNA or RNA; a protein"),
     ],
 )
 def test_tables_that_cannot_be_checked_are_refused(tmp_path, content, said):
