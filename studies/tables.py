@@ -317,10 +317,18 @@ def coverage_table(path: Path) -> str:
     simulated = read_json(path)["simulated"]
     designs = list(dict.fromkeys(tuple(row[name] for name in ("n", "blocks", "rho", "sigma")) for row in simulated))
     header = ["", *(f"{n}, {blocks}, {rho:g}{', unequal' if sigma else ''}" for n, blocks, rho, sigma in designs)]
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[Any, str]] = {}
+    commits: dict[str, list[str]] = {}
     for row in simulated:
-        found.setdefault(row["what"], []).append(simulated_share(row))
-    return "\n".join(markdown(header, [[what, *cells] for what, cells in found.items()])) + "\n"
+        of = tuple(row[name] for name in ("n", "blocks", "rho", "sigma"))
+        found.setdefault(row["what"], {})[of] = simulated_share(row)
+        commits.setdefault(row["commit"], []).append(row["what"])
+    lines = markdown(header, [[what, *(own.get(of, "") for of in designs)] for what, own in found.items()])
+    made = [f"- {commit}: {', '.join(dict.fromkeys(names))}" for commit, names in commits.items()]
+    return (
+        "\n".join([*lines, "", "Which commit made which rows (of a row, some columns may be of another):", "", *made])
+        + "\n"
+    )
 
 
 def simulated_share(row: dict[str, Any]) -> str:

@@ -4,10 +4,10 @@
         --random model_cards/hyenadna-tiny-1k-demo --markov markov.safetensors --output perplexity.json
 
 All bases but the first of a window are scored, each given those before it, in windows without N drawn from a grid.
-Intervals are bootstrapped over blocks of the chromosome, because neighbouring windows share isochores and repeats.
+Intervals take windows of one block of the chromosome as alike, because neighbours share isochores and repeats.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,13 @@ from datasets_dart.outputs import check_output, write_report
 from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.models.markov import MarkovModel
 from evaluation_dart.scoring.finite import check_finite
-from evaluation_dart.statistics.metric import Metric
+from evaluation_dart.statistics import estimates
+from evaluation_dart.statistics.blocks import Blocks, column_blocks
+from evaluation_dart.statistics.metric import Metric, ends_text
 from trainer_scripts.genome_windows import GenomeCodes, sample_tiles, subtract_regions
 from trainer_scripts.options import argument_parser, renamed, run
 from trainer_scripts.pretrain import window_losses
 from trainer_scripts.pretraining_data import base_token_ids
-
-METHOD = "percentile bootstrap over {block:,}-bp blocks, {resamples:,} resamples, 95 %"
 
 
 @dataclass
@@ -42,29 +42,9 @@ class PerplexityArguments:
     exclude: list[str] | None = field(default=None, metadata={"help": "BED files that no window may touch"})
     windows: int = field(default=2000, metadata={"help": "windows to score"})
     length: int = field(default=1024, metadata={"help": "bases in a window"})
-    block: int = field(default=1_000_000, metadata={"help": "bases in a bootstrap block"})
-    resamples: int = field(default=2000, metadata={"help": "bootstrap resamples"})
+    block: int = field(default=1_000_000, metadata={"help": "bases in a block, whose windows are taken as alike"})
     device: str | None = field(default=None, metadata={"help": "cpu, cuda, cuda:1; default: a GPU if there is one"})
-    seed: int = field(default=0, metadata={"help": "of windows, random weights and bootstrap"})
-
-
-def block_means(losses: np.ndarray, blocks: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Means over windows in resampled blocks.
-
-    Args:
-        losses: (windows,) or (models, windows) mean nats of each window.
-        blocks: (windows,) label of the block that each window lies in.
-
-    Returns:
-        (resamples,) or (models, resamples): the mean over all windows of as many blocks, drawn with replacement. Every
-        model sees the same draws.
-    """
-    _, block = np.unique(blocks, return_inverse=True)
-    rng = np.random.default_rng(seed)
-    count = block.max() + 1
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)  # how often each block was drawn
-    membership = np.eye(count)[block]  # (windows, blocks)
-    return np.asarray((losses @ membership) @ drawn.T / (membership.sum(axis=0) @ drawn.T))
+    seed: int = field(default=0, metadata={"help": "of windows and random weights"})
 
 
 def markov_window_losses(model: MarkovModel, windows: np.ndarray) -> np.ndarray:
@@ -80,10 +60,17 @@ def causal_window_losses(model: str, windows: np.ndarray, device: str | None = N
     )
 
 
-def interval(value: float, draws: np.ndarray, n: int, method: str) -> Metric:
-    """A metric with the 95 % interval of its bootstrap."""
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Metric(value, low, high, n, method, higher_is_better=False)
+def metrics_of(losses: np.ndarray, first: np.ndarray, blocks: Blocks, scored: int) -> dict[str, Metric]:
+    """Of (windows,) mean nats of a model and of the first one: perplexity, nats per base, and nats above the first."""
+    nats = replace(estimates.mean(losses, blocks), n=scored, higher_is_better=False)
+    found = estimates.metric(nats)
+    low, high = (None if end is None else float(np.exp(end)) for end in (found.low, found.high))
+    above = replace(estimates.mean(losses - first, blocks), n=scored, higher_is_better=False, note=", paired")
+    return {
+        "perplexity": Metric(float(np.exp(found.value)), low, high, scored, found.method, False),
+        "nats_per_base": found,
+        "nats_above_first": estimates.metric(above),
+    }
 
 
 def measure(arguments: PerplexityArguments) -> dict[str, Any]:
@@ -119,16 +106,9 @@ def measure(arguments: PerplexityArguments) -> dict[str, Any]:
     for name, own in losses.items():
         check_finite(own, name, lambda row: f"the window at base {starts[row]} of the contigs read")
     table = np.stack(list(losses.values()))
-    draws = block_means(table, starts // arguments.block, arguments.resamples, arguments.seed)
-    method = METHOD.format(block=arguments.block, resamples=arguments.resamples)
+    blocks = column_blocks(starts // arguments.block, f"{arguments.block:,}-bp blocks")
     scored = int(windows[:, 1:].size)
-    models = {}
-    for name, mean, drawn in zip(losses, table.mean(axis=1), draws, strict=True):
-        models[name] = {
-            "perplexity": interval(np.exp(mean), np.exp(drawn), scored, method),
-            "nats_per_base": interval(mean, drawn, scored, method),
-            "nats_above_first": interval(mean - table[0].mean(), drawn - draws[0], scored, method),
-        }
+    models = {name: metrics_of(own, table[0], blocks, scored) for name, own in zip(losses, table, strict=True)}
     return {
         "genome": Path(arguments.genome).name,
         "contigs": list(genome.offsets),
@@ -152,7 +132,7 @@ def main() -> None:
         write_report(arguments.output, record, read)
         for name, metrics in record["models"].items():
             value = metrics["perplexity"]
-            print(f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]  {name}")
+            print(f"{value['value']:.3f}{ends_text(value)}  {name}")
         print(f"written to {arguments.output}")
 
     run(program, "perplexity")

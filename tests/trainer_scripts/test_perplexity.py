@@ -6,25 +6,26 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from evaluation_dart.models.markov import MarkovModel
+from evaluation_dart.statistics.blocks import column_blocks
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
 from trainer_scripts import perplexity
-from trainer_scripts.perplexity import PerplexityArguments, block_means, measure
+from trainer_scripts.perplexity import PerplexityArguments, measure, metrics_of
 
 
-def test_resampled_blocks():
-    # Block A has one window of 1 nat, block B two of 4: AA gives 1, AB (1 + 8) / 3, BB 4.
-    draws = block_means(np.array([1.0, 4.0, 4.0]), np.array([7, 9, 9]), resamples=4000, seed=0)
-    values, counts = np.unique(draws.round(12), return_counts=True)
-    assert values.tolist() == [1, 3, 4]
-    np.testing.assert_allclose(counts / 4000, [0.25, 0.5, 0.25], atol=0.03)
-
-
-def test_models_are_resampled_alike():
-    losses = np.random.default_rng(0).random(20)
-    draws = block_means(np.stack([losses, losses + 1]), np.arange(20) // 3, resamples=50, seed=0)
-    np.testing.assert_allclose(draws[1] - draws[0], 1)
+def test_windows_of_one_block_are_alike():
+    """Ten blocks of two equal windows: Student's interval of ten means; the second model is 1 nat above the first."""
+    nats = np.repeat(np.random.default_rng(0).random(10), 2)
+    blocks = column_blocks(np.arange(20) // 2, "blocks")
+    first, second = (metrics_of(own, nats, blocks, 99) for own in (nats, nats + 1))
+    low, high = stats.t.interval(0.95, 9, nats[::2].mean(), nats[::2].std(ddof=1) / np.sqrt(10))
+    assert (first["nats_per_base"].low, first["nats_per_base"].high) == pytest.approx((low, high))
+    assert (first["perplexity"].low, first["perplexity"].high) == pytest.approx((np.exp(low), np.exp(high)))
+    assert second["nats_above_first"].value == pytest.approx(1)
+    assert second["nats_above_first"].n == 99
+    assert second["nats_above_first"].method.startswith("no interval: every block says the same")
 
 
 @pytest.fixture
@@ -42,11 +43,7 @@ def markov(tmp_path):
 
 def test_markov_models_by_hand(genome, markov, tmp_path):
     # Windows of four on the grid, without the one with N: AAAC, ACGT and AACC; the first base of each is not scored.
-    record = measure(
-        PerplexityArguments(
-            genome, str(tmp_path / "p.json"), markov=markov, windows=3, length=4, block=4, resamples=100
-        )
-    )
+    record = measure(PerplexityArguments(genome, str(tmp_path / "p.json"), markov=markov, windows=3, length=4, block=4))
     a, c, g, t = (2 + 0.25) / 4, (1 + 0.25) / 4, 0.25 / 4, 0.25 / 4
     order_0 = -np.log([a, a, c, c, g, t, a, c, c]).mean()
     aa, ac = (1 + a) / 3, (1 + c) / 3
@@ -58,7 +55,7 @@ def test_markov_models_by_hand(genome, markov, tmp_path):
     assert record["models"]["Markov, order 1"]["nats_per_base"]["value"] == pytest.approx(order_1, rel=1e-12)
     difference = record["models"]["Markov, order 1"]["nats_above_first"]
     assert difference["value"] == pytest.approx(order_1 - order_0, rel=1e-12)
-    assert difference["low"] <= difference["value"] <= difference["high"]
+    assert difference["method"] == "no interval: 3 4-bp blocks, fewer than 10, paired"
     assert not difference["higher_is_better"]
 
 
