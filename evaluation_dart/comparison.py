@@ -14,6 +14,7 @@ import pyarrow as pa
 from scipy import stats
 
 from datasets_dart.errors import InputError
+from datasets_dart.formats.text import one_line
 from evaluation_dart.records import (
     RESULTS,
     Record,
@@ -177,7 +178,7 @@ class Comparison:
         if len(self.pairs) != 1:
             return "\n".join([self.shown(headlines=True), *self.left_out])
         pair = self.pairs[0]
-        sides = [f"{name}: {own.label} ({', '.join(str(record.folder) for record in own.records)})"
+        sides = [f"{name}: {one_line(own.label)} ({', '.join(str(record.folder) for record in own.records)})"
                  for name, own in (("a", pair.a), ("b", pair.b))]  # fmt: skip
         counts = f"{pair.rows:,} rows in common; only in a: {pair.only_a:,}, only in b: {pair.only_b:,}"
         missing = [f"{name}: {why}" for name, why in pair.undefined.items()]

@@ -1,5 +1,6 @@
 """What a model's numbers are to be read beside: chance, models that know less, and other ways to the same answer."""
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from datasets_dart.errors import InputError
 from evaluation_dart.models.kinds import RANDOM_WEIGHTS
-from evaluation_dart.records import Record, all_metrics
+from evaluation_dart.records import Record, estimates_of
 from evaluation_dart.report.row_properties import as_floats, is_number, row_property
 from evaluation_dart.tasks import TASKS
 from evaluation_dart.tasks.base import outcomes_permuted
@@ -133,8 +134,8 @@ def chance(record: Record, permutations: int = PERMUTATIONS, seed: int = 0) -> d
     if permute is None:
         return {}
     predictions, rng = without_places(record.predictions()), np.random.default_rng(seed)
-    found = [all_metrics(permute(predictions, rng), record.content) for _ in range(permutations)]
-    names = [name for name in found[0] if all(name in own and own[name].is_defined for own in found)]
+    found = [estimates_of(permute(predictions, rng), record.content) for _ in range(permutations)]
+    names = [name for name in found[0] if all(name in own and math.isfinite(own[name].value) for own in found)]
     values = {name: np.array([own[name].value for own in found]) for name in names}
     return {
         name: Chance(float(own.mean()), float(own.min()), float(own.max()), permutations)

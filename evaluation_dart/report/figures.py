@@ -158,4 +158,4 @@ def _write(figure: "Figure", path: Path) -> None:
 
     metadata = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[path.suffix]
     with replacing(path) as temporary, matplotlib.rc_context({"svg.hashsalt": path.name}):
-        figure.savefig(temporary, format=path.suffix[1:], dpi=150, metadata=metadata)
+        figure.savefig(temporary, format=path.suffix[1:], dpi=150, metadata=metadata, bbox_inches="tight")
