@@ -8,10 +8,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
+from transformers import AutoConfig
 
 from datasets_dart.errors import InputError
 from datasets_dart.formats.text import UNPRINTABLE
+from evaluation_dart.models.kinds import split_spec
+from evaluation_dart.models.language_model import DAMAGED_FILES, register_models
 from evaluation_dart.models.loading import load_scorer
+from evaluation_dart.recipes import ANY_ALLELES, HEAD
 from evaluation_dart.training.finetuning import load_classifier
 
 VARIANT_COLUMNS = {
@@ -67,6 +71,26 @@ def load(
         trust_remote_code=trust_remote_code,
         head=kind == "likelihood",
     )
+
+
+def default_recipe(model: Model, revision: str | None, trust_remote_code: bool) -> str:
+    """The recipe of tools that take any variants: head of a model with a trained one, otherwise whole-alleles."""
+    return HEAD if has_head(model, revision, trust_remote_code) else ANY_ALLELES
+
+
+def has_head(model: Model, revision: str | None, trust_remote_code: bool) -> bool:
+    """Whether a model was saved with a trained head for sequences."""
+    if not isinstance(model, str | os.PathLike):
+        return type(getattr(model, "model", None)).__name__.endswith("ForSequenceClassification")
+    name = os.fspath(model)
+    if split_spec(name)[0] or (not Path(name).is_dir() and name.startswith(("/", ".", "~"))):
+        return False
+    register_models()
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
+    except (OSError, RuntimeError, ValueError, *DAMAGED_FILES):
+        return False  # for the loading to explain
+    return any("ForSequenceClassification" in saved for saved in config.architectures or [])
 
 
 def paths_of(*given: Any) -> list[str | os.PathLike[str]]:

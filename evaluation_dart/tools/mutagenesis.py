@@ -2,7 +2,6 @@
 
 import gzip
 import logging
-import os
 import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -15,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from tqdm.auto import tqdm
-from transformers import AutoConfig
 
 from datasets_dart.alphabet import BASES, UNKNOWN, encode_bases, known_bases, one_hot, reverse_complement
 from datasets_dart.contigs import find_contig
@@ -23,9 +21,8 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.outputs import check_output, made_together
-from evaluation_dart.models.kinds import split_spec
-from evaluation_dart.models.language_model import DAMAGED_FILES, BatchSize, LanguageModel, register_models
-from evaluation_dart.recipes import ANY_ALLELES, HEAD, MASKED, RECIPES, Recipe
+from evaluation_dart.models.language_model import BatchSize, LanguageModel
+from evaluation_dart.recipes import HEAD, MASKED, RECIPES, Recipe
 from evaluation_dart.records import SCHEMA_VERSION, package_versions
 from evaluation_dart.report.logo import MOST_ROWS, check_logo, draw_logos
 from evaluation_dart.run import described_inputs
@@ -38,6 +35,7 @@ from evaluation_dart.tools.loading import (
     Model,
     Table,
     as_file,
+    default_recipe,
     load,
     paths_of,
 )
@@ -138,8 +136,7 @@ def mutagenesis(
         inputs = described_inputs(fasta=genome) if bed is None else described_inputs(fasta=genome, bed=bed)
     if logo is not None and len(places) > MOST_ROWS:
         raise InputError(f"logo {logo}: a picture has at most {MOST_ROWS} regions, and here are {len(places)}")
-    if recipe is None and has_head(model, revision, trust_remote_code):
-        recipe = HEAD
+    recipe = recipe or default_recipe(model, revision, trust_remote_code)
     scorer = load(
         model,
         HEAD if recipe == HEAD else "likelihood",
@@ -399,7 +396,7 @@ def placed(genome: Genome, source: str, chrom: str, start: int, end: int, window
 
 
 def method_of(
-    scorer: Any, recipe: str | None, strand: str | None, label: str | int | None, batch_size: BatchSize
+    scorer: Any, recipe: str, strand: str | None, label: str | int | None, batch_size: BatchSize
 ) -> tuple[Callable[..., np.ndarray], dict[str, Any]]:
     """Changes as a function of (sequence, start, end, advance=), and the fields of the recipe."""
     if recipe == HEAD:
@@ -408,26 +405,11 @@ def method_of(
         return partial(changes, head_scorer(scorer, label, how["strand"], batch_size), model=scorer.name), how
     if label is not None:
         raise InputError(f"label {label}: {scorer.name} is scored by likelihood, without a head")
-    chosen = RECIPES[recipe or ANY_ALLELES].of(scorer)
+    chosen = RECIPES[recipe].of(scorer)
     chosen.check(scorer, alleles=True)
     if strand is not None:
         chosen = chosen._replace(strand=strand)
     return partial(likelihood_changes, scorer, recipe=chosen, batch_size=batch_size), chosen._asdict()
-
-
-def has_head(model: Model, revision: str | None, trust_remote_code: bool) -> bool:
-    """Whether a model was saved with a trained head for sequences."""
-    if not isinstance(model, str | os.PathLike):
-        return type(getattr(model, "model", None)).__name__.endswith("ForSequenceClassification")
-    name = os.fspath(model)
-    if split_spec(name)[0] or (not Path(name).is_dir() and name.startswith(("/", ".", "~"))):
-        return False
-    register_models()
-    try:
-        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
-    except (OSError, RuntimeError, ValueError, *DAMAGED_FILES):
-        return False  # for the loading to explain
-    return any("ForSequenceClassification" in saved for saved in config.architectures or [])
 
 
 def report_rows(model: LanguageModel, regions: list[Region], recipe: Recipe) -> None:

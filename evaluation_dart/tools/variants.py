@@ -35,7 +35,7 @@ from datasets_dart.formats.vcf import (
 )
 from datasets_dart.outputs import check_output, sweep
 from evaluation_dart.models.language_model import BatchSize, Encoder
-from evaluation_dart.recipes import ANY_ALLELES, DISTANCES, HEAD, WHOLE, VariantRecipe, variant_recipe
+from evaluation_dart.recipes import DISTANCES, HEAD, WHOLE, VariantRecipe, variant_recipe
 from evaluation_dart.records import SCHEMA_VERSION
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.alleles import Scores, VariantScorer
@@ -45,6 +45,7 @@ from evaluation_dart.tools.loading import (
     Model,
     Table,
     as_file,
+    default_recipe,
     load,
     paths_of,
 )
@@ -77,7 +78,7 @@ def score_variants(
     model: Model,
     *,
     output: str | Path | None = None,
-    recipe: str = ANY_ALLELES,
+    recipe: str | None = None,
     strand: str | None = None,
     window: int = WINDOW,
     ref_mismatch: str = "skip",
@@ -102,7 +103,8 @@ def score_variants(
             markov:FILE.safetensors; or a scorer in memory.
         output: .vcf.gz, .tsv, .tsv.gz or .parquet, sorted and indexed. A run that was killed goes on where it stopped
             when it is asked for again.
-        recipe: of likelihoods; or embedding-cosine or embedding-l2; or head, of a trained head.
+        recipe: of likelihoods; or embedding-cosine or embedding-l2; or head, of a trained head. None for head where
+            there is one, otherwise whole-alleles.
         strand: forward, reverse or mean; None for the recipe's.
         window: bases around a variant that the model reads.
         ref_mismatch: where REF is not the genome's: "skip", no score; "fail"; or "swap", REF in ALT's place.
@@ -119,7 +121,7 @@ def score_variants(
         InputError: naming file, line and value that cannot be used, or what the model cannot do.
         OSError: if there is no such file or model, or no room to write.
     """
-    how = variant_recipe(recipe, strand, layer, label)
+    how = variant_recipe(recipe or default_recipe(model, revision, trust_remote_code), strand, layer, label)
     if ref_mismatch not in MISMATCHES:
         raise InputError(f"ref_mismatch {ref_mismatch!r}: there are {', '.join(MISMATCHES)}")
     if output is None:

@@ -1,12 +1,12 @@
 """The page of recipes has what the recipes are, and the commands' defaults."""
 
-import inspect
 from pathlib import Path
 
 from evaluation_dart.recipes import ANY_ALLELES, DEFAULT, RECIPES, recipe_named
-from evaluation_dart.tools.variants import score_variants
+from evaluation_dart.tools.loading import default_recipe
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+MARKOV = Path(__file__).parents[2] / "model_cards" / "markov-chrX" / "markov.safetensors"
 FIELDS = ("reduction", "strand", "special_tokens", "alleles", "text", "variants", "ends")
 COMMIT = 7  # digits of it that the page shows
 
@@ -43,7 +43,7 @@ def test_the_defaults_are_those_of_the_page():
     assert header == ["", "`dart-eval run`, `evaluate`", "`hyenadna score`, `hyenadna mutagenesis`"]
     assert default[1] == f"`{DEFAULT}`" == f"`{recipe_named(None).name}`"
     assert default[2].startswith(f"`{ANY_ALLELES}`")
-    assert inspect.signature(score_variants).parameters["recipe"].default == ANY_ALLELES
+    assert default_recipe(f"markov:{MARKOV}", None, False) == ANY_ALLELES
 
 
 def test_sources_are_whole_commits():

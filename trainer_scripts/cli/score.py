@@ -34,8 +34,12 @@ def score(
     model: Model,
     output: Annotated[Path, typer.Option(help="file to write: .vcf.gz, .tsv, .tsv.gz or .parquet")],
     recipe: Annotated[
-        str, typer.Option(help="one of dart-eval ls; embedding-cosine, embedding-l2; or head, a fine-tuned model's")
-    ] = "whole-alleles",
+        str | None,
+        typer.Option(
+            help="one of dart-eval ls; embedding-cosine, embedding-l2; or head, a fine-tuned model's; "
+            "default: head where there is one, otherwise whole-alleles"
+        ),
+    ] = None,
     strand: Annotated[Strand | None, typer.Option(help="default: the recipe's")] = None,
     window: Annotated[int, typer.Option(help="bases around a variant that the model reads", min=2)] = 1024,
     label: Label = None,

@@ -231,8 +231,9 @@ def test_heads_and_baselines(variants, tmp_path, run):
     model = tmp_path / "fine-tuned"
     AutoModelForSequenceClassification.from_pretrained(MODEL, num_labels=1).save_pretrained(model)
     HyenaDNATokenizer.from_pretrained(MODEL).save_pretrained(model)
-    status, errors = run(variants, tmp_path / "head.tsv", "--recipe", "head", "--strand", "mean", model=model)
+    status, errors = run(variants, tmp_path / "head.tsv", "--strand", "mean", model=model)
     assert status == 0, errors
+    assert json.loads((tmp_path / "head.tsv.json").read_text())["recipe"]["name"] == "head"
     MarkovModel.fit(["ACGTTGCA" * 50], order=1).save(tmp_path / "markov.safetensors")
     status, errors = run(variants, tmp_path / "markov.vcf.gz", model=f"markov:{tmp_path}/markov.safetensors")
     assert status == 0, errors
