@@ -20,7 +20,7 @@ from evaluation_dart.controls import (
 )
 from evaluation_dart.records import Record, load_record, write_record
 from evaluation_dart.tasks import TASKS
-from tests.evaluation_dart.report.test_report import submit
+from tests.evaluation_dart.report.test_report import run, submit
 
 
 @pytest.mark.parametrize(
@@ -139,3 +139,18 @@ def test_orientation_needs_signs(variants, tmp_path):
         orientation(record, "name", table)
     with pytest.raises(ValueError, match="has no effect of variants, whose signs could be compared"):
         orientation(load_record(submit(tmp_path / "other")), "score")
+
+
+def test_the_command_shows_the_orientation(variants, tmp_path, capsys, monkeypatch):
+    record, table = variants
+    options = ("--orientation", "logfc", "--table", table, "--output", tmp_path / "made")
+    status, out, err = run(capsys, monkeypatch, "report", record.folder, *options)
+    assert (status, err) == (0, "")
+    assert [line.split() for line in out.splitlines()[-3:]] == [
+        ["all", "2", "3", "0.6667"], ["allele", "1", "0", "1", "0"], ["allele", "2", "2", "2", "1"],
+    ]  # fmt: skip
+    text = (tmp_path / "made/orientation.tsv").read_text().splitlines()
+    assert text[0] == "model\tsetting\tcolumn\teffects_of\tagreeing\tn\tshare\trecord"
+    assert len(text) == 4
+    status, _, err = run(capsys, monkeypatch, "report", submit(tmp_path / "other"), *options)
+    assert (status, err.count("\n")) == (1, 1)
