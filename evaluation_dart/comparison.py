@@ -397,6 +397,9 @@ def difference_of(name: str, one: Estimate, two: Estimate) -> Difference:
     """One less two, with its interval and test."""
     apart = estimates.difference(one, two)
     low, high, method = estimates.interval(apart)
+    if low is not None and high is not None:  # no further than the scale is wide: a share can fall from 1 to 0
+        width = one.scale.highest - one.scale.lowest
+        low, high = max(low, -width), min(high, width)
     error, df = estimates.standard_error(apart), estimates.degrees_of_freedom(apart)
     p = detectable = None
     if apart.blocks is not None and apart.without is not None:

@@ -69,7 +69,7 @@ def tables_of(
             makes it, beside the record.
 
     Raises:
-        InputError: where no record has one of the tables.
+        InputError: where no record has any of the tables.
     """
     makers: dict[str, Callable[[Record], pa.Table]] = {}
     for name, options in asked.items():
@@ -81,12 +81,20 @@ def tables_of(
             makers["motif_families"] = partial(family_table, families=known)
         elif name in SIMPLE:
             makers[name] = partial(SIMPLE[name], **options)
-    tables, left_out = {}, []
+    tables: dict[str, pa.Table] = {}
+    left_out: list[str] = []
+    faults: list[InputError] = []
     for name, make in makers.items():
-        tables[name], reasons = of_each(records, make)
+        try:
+            tables[name], reasons = of_each(records, make)
+        except InputError as error:
+            faults.append(error)
+            reasons = [f"no table {name}: {error}"]
         left_out += [reason for reason in reasons if reason not in left_out]
     if "seeds" in asked:
         tables["seeds"] = seeds_table(records)
+    if not tables:
+        raise faults[0]
     return tables, left_out
 
 

@@ -142,11 +142,12 @@ def labels_of(record: Record) -> tuple[list[str], np.ndarray, np.ndarray, Blocks
     from evaluation_dart.training.downstream import outputs_of
 
     outputs = outputs_of(predictions)
-    classes = record.data["classes"] if record.kind == "own model" else record.classes
-    names = [str(name) for name in classes]
-    if len(names) != outputs.shape[1]:
-        raise InputError(f"{record.folder}: {outputs.shape[1]} outputs, but {len(names)} names of labels")
-    if record.content.get("groups"):
+    if groups := record.content.get("groups"):
+        of_label = {number: f"{group} {number}" for group, members in groups.items() for number in members}
+        names = [of_label.get(number, str(number)) for number in range(outputs.shape[1])]
         return names, outputs, np.stack(predictions["labels"].to_pylist()).astype(bool), blocks
+    names = [str(name) for name in (record.data["classes"] if record.kind == "own model" else record.classes)]
+    if len(names) != outputs.shape[1]:
+        raise InputError(f"{record.folder}: {outputs.shape[1]} outputs, but {len(names)} names of classes")
     label = predictions["label"].to_numpy()
     return names, scores.log_odds(outputs), label[:, None] == np.arange(len(names)), blocks

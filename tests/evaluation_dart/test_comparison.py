@@ -145,6 +145,14 @@ def test_a_record_against_itself(two):
     assert found.metrics["accuracy"].method == "no interval: the same in every block"
 
 
+def test_an_interval_goes_no_further_than_a_difference_can(tmp_path):
+    blocks = np.arange(24) // 2
+    score = np.where(np.arange(24) == 0, -1.0, 1.0)
+    a, b = (made(tmp_path, pairs_table(sign * score, np.zeros(24), blocks), f"org/{sign}") for sign in (1, -1))
+    found = compare(a, b).metrics["accuracy"]
+    assert (found.difference, found.high) == (pytest.approx(22 / 24), 1)
+
+
 def test_too_few_blocks_have_no_interval_and_no_p(tmp_path):
     rng = np.random.default_rng(0)
     a, b = (made(tmp_path, pairs_table(rng.normal(1, 1, 20), np.zeros(20), np.arange(20) % 5), name)

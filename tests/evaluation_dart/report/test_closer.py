@@ -9,6 +9,7 @@ from scipy import stats
 from scipy.special import expit
 
 from evaluation_dart import compare
+from evaluation_dart.records import Record, all_metrics, load_record, split_by_value, write_record
 from evaluation_dart.report.analyses import seeds_table
 from evaluation_dart.report.classes import calibration_table, label_table
 from evaluation_dart.report.motifs import families_of, family_table, motif_differences, motif_table, stem
@@ -138,6 +139,31 @@ def test_each_class_with_corrected_p(classes):
     p = [row["p"] for row in found.values()]
     assert [row["p_bh_over_labels"] for row in found.values()] == pytest.approx(stats.false_discovery_control(p))
     assert found["x"]["p"] < found["z"]["p"]
+
+
+def test_labels_are_named_after_their_groups(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(2, size=(60, 3))
+    outputs = {f"output_{number}": labels[:, number] + rng.normal(0, 0.5, 60) for number in range(3)}
+    table = pa.table({"id": range(60), "chrom": ["chr1"] * 60, "start": np.arange(60) // 3 * 1_000_000,
+                      "labels": list(labels), **outputs})  # fmt: skip
+    groups = {"dnase": [0, 2], "tf": [1]}
+    more = {
+        "kind": "finetune",
+        "groups": groups,
+        "classes": ["no", "yes"],
+        "rows": {"test": 60},
+        "seed": 0,
+        "budget": "full",
+    }
+    folder = made(tmp_path, pairs_table(np.ones(60), np.zeros(60), np.arange(60) // 3)).folder
+    content = {**load_record(folder).content, **more}
+    del content["sequences_per_second"], content["processes"]
+    content |= {"processes": 1} | split_by_value(all_metrics(table, content))
+    found = label_table(Record(folder, write_record(folder, content, table))).to_pylist()
+    assert [row["label"] for row in found] == ["dnase 0", "tf 1", "dnase 2"]
+    assert [row["positives"] for row in found] == labels.sum(axis=0).tolist()
+    assert all(row["p_bh_over_labels"] < 0.01 for row in found)
 
 
 def test_calibration_of_records(classes, tmp_path):
