@@ -5,7 +5,7 @@ import json
 import pytest
 
 from studies.pages import END, START, put, take, with_interval
-from studies.tables import audit_table, gue_table, record_tables, supervised_tables
+from studies.tables import audit_table, duplicates_line, gue_table, read_before, record_tables, supervised_tables
 
 METRIC = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 1200, "method": "exact", "higher_is_better": True}
 
@@ -87,3 +87,30 @@ def test_gue_table(tmp_path):
     assert lines[2] == "| model | setting | tf_0 | tf_1 |"
     assert lines[4] == "| tiny | probed | 0.500 [0.400, 0.600], n 1,200 | 0.500 [0.400, 0.600], n 1,200 |"
     assert gue_table(tmp_path / "none.json") == ""
+
+
+def test_downstream_tables_say_which_test_rows_repeat_others(tmp_path):
+    counts = {"same": 16, "reverse_complement": 0, "near": 11, "overlapping": None}
+    none = dict.fromkeys(counts, 0)
+    record = {"dataset": {"duplicates": {"rows": 613, "within": none, "against": {"train": counts}}}}
+    (tmp_path / "results.json").write_text(json.dumps(record))
+    assert duplicates_line(tmp_path / "results.json") == (
+        "Of the 613 test rows, those that repeat another: within the split: none; in train: 16 the same, 11 nearly the "
+        "same."
+    )
+    (tmp_path / "results.json").write_text("{}")
+    assert "not counted" in duplicates_line(tmp_path / "results.json")
+
+
+def test_tables_say_how_many_rows_were_read_before():
+    def run(name, said, **found):
+        return name, {
+            "model": {"id": name, "revision": "r", "pretrained_on": said},
+            "dataset": {"in_pretraining": found},
+        }
+
+    runs = [run("a", ["hg19"], rows=9, inside=2, by="coordinates"), run("b", "unknown"), run("c", "unknown")]
+    assert read_before(runs) == [
+        "- rows read before: 2 of 9 rows read in pretraining, by coordinates (a); pretraining unknown (b, c)",
+        "",
+    ]
