@@ -176,9 +176,9 @@ def evaluate_rows(
     """
     task = task_named(spec.task)
     setting, job = task.settings[spec.chosen_setting], Job(recipe, spec.window, spec.batch_size)
-    if spec.blocks not in (None, MEGABASES, CHROMOSOMES, *setting.columns):
-        columns = ", ".join(setting.columns)
-        raise InputError(f"blocks {spec.blocks}: there are {MEGABASES}, {CHROMOSOMES}, and the columns {columns}")
+    choices = (MEGABASES, CHROMOSOMES, *setting.columns) if setting.blocks == MEGABASES else (setting.blocks,)
+    if spec.blocks not in (None, *choices):
+        raise InputError(f"blocks {spec.blocks}: of {spec.task} there are {', '.join(choices)}")
     length = len(dataset[0][next(iter(task.columns))])
     if spec.window is not None and not 1 <= spec.window <= length:
         raise InputError(f"window {spec.window} is not within the {length} bp of this task's sequences")

@@ -24,12 +24,13 @@ from evaluation_dart.models.language_model import BatchSize, LanguageModel
 from evaluation_dart.records import digest, package_versions
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.finite import check_finite
+from evaluation_dart.statistics.blocks import Blocks
+from evaluation_dart.statistics.estimates import LOGIT, PLAIN, Scale, estimated, metric
 from evaluation_dart.tools.loading import Model, load, paths_of
 
 SUFFIXES = (".fa", ".fasta", ".fa.gz", ".fasta.gz")
 LINE = 80
 LONGEST_KMER = 6
-REPLICATES = 1000
 DRAWS = 1000  # of a reference window, before one without N is given up
 
 
@@ -311,7 +312,7 @@ def compared(
     groups = {"generated": (bases, contexts), "reference": (real or [], [""] * len(real or []))}
     for name, (sequences, before) in groups.items():
         if sequences:
-            found["gc"][name] = interval(gc_content(sequences)[:, 0], np.ones(len(sequences)), rng)
+            found["gc"][name] = interval(gc_content(sequences)[:, 0], np.ones(len(sequences)), LOGIT)
             continued = [context + own for context, own in zip(before, sequences, strict=True)]
             likelihood = model.log_likelihood(continued, batch_size=batch_size)
             check_finite(likelihood, model.name, lambda row, name=name: f"{name} sequence {row + 1}")  # type: ignore[misc]
@@ -319,7 +320,7 @@ def compared(
             likelihood[prompted] -= model.log_likelihood([before[row] for row in prompted], batch_size=batch_size)
             # Without a prompt the first base has nothing before it, and is not scored.
             scored = np.array([len(own) - (not context) for own, context in zip(sequences, before, strict=True)])
-            found["perplexity"][name] = perplexity_interval(likelihood[scored > 0], scored[scored > 0], rng)
+            found["perplexity"][name] = perplexity_interval(likelihood[scored > 0], scored[scored > 0])
     return found if real is None else found | {"kmer_divergence": [*divergences(bases, real, rng)]}
 
 
@@ -342,26 +343,25 @@ def divergences(one: Sequence[str], two: Sequence[str], rng: np.random.Generator
         yield found if None not in found.values() else found | {"reason": f"no {k} known bases are side by side"}
 
 
-def interval(total: np.ndarray, count: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
-    """Sum of totals over sum of counts, with the percentile interval of a bootstrap of sequences."""
-    rows = rng.integers(len(total), size=(REPLICATES, len(total)))
-    low, high = np.quantile(total[rows].sum(1) / count[rows].sum(1), [0.025, 0.975])
-    return {
-        "value": float(total.sum() / count.sum()),
-        "low": float(low),
-        "high": float(high),
-        "n": len(total),
-        "method": f"bootstrap of sequences, percentiles of {REPLICATES} replicates",
-    }
+def interval(total: np.ndarray, count: np.ndarray, scale: Scale = PLAIN) -> dict[str, Any]:
+    """Sum of totals over sum of counts, with the interval of leaving out one sequence at a time."""
+
+    def without(blocks: Blocks) -> np.ndarray:
+        return np.asarray((total.sum() - blocks.sums(total)) / (count.sum() - blocks.sums(count)))
+
+    sequences = Blocks(np.arange(len(total)), "sequences")
+    found = metric(estimated(float(total.sum() / count.sum()), sequences, without, scale))
+    return {name: found[name] for name in ("value", "low", "high", "n", "method")}
 
 
-def perplexity_interval(likelihood: np.ndarray, bases: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
+def perplexity_interval(likelihood: np.ndarray, bases: np.ndarray) -> dict[str, Any]:
     """exp of the mean nats per base; without a base, None and the reason."""
     if not len(bases):
         why = "the first base of a sequence has nothing before it, and there is no other"
         return {"value": None, "low": None, "high": None, "n": 0, "reason": why}
-    found = interval(-likelihood, bases, rng)
-    return found | {name: float(np.exp(found[name])) for name in ("value", "low", "high")}
+    found = interval(-likelihood, bases)
+    ends = {name: found[name] for name in ("value", "low", "high")}
+    return found | {name: None if end is None else float(np.exp(end)) for name, end in ends.items()}
 
 
 def write_fasta(path: Path, names: Sequence[str], notes: Sequence[str], sequences: Sequence[str]) -> None:

@@ -46,6 +46,7 @@ def generate(
 
     hyenadna generate --model my-model --prompts promoters.fa --length 200 --output generated.fa --reference hg38.fa
     """
+    from evaluation_dart.statistics.metric import ends_text
     from evaluation_dart.tools.generation import generate as sample
 
     summary = sample(
@@ -71,6 +72,6 @@ def generate(
     for name in ("gc", "perplexity"):
         for kind, found in summary[name].items():
             known = found["value"] is not None
-            value = f"{found['value']:.4f} [{found['low']:.4f}, {found['high']:.4f}]" if known else found["reason"]
+            value = f"{found['value']:.4f}{ends_text(found, '.4f')}" if known else found["reason"]
             lines.append(f"{name} {kind}: {value}")
     result(summary, "\n".join(lines))
