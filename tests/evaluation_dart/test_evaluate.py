@@ -236,9 +236,8 @@ def test_blocks_are_recorded_and_another_choice_measures_again(rows, tmp_path, m
     assert again.metrics["mean_diff"].value == first.metrics["mean_diff"].value
     assert again.metrics["mean_diff"].low < again.metrics["mean_diff"].value < again.metrics["mean_diff"].high
     validate_record(again.folder)
-    with pytest.raises(
-        ValueError, match="^blocks length: of regulatory_elements there are 1Mb, chromosomes, id, chrom"
-    ):
+    refused = r"^blocks length: of regulatory_elements there are 1Mb, chromosomes, id, chrom"
+    with pytest.raises(ValueError, match=refused):
         evaluate(MARKOV, output=tmp_path, blocks="length", **rows)
 
 
