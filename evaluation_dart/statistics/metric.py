@@ -5,7 +5,16 @@ from collections.abc import Mapping
 from typing import Any
 
 
-class Metric(dict[str, Any]):
+class Entries(dict[str, Any]):
+    """A mapping as JSON holds it, with its entries as attributes too."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self:
+            return self[name]
+        raise AttributeError(f"there is no {name!r}: {', '.join(self)}")
+
+
+class Metric(Entries):
     """A metric as JSON holds it, with its entries as attributes too.
 
     Attributes:
@@ -22,8 +31,8 @@ class Metric(dict[str, Any]):
     n: int
     method: str
     higher_is_better: bool | None
-    iid: dict[str, Any] | None
-    honest: dict[str, Any] | None
+    iid: Entries | None
+    honest: Entries | None
 
     def __init__(
         self,
@@ -33,8 +42,8 @@ class Metric(dict[str, Any]):
         n: int,
         method: str,
         higher_is_better: bool | None = True,
-        iid: dict[str, Any] | None = None,
-        honest: dict[str, Any] | None = None,
+        iid: Mapping[str, Any] | None = None,
+        honest: Mapping[str, Any] | None = None,
     ):
         super().__init__(
             value=float(value),
@@ -43,8 +52,8 @@ class Metric(dict[str, Any]):
             n=n,
             method=method,
             higher_is_better=higher_is_better,
-            iid=iid,
-            honest=honest,
+            iid=None if iid is None else Entries(iid),
+            honest=None if honest is None else Entries(honest),
         )
 
     @classmethod
@@ -56,11 +65,6 @@ class Metric(dict[str, Any]):
     def is_defined(self) -> bool:
         """Whether it has a value."""
         return math.isfinite(self.value)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in self:
-            return self[name]
-        raise AttributeError(f"a metric has no {name!r}: {', '.join(self)}")
 
 
 def interval_text(metric: Mapping[str, Any], digits: str = ".3f") -> str:

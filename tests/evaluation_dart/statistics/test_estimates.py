@@ -23,7 +23,7 @@ def test_mean_of_equal_blocks_is_students_interval_of_block_means():
     assert (found.low, found.high) == pytest.approx((low, high))
     assert found.method == "jackknife of 10 blocks, t(9)"
     low, high = stats.t.interval(0.95, 99, values.mean(), values.std(ddof=1) / 10)
-    assert (found.iid["low"], found.iid["high"]) == pytest.approx((low, high))
+    assert (found.iid.low, found.iid.high) == pytest.approx((low, high))
     assert found.iid["method"] == "jackknife of 100 single rows, t(99)"
     assert found.honest is None
 
