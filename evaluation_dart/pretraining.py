@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 
 from datasets_dart.alphabet import CODES
 from datasets_dart.contigs import find_contig, genome_build, renamed
@@ -98,7 +98,7 @@ def card_texts(name: str, revision: str | None = None) -> tuple[list[str], Path 
     try:
         card = folder / CARD if folder else Path(hf_hub_download(name, CARD, revision=revision))
         text = card.read_text(encoding="utf-8", errors="replace")
-    except (OSError, HfHubHTTPError, HFValidationError):  # no card, or no way to it
+    except (OSError, EntryNotFoundError, HfHubHTTPError, HFValidationError):  # no card, or no way to it
         return [], folder
     head = re.match(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", text, re.DOTALL)
     content = parse_yaml(head[1], card) if head else None
@@ -132,7 +132,7 @@ def pretraining_of(model: str, told: Sequence[str] = (), revision: str | None = 
         if folder is None and (file := text.rpartition(":")[2]).endswith((*BED, *FASTA)):
             try:
                 folder_of_file = Path(hf_hub_download(model, file, revision=revision)).parent
-            except (OSError, HfHubHTTPError) as error:
+            except (OSError, EntryNotFoundError, HfHubHTTPError) as error:
                 raise InputError(f"{model}: its card names {file}, which cannot be had: {error}") from None
             found.append(source_of(text, folder_of_file))
         else:

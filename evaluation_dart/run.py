@@ -241,8 +241,9 @@ def evaluate_rows(
 def sources_of(spec: RunSpec, scorer: Any) -> list[Source] | None:
     """What the model of a run was pretrained on, as told or as its card says; None where that is unknown."""
     told = [spec.pretrained_on] if isinstance(spec.pretrained_on, str) else spec.pretrained_on or []
-    in_memory = str(getattr(scorer, "revision", "")).startswith("in-memory")
-    return None if in_memory and not told else pretraining_of(spec.model, told, spec.revision)
+    revision = getattr(scorer, "revision", None) or spec.revision  # the very commit, which is in the Hub's cache
+    in_memory = str(revision).startswith("in-memory")
+    return None if in_memory and not told else pretraining_of(spec.model, told, revision)
 
 
 def hold_record(stack: ExitStack, folder: Path, keep: Path | None) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from datasets_dart.errors import InputError
 from datasets_dart.formats.text import one_line
 from evaluation_dart.controls import board_of, control_kind, controls_of
+from evaluation_dart.pretraining import in_words
 from evaluation_dart.records import RESULTS, SCHEMA_VERSION, Record, load_record, remeasured, validate_record
 from evaluation_dart.tasks import TASKS
 
@@ -48,6 +49,7 @@ SCHEMA = pa.schema(
         ("seconds", pa.float64()),
         ("date", pa.string()),
         ("record", pa.string()),
+        ("pretraining", pa.string()),
     ]
 )
 ENDS = ("low", "high", "method")
@@ -127,6 +129,7 @@ def results_table(records: Iterable[Mapping[str, Any]]) -> pa.Table:
             "predictions_sha256": record["predictions"]["sha256"],
             "versions": json.dumps(record["versions"], sort_keys=True),
             "record": record["fingerprint"],
+            "pretraining": in_words(record),
         }
         about["control"] = control_kind(record)
         about["controls_beside"] = ", ".join(beside[board_of(record)]) or "no control"
