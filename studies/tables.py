@@ -324,7 +324,7 @@ def coverage_table(path: Path) -> str:
         found.setdefault(row["what"], {})[of] = simulated_share(row)
         commits.setdefault(row["commit"], []).append(row["what"])
     lines = markdown(header, [[what, *(own.get(of, "") for of in designs)] for what, own in found.items()])
-    made = [f"- {commit}: {', '.join(dict.fromkeys(names))}" for commit, names in commits.items()]
+    made = [f"- {commit}: {'; '.join(dict.fromkeys(names))}" for commit, names in commits.items()]
     return (
         "\n".join([*lines, "", "Which commit made which rows (of a row, some columns may be of another):", "", *made])
         + "\n"
@@ -334,7 +334,7 @@ def coverage_table(path: Path) -> str:
 def simulated_share(row: dict[str, Any]) -> str:
     """A coverage or a rate of rejections in percent, in bold where it is beyond the goal."""
     share = row.get("coverage", row.get("rejected"))
-    if share is None:
+    if share is None or row.get("without", 0) > 0.99 * row["sets"]:
         return "no interval"
     low, high = (0.93, 0.97) if "coverage" in row else (0.04, 0.06)
     text = f"{100 * share:.1f}" if low <= share <= high else f"**{100 * share:.1f}**"
