@@ -30,6 +30,7 @@ def test_exact_interval_of_textbook_cases():
     assert stats.binom.cdf(7, 10, high) == pytest.approx(0.025)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_exact_interval_holds_the_proportion(case):
     wins, n = case
