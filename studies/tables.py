@@ -266,11 +266,13 @@ def downstream_tables(records: Path) -> str:
 
 
 def duplicates_line(path: Path) -> str:
-    """How many test rows of a record repeat others, in words."""
-    found = read_json(path).get("dataset", {}).get("duplicates")
+    """How many test rows of a record repeat others, in words; of its other splits, the rows that it used."""
+    record = read_json(path)
+    found = record.get("dataset", {}).get("duplicates")
     if found is None:
         return "Test rows that repeat others were not counted when these records were made."
-    counts = {"within the split": found["within"]} | {f"in {split}": own for split, own in found["against"].items()}
+    counts = {"within the split": found["within"]}
+    counts |= {f"in the {record['rows'][split]:,} rows of {split}": own for split, own in found["against"].items()}
     said = "; ".join(f"{where}: {Counts(**own)}" for where, own in counts.items())
     return f"Of the {found['rows']:,} test rows, those that repeat another: {said}."
 
