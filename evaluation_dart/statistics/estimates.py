@@ -68,6 +68,7 @@ class Estimate:
         higher_is_better: None where neither is.
         drawn: the variance that comes from seeds; spread: that of the values over seeds, which has some of the rows' in
             it; draws: how many there are.
+        trials: at an end of the scale, how many blocks count: of two classes, those of the rarer; None: all.
         own: an interval that is not made from `without`. iid: makes the interval that takes rows as independent.
         published: what stands in the place of the interval by protocol "paper". note: what else `method` says.
     """
@@ -82,6 +83,7 @@ class Estimate:
     drawn: float = 0.0
     spread: float = 0.0
     draws: int = 1
+    trials: int | None = None
     own: Interval | None = None
     iid: Callable[[], Interval] | None = None
     published: Interval | None = None
@@ -122,7 +124,8 @@ def degrees_of_freedom(estimate: Estimate) -> float:
 def interval(estimate: Estimate) -> Interval:
     """The 95 % interval; at an end of its scale, or where all blocks say the same, Korn and Graubard's.
 
-    There the trials of a proportion are as many as there are blocks; a statistic that is no proportion has none.
+    There as many trials are taken as there are blocks, of two classes blocks with a row of the rarer: of 10 positives
+    above 990 controls no more is known than 10 trials say. A statistic on another scale has no interval there.
     """
     if estimate.why or estimate.blocks is None or estimate.without is None:
         return Interval(None, None, estimate.why + estimate.note)
@@ -138,8 +141,10 @@ def _interval(value: float, estimate: Estimate) -> Interval:
     if not scale.lowest < value < scale.highest or error < NOTHING:
         if scale not in (LOGIT, SHARE):
             return Interval(None, None, "no interval: every block says the same")
-        low, high = clopper_pearson(value * len(blocks), len(blocks))
-        return Interval(low, high, f"Korn-Graubard, {len(blocks):,} {blocks.name} as trials")
+        trials = len(blocks) if estimate.trials is None else estimate.trials
+        of_class = "" if estimate.trials is None else " that have the rarer class"
+        low, high = clopper_pearson(value * trials, trials)
+        return Interval(low, high, f"Korn-Graubard, {trials:,} {blocks.name}{of_class} as trials")
     if scale is SHARE and estimate.without.min() > 0 and estimate.without.max() < 1:
         # The error of few blocks' logits: a straight line in place of the curve makes it too small near 0 and 1
         of_rows = float(jackknife.standard_error(logit(estimate.without)))
@@ -276,6 +281,11 @@ def too_few(blocks: Blocks, classes: Sequence[np.ndarray] = (), fewest: int = FE
     return ""
 
 
+def fewest_with_class(blocks: Blocks, classes: Sequence[np.ndarray]) -> int | None:
+    """How many blocks have a row of that class, (n,) bool each, which the fewest have; None of no classes."""
+    return min((int((blocks.sums(own.astype(float)) > 0).sum()) for own in classes), default=None)
+
+
 def estimated(
     value: float,
     blocks: Blocks,
@@ -303,7 +313,7 @@ def estimated(
         values = without(own)
         if not np.isfinite(values).all():
             return no_interval(value, n, "no interval: it is not defined without one of the blocks")
-        return Estimate(value, n, own, values, scale)
+        return Estimate(value, n, own, values, scale, trials=fewest_with_class(own, classes))
 
     return replace(by(blocks), iid=None if blocks.name == ROWS else lambda: interval(by(row_blocks(n))))
 
@@ -408,8 +418,11 @@ class LabelAreas:
         self.blocks, self.why = blocks, too_few(blocks)
         self.areas = scores.auroc_by_label(score, labels)
         self.without = np.full((len(blocks), len(self.areas)), np.nan)
+        self.trials = np.zeros(len(self.areas))
         for label in np.flatnonzero(np.isfinite(self.areas)) if not self.why else ():
-            self.without[:, label] = jackknife.auroc_without(score[:, label], labels[:, label].astype(bool), blocks)
+            positive = labels[:, label].astype(bool)
+            self.without[:, label] = jackknife.auroc_without(score[:, label], positive, blocks)
+            self.trials[label] = fewest_with_class(blocks, (positive, ~positive))
 
     def median(self, members: Sequence[int]) -> Estimate:
         """Of the median over the members that have both a positive and a negative row."""
@@ -420,7 +433,8 @@ class LabelAreas:
         value = float(np.median(self.areas[there]))
         if self.why:
             return no_interval(value, n, self.why)
-        return Estimate(value, n, self.blocks, np.nanmedian(self.without[:, there], axis=1), LOGIT)
+        trials = int(np.median(self.trials[there]))
+        return Estimate(value, n, self.blocks, np.nanmedian(self.without[:, there], axis=1), LOGIT, trials=trials)
 
 
 def information_by_seed(label: np.ndarray, clusters: np.ndarray) -> np.ndarray:

@@ -48,6 +48,18 @@ def test_at_an_end_blocks_are_the_trials(share, ends):
     assert found.method == "Korn-Graubard, 10 blocks as trials"
 
 
+def test_at_an_end_of_an_area_the_rarer_class_is_the_trials():
+    for statistic, fewest in ((estimates.auroc, 12), (estimates.average_precision, 20)):
+        positive = np.arange(1000) < fewest
+        found = interval(statistic(positive.astype(float), positive, row_blocks(1000)))
+        assert (found.low, found.high) == pytest.approx((0.025 ** (1 / fewest), 1.0))  # Clopper-Pearson: all of them
+    trials = interval(estimates.auroc(positive.astype(float), positive, row_blocks(1000))).method
+    assert trials == "Korn-Graubard, 20 single rows that have the rarer class as trials"
+    labels = np.stack([np.arange(1000) < n for n in (12, 20, 30)], axis=1)
+    median = estimates.LabelAreas(labels.astype(float), labels.astype(int), row_blocks(1000)).median(range(3))
+    assert interval(median).low == pytest.approx(0.025 ** (1 / 20))
+
+
 def test_no_interval_says_why():
     nine = Blocks(np.repeat(np.arange(9), 10), "1-Mb blocks of the genome")
     found = metric(estimates.mean(np.arange(90.0), nine))
