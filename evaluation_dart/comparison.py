@@ -247,7 +247,7 @@ def compare(*given: Record | str | os.PathLike[str], blocks: str | None = None) 
         for a, b in combinations(sides, 2):
             try:
                 found.append(paired(a, b, blocks, known))
-            except InputError as error:
+            except (InputError, OSError) as error:  # the predictions of a record may not be there
                 if len(groups) == 1 and len(sides) == 2:
                     raise
                 left_out.append(f"not compared: {a.label} and {b.label} on {a.first.task}: {error}")

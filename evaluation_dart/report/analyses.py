@@ -92,7 +92,11 @@ def tables_of(
             reasons = [f"no table {name}: {error}"]
         left_out += [reason for reason in reasons if reason not in left_out]
     if "seeds" in asked:
-        tables["seeds"] = seeds_table(records)
+        try:
+            tables["seeds"] = seeds_table(records)
+        except (InputError, OSError) as error:
+            faults.append(InputError(str(error)))
+            left_out.append(f"no table seeds: {error}")
     if not tables:
         raise faults[0]
     return tables, left_out

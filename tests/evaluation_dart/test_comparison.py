@@ -217,6 +217,19 @@ def test_folders_are_matched_and_all_pairs_corrected(tmp_path):
     assert alone.folder.name == "probed"
 
 
+def test_of_folders_a_record_without_predictions_is_left_out(tmp_path):
+    rng = np.random.default_rng(1)
+    a, _, c = (made(tmp_path, pairs_table(rng.normal(1, 1, 40), np.zeros(40), np.arange(40) // 2), f"org/{name}")
+               for name in "abc")  # fmt: skip
+    (c.folder / "predictions.parquet").unlink()
+    found = compare(tmp_path / "records")
+    assert (found.only.a.label, found.only.b.label) == ("org/a", "org/b")
+    assert len(found.left_out) == 2
+    assert all("predictions.parquet: no such file" in why for why in found.left_out)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        compare(a, c)
+
+
 def test_records_that_differ_in_their_seed_are_one_model(tmp_path):
     rng = np.random.default_rng(2)
     blocks, control = np.arange(40) // 2, rng.normal(0, 1, 40)

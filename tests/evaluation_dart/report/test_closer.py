@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from evaluation_dart import compare
 from evaluation_dart.records import Record, all_metrics, load_record, split_by_value, write_record
-from evaluation_dart.report.analyses import seeds_table
+from evaluation_dart.report.analyses import seeds_table, tables_of
 from evaluation_dart.report.classes import calibration_table, label_table
 from evaluation_dart.report.motifs import families_of, family_table, motif_differences, motif_table, stem
 from evaluation_dart.report.strata import strata_table
@@ -198,6 +198,8 @@ def test_means_over_seeds(tmp_path):
     assert "with the spread over 3 seeds" in found["method"]
     with pytest.raises(ValueError, match="no model has records of several seeds"):
         seeds_table(records[:1])
+    tables, left_out = tables_of(records[:1], {"seeds": {}, "chance": {}})
+    assert (list(tables), left_out) == (["chance"], ["no table seeds: no model has records of several seeds"])
 
 
 def test_the_command_writes_tables_and_figures(motifs, classes, tmp_path, capsys, monkeypatch):
