@@ -25,7 +25,8 @@ def sign_flip_p(difference: np.ndarray, blocks: Blocks, two_sided: bool = False)
     Under the hypothesis a block's differences are as likely as their opposites, all together. One-sided, of
     difference > 0, unless `two_sided`. From `FLIPS` random combinations of signs it is at least 1 / 10,000.
     """
-    return float(flipped(blocks.sums(signed_ranks(difference))[None], two_sided)[0])
+    sums = np.sort(blocks.sums(signed_ranks(difference)))  # so that the order of the rows does not matter
+    return float(flipped(sums[None], two_sided)[0])
 
 
 def flipped(sums: np.ndarray, two_sided: bool = False) -> np.ndarray:
