@@ -49,7 +49,7 @@ def test_rows_and_seeds_vary(tmp_path):
     assert accuracy.value == pytest.approx(np.mean(values))
     assert accuracy.method.startswith("jackknife of 60 single rows, with the spread over 3 seeds, t(")
     assert accuracy.low < accuracy.value < accuracy.high
-    assert set(found) == {"accuracy", "mcc", "f1_macro", "f1"}
+    assert set(found) == {"accuracy", "mcc", "f1_macro", "f1", "brier", "calibration_error"}
     one = over_seeds(runs[:1])["accuracy"]
     assert one == runs[0].metrics["accuracy"]
 
