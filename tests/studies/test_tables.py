@@ -92,11 +92,12 @@ def test_gue_table(tmp_path):
 def test_downstream_tables_say_which_test_rows_repeat_others(tmp_path):
     counts = {"same": 16, "reverse_complement": 0, "near": 11, "overlapping": None}
     none = dict.fromkeys(counts, 0)
-    record = {"dataset": {"duplicates": {"rows": 613, "within": none, "against": {"train": counts}}}}
+    found = {"rows": 613, "within": none, "against": {"train": counts}}
+    record = {"rows": {"train": 4904, "test": 613}, "dataset": {"duplicates": found}}
     (tmp_path / "results.json").write_text(json.dumps(record))
     assert duplicates_line(tmp_path / "results.json") == (
-        "Of the 613 test rows, those that repeat another: within the split: none; in train: 16 the same, 11 nearly the "
-        "same."
+        "Of the 613 test rows, those that repeat another: within the split: none; in the 4,904 rows of train: "
+        "16 the same, 11 nearly the same."
     )
     (tmp_path / "results.json").write_text("{}")
     assert "not counted" in duplicates_line(tmp_path / "results.json")
