@@ -182,7 +182,7 @@ def test_folders_of_mixed_records(tmp_path):
     assert len(skipped) == 1
     assert "foreign" in skipped[0]
     assert found[0].kind == "task"
-    assert found[0].spec == {}
+    assert found[0].spec == json.loads(RECORDS[0].read_text())["spec"]
     with pytest.raises(AttributeError, match="a record has no 'colour'"):
         found[0].colour  # noqa: B018
 
