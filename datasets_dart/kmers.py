@@ -1,6 +1,6 @@
 """Canonical k-mers of many sequences at once: the sketches by which near-duplicates are found."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ LEAST_SHARED = 4  # sampled k-mers, below which a share of them says nothing
 WHOLE_BASES = 1 << 20  # of all sequences, up to which no sample is taken
 COMMON = 200  # sequences that have a k-mer, from which it is a repeat of the genome and shows nothing
 BLOCK = 2048  # sequences compared at once
+PIECE = 1 << 20  # bases looked through at once
 BASES = 1 << 18  # encoded at once: they stay in a processor's cache
 
 
@@ -60,6 +61,17 @@ def canonical_kmers(codes: np.ndarray, one_in: int = 1, k: int = K) -> tuple[np.
         forward = (forward << np.uint64(2)) | code
         reverse |= (np.uint64(3) - code) << np.uint64(2 * base)
     return start, np.minimum(forward, reverse)
+
+
+def occurring(known: np.ndarray, pieces: Iterable[np.ndarray], k: int) -> np.ndarray:
+    """(m,) bool: which of (m,) rising different canonical k-mers are in any of the pieces, base codes of sequence."""
+    found = np.zeros(len(known), dtype=bool)
+    for codes in pieces if len(known) else ():
+        for first in range(0, len(codes), PIECE):
+            _, kmers = canonical_kmers(codes[first : first + PIECE + k - 1], k=k)
+            place = np.minimum(np.searchsorted(known, kmers), len(known) - 1)
+            found[place[known[place] == kmers]] = True
+    return found
 
 
 def sampling_of(rows: int, bases: int) -> int:

@@ -18,8 +18,8 @@ from datasets_dart.formats.text import one_line
 from evaluation_dart.records import (
     RESULTS,
     Record,
+    blocks_named,
     choices_of,
-    default_blocks,
     estimates_of,
     load_record,
     row_names,
@@ -344,11 +344,11 @@ def paired(a: Side, b: Side, blocks: str | None, known: dict[Any, dict[str, Esti
     rows = [table.take(places_of(own, common)) for table, own in zip(tables, names, strict=True)]
     for record, table in zip(records[1:], rows[1:], strict=True):
         check_same_rows(rows[0], table, keys, described_by(a.first) & described_by(record))
-    choices = {blocks or str(own.content.get("blocks", default_blocks(own.content))) for own in records}
+    choices = {blocks or blocks_named(own.content) for own in records}
     differing = f"no interval: the records have other blocks ({' and '.join(sorted(choices))})"
     found = []
     for record, table in zip(records, rows, strict=True):
-        own_blocks = blocks or record.content.get("blocks", default_blocks(record.content))
+        own_blocks = blocks or blocks_named(record.content)
         key = (record.folder, own_blocks, len(common), hash(common.tobytes()))
         if key not in known:
             known[key] = estimates_of(table, {**record.content, "blocks": own_blocks})

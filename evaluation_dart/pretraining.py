@@ -25,12 +25,11 @@ from datasets_dart.formats.bed import Windows
 from datasets_dart.formats.documents import parse_yaml
 from datasets_dart.formats.element_tables import read_windows
 from datasets_dart.formats.fasta import open_genome, read_fasta
-from datasets_dart.kmers import canonical_kmers, distinct_kmers
+from datasets_dart.kmers import distinct_kmers, occurring
 from evaluation_dart.models.kinds import split_spec
 
 CARD, FIELD = "README.md", "pretrained_on"
 K = 31  # bases that a row shares with the sequence that a model has read
-STEP = 1 << 22  # bases of it at once
 FASTA = (".fa", ".fna", ".fasta", ".fa.gz", ".fna.gz", ".fasta.gz")
 BED = (".bed", ".bed.gz", ".narrowPeak", ".narrowPeak.gz")
 UNTRAINED = ("random", "network", "kmers", "gc", "motifs")  # kinds of models that have read no sequence before
@@ -227,14 +226,8 @@ def sharing(dataset: Dataset, sequence: str, source: Source) -> np.ndarray:
         first += len(table)
     rows, kmers = np.concatenate(parts, axis=1)
     known, code = np.unique(kmers, return_inverse=True)
-    there = np.zeros(len(known), dtype=bool)
-    for _, _, text in read_fasta(source.file):
-        codes = CODES[np.frombuffer(text.encode("ascii", "replace"), dtype=np.uint8)]
-        for start in range(0, len(codes), STEP):
-            _, read = canonical_kmers(codes[start : start + STEP + K - 1], k=K)
-            if len(known):
-                place = np.minimum(np.searchsorted(known, read), len(known) - 1)
-                there[place[known[place] == read]] = True
+    texts = (text.encode("ascii", "replace") for _, _, text in read_fasta(source.file))
+    there = occurring(known, (CODES[np.frombuffer(text, dtype=np.uint8)] for text in texts), K)
     found = np.zeros(first, dtype=bool)
     found[rows[there[code]].astype(np.int64)] = True
     return found

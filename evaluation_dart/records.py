@@ -200,10 +200,10 @@ def estimates_of(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, 
 def task_estimates(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Estimate]:
     """Of a run, from its predictions, and from what its record says of task, setting, recipe, protocol and blocks."""
     task, recipe = TASKS.named(record["task"]), str(record["recipe"].get("name"))
-    blocks = record.get("blocks")
+    blocks = blocks_named(record)
     found = task.estimates(predictions, record["protocol"], record["setting"], blocks)
     if task.of_recipe is not None and task.settings[record["setting"]].needs == "likelihoods":
-        found |= task.of_recipe(predictions, recipe, blocks_of(predictions, blocks or default_blocks(record)))
+        found |= task.of_recipe(predictions, recipe, blocks_of(predictions, blocks))
     return found
 
 
@@ -212,13 +212,15 @@ def remeasured(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, An
     return {**record, "schema_version": SCHEMA_VERSION, **split_by_value(all_metrics(predictions, record))} | {
         "kind": record.get("kind", "task"),
         "spec": record.get("spec", {}),
-        "blocks": record.get("blocks", default_blocks(record)),
+        "blocks": blocks_named(record),
         "fingerprint": fingerprint(record),  # recipes that had another name have the present one
     }
 
 
-def default_blocks(record: Mapping[str, Any]) -> str:
-    """The blocks that a record's setting has, where it does not name others."""
+def blocks_named(record: Mapping[str, Any]) -> str:
+    """The blocks that a record names, or those that its setting has."""
+    if "blocks" in record:
+        return str(record["blocks"])
     if record.get("kind", "task") == "task":
         return TASKS.named(record["task"]).settings[record["setting"]].blocks
     return MEGABASES

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from datasets_dart.kmers import canonical_kmers
+from datasets_dart.kmers import canonical_kmers, occurring
 from datasets_dart.samples import cpg_islands_chrx
 from evaluation_dart import evaluate
 from evaluation_dart.tasks import TASKS
@@ -22,7 +22,6 @@ from trainer_scripts.options import run_function
 GENOME = "genomes/hg19.chrX_1-69999930.fa.gz"
 MARGIN = 10_000  # bp around each island that were kept out of the training
 K = 31
-PIECE = 1 << 20  # bases of the training sequence at once
 
 
 def training_regions(genome: GenomeCodes) -> np.ndarray:
@@ -36,12 +35,7 @@ def shared_kmers(genome: GenomeCodes, places: np.ndarray, training: np.ndarray) 
     """How many k-mers of each of (n, 2) places are in the (m, 2) regions of the training, on either strand: (n,)."""
     own = [canonical_kmers(genome.codes[start:end], k=K)[1] for start, end in places]
     known = np.unique(np.concatenate(own))
-    found = np.zeros(len(known), dtype=bool)
-    for start, end in training:
-        for first in range(start, end, PIECE):
-            _, kmers = canonical_kmers(genome.codes[first : min(end, first + PIECE + K - 1)], k=K)
-            place = np.minimum(np.searchsorted(known, kmers), len(known) - 1)
-            found[place[known[place] == kmers]] = True
+    found = occurring(known, (genome.codes[start:end] for start, end in training), K)
     return np.array([found[np.searchsorted(known, kmers)].sum() for kmers in own])
 
 

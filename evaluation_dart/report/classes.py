@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from datasets_dart.errors import InputError
-from evaluation_dart.records import Record, default_blocks
+from evaluation_dart.records import Record, blocks_named
 from evaluation_dart.statistics import estimates, scores, significance
 from evaluation_dart.statistics.blocks import Blocks
 from evaluation_dart.statistics.calibration import Calls, brier, calibration_curve, calibration_error, class_calls
@@ -108,7 +108,7 @@ def calls_of(record: Record) -> Calls:
         InputError: where there are none.
     """
     predictions = record.predictions()
-    blocks = blocks_of(predictions, record.content.get("blocks", default_blocks(record.content)))
+    blocks = blocks_of(predictions, blocks_named(record.content))
     if record.kind == "task":
         calls = TASKS.named(record.task).settings[record.setting].calls
         if calls is not None:
@@ -133,7 +133,7 @@ def labels_of(record: Record) -> tuple[list[str], np.ndarray, np.ndarray, Blocks
         InputError: for a record without them.
     """
     predictions = record.predictions()
-    blocks = blocks_of(predictions, record.content.get("blocks", default_blocks(record.content)))
+    blocks = blocks_of(predictions, blocks_named(record.content))
     if record.kind == "task" and any(name.startswith("logit_") for name in predictions.column_names):
         logits, label, own = logits_of(predictions)
         return list(own), scores.log_odds(logits), label[:, None] == np.arange(len(own)), blocks

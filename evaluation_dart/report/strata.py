@@ -9,6 +9,7 @@ import pyarrow as pa
 from datasets_dart.errors import InputError
 from evaluation_dart.records import Record, all_metrics
 from evaluation_dart.report.row_properties import as_floats, is_number, row_property
+from evaluation_dart.statistics.calibration import binned
 from evaluation_dart.tasks import TASKS
 
 BINS = 4
@@ -119,10 +120,7 @@ def strata_of(values: pa.Array, column: str, bins: int = BINS) -> tuple[list[str
 
 def quantile_strata(numbers: np.ndarray, known: np.ndarray, bins: int) -> tuple[list[str], np.ndarray]:
     """Of numbers: `bins` parts of about equal size, fewer where many are equal; named by their least and largest."""
-    edges = np.unique(np.quantile(numbers[known], np.linspace(0, 1, bins + 1)[1:-1]))
-    code = np.where(known, np.searchsorted(edges, numbers, side="left"), -1)
-    present, of_known = np.unique(code[known], return_inverse=True)
     of_row = np.full(len(numbers), -1)
-    of_row[known] = of_known
-    parts = [numbers[code == own] for own in present.tolist()]
+    of_row[known] = binned(numbers[known], bins)
+    parts = [numbers[of_row == own] for own in range(int(of_row.max()) + 1)]
     return [f"{part.min():.4g} to {part.max():.4g}" for part in parts], of_row

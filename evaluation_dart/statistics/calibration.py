@@ -89,7 +89,7 @@ def calibration_curve(calls: Calls, bins: int = BINS) -> list[dict[str, Any]]:
     return rows
 
 
-def binned(probability: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """(n,) number of each row's bin, 0, 1, ...: at quantiles; equal probabilities are in one bin."""
-    edges = np.unique(np.quantile(probability, np.linspace(0, 1, bins + 1)[1:-1]))
-    return np.unique(np.searchsorted(edges, probability, side="left"), return_inverse=True)[1].reshape(-1)
+def binned(values: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """(n,) number of each row's bin, 0, 1, ...: at quantiles; equal values are in one bin."""
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
+    return np.unique(np.searchsorted(edges, values, side="left"), return_inverse=True)[1].reshape(-1)

@@ -31,7 +31,7 @@ from datasets_dart.formats.tables import read_whole
 from datasets_dart.outputs import described, made
 from datasets_dart.splits import SPLITS, assign_windows, read_splits
 from evaluation_dart.statistics import estimates
-from evaluation_dart.statistics.blocks import blocks_at
+from evaluation_dart.statistics.blocks import Blocks, blocks_at
 
 # Names that columns and splits have in tables of others
 SEQUENCE, LABEL, SPLIT = ("sequence", "seq", "text", "dna"), ("label", "labels", "target", "class"), ("split", "set")
@@ -357,12 +357,11 @@ def places(rows: Dataset) -> tuple[np.ndarray | None, np.ndarray | None]:
     return np.array(chrom.to_pylist(), dtype=object), np.array(start)
 
 
-def area(name: str, of: str, score: np.ndarray, positive: np.ndarray, where: Any) -> Shortcut | None:
+def area(name: str, of: str, score: np.ndarray, positive: np.ndarray, blocks: Blocks) -> Shortcut | None:
     """A property's area under the ROC curve with its interval; None where there is only one class."""
     if positive.all() or not positive.any():
         return None
-    chrom, start = where
-    found = estimates.metric(estimates.auroc(score, positive, blocks_at(chrom, start, len(score))))
+    found = estimates.metric(estimates.auroc(score, positive, blocks))
     return Shortcut(name, of, found.value, found.low, found.high, len(score), found.method)
 
 
@@ -389,12 +388,13 @@ def label_shortcuts(data: Mapping[str, Dataset], notes: list[str]) -> list[Short
         scores["position motif"] = position_motif(data["train"], own, classes)
     else:
         notes.append("position motif: there are no training rows to learn it on")
+    blocks = blocks_at(*places(own), len(own))
     shown = classes[1:] if len(classes) == 2 else classes
     found = []
     for name, by_class in scores.items():
         for label in shown:
             positive = np.array([one == label for one in labels])
-            shortcut = area(name, f"label {label}", by_class[label], positive, places(own))
+            shortcut = area(name, f"label {label}", by_class[label], positive, blocks)
             found += [] if shortcut is None else [shortcut]
     return found
 
@@ -447,9 +447,10 @@ def split_shortcuts(data: Mapping[str, Dataset]) -> list[Shortcut]:
             joined: Any = (None, None)
             if all(own[0] is not None for own in both):
                 joined = tuple(np.concatenate(own) for own in zip(*both, strict=True))
+            blocks = blocks_at(joined[0], joined[1], len(positive))
             for name in values[later]:
                 score = np.concatenate([values[earlier][name], values[later][name]])
-                shortcut = area(name, f"{later} and not {earlier}", score, positive, joined)
+                shortcut = area(name, f"{later} and not {earlier}", score, positive, blocks)
                 found += [] if shortcut is None else [shortcut]
     return found
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from datasets_dart.alphabet import COMPLEMENT_CODES
-from studies.seen_before import PIECE, K, shared_kmers
+from datasets_dart.kmers import PIECE
+from studies.seen_before import K, shared_kmers
 from trainer_scripts.genome_windows import GenomeCodes
 
 
