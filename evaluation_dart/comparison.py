@@ -22,6 +22,7 @@ from evaluation_dart.records import (
     choices_of,
     estimates_of,
     load_record,
+    row_keys,
     row_names,
 )
 from evaluation_dart.report.tables import headline, records_below, shown_table
@@ -336,7 +337,7 @@ def paired(a: Side, b: Side, blocks: str | None, known: dict[Any, dict[str, Esti
     """
     records = [*a.records, *b.records]
     tables = [own.predictions() for own in records]
-    keys = TASKS.named(a.first.task).keys if a.first.kind == "task" else ("id",)
+    keys = row_keys(a.first.content)
     names = [row_names(table, keys) for table in tables]
     common = names[0][np.logical_and.reduce([np.isin(names[0], other) for other in names[1:]])]
     if not len(common):

@@ -14,7 +14,7 @@ from evaluation_dart.models.kinds import RANDOM_WEIGHTS
 from evaluation_dart.records import Record, estimates_of
 from evaluation_dart.report.row_properties import as_floats, is_number, row_property
 from evaluation_dart.tasks import TASKS
-from evaluation_dart.tasks.base import outcomes_permuted
+from evaluation_dart.tasks.base import outcomes_permuted, with_columns
 
 PERMUTATIONS = 20
 CHANCE_SCHEMA = pa.schema(
@@ -160,12 +160,13 @@ def chance_rows(record: Record) -> list[dict[str, Any]]:
 
 def without_places(predictions: pa.Table) -> pa.Table:
     """Predictions all at one place: their metrics have the same values, and no intervals, which take long."""
-    for name, value in (("chrom", "chr1"), ("start", 0), ("position", 0)):
-        if name in predictions.column_names:
-            kind, number = predictions[name].type, predictions.column_names.index(name)
-            column = pa.array([value] * predictions.num_rows, kind)
-            predictions = predictions.set_column(number, name, column)
-    return predictions
+    places = {"chrom": "chr1", "start": 0, "position": 0}
+    columns = {
+        name: pa.array([value] * predictions.num_rows, predictions[name].type)
+        for name, value in places.items()
+        if name in predictions.column_names
+    }
+    return with_columns(predictions, columns)
 
 
 def orientation(

@@ -217,6 +217,11 @@ def remeasured(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, An
     }
 
 
+def row_keys(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Columns of a record's predictions that together name a row."""
+    return TASKS.named(record["task"]).keys if record.get("kind", "task") == "task" else ("id",)
+
+
 def blocks_named(record: Mapping[str, Any]) -> str:
     """The blocks that a record names, or those that its setting has."""
     if "blocks" in record:

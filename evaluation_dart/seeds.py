@@ -6,10 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from datasets_dart.errors import InputError
-from evaluation_dart.records import Record, estimates_of, row_names
+from evaluation_dart.records import Record, estimates_of, row_keys, row_names
 from evaluation_dart.statistics.estimates import mean_over_seeds, metric
 from evaluation_dart.statistics.metric import Metric
-from evaluation_dart.tasks import TASKS
 
 SAME = ("task", "split", "setting", "protocol")
 
@@ -43,7 +42,7 @@ def in_order(table: pa.Table, like: pa.Table, first: Record, record: Record) -> 
     Raises:
         InputError: if they are not the same rows.
     """
-    keys = TASKS[first.task].keys if first.kind == "task" else ("id",)
+    keys = row_keys(first.content)
     differ = InputError(f"{first.folder} and {record.folder} are not of the same rows")
     if table.num_rows != like.num_rows:
         raise differ

@@ -16,14 +16,13 @@ from datasets_dart.formats.text import one_line, plain_name
 from datasets_dart.outputs import LOCK, locked, sweep_folder
 from evaluation_dart.comparison import but_for_seed, over_seeds, same_rows, seed_of
 from evaluation_dart.controls import CHANCE_SCHEMA, chance_rows, orientation
-from evaluation_dart.records import Record, estimates_of, row_names
+from evaluation_dart.records import Record, estimates_of, row_keys, row_names
 from evaluation_dart.report.classes import calibration_table, label_table
 from evaluation_dart.report.figures import Bar, calibration_figure, forest_figure, motif_figure
 from evaluation_dart.report.motifs import families_of, family_table, motif_table
 from evaluation_dart.report.strata import strata_table
 from evaluation_dart.report.tables import headline, shown_table, shown_value
 from evaluation_dart.statistics.estimates import metric
-from evaluation_dart.tasks import TASKS
 
 ORIENTATION_SCHEMA = pa.schema(
     [
@@ -223,7 +222,7 @@ def alike(group: Sequence[Record]) -> list[pa.Table]:
         InputError: naming two that are not.
     """
     tables = [own.predictions() for own in group]
-    keys = TASKS.named(group[0].task).keys if group[0].kind == "task" else ("id",)
+    keys = row_keys(group[0].content)
     names = [row_names(table, keys) for table in tables]
     for own, other in zip(group[1:], names[1:], strict=True):
         if not np.array_equal(other, names[0]):

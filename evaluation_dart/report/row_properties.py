@@ -15,8 +15,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
 from datasets_dart.formats.fasta import open_genome
 from datasets_dart.formats.tables import read_whole
-from evaluation_dart.records import Record, row_names
-from evaluation_dart.tasks import TASKS
+from evaluation_dart.records import Record, row_keys, row_names
 
 GC, REPEAT = "gc", "repeat"  # shares of G and C among the known bases, and of lower case among all
 COMPUTED = (GC, REPEAT)
@@ -43,8 +42,7 @@ def row_property(
     Raises:
         InputError: for a column that there is not, rows that occur twice in the table, or no row in common.
     """
-    task = TASKS[record.task] if record.kind == "task" else None
-    keys = tuple(on or (("id",) if task is None else task.keys))
+    keys = tuple(on or row_keys(record.content))
     given = None if table is None else read_rows(table)
     if given is not None and column in given.column_names:
         return joined(predictions, given, keys, column, table)
