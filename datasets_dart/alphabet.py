@@ -47,6 +47,16 @@ def decode_bases(codes: np.ndarray, protocol: str = "fixed") -> str:
     return letters.tobytes().decode()
 
 
+def letter_shares(sequence: str) -> tuple[float, float, float]:
+    """Shares of lower case and of unknown bases among all letters, and of G and C among known bases; NaN of none."""
+    letters = np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)
+    counts = np.bincount(CODES[letters], minlength=5)
+    lower = ((letters >= ord("a")) & (letters <= ord("z"))).sum()
+    among = len(letters) or np.nan
+    known = counts[:UNKNOWN].sum() or np.nan
+    return float(lower / among), float(counts[UNKNOWN] / among), float((counts[1] + counts[2]) / known)
+
+
 def known_bases(sequence: str) -> str:
     """A sequence in upper case, with T for U and N for every letter that is no base."""
     return decode_bases(encode_bases(sequence))

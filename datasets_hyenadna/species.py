@@ -11,12 +11,11 @@ from datasets_dart.alphabet import known_bases
 from datasets_dart.base import TABLE_BYTES
 from datasets_dart.errors import InputError
 from datasets_dart.files import batched
-from datasets_dart.formats.fasta import Genome, open_genome
+from datasets_dart.formats.fasta import FASTA_SUFFIXES, Genome, open_genome
 from datasets_dart.splits import SPLITS
 from datasets_hyenadna.family import Family
 from datasets_hyenadna.sequence_files import Columns
 
-FASTA = (".fna", ".fa", ".fasta", ".fna.gz", ".fa.gz", ".fasta.gz")
 # Of the original's code; its paper holds out only the first four, and its metrics are of them.
 HELD_OUT = {"validation": ("1", "3", "12", "13"), "test": ("5", "7", "9", "10", "11")}
 
@@ -30,10 +29,11 @@ def genome_files(folder: Path, species: Sequence[str] | None = None) -> dict[str
         raise FileNotFoundError(f"{folder}: no such folder")
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        inside = [file for file in sorted(path.iterdir()) if file.name.endswith(FASTA)] if path.is_dir() else []
+        files = sorted(path.iterdir()) if path.is_dir() else []
+        inside = [file for file in files if file.name.endswith(FASTA_SUFFIXES)]
         if inside:
             found[path.name] = inside
-        elif path.is_file() and path.name.endswith(FASTA):
+        elif path.is_file() and path.name.endswith(FASTA_SUFFIXES):
             found[path.name.partition(".")[0]] = [path]
     if missing := [name for name in species or () if name not in found]:
         raise FileNotFoundError(f"{folder / missing[0]}: no folder of FASTAs, and no FASTA of that name")

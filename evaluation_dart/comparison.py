@@ -26,6 +26,7 @@ from evaluation_dart.records import (
     row_names,
 )
 from evaluation_dart.report.tables import headline, records_below, shown_table
+from evaluation_dart.seeds import means_of
 from evaluation_dart.statistics import estimates, significance
 from evaluation_dart.statistics.estimates import Estimate
 from evaluation_dart.tasks import TASKS
@@ -245,9 +246,10 @@ def compare(*given: Record | str | os.PathLike[str], blocks: str | None = None) 
     found: list[Pair] = []
     known: dict[Any, dict[str, Estimate]] = {}
     for sides in groups:
+        tables: dict[Path, pa.Table] = {}
         for a, b in combinations(sides, 2):
             try:
-                found.append(paired(a, b, blocks, known))
+                found.append(paired(a, b, blocks, known, tables))
             except (InputError, OSError) as error:  # the predictions of a record may not be there
                 if len(groups) == 1 and len(sides) == 2:
                     raise
@@ -329,14 +331,19 @@ def labelled(groups: Sequence[tuple[Record, ...]]) -> list[Side]:
     return [Side(name + more, own) for name, more, own in zip(names, seeds, groups, strict=True)]
 
 
-def paired(a: Side, b: Side, blocks: str | None, known: dict[Any, dict[str, Estimate]]) -> Pair:
+def paired(
+    a: Side, b: Side, blocks: str | None, known: dict[Any, dict[str, Estimate]], read: dict[Path, pa.Table]
+) -> Pair:
     """Differences of two models over the rows that all their records have.
 
     Args:
-        known: estimates that were made before, by record and rows, to be filled.
+        known: estimates that were made before, by record and rows. read: predictions, by folder. Both are filled.
     """
     records = [*a.records, *b.records]
-    tables = [own.predictions() for own in records]
+    for own in records:
+        if own.folder not in read:
+            read[own.folder] = own.predictions()
+    tables = [read[own.folder] for own in records]
     keys = row_keys(a.first.content)
     names = [row_names(table, keys) for table in tables]
     common = names[0][np.logical_and.reduce([np.isin(names[0], other) for other in names[1:]])]
@@ -354,7 +361,7 @@ def paired(a: Side, b: Side, blocks: str | None, known: dict[Any, dict[str, Esti
         if key not in known:
             known[key] = estimates_of(table, {**record.content, "blocks": own_blocks})
         found.append(known[key])
-    one, two = over_seeds(found[: len(a.records)]), over_seeds(found[len(a.records) :])
+    one, two = means_of(found[: len(a.records)]), means_of(found[len(a.records) :])
     metrics, undefined = {}, {}
     for name in [*one, *(name for name in two if name not in one)]:
         if why := not_comparable(name, one, two):
@@ -373,12 +380,6 @@ def places_of(names: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """(m,) at which of (n,) different names each of (m,) is that is among them."""
     order = np.argsort(names)
     return np.asarray(order[np.searchsorted(names[order], wanted)])
-
-
-def over_seeds(found: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
-    """Estimates of one model: of several seeds, their means."""
-    names = [name for name in found[0] if all(name in own for own in found)]
-    return {name: estimates.mean_over_seeds([own[name] for own in found]) for name in names}
 
 
 def not_comparable(name: str, one: Mapping[str, Estimate], two: Mapping[str, Estimate]) -> str:

@@ -21,17 +21,15 @@ from datasets_dart.contigs import find_contig, genome_build, renamed
 from datasets_dart.duplicates import intervals, overlapping
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file, sha256, shown
-from datasets_dart.formats.bed import Windows
+from datasets_dart.formats.bed import BED_SUFFIXES, Windows
 from datasets_dart.formats.documents import parse_yaml
 from datasets_dart.formats.element_tables import read_windows
-from datasets_dart.formats.fasta import open_genome, read_fasta
+from datasets_dart.formats.fasta import FASTA_SUFFIXES, open_genome, read_fasta
 from datasets_dart.kmers import distinct_kmers, occurring
 from evaluation_dart.models.kinds import split_spec
 
 CARD, FIELD = "README.md", "pretrained_on"
 K = 31  # bases that a row shares with the sequence that a model has read
-FASTA = (".fa", ".fna", ".fasta", ".fa.gz", ".fna.gz", ".fasta.gz")
-BED = (".bed", ".bed.gz", ".narrowPeak", ".narrowPeak.gz")
 UNTRAINED = ("random", "network", "kmers", "gc", "motifs")  # kinds of models that have read no sequence before
 UNKNOWN, NOTHING = "unknown", "nothing"
 ROWS = 4096
@@ -53,7 +51,7 @@ class Source:
     @property
     def is_sequence(self) -> bool:
         """Whether the file is the sequence itself."""
-        return self.file is not None and self.file.name.endswith(FASTA)
+        return self.file is not None and self.file.name.endswith(FASTA_SUFFIXES)
 
     def described(self) -> str:
         """The text, a file without its folder and with its digest."""
@@ -72,8 +70,9 @@ def source_of(text: str, folder: Path | None = None) -> Source:
         InputError: for a text that is none; FileNotFoundError: for a file that is not there.
     """
     build, colon, rest = text.partition(":")
-    alone = text if text.endswith((*FASTA, *BED)) and (not colon or "/" in build or Path(text).exists()) else ""
-    file = alone or (rest if rest.endswith((*BED, *FASTA)) else "")
+    suffixes = (*FASTA_SUFFIXES, *BED_SUFFIXES)
+    alone = text if text.endswith(suffixes) and (not colon or "/" in build or Path(text).exists()) else ""
+    file = alone or (rest if rest.endswith(suffixes) else "")
     path = input_file(file if folder is None else folder / file) if file else None
     if alone:
         return Source(text, None, None, path)
@@ -128,7 +127,7 @@ def pretraining_of(model: str, told: Sequence[str] = (), revision: str | None = 
         return None
     found = []
     for text in texts:
-        if folder is None and (file := text.rpartition(":")[2]).endswith((*BED, *FASTA)):
+        if folder is None and (file := text.rpartition(":")[2]).endswith((*BED_SUFFIXES, *FASTA_SUFFIXES)):
             try:
                 folder_of_file = Path(hf_hub_download(model, file, revision=revision)).parent
             except (OSError, EntryNotFoundError, HfHubHTTPError) as error:

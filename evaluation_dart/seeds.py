@@ -1,13 +1,13 @@
 """Several records of one run that differ in their seed: the mean of each metric, and how sure it is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from datasets_dart.errors import InputError
 from evaluation_dart.records import Record, estimates_of, row_keys, row_names
-from evaluation_dart.statistics.estimates import mean_over_seeds, metric
+from evaluation_dart.statistics.estimates import Estimate, mean_over_seeds, metric
 from evaluation_dart.statistics.metric import Metric
 
 SAME = ("task", "split", "setting", "protocol")
@@ -17,6 +17,19 @@ def over_seeds(records: Sequence[Record]) -> dict[str, Metric]:
     """Each metric's mean over records of any kind, with an interval in which both rows and seeds vary.
 
     Metrics that a record lacks are left out, and so are p-values, whose mean says nothing.
+    """
+    means = means_of(each_seed(records))
+    return {name: metric(own) for name, own in means.items() if np.isfinite(own.value) and not name.endswith("_p")}
+
+
+def means_of(found: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
+    """Estimates of one model: of several seeds, the means of those that all of them have."""
+    shared = [name for name in found[0] if all(name in own for own in found)]
+    return {name: mean_over_seeds([own[name] for own in found]) for name in shared}
+
+
+def each_seed(records: Sequence[Record]) -> list[dict[str, Estimate]]:
+    """The estimates of each record, all of the same rows.
 
     Raises:
         InputError: for records of other runs, or of other rows. FileNotFoundError: for predictions that are missing.
@@ -28,12 +41,10 @@ def over_seeds(records: Sequence[Record]) -> dict[str, Metric]:
                 both = f"{getattr(first, name)} and {getattr(other, name)}"
                 raise InputError(f"{first.folder} and {other.folder} are of different runs: their {name}, {both}")
     tables = [record.predictions() for record in records]
-    found = [
+    return [
         estimates_of(in_order(table, tables[0], first, record), record.content)
         for table, record in zip(tables, records, strict=True)
     ]
-    shared = [name for name in found[0] if all(name in own and np.isfinite(own[name].value) for own in found)]
-    return {name: metric(mean_over_seeds([own[name] for own in found])) for name in shared if not name.endswith("_p")}
 
 
 def in_order(table: pa.Table, like: pa.Table, first: Record, record: Record) -> pa.Table:

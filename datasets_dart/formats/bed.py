@@ -14,6 +14,7 @@ from datasets_dart.files import START, Position, number_of, numbered_lines, row_
 
 log = logging.getLogger(__name__)
 
+BED_SUFFIXES = (".bed", ".bed.gz", ".narrowPeak", ".narrowPeak.gz")
 CHUNK_ROWS = 1024
 NO_SUMMIT = "have no summit (-1 in column 10)"
 NO_BASE = "have no base (their end is their start)"  # why a row is left out

@@ -32,6 +32,7 @@ from datasets_dart.outputs import hidden, locked, sweep
 
 log = logging.getLogger(__name__)
 
+FASTA_SUFFIXES = (".fa", ".fna", ".fasta", ".fa.gz", ".fna.gz", ".fasta.gz")
 SPAN = 1 << 22  # bp read at once, at most, when windows lie close together
 GAP = 1 << 16  # bp between windows from which two reads are cheaper than one; about a bgzip block
 

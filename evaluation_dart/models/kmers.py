@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets_dart.alphabet import UNKNOWN, encode_bases
+from datasets_dart.alphabet import encode_bases, letter_shares
 from datasets_dart.errors import InputError
 from evaluation_dart.models.markov import context_numbers
 
@@ -39,12 +39,7 @@ def kmer_frequencies(sequences: Sequence[str], k: int) -> np.ndarray:
 
 def gc_content(sequences: Sequence[str]) -> np.ndarray:
     """Share of G and C among known bases: (n, 1) float64, 0 where there are none."""
-    share = []
-    for sequence in sequences:
-        codes = encode_bases(sequence)
-        known = codes[codes < UNKNOWN]
-        share.append(((known == 1) | (known == 2)).mean() if len(known) else 0.0)
-    return np.array(share).reshape(-1, 1)
+    return np.nan_to_num([letter_shares(sequence)[2] for sequence in sequences]).reshape(-1, 1)
 
 
 class Kmers:

@@ -14,14 +14,15 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.text import one_line, plain_name
 from datasets_dart.outputs import LOCK, locked, sweep_folder
-from evaluation_dart.comparison import but_for_seed, over_seeds, same_rows, seed_of
+from evaluation_dart.comparison import but_for_seed, same_rows, seed_of
 from evaluation_dart.controls import CHANCE_SCHEMA, chance_rows, orientation
-from evaluation_dart.records import Record, estimates_of, row_keys, row_names
+from evaluation_dart.records import Record
 from evaluation_dart.report.classes import calibration_table, label_table
 from evaluation_dart.report.figures import Bar, calibration_figure, forest_figure, motif_figure
 from evaluation_dart.report.motifs import families_of, family_table, motif_table
 from evaluation_dart.report.strata import strata_table
 from evaluation_dart.report.tables import headline, shown_table, shown_value
+from evaluation_dart.seeds import each_seed, means_of
 from evaluation_dart.statistics.estimates import metric
 
 ORIENTATION_SCHEMA = pa.schema(
@@ -197,8 +198,8 @@ def seeds_table(records: Sequence[Record]) -> pa.Table:
     for group in (sorted(own, key=seed_of) for own in groups.values() if len({seed_of(one) for one in own}) > 1):
         first, seeds = group[0], [seed_of(own) for own in group]
         about = {"model": first.model["id"], "task": first.task, "setting": first.setting, "seeds": len(group)}
-        found = [estimates_of(predictions, own.content) for own, predictions in zip(group, alike(group), strict=True)]
-        for name, estimate in over_seeds(found).items():
+        found = each_seed(group)
+        for name, estimate in means_of(found).items():
             mean = metric(estimate)
             values = [one[name].value for one in found]
             shown: dict[str, Any] = {
@@ -213,21 +214,6 @@ def seeds_table(records: Sequence[Record]) -> pa.Table:
     if not rows:
         raise InputError("no model has records of several seeds")
     return pa.Table.from_pylist(rows, schema=SEEDS_SCHEMA)
-
-
-def alike(group: Sequence[Record]) -> list[pa.Table]:
-    """Predictions of records, which must be of the same rows.
-
-    Raises:
-        InputError: naming two that are not.
-    """
-    tables = [own.predictions() for own in group]
-    keys = row_keys(group[0].content)
-    names = [row_names(table, keys) for table in tables]
-    for own, other in zip(group[1:], names[1:], strict=True):
-        if not np.array_equal(other, names[0]):
-            raise InputError(f"{group[0].folder} and {own.folder} differ in their seed, but have other rows")
-    return tables
 
 
 # What makes a table of one record, where nothing else is to be done

@@ -5,6 +5,7 @@ import pyarrow as pa
 
 from datasets_dart.errors import InputError
 from evaluation_dart.records import Record, blocks_named
+from evaluation_dart.report.tables import about
 from evaluation_dart.statistics import estimates, scores, significance
 from evaluation_dart.statistics.blocks import Blocks
 from evaluation_dart.statistics.calibration import Calls, brier, calibration_curve, calibration_error, class_calls
@@ -89,16 +90,6 @@ def label_table(record: Record) -> pa.Table:
         ends = {"low": low, "high": high, "method": method}
         rows.append(about(record) | {"label": names[number]} | counts | known | ends)
     return pa.Table.from_pylist(rows, schema=LABELS)
-
-
-def about(record: Record) -> dict[str, str]:
-    """What the rows of a record have in common."""
-    return {
-        "model": record.model["id"],
-        "task": record.task,
-        "setting": record.setting,
-        "record": record.fingerprint,
-    }
 
 
 def calls_of(record: Record) -> Calls:

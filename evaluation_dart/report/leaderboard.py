@@ -168,9 +168,4 @@ def board_row(
 
 def is_baseline(record: Mapping[str, Any]) -> bool:
     """Whether a record is there for comparison only: no network, random weights, or no pretraining."""
-    model = record["model"]
-    return (
-        record["setting"] == "ab_initio"
-        or "parameters" not in model
-        or str(model["id"]).endswith(("-random", "-untrained"))
-    )
+    return record["setting"] == "ab_initio" or "parameters" not in record["model"] or bool(control_kind(record))

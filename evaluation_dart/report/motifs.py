@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +11,9 @@ from datasets_dart.errors import InputError
 from evaluation_dart.comparison import Comparison, Side
 from evaluation_dart.records import Record
 from evaluation_dart.report.row_properties import read_rows
-from evaluation_dart.statistics import estimates, jackknife, significance
-from evaluation_dart.statistics.blocks import Blocks
-from evaluation_dart.statistics.estimates import LOGIT, Estimate
-from evaluation_dart.statistics.metrics import MotifMetrics
+from evaluation_dart.report.tables import about
+from evaluation_dart.statistics import estimates, significance
+from evaluation_dart.statistics.metrics import MotifMetrics, mean_over_backgrounds
 from evaluation_dart.tasks.motif_footprinting import TASK, per_motif
 
 MOTIF_COLUMNS = ("motif", "Motif")
@@ -174,13 +172,6 @@ def mean_wins(side: Side) -> tuple[np.ndarray, np.ndarray]:
     return found[0].motif, np.mean([own.wins for own in found], axis=0)
 
 
-def mean_over_backgrounds(wins: np.ndarray) -> Estimate:
-    """Estimate of a mean of (backgrounds,) shares."""
-    blocks = Blocks(np.arange(len(wins)), "backgrounds")
-    without = partial(jackknife.means_without, wins)
-    return estimates.estimated(float(wins.mean()), blocks, without, LOGIT)
-
-
 def motifs_of(record: Record) -> MotifMetrics:
     """A record's results for each motif.
 
@@ -190,11 +181,6 @@ def motifs_of(record: Record) -> MotifMetrics:
     if record.kind != "task" or record.task != TASK.name:
         raise InputError(f"{record.folder}: is of {record.task}, not of {TASK.name}")
     return per_motif(record.predictions(), record.protocol)
-
-
-def about(record: Record) -> dict[str, str]:
-    """What the rows of a record have in common."""
-    return {"model": record.model["id"], "setting": record.setting, "record": record.fingerprint}
 
 
 def families_of(path: str | os.PathLike[str], column: str | None = None) -> dict[str, str]:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datasets_dart import BUILDERS
+from datasets_dart.alphabet import letter_shares
 from datasets_dart.contigs import find_contig
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
@@ -115,12 +116,8 @@ def with_shares(table: pa.Table, column: str, where: str | os.PathLike[str] | No
 
 def share(sequence: str, of: str) -> float:
     """Of G and C among the known bases, or of lower case among all; NaN where there are none."""
-    codes = np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)
-    if of == REPEAT:
-        return float(np.mean(codes >= ord("a"))) if len(codes) else float("nan")
-    upper = codes & 0xDF
-    known = np.isin(upper, np.frombuffer(b"ACGTU", dtype=np.uint8)).sum()
-    return float(np.isin(upper, np.frombuffer(b"GC", dtype=np.uint8)).sum() / known) if known else float("nan")
+    lower, _, strong = letter_shares(sequence)
+    return lower if of == REPEAT else strong
 
 
 def of_genome(record: Record, predictions: pa.Table, column: str, path: str | os.PathLike[str]) -> np.ndarray:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from datasets_dart.errors import InputError
 from evaluation_dart.records import Record, all_metrics
 from evaluation_dart.report.row_properties import as_floats, is_number, row_property
+from evaluation_dart.report.tables import about
 from evaluation_dart.statistics.calibration import binned
 from evaluation_dart.tasks import TASKS
 
@@ -67,19 +68,12 @@ def strata_table(
     task = TASKS[record.task] if record.kind == "task" else None
     if task is not None and task.shared_rows is not None:
         shared = task.shared_rows(predictions)
-    about = {
-        "model": record.model["id"],
-        "task": record.task,
-        "setting": record.setting,
-        "by": column,
-        "strata": len(names),
-        "rows_without": int(((of_row < 0) & ~shared).sum()),
-        "record": record.fingerprint,
-    }
+    without = int(((of_row < 0) & ~shared).sum())
+    common = about(record) | {"by": column, "strata": len(names), "rows_without": without}
     rows = []
     for number, name in enumerate(names):
         own = (of_row == number) & ~shared
-        stratum = about | {"stratum": name, "rows": int(own.sum())}
+        stratum = common | {"stratum": name, "rows": int(own.sum())}
         try:
             metrics = all_metrics(predictions.filter(pa.array(own | shared)), record.content)
         except InputError as error:

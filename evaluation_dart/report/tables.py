@@ -201,3 +201,13 @@ def shown_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else one_line(value)
+
+
+def about(record: Record) -> dict[str, str]:
+    """What the rows of a table that looks closer at a record have in common."""
+    return {
+        "model": record.model["id"],
+        "task": record.task,
+        "setting": record.setting,
+        "record": record.fingerprint,
+    }

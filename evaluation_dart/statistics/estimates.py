@@ -29,7 +29,7 @@ from evaluation_dart.statistics.classification import (
     f1_weighted,
     matthews_correlation,
 )
-from evaluation_dart.statistics.intervals import CONFIDENCE, FEWEST_BLOCKS, Interval, binomial_interval, clopper_pearson
+from evaluation_dart.statistics.intervals import CONFIDENCE, FEWEST_BLOCKS, Interval, binomial_interval, exact_interval
 from evaluation_dart.statistics.metric import Metric
 
 MOST_GROUPS, FEWEST_GROUPS, MOST_VISITS = 500, 50, 20_000_000  # of blocks, for what is computed anew without each
@@ -143,7 +143,7 @@ def _interval(value: float, estimate: Estimate) -> Interval:
             return Interval(None, None, "no interval: every block says the same")
         trials = len(blocks) if estimate.trials is None else estimate.trials
         of_class = "" if estimate.trials is None else " that have the rarer class"
-        low, high = clopper_pearson(value * trials, trials)
+        low, high = exact_interval(value * trials, trials)
         return Interval(low, high, f"Korn-Graubard, {trials:,} {blocks.name}{of_class} as trials")
     if scale is SHARE and estimate.without.min() > 0 and estimate.without.max() < 1:
         # The error of few blocks' logits: a straight line in place of the curve makes it too small near 0 and 1
@@ -330,9 +330,9 @@ def proportion(success: np.ndarray, blocks: Blocks) -> Estimate:
     return replace(found, iid=partial(binomial_interval, int(values.sum()), len(values)))
 
 
-def mean(values: np.ndarray, blocks: Blocks) -> Estimate:
-    """Of the mean of (n,) values."""
-    return estimated(float(values.mean()), blocks, partial(jackknife.means_without, values), PLAIN)
+def mean(values: np.ndarray, blocks: Blocks, scale: Scale = PLAIN) -> Estimate:
+    """Of the mean of (n,) values; of shares, of which each is between 0 and 1, on the scale `LOGIT`."""
+    return estimated(float(values.mean()), blocks, partial(jackknife.means_without, values), scale)
 
 
 def auroc(score: np.ndarray, positive: np.ndarray, blocks: Blocks) -> Estimate:

@@ -17,23 +17,17 @@ class Interval(NamedTuple):
     method: str
 
 
-def exact_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Clopper-Pearson interval of a proportion."""
-    interval = stats.binomtest(successes, n).proportion_ci(confidence, method="exact")
-    return float(interval.low), float(interval.high)
+def exact_interval(successes: float, n: float) -> tuple[float, float]:
+    """Clopper-Pearson interval of a proportion, also for numbers that are not whole (an effective size)."""
+    tail = (1 - CONFIDENCE) / 2
+    low = 0.0 if successes <= 0 else float(stats.beta.ppf(tail, successes, n - successes + 1))
+    high = 1.0 if successes >= n else float(stats.beta.ppf(1 - tail, successes + 1, n - successes))
+    return low, high
 
 
 def binomial_interval(successes: int, n: int) -> Interval:
     """The same with its name."""
     return Interval(*exact_interval(successes, n), "exact binomial (Clopper-Pearson)")
-
-
-def clopper_pearson(successes: float, n: float) -> tuple[float, float]:
-    """Exact interval of a proportion, also for numbers that are not whole (an effective size)."""
-    tail = (1 - CONFIDENCE) / 2
-    low = 0.0 if successes <= 0 else float(stats.beta.ppf(tail, successes, n - successes + 1))
-    high = 1.0 if successes >= n else float(stats.beta.ppf(1 - tail, successes + 1, n - successes))
-    return low, high
 
 
 def normal_interval(proportion: float, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from datasets_dart.errors import InputError
-from evaluation_dart.statistics import calibration, estimates, jackknife, scores, significance
+from evaluation_dart.statistics import calibration, estimates, scores, significance
 from evaluation_dart.statistics.blocks import Blocks
 from evaluation_dart.statistics.estimates import LOGIT, Estimate, no_interval, undefined
 from evaluation_dart.statistics.intervals import Interval, published_interval
@@ -142,19 +141,21 @@ MOTIF_QUANTILES = (0, 0.25, 0.5, 0.75, 1)
 SPREAD = "no interval: chance spreads motifs apart, and so moves this value, more so the fewer the backgrounds"
 
 
+def mean_over_backgrounds(wins: np.ndarray) -> Estimate:
+    """Of a mean of (backgrounds,) shares, backgrounds being the blocks."""
+    return estimates.mean(wins, Blocks(np.arange(len(wins)), "backgrounds"), LOGIT)
+
+
 def motif_estimates(found: MotifMetrics, protocol: str = "fixed") -> dict[str, Estimate]:
     """Task 2 in few numbers: `accuracy` is the mean over motifs; shares of motifs and quantiles over motifs follow.
 
     Blocks are backgrounds: what all motifs have in common. protocol "paper" has the accuracy's interval as published
     for one motif, which takes the trials of a motif, both strands, for independent.
     """
-    motifs, backgrounds = len(found.motif), found.wins.shape[1]
-    blocks = Blocks(np.arange(backgrounds), "backgrounds")
+    motifs = len(found.motif)
 
     def mean_over_motifs(wins: np.ndarray) -> Estimate:
-        of_background = wins.mean(axis=0)
-        without = partial(jackknife.means_without, of_background)
-        return replace(estimates.estimated(float(of_background.mean()), blocks, without, LOGIT), n=motifs, iid=None)
+        return replace(mean_over_backgrounds(wins.mean(axis=0)), n=motifs, iid=None)
 
     accuracy = mean_over_motifs(found.wins)
     if protocol == "paper":

@@ -5,11 +5,10 @@ its shuffle: a model with random weights can pass for one that knows it.
 """
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
-from evaluation_dart.statistics import estimates, jackknife
+from evaluation_dart.statistics import estimates
 from evaluation_dart.statistics.blocks import Blocks
 from evaluation_dart.statistics.estimates import LOGIT, Estimate
 
@@ -40,5 +39,4 @@ def of_motifs(
 
 
 def _share(right: np.ndarray, blocks: Blocks) -> Estimate:
-    found = estimates.estimated(float(right.mean()), blocks, partial(jackknife.means_without, right), LOGIT)
-    return replace(found, note=NOTE)
+    return replace(estimates.mean(right, blocks, LOGIT), note=NOTE)

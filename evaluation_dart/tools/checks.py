@@ -21,12 +21,13 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, DatasetDict, load_from_disk
 from sklearn.linear_model import LogisticRegression
 
-from datasets_dart.alphabet import CODES, check_letters, one_hot
+from datasets_dart.alphabet import check_letters, encode_bases, letter_shares, one_hot
 from datasets_dart.duplicates import Compared, count_duplicates
 from datasets_dart.errors import InputError
 from datasets_dart.files import input_file
+from datasets_dart.formats.bed import BED_SUFFIXES
 from datasets_dart.formats.element_tables import read_rows, read_windows, table_layout
-from datasets_dart.formats.fasta import open_genome, read_fasta, window_strings
+from datasets_dart.formats.fasta import FASTA_SUFFIXES, open_genome, read_fasta, window_strings
 from datasets_dart.formats.tables import read_whole
 from datasets_dart.outputs import described, made
 from datasets_dart.splits import SPLITS, assign_windows, read_splits
@@ -41,8 +42,7 @@ WORDS = {
     "validation": ("validation", "valid", "val", "dev", "development"),
     "test": ("test", "testing"),
 }
-FASTA = (".fa", ".fna", ".fasta", ".fa.gz", ".fna.gz", ".fasta.gz")
-BED = (".bed", ".bed.gz", ".narrowPeak", ".narrowPeak.gz")
+SPLIT_OF = {word: split for split, words in WORDS.items() for word in words}
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".csv.gz", ".tsv.gz", ".txt.gz")
 SEQLEAK_SPLITS = {"train": "train", "validation": "dev", "test": "test"}
 MOST_CLASSES = 10  # of which each is compared with the rest
@@ -163,7 +163,7 @@ def read_data(
     """
     if len(paths) == 1 and paths[0].is_dir():
         return read_folder(paths[0])
-    if any(str(path).endswith(BED) for path in paths):
+    if any(str(path).endswith(BED_SUFFIXES) for path in paths):
         if len(paths) > 1 or genome is None:
             raise InputError(f"{paths[0]}: a BED is one file, with the genome whose intervals it names")
         return read_bed(paths[0], genome, splits, window)
@@ -189,9 +189,9 @@ def read_folder(folder: Path) -> DatasetDict:
             return DatasetDict(
                 {split: Dataset(own) for split, own in split_table(folder, found.data.table, "").items()}
             )
-        named = {word: split for split, words in WORDS.items() for word in words}
-        return DatasetDict({named[name]: own for name, own in found.items() if name in named})
-    files = [path for path in sorted(folder.iterdir()) if path.name.endswith((*FASTA, *TABLES)) and split_word(path)]
+        return DatasetDict({SPLIT_OF[name]: own for name, own in found.items() if name in SPLIT_OF})
+    readable = (*FASTA_SUFFIXES, *TABLES)
+    files = [path for path in sorted(folder.iterdir()) if path.name.endswith(readable) and split_word(path)]
     if not files:
         raise InputError(f"{folder}: no saved dataset, and no file named by train, validation or test")
     parts: dict[str, list[pa.Table]] = {}
@@ -204,13 +204,13 @@ def read_folder(folder: Path) -> DatasetDict:
 def split_word(path: Path) -> str:
     """The split that a word of a file's name says, or "" where none does, or several do."""
     words = set(re.split(r"[^a-z]+", path.name.lower()))
-    found = [split for split, known in WORDS.items() if words & set(known)]
-    return found[0] if len(found) == 1 else ""
+    found = {SPLIT_OF[word] for word in words & SPLIT_OF.keys()}
+    return found.pop() if len(found) == 1 else ""
 
 
 def read_file(path: Path) -> pa.Table:
     """A table, or a FASTA, of whose headers entries like label=1 are columns."""
-    if not path.name.endswith(FASTA):
+    if not path.name.endswith(FASTA_SUFFIXES):
         return read_whole(path)
     rows = []
     for _, header, sequence in read_fasta(path):
@@ -246,13 +246,12 @@ def split_table(path: Path, table: pa.Table, split: str) -> dict[str, pa.Table]:
     rows = pa.table(columns)
     if split:
         return {split: rows}
-    words = {word: own for own, known in WORDS.items() for word in known}
     given = [str(word).lower() for word in table[found["split"]].to_pylist()]
     if "none" in given:
         raise InputError(f"{path}: row {given.index('none')} is in no split")
-    if unknown := sorted(set(given) - words.keys()):
-        raise InputError(f"{path}: split {unknown[0]!r} is none of {', '.join(words)}")
-    numbers = np.array([words[word] for word in given])
+    if unknown := sorted(set(given) - SPLIT_OF.keys()):
+        raise InputError(f"{path}: split {unknown[0]!r} is none of {', '.join(SPLIT_OF)}")
+    numbers = np.array([SPLIT_OF[word] for word in given])
     return {own: rows.filter(pa.array(numbers == own)) for own in SPLITS if (numbers == own).any()}
 
 
@@ -327,19 +326,8 @@ def properties(sequences: Sequence[str]) -> dict[str, np.ndarray]:
     """Properties that no model is needed for, (n,) float64 each: length in bases, shares of lower case, of letters that
     are no bases, and of G and C among the bases."""
     length = np.array([len(sequence) for sequence in sequences], dtype=np.float64)
-    lower, unknown, strong, known = np.zeros((4, len(sequences)))
-    for row, sequence in enumerate(sequences):
-        letters = np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)
-        counts = np.bincount(CODES[letters], minlength=5)
-        lower[row] = ((letters >= ord("a")) & (letters <= ord("z"))).sum()
-        strong[row], unknown[row], known[row] = counts[1] + counts[2], counts[4], counts[:4].sum()
-    most = np.maximum(length, 1)
-    return {
-        "length": length,
-        "lower case": lower / most,
-        "N": unknown / most,
-        "GC": strong / np.maximum(known, 1),
-    }
+    shares = np.nan_to_num([letter_shares(sequence) for sequence in sequences]).reshape(-1, 3)
+    return {"length": length} | dict(zip(("lower case", "N", "GC"), shares.T, strict=True))
 
 
 def column(rows: Dataset, name: str) -> pa.ChunkedArray:
@@ -427,7 +415,7 @@ def ends(sequences: Sequence[str]) -> np.ndarray:
     """(n, 8 * MOTIF_BASES) float32: the first and last bases of each sequence, one-hot, zero beyond its ends."""
     codes = np.full((len(sequences), 2 * MOTIF_BASES), 4, dtype=np.uint8)
     for row, sequence in enumerate(sequences):
-        own = CODES[np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)]
+        own = encode_bases(sequence)
         first, last = own[:MOTIF_BASES], own[-MOTIF_BASES:]
         codes[row, : len(first)] = first
         codes[row, 2 * MOTIF_BASES - len(last) :] = last

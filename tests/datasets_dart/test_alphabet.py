@@ -12,6 +12,7 @@ from datasets_dart.alphabet import (
     decode_bases,
     encode_bases,
     known_bases,
+    letter_shares,
     one_hot,
     one_hot_letters,
     reverse_complement,
@@ -78,3 +79,10 @@ def test_a_protein_is_refused():
         ValueError, match=r"^p\.fa: 100% of the letters are none of A, C, G, T, U and N \(such as L, M, K\)"
     ):
         checked_bases("p.fa", ["MKLLVM", "MKLL", "N" * 100])
+
+
+def test_shares_of_letters():
+    assert letter_shares("ACgtUNnR") == (3 / 8, 3 / 8, 2 / 5)  # A, C, g, t and U are known, C and g strong
+    assert np.isnan(letter_shares("")).all()
+    assert letter_shares("NN")[:2] == (0, 1)
+    assert np.isnan(letter_shares("NN")[2])

@@ -160,12 +160,11 @@ def test_data_name(inputs, subset, name):
 
 def test_baselines_are_marked(tmp_path):
     marked = {}
-    for index, model in enumerate(
-        ({"id": "local/markov-order-3"}, {"id": "local/tiny-random", "parameters": 5}, {"id": "a/b", "parameters": 5})
-    ):
+    twins = [{"id": f"local/tiny-{kind}", "parameters": 5} for kind in ("random", "untrained", "random-weights")]
+    for index, model in enumerate(({"id": "local/markov-order-3"}, *twins, {"id": "a/b", "parameters": 5})):
         record = read(submit(tmp_path / str(index), model={**model, "revision": "r"}["id"]))
         marked[model["id"]] = board_row(record | {"model": model | {"revision": "r"}})["baseline"]
-    assert marked == {"local/markov-order-3": True, "local/tiny-random": True, "a/b": False}
+    assert marked == {"local/markov-order-3": True, "a/b": False} | {twin["id"]: True for twin in twins}
 
 
 def test_report_command(tmp_path, capsys, monkeypatch):
