@@ -17,6 +17,7 @@ from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import replacing, shown
 from datasets_dart.formats.documents import read_yaml
 from datasets_dart.outputs import locked, sweep
+from evaluation_dart.controls import control_kind
 from evaluation_dart.models.kinds import split_spec
 from evaluation_dart.records import Record
 from evaluation_dart.report.tables import headline, sound_metrics
@@ -34,6 +35,7 @@ SCHEMA = pa.schema(
         ("model", pa.string()),
         ("task", pa.string()),
         ("setting", pa.string()),
+        ("control", pa.string()),
         ("seed", pa.int64()),
         ("metric", pa.string()),
         ("value", pa.float64()),
@@ -140,7 +142,8 @@ def run_all(specs: Sequence[RunSpec], output: Path) -> Suite:
             continue
         name = headline(record.content)
         metric = {key: sound_metrics(record.content)[name][key] for key in ("value", "low", "high", "n")}
-        rows.append(row | {"metric": name, **metric, "status": "done", "record": str(record.folder)})
+        known = {"control": control_kind(record.content), "status": "done", "record": str(record.folder)}
+        rows.append(row | {"metric": name, **metric} | known)
         records.append(record)
     if PartialState().is_main_process:
         rows += mean_rows(rows, {str(record.folder): record for record in records})
@@ -163,7 +166,7 @@ def mean_rows(rows: Sequence[Mapping[str, Any]], records: Mapping[str, Record]) 
         found = over_seeds([records[row["record"]] for row in own]).get(name)
         if found is not None:
             ends = {key: found[key] for key in ("value", "low", "high", "n")}
-            about = dict(zip(("model", "task", "setting"), names, strict=True))
+            about = dict(zip(("model", "task", "setting"), names, strict=True)) | {"control": own[0]["control"]}
             yield about | {"metric": name, **ends, "status": f"mean of {len(own)} seeds"}
 
 

@@ -26,6 +26,8 @@ from datasets_dart.outputs import Output, held, hidden, new_folder, remove
 from evaluation_dart.models.kmers import kmer_frequencies
 from evaluation_dart.models.language_model import LanguageModel, model_id
 from evaluation_dart.models.linear import choose_linear
+from evaluation_dart.pretraining import described as described_sources
+from evaluation_dart.pretraining import pretraining_of, rows_inside
 from evaluation_dart.records import (
     RESULTS,
     Record,
@@ -121,7 +123,8 @@ def train_own_model(
     lora = (training.lora_rank, training.lora_alpha, training.lora_dropout) if training.method == "lora" else None
     network = FineTuned(started, lora)
     started.encode([max((row for own in splits.values() for row in own["sequence"][:]), key=len)])  # too long?
-    origin = {"id": model_id(model), "revision": started.revision}
+    sources = pretraining_of(model, revision=revision)
+    origin = {"id": model_id(model), "revision": started.revision, "pretrained_on": described_sources(sources)}
     spec = {"pooling": pooling, "logo": logo, "licence": licence}
     what = {
         "kind": "own model",
@@ -136,6 +139,7 @@ def train_own_model(
             "fingerprint": digest(about | files),
             "inputs": about["inputs"],
             "duplicates": asdict(count_duplicates(splits, Compared())["test"]),
+            "in_pretraining": rows_inside(splits["test"], sources, None),
         },
         "spec": {name: value for name, value in spec.items() if value is not None},
         "data": about,

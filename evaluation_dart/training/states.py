@@ -236,6 +236,8 @@ def is_choices(path: Path) -> bool:
 def check_same_run(path: Path, choices: Mapping[str, Any], free: Collection[str]) -> None:
     """Refuse to resume a training that was started with other choices; `path` is its YAML or JSON file, if any.
 
+    A choice that an older version did not know was as one that is empty or off.
+
     Args:
         choices: by name, nested or not. free: names, without those they are nested in, that may change.
 
@@ -250,7 +252,8 @@ def check_same_run(path: Path, choices: Mapping[str, Any], free: Collection[str]
         raise InputError(f"{path}: not the choices of a training")
     old, new = _flat(there), _flat(choices)
     for name in sorted(old.keys() | new.keys()):
-        if old.get(name) != new.get(name) and name.rpartition(".")[2] not in free:
+        off = [own.get(name) in (None, "", []) or own.get(name) is False for own in (old, new)]
+        if old.get(name) != new.get(name) and not all(off) and name.rpartition(".")[2] not in free:
             raise InputError(
                 f"{path} is of another run: {name} is {old.get(name)!r} there and {new.get(name)!r} here; choose "
                 "another output folder, or overwrite this one"

@@ -221,6 +221,7 @@ def test_suites_run_seeds_of_what_is_drawn(rows, tmp_path):
     *runs, mean = done.table.to_pylist()
     assert [(row["seed"], row["status"]) for row in runs] == [(0, "done"), (1, "done")]
     assert (mean["seed"], mean["status"], mean["record"]) == (None, "mean of 2 seeds", None)
+    assert {row["control"] for row in (*runs, mean)} == {"untrained twin"}
     assert mean["value"] == pytest.approx(np.mean([row["value"] for row in runs]))
     assert not done.failures
 

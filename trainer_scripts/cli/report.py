@@ -1,12 +1,16 @@
 """`dart-eval report`: records made ready for the Hub and the leaderboard."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from datasets_dart.errors import InputError
 from trainer_scripts.cli.app import result, say
+
+if TYPE_CHECKING:
+    from evaluation_dart.records import Record
 
 CLOSER = "A closer look"
 
@@ -98,8 +102,7 @@ def report(
     if unused := [name for name, given in (("figures", figures), ("table", table), ("families", families)) if given]:
         raise InputError(f"{unused[0]} is for a closer look, which none of the other options asks for")
     valid, skipped = valid_records_below(records)
-    if not valid:
-        raise InputError(f"no valid record: {'; '.join(skipped)[:1000]}")
+    refuse_none(valid, skipped)
     contents = [record.content for record in valid]
     values, left_out = write_report(contents, output, dataset, source_url)
     if leaderboard is not None:
@@ -111,6 +114,14 @@ def report(
     result({"output": str(output), "records": len(valid), "models": models, "values": values}, text)
 
 
+def refuse_none(found: Sequence["Record"], skipped: Sequence[str]) -> None:
+    """Raise InputError where there is no record, after a line for each that was skipped but the last."""
+    if not found:
+        for line in skipped[:-1]:
+            say(line)
+        raise InputError(f"no valid record: {skipped[-1]}")
+
+
 def look_closer(folders: list[Path], output: Path, asked: dict[str, dict[str, Any]], figures: bool) -> None:
     """Write and show the tables that are asked for, by their options."""
     from evaluation_dart.report.analyses import draw, shown_rows, tables_of, write_tables
@@ -120,8 +131,7 @@ def look_closer(folders: list[Path], output: Path, asked: dict[str, dict[str, An
     if figures:
         check_figure(output / "figure.svg")
     found, skipped = records_below(folders)
-    if not found:
-        raise InputError(f"no record: {'; '.join(skipped)[:1000]}")
+    refuse_none(found, skipped)
     tables, left_out = tables_of(found, asked)
     for line in skipped + left_out:
         say(line)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -272,6 +273,9 @@ def test_a_report_without_a_valid_record_is_an_error(tmp_path, capsys, monkeypat
     status, _, err = run(capsys, monkeypatch, "report", tmp_path / "results", "--output", tmp_path / "report")
     assert (status, err.count("\n")) == (1, 1)
     assert "no valid record: skipped: " in err
+    shutil.copytree(folder, tmp_path / "results" / "more")
+    status, _, err = run(capsys, monkeypatch, "report", tmp_path / "results", "--output", tmp_path / "report")
+    assert (status, err.count("skipped: "), err.count("\n")) == (1, 2, 2)  # a line each
     assert not (tmp_path / "report").exists()
 
 

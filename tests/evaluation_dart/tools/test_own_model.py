@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 import modeling_hyenadna  # noqa: F401
 from datasets_dart.errors import InputError
+from evaluation_dart.records import read_record
 from evaluation_dart.report.hub import write_report
 from evaluation_dart.report.tables import valid_records_below
 from evaluation_dart.tools.own_model import card, train_own_model
@@ -82,6 +83,9 @@ def test_a_killed_training_goes_on_to_the_same_model(tmp_path, data, monkeypatch
     with pytest.raises(ValueError, match=r"of another run: training\.learning_rate is 0\.002 there and 1\.0 here"):
         train_own_model(data, model, tmp_path / "killed", other, logo=False)
     assert train_own_model(data, model, tmp_path / "killed", CHOICES, logo=False) == whole
+    record = read_record(tmp_path / "whole")
+    assert record["model"]["pretrained_on"] == "unknown"  # the card of the model it began with says nothing
+    assert record["dataset"]["in_pretraining"]["inside"] is None
     models = [(tmp_path / folder / "model.safetensors").read_bytes() for folder in ("whole", "killed")]
     assert models[0] == models[1]
 

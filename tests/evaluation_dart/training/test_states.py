@@ -17,6 +17,7 @@ from evaluation_dart.training.states import (
     load_newest_state,
     save_state,
     set_random_numbers,
+    write_choices,
 )
 
 FILES = ["model.safetensors", "optimizer.bin", "progress.json", "random_numbers_0.json", "random_states_0.pkl", DIGESTS]
@@ -162,3 +163,11 @@ def test_damaged_choices_are_one_line(tmp_path, name, content):
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=str(tmp_path / name)):
         check_same_run(tmp_path / name, {"a": 1}, ())
+
+
+@pytest.mark.parametrize("off", [None, "", [], False])
+def test_a_choice_that_is_off_is_as_one_that_was_not_known(tmp_path, off):
+    write_choices(tmp_path / "training.yaml", {"a": 1})
+    check_same_run(tmp_path / "training.yaml", {"a": 1, "new": off}, ())
+    with pytest.raises(InputError, match="new is None there and 0 here"):
+        check_same_run(tmp_path / "training.yaml", {"a": 1, "new": 0}, ())
