@@ -27,8 +27,9 @@ pretrain-demo: $(INSTALLED)
 test: test-transformers
 	$(TEST_ENV) $(BIN)/pytest -n 2
 
+# transformers' shared tests; with CHECKOUT=transformers, a checkout, those of generation and export as well.
 test-transformers: $(INSTALLED)
-	$(TEST_ENV) $(BIN)/python tests/transformers_suite/run.py
+	$(TEST_ENV) $(BIN)/python tests/transformers_suite/run.py $(if $(CHECKOUT),--checkout $(CHECKOUT))
 
 # Every command, stopped before every one of its file operations and said again; writes docs/reliability.md. Hours; goes
 # on where it was stopped (what is done is in results/reliability). MOST=40: of a command and a fault at most so many.

@@ -6,6 +6,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from .long_conv import BACKENDS
+from .registration import MODEL_TYPE, register_with_peft
 
 POOLING_MODES = ("mean", "last", "first", "max")
 # A damaged file must not ask for a network that is never finished.
@@ -55,7 +56,7 @@ class HyenaDNAConfig(PreTrainedConfig):
     ```
     """
 
-    model_type = "hyenadna"
+    model_type = MODEL_TYPE
     attribute_map = {
         "hidden_size": "d_model",
         "num_hidden_layers": "n_layer",
@@ -103,6 +104,12 @@ class HyenaDNAConfig(PreTrainedConfig):
         # After super(), which applies the aliases: HyenaDNAConfig(hidden_size=64) must give d_inner 256.
         if self.d_inner is None:
             self.d_inner = 4 * self.d_model
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the base class. peft asks for it before it looks up the layers that an adapter takes by default, which
+        makes this the moment to enter ours, whichever of the two packages was imported first."""
+        register_with_peft()
+        return super().to_dict()
 
     @property
     def layer_types(self) -> list[str]:

@@ -30,6 +30,7 @@ from .cache_hyenadna import HyenaDNACacheLayer
 from .configuration_hyenadna import HyenaDNAConfig
 from .kernel_cache import KernelCache, effective_weights
 from .long_conv import PreparedKernel, hyena_mixer, long_conv, resolved, short_convolution
+from .registration import register_with_transformers
 
 # Decay of the window over the whole context, per channel from the slowest to the fastest (section 1.5).
 WINDOW_TARGET, SLOW_DECAY, FAST_DECAY = 1e-2, 1.5, 0.3
@@ -358,6 +359,11 @@ class HyenaDNAPreTrainedModel(PreTrainedModel):
         else:
             super()._init_weights(module)  # type: ignore[no-untyped-call]
 
+    @property
+    def embeddings(self) -> HyenaDNAEmbeddings:
+        """The embeddings, under the name by which peft's prompt tuning finds them in a model with a head."""
+        return cast(HyenaDNAModel, self.base_model).backbone.embeddings
+
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
         """Resize to exactly `new_num_tokens` rows, so that the saved config describes the saved weights."""
         embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
@@ -391,6 +397,7 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
         if not layers or not all(map(HyenaDNACacheLayer.is_kind_of, layers)):
             raise ValueError(
                 f"past_key_values must be made for HyenaDNA: DynamicCache(config=model.config), got {past_key_values!r}"
+                " (prefix tuning learns keys and values, which HyenaDNA does not have: use prompt tuning or LoRA)"
             )
         return past_key_values.get_seq_length()
 
@@ -672,6 +679,8 @@ class HyenaDNAForTokenClassification(HyenaDNAClassifier):
         )
         return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
 
+
+register_with_transformers()
 
 __all__ = [
     "HyenaDNAForCausalLM",

@@ -7,7 +7,6 @@ from tests.test_configuration_common import ConfigTester
 from tests.test_modeling_common import ModelTesterMixin, ids_tensor, random_attention_mask
 from tests.test_tokenization_common import TokenizerTesterMixin
 from tests.test_training_mixin import TrainingTesterMixin
-from transformers.models.auto import modeling_auto
 from transformers.testing_utils import torch_device
 
 from modeling_hyenadna import (
@@ -18,15 +17,7 @@ from modeling_hyenadna import (
     HyenaDNAModel,
     HyenaDNATokenizer,
 )
-
-# The shared tests know which labels a head wants by these tables of names, where only transformers' own models stand.
-for names, model_class in (
-    (modeling_auto.MODEL_MAPPING_NAMES, HyenaDNAModel),
-    (modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, HyenaDNAForCausalLM),
-    (modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES, HyenaDNAForSequenceClassification),
-    (modeling_auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES, HyenaDNAForTokenClassification),
-):
-    names["hyenadna"] = model_class.__name__
+from modeling_hyenadna.cache_hyenadna import HyenaDNACacheLayer
 
 
 class HyenaDNAModelTester:
@@ -76,6 +67,15 @@ class HyenaDNAModelTest(ModelTesterMixin, GenerationTesterMixin, TrainingTesterM
         self.config_tester = ConfigTester(
             self, config_class=HyenaDNAConfig, common_properties=["hidden_size", "num_hidden_layers"], d_model=16
         )
+
+    def _check_past_key_values_for_generate(self, batch_size, past_key_values, seq_length, config):
+        """The hook by which the tests of generation know the shape of a cache without keys and values."""
+        assert len(past_key_values) == config.n_layer
+        for layer in past_key_values.layers:
+            assert isinstance(layer, HyenaDNACacheLayer)
+            assert layer.get_seq_length() == layer.convolution.length == seq_length
+            inputs_kept = max(config.short_filter_order - 1, layer.values.shape[1] if layer.record_past else 0)
+            assert layer.values.shape == (batch_size, inputs_kept, 3 * config.d_model)
 
     def test_config(self):
         self.config_tester.run_common_tests()

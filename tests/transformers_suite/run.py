@@ -6,7 +6,7 @@ repository, and are nowhere copied into it. None is deselected; those that do no
 positions, an accelerator that is not there) skip themselves, and `-rs` lists them with their reasons.
 
 The source distribution leaves out the shared tests of generation and of export, for which the stubs below stand.
-`--checkout FOLDER` takes all tests from a checkout of transformers at the installed version instead, these included.
+`--checkout FOLDER` takes these from a checkout of transformers instead, best at the installed version.
 """
 
 import argparse
@@ -58,25 +58,25 @@ def source_distribution(release: str) -> Path:
 
 
 def unpack(release: str, checkout: Path | None) -> Path:
-    """A folder with the package `tests`: the shared tests of this release, and stubs for what they lack."""
+    """A folder with the package `tests`: this release's shared tests; for what it lacks, a checkout's, or stubs."""
     folder = CACHE / release
     tests = folder / "tests"
     shutil.rmtree(tests, ignore_errors=True)
-    if checkout is None:
-        inside = f"transformers-{release}/tests/"
-        with tarfile.open(source_distribution(release)) as archive:
-            members = [member for member in archive.getmembers() if member.name.startswith(inside) and member.isfile()]
-            archive.extractall(folder, members, filter="data")
-        (folder / f"transformers-{release}/tests").rename(tests)
-    else:
-        if f'__version__ = "{release}"' not in (checkout / "src/transformers/__init__.py").read_text(encoding="utf-8"):
-            raise SystemExit(f"{checkout}: is not a checkout of transformers {release}, the version installed")
-        wanted = ("test_*.py", "exporters/*.py", "generation/*.py", "utils/test_configuration_utils.py")
-        for pattern in wanted:
-            for source in (checkout / "tests").glob(pattern):
-                target = tests / source.relative_to(checkout / "tests")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, target)
+    inside = f"transformers-{release}/tests/"
+    with tarfile.open(source_distribution(release)) as archive:
+        members = [member for member in archive.getmembers() if member.name.startswith(inside) and member.isfile()]
+        archive.extractall(folder, members, filter="data")
+    (folder / f"transformers-{release}/tests").rename(tests)
+    if checkout is not None:
+        source = (checkout / "src/transformers/__init__.py").read_text(encoding="utf-8")
+        found = source.partition('__version__ = "')[2].partition('"')[0]
+        print(f"tests of generation and export: of transformers {found}; the others and the model code: {release}")
+        for pattern in ("exporters/*.py", "generation/*.py"):
+            for file in (checkout / "tests").glob(pattern):
+                target = tests / file.relative_to(checkout / "tests")
+                if not target.exists():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file, target)
     for name, text in STUBS.items():
         path = tests / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def unpack(release: str, checkout: Path | None) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkout", type=Path, help="a checkout of transformers at the installed version")
+    parser.add_argument("--checkout", type=Path, help="a checkout of transformers, for tests of generation and export")
     arguments, for_pytest = parser.parse_known_args()
     folder = unpack(version("transformers"), arguments.checkout)
     environment = {
