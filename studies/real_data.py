@@ -79,7 +79,7 @@ def real_data(
     activity_runs: list[Run] = [("", model, cut) for model in (DEMO, RANDOM, MARKOV)]
     motif_runs: list[Run] = [
         *(("", model, embedding) for model in (DEMO, RANDOM, KMERS)),
-        *(("", model, likelihood) for model in (DEMO, MARKOV)),
+        *(("", model, likelihood) for model in (DEMO, RANDOM, MARKOV)),
     ]
     plan: list[tuple[str, str, Any, list[Run]]] = [
         ("elements", "regulatory_elements", element_inputs, element_runs),
