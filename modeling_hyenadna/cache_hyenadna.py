@@ -18,6 +18,7 @@ class HyenaDNACacheLayer(CacheLayerMixin):
         values: (B, short_filter_order - 1, 3 D), the last inputs of the short convolution; and all others since
             `activate_past_recording`, so that tokens can be taken back by `crop`.
         convolution: the long convolution, which keeps its gated inputs (x1 * v), (B, T, D), of all T positions so far.
+        skip: (D,), the weight of its skip connection, since it last asked for its kernel.
     """
 
     _layer_type = "hyena"
@@ -25,6 +26,7 @@ class HyenaDNACacheLayer(CacheLayerMixin):
     is_croppable = True
     values: torch.Tensor
     convolution: OnlineConvolution
+    skip: torch.Tensor
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]

@@ -11,6 +11,7 @@ from typing import Any, Self, cast
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache
@@ -83,7 +84,21 @@ def in_pieces(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor)
     return y.view(*x.shape[:-1], -1)
 
 
-class HyenaDNASine(nn.Module):
+class KeepsFloat32(nn.Module):
+    """A module whose parameters stay float32 under `.half()`, `.bfloat16()` and `.to(dtype)`, float64 excepted.
+
+    In half precision a million positions would fall on two thousand values.
+    """
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
+        def keep_float32(tensor: torch.Tensor) -> torch.Tensor:
+            moved = fn(tensor)
+            return tensor.to(moved.device, torch.float32) if moved.dtype in (torch.float16, torch.bfloat16) else moved
+
+        return cast(Self, super()._apply(keep_float32, recurse))  # type: ignore[no-untyped-call]
+
+
+class HyenaDNASine(KeepsFloat32):
     """sin(freq * x), with one trainable frequency a unit."""
 
     def __init__(self, config: HyenaDNAConfig):
@@ -92,14 +107,34 @@ class HyenaDNASine(nn.Module):
         self.freq = nn.Parameter(torch.empty(1, config.filter_order), requires_grad=config.train_freq)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.sin(self.freq * x)
+        return torch.sin(self.freq.to(x.dtype) * x)
 
 
-class HyenaDNAFilter(nn.Module):
+class HyenaDNAFilterLayer(KeepsFloat32):
+    """An affine layer of the implicit filter, computed in the precision of its input, which is float32 or float64.
+
+    Not an nn.Linear: quantisers and adapters for "all linear layers" go by that class, and none of them may change the
+    filter unasked. Initial values are those of nn.Linear.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True):
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
+        nn.Linear.reset_parameters(self)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class HyenaDNAFilter(KeepsFloat32):
     """The implicit filter: an MLP from position to kernel, times a decaying window (section 1.5). Always float32.
 
-    In half precision a million positions would fall on two thousand values, so the parameters stay float32 under
-    `.half()`, `.bfloat16()` and `.to(dtype)`, and autocast is off inside.
+    Autocast is off inside.
     """
 
     def __init__(self, config: HyenaDNAConfig):
@@ -107,12 +142,12 @@ class HyenaDNAFilter(nn.Module):
         self.config = config
         self.bias = nn.Parameter(torch.empty(config.d_model))  # the skip connection of the long convolution
         # The original puts one sine module at every odd index; naming it once keeps the keys and shares nothing.
-        self.implicit_filter = nn.ModuleDict({"0": nn.Linear(config.emb_dim, config.filter_order)})
+        self.implicit_filter = nn.ModuleDict({"0": HyenaDNAFilterLayer(config.emb_dim, config.filter_order)})
         self.implicit_filter["1"] = HyenaDNASine(config)
         for index in range(config.num_inner_mlps):
-            self.implicit_filter[str(2 * index + 2)] = nn.Linear(config.filter_order, config.filter_order)
+            self.implicit_filter[str(2 * index + 2)] = HyenaDNAFilterLayer(config.filter_order, config.filter_order)
         self.last = str(2 * config.num_inner_mlps + 2)
-        self.implicit_filter[self.last] = nn.Linear(config.filter_order, config.d_model, bias=False)
+        self.implicit_filter[self.last] = HyenaDNAFilterLayer(config.filter_order, config.d_model, bias=False)
         self.kernels = KernelCache(KERNEL_CACHE_BYTES // config.n_layer)
 
     def train(self, mode: bool = True) -> Self:
@@ -120,12 +155,21 @@ class HyenaDNAFilter(nn.Module):
         return super().train(mode)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
-        def keep_float32(tensor: torch.Tensor) -> torch.Tensor:
-            moved = fn(tensor)
-            return tensor.to(moved.device, torch.float32) if moved.dtype in (torch.float16, torch.bfloat16) else moved
-
         self.kernels.clear()
-        return cast(Self, super()._apply(keep_float32, recurse))  # type: ignore[no-untyped-call]
+        return super()._apply(fn, recurse)
+
+    def forward(
+        self, length: int, backend: str | None = None
+    ) -> torch.Tensor | tuple[torch.Tensor | PreparedKernel, torch.Tensor]:
+        """The kernel of the first `length` lags, (D, length).
+
+        With the `backend` of a long convolution, what that takes for inputs of `length` positions: the kernel, which
+        may be a prepared one kept from last time, and the weight (D,) of the skip connection.
+        """
+        if backend is None:
+            return self.kernel(length)
+        # A copy: what shards or offloads weights may take them away again after this call.
+        return self.for_inputs(length, backend), self.bias.clone()
 
     def for_inputs(self, length: int, backend: str) -> torch.Tensor | PreparedKernel:
         """The kernel for inputs of `length` positions: in evaluation without gradients, one kept from last time.
@@ -136,18 +180,18 @@ class HyenaDNAFilter(nn.Module):
         in_use = torch.is_grad_enabled() or any(module.training for module in self.modules())
         in_use = in_use or (self.bias.is_cuda and torch.cuda.is_current_stream_capturing())  # comparing would wait
         if in_use or backend == "reference" or torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return cast(torch.Tensor, self(length))
+            return self.kernel(length)
         with torch.autocast(self.bias.device.type, enabled=False):
             weights = effective_weights(self.implicit_filter, self.config.emb_dim)
         if weights is None:
-            return cast(torch.Tensor, self(length))
+            return self.kernel(length)
         context, shift = (torch.full_like(weights[:1], x) for x in (self.config.max_seq_len, self.config.shift))
         weights = torch.cat([weights, context, shift])
-        return self.kernels.get(weights, length, self.config.d_model, self, backend)
+        return self.kernels.get(weights, length, self.config.d_model, self.kernel, backend)
 
-    def forward(self, length: int) -> torch.Tensor:
-        """The kernel of the first `length` lags, (D, length)."""
-        device, dtype = self.bias.device, self.bias.dtype
+    def kernel(self, length: int) -> torch.Tensor:
+        """The kernel of the first `length` lags, (D, length), computed anew."""
+        device, dtype = self.bias.device, torch.promote_types(self.bias.dtype, torch.float32)
         with torch.autocast(device.type, enabled=False):
             features = positional_features(length, self.config, device, dtype)
             return in_pieces(self.at, features).T
@@ -170,6 +214,24 @@ def residual_projection(in_features: int, out_features: int) -> nn.Linear:
     return linear
 
 
+class HyenaDNAShortFilter(nn.Conv1d):
+    """The depthwise convolution of a few taps, over an input that is padded on the left already.
+
+    Called without an input it gives its weights as they act, parametrisations included, for an operator that computes
+    with them: whatever loads a module's weights for its call has loaded them then.
+    """
+
+    @property
+    def is_hooked(self) -> bool:
+        """Whether hooks watch or change a call: pruning does, for one."""
+        hooks = (self._forward_pre_hooks, self._forward_hooks, self._backward_pre_hooks, self._backward_hooks)
+        return any(map(len, hooks))
+
+    def forward(self, input: torch.Tensor | None = None) -> Any:
+        """(B, C, L + taps - 1) to (B, C, L); without an input, weight (C, taps) and bias (C,)."""
+        return (self.weight[:, 0], self.bias) if input is None else super().forward(input)
+
+
 class HyenaDNAMixer(nn.Module):
     """The Hyena operator of order 2: y = x0 * longconv(x1 * v), out of three short-convolved projections."""
 
@@ -180,7 +242,8 @@ class HyenaDNAMixer(nn.Module):
         self.taps = config.short_filter_order
         self.backend = config.long_conv_backend
         self.in_proj = nn.Linear(config.d_model, 3 * config.d_model)
-        self.short_filter = nn.Conv1d(3 * config.d_model, 3 * config.d_model, self.taps, groups=3 * config.d_model)
+        branches = 3 * config.d_model
+        self.short_filter = HyenaDNAShortFilter(branches, branches, self.taps, groups=branches)
         self.filter_fn = HyenaDNAFilter(config)
         self.out_proj = residual_projection(config.d_model, config.d_model)
         self.dropout = nn.Dropout(config.hyena_dropout)
@@ -201,55 +264,100 @@ class HyenaDNAMixer(nn.Module):
         if mask is not None:
             mask = mask.to(projected.dtype)
             projected = projected * mask[..., None] if torch.is_grad_enabled() else projected.mul_(mask[..., None])
-        dropout = self.training and self.dropout.p > 0
         if cache_layer is not None:
             cache_layer.start(projected, self.taps, self.backend)
-        if dropout or (cache_layer is not None and cache_layer.get_seq_length() > 0):
-            y = self.step_by_step(projected, mask, cache_layer)
+        if cache_layer is not None and (self.drops_out() or cache_layer.get_seq_length() > 0):
+            y = self.continued(projected, mask, cache_layer)
         else:
-            weight, bias = self.short_weights()
-            kernel, skip = self.filter_fn.for_inputs(projected.shape[1], self.backend), self.filter_fn.bias
-            y = hyena_mixer(projected, weight, bias, kernel, skip, mask, backend=self.backend)
+            y = self.convolved(projected, mask, *self.filter_fn(projected.shape[1], self.backend))
             if cache_layer is not None:
                 self.remember(projected, mask, cache_layer)
         return cast(torch.Tensor, self.out_proj(y.to(hidden_states.dtype)))
 
-    def short_weights(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """(3 D, taps) and (3 D,)."""
-        return self.short_filter.weight[:, 0], cast(torch.Tensor, self.short_filter.bias)
+    def drops_out(self) -> bool:
+        """Whether the gated input of the long convolution has dropout now."""
+        return self.training and self.dropout.p > 0
 
-    def step_by_step(
-        self, projected: torch.Tensor, mask: torch.Tensor | None, cache_layer: HyenaDNACacheLayer | None
+    def convolved(
+        self,
+        projected: torch.Tensor,
+        mask: torch.Tensor | None,
+        kernel: torch.Tensor | PreparedKernel,
+        skip: torch.Tensor,
     ) -> torch.Tensor:
-        """The operator unfused, (B, L, 3 D) -> (B, L, D): with dropout inside, or after what a cache holds."""
-        context = None if cache_layer is None else cache_layer.update_short(projected)
-        mixed = short_convolution(projected, *self.short_weights(), context)
-        x0, x1, v = mixed.split(self.d_model, dim=-1)
-        if mask is not None:
-            x1 = x1 * mask[..., None]
-        x1 = self.dropout(x1)  # dropout(x1) * v is dropout(x1 * v)
-        if cache_layer is not None:
-            convolution = cache_layer.convolution
-            u = x1.to(convolution.inputs.dtype) * v.to(convolution.inputs.dtype)
-            y = convolution.outputs(u, self.filter_fn) + self.filter_fn.bias * u
-            return cast(torch.Tensor, x0 * y.to(x0.dtype))
-        x0, x1, v = x0.transpose(1, 2), x1.transpose(1, 2), v.transpose(1, 2)
-        kernel, skip = self.filter_fn(v.shape[-1]), self.filter_fn.bias
+        """The operator between the projections, (B, L, 3 D) -> (B, L, D): fused where nothing acts in between."""
+        weights = self.short_weights()
+        if weights is not None and not self.drops_out():
+            return hyena_mixer(projected, *weights, kernel, skip, mask, backend=self.backend)
+        mixed = self.short_convolved(projected, None, weights)
+        x0, x1, v = (branch.transpose(1, 2) for branch in self.branches(mixed, mask))
         return long_conv(v, kernel, skip, gate_in=x1, gate_out=x0, backend=self.backend).transpose(1, 2)
 
+    def short_weights(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """(3 D, taps) and (3 D,); None where only a call of the short filter with its input gives what is wanted.
+
+        That is so where something else has taken its place, an adapter, and where it has hooks.
+        """
+        short = self.short_filter
+        if not isinstance(short, HyenaDNAShortFilter) or short.is_hooked:
+            return None
+        return cast(tuple[torch.Tensor, torch.Tensor], short())
+
+    def short_convolved(
+        self,
+        projected: torch.Tensor,
+        context: torch.Tensor | None,
+        weights: tuple[torch.Tensor, torch.Tensor] | None,
+    ) -> torch.Tensor:
+        """(B, L, C) -> (B, L, C), after `context` (B, taps - 1, C) or zeros; by `weights` or else the module's call."""
+        if weights is not None:
+            return short_convolution(projected, *weights, context)
+        if context is None:
+            context = projected.new_zeros(projected.shape[0], self.taps - 1, projected.shape[2])
+        padded = torch.cat([context, projected], dim=1).transpose(1, 2)
+        return cast(torch.Tensor, self.short_filter(padded).transpose(1, 2))
+
+    def branches(
+        self, mixed: torch.Tensor, mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """x0, x1 and v, each (B, L, D)."""
+        x0, x1, v = mixed.split(self.d_model, dim=-1)
+        x1 = x1 if mask is None else x1 * mask[..., None]
+        return x0, self.dropout(x1), v  # dropout(x1) * v is dropout(x1 * v)
+
+    def continued(
+        self, projected: torch.Tensor, mask: torch.Tensor | None, cache_layer: HyenaDNACacheLayer
+    ) -> torch.Tensor:
+        """The operator after what a cache holds, (B, L, 3 D) -> (B, L, D); the cache takes these positions too."""
+
+        def kernel(length: int) -> torch.Tensor:
+            taps, cache_layer.skip = self.filter_fn(length, "reference")
+            return cast(torch.Tensor, taps)
+
+        mixed = self.short_convolved(projected, cache_layer.update_short(projected), self.short_weights())
+        x0, x1, v = self.branches(mixed, mask)
+        convolution = cache_layer.convolution
+        u = x1.to(convolution.inputs.dtype) * v.to(convolution.inputs.dtype)
+        y = convolution.outputs(u, kernel)
+        return x0 * (y + cache_layer.skip * u).to(x0.dtype)
+
     def remember(self, projected: torch.Tensor, mask: torch.Tensor | None, cache_layer: HyenaDNACacheLayer) -> None:
-        """Fill an empty cache layer with a prompt (B, L, 3 D) whose outputs the fused operator has computed."""
+        """Fill an empty cache layer with a prompt (B, L, 3 D) whose outputs the operator has computed."""
         cache_layer.update_short(projected)
         convolution, length, before = cache_layer.convolution, projected.shape[1], self.taps - 1
-        weight, bias = (parameter[self.d_model :] for parameter in self.short_weights())
+        weights = self.short_weights()
+        if weights is not None:  # x0 is not needed
+            weight, bias = weights
+            weights, projected = (weight[self.d_model :], bias[self.d_model :]), projected[..., self.d_model :]
         convolution.reserve(length)
         size = length if torch.is_grad_enabled() else PIECE
         for start in range(0, length, size):
-            piece = projected[:, start : start + size, self.d_model :]
-            context = projected[:, start - before : start, self.d_model :] if start else None
-            x1, v = short_convolution(piece, weight, bias, context).chunk(2, dim=-1)
+            piece = slice(start, start + size)
+            context = projected[:, start - before : start] if start else None
+            mixed = self.short_convolved(projected[:, piece], context, weights)
+            x1, v = mixed[..., -2 * self.d_model :].chunk(2, dim=-1)
             if mask is not None:
-                x1 = x1 * mask[:, start : start + size, None]
+                x1 = x1 * mask[:, piece, None]
             convolution.append(x1.to(convolution.inputs.dtype) * v.to(convolution.inputs.dtype))
 
 
@@ -352,6 +460,10 @@ class HyenaDNAPreTrainedModel(PreTrainedModel):
             bound = 1 / math.sqrt(module.kernel_size[0])  # depthwise: the fan-in is the number of taps
             init.uniform_(module.weight, -bound, bound)
             init.uniform_(cast(torch.Tensor, module.bias), -bound, bound)
+        elif isinstance(module, HyenaDNAFilterLayer):
+            init.normal_(module.weight, std=self.config.initializer_range)
+            if module.bias is not None:
+                init.zeros_(module.bias)
         elif isinstance(module, HyenaDNASine):
             init.constant_(module.freq, module.initial_frequency)
         elif isinstance(module, HyenaDNAFilter):
@@ -470,7 +582,8 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
     def __init__(self, config: HyenaDNAConfig):
         super().__init__(config)
         self.hyena = HyenaDNAModel(config)
-        self.lm_head = nn.Linear(config.d_model, config.padded_vocab_size, bias=False)
+        # A kind of nn.Linear that dynamic quantisers pass over: they would untie it, and gain nothing by its few rows.
+        self.lm_head = NonDynamicallyQuantizableLinear(config.d_model, config.padded_vocab_size, bias=False)
         self.post_init()  # type: ignore[no-untyped-call]
 
     @can_return_tuple  # type: ignore[untyped-decorator]

@@ -1,4 +1,4 @@
-"""LoRA as DART-Eval fine-tunes (spec section 1.7): peft for Linear and Embedding, our own for Conv1d.
+"""LoRA as DART-Eval fine-tunes (spec section 1.7): peft for Linear and Embedding, our own for other affine layers.
 
 The original uses minLoRA, which adds to weights: W + (alpha / rank) B (A * dropout(1)). Out of training, peft's layers
 compute the same. They differ in training, in that peft drops single activations where minLoRA drops an input feature
@@ -45,9 +45,10 @@ class WeightLoRA(nn.Module):
 
 
 def add_lora(backbone: nn.Module, rank: int = 8, alpha: int = 16, dropout: float = 0.05) -> nn.Module:
-    """Adapters on every Linear, Embedding and Conv1d of `backbone`, in place; all else in it is frozen.
+    """Adapters on every Linear, Embedding, Conv1d and affine layer of `backbone`, in place; all else in it is frozen.
 
-    By exact type, as in the original. A pooler is left as it is, and trained.
+    Linear and Embedding by exact type, as in the original. An affine layer of another class, as those of HyenaDNA's
+    implicit filter, is known by its `in_features` and its matrix. A pooler is left as it is, and trained.
 
     Raises:
         ImportError: naming the extra, if peft is not installed.
@@ -59,19 +60,29 @@ def add_lora(backbone: nn.Module, rank: int = 8, alpha: int = 16, dropout: float
         raise MissingExtra("LoRA", "peft") from error
     layers = {name: layer for name, layer in backbone.named_modules() if BESIDE_THE_BACKBONE not in name.split(".")}
     of_peft = [re.escape(name) for name, layer in layers.items() if type(layer) in (nn.Linear, nn.Embedding)]
-    convolutions = [layer for layer in layers.values() if type(layer) is nn.Conv1d]
-    if not of_peft and not convolutions:
+    others = [layer for layer in layers.values() if isinstance(layer, nn.Conv1d) or is_affine(layer)]
+    if not of_peft and not others:
         raise InputError(f"{type(backbone).__name__} has no Linear, Embedding or Conv1d to adapt")
     if of_peft:
         targets = "|".join(of_peft)  # a pattern for the whole name: entries of a list would match the ends of names
         backbone = inject_adapter_in_model(
             LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets), backbone
         )
-    for layer in convolutions:
+    for layer in others:
         parametrize.register_parametrization(layer, "weight", WeightLoRA(layer.weight, rank, alpha, dropout))
     for name, parameter in backbone.named_parameters():
         parameter.requires_grad_(ADAPTER in name or BESIDE_THE_BACKBONE in name.split("."))
     return backbone
+
+
+def is_affine(layer: nn.Module) -> bool:
+    """Whether a layer multiplies by a matrix as nn.Linear does, and is none."""
+    weight = getattr(layer, "weight", None)
+    return (
+        not isinstance(layer, nn.Linear)
+        and isinstance(weight, nn.Parameter)
+        and weight.shape == (getattr(layer, "out_features", None), getattr(layer, "in_features", None))
+    )
 
 
 def merge_lora(backbone: nn.Module) -> nn.Module:

@@ -42,8 +42,8 @@ def check(model, ids=IDS):
 
 def test_kernels_are_computed_once_for_each_length(model, monkeypatch):
     computed = []
-    forward = HyenaDNAFilter.forward
-    monkeypatch.setattr(HyenaDNAFilter, "forward", lambda self, n: computed.append(n) or forward(self, n))
+    kernel = HyenaDNAFilter.kernel
+    monkeypatch.setattr(HyenaDNAFilter, "kernel", lambda self, n: computed.append(n) or kernel(self, n))
     with torch.inference_mode():
         for length in (12, 12, 8, 12, 8):
             model(IDS[:, :length])
@@ -88,7 +88,8 @@ def test_load_state_dict_and_configuration(model):
 
 def test_adapters_switched_disabled_and_merged(model):
     plain = check(model)
-    settings = peft.LoraConfig(target_modules=["filter_fn.implicit_filter.0", "filter_fn.implicit_filter.2"], r=2)
+    targets = ["filter_fn.implicit_filter.0.weight", "filter_fn.implicit_filter.2.weight"]
+    settings = peft.LoraConfig(target_modules=[], target_parameters=targets, r=2)
     adapted = peft.get_peft_model(model, settings, adapter_name="one")
     adapted.add_adapter("two", settings)
     with torch.no_grad():
