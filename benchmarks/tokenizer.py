@@ -11,7 +11,7 @@ from record import Row, medians, parsed, parser, row, write
 from transformers import BatchEncoding
 
 from modeling_hyenadna import HyenaDNATokenizer
-from modeling_hyenadna.tokenization_hyenadna import SEP, UNK, VOCABULARY
+from modeling_hyenadna.vocabulary import SEP, UNK, VOCABULARY
 
 REPEATS = 7
 

@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizer
 from datasets_dart.regulatory_elements import strand_draws
 from evaluation_dart.models.language_model import LanguageModel
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
-from modeling_hyenadna.tokenization_hyenadna import SEP, UNK, VOCABULARY
+from modeling_hyenadna.vocabulary import SEP, UNK, VOCABULARY
 
 OTHER_CONTIGS = 194  # of GRCh38 without alternative contigs
 LOOP_ELEMENTS, WHOLE_ELEMENTS, BATCH, REPEATS = 1_000, 256, 64, 3

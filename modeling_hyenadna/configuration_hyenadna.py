@@ -1,5 +1,7 @@
 """Configuration of HyenaDNA (NeurIPS 2023, arXiv 2306.15794)."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -7,6 +9,7 @@ from transformers import PreTrainedConfig
 
 from .long_conv import BACKENDS
 from .registration import MODEL_TYPE, register_with_peft
+from .sentence_files import write_sentence_files
 
 POOLING_MODES = ("mean", "last", "first", "max")
 # A damaged file must not ask for a network that is never finished.
@@ -110,6 +113,14 @@ class HyenaDNAConfig(PreTrainedConfig):
         makes this the moment to enter ours, whichever of the two packages was imported first."""
         register_with_peft()
         return super().to_dict()
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """As the base class, with the files that tell sentence-transformers how to pool.
+
+        Here, because models save their configurations before they upload what is new in a folder.
+        """
+        super().save_pretrained(save_directory, *args, **kwargs)
+        write_sentence_files(Path(save_directory), self.d_model)
 
     @property
     def layer_types(self) -> list[str]:

@@ -32,7 +32,8 @@ from .modeling_hyenadna import (
     decay_rates,
     positional_features,
 )
-from .tokenization_hyenadna import VOCABULARY, HyenaDNATokenizer
+from .tokenization_hyenadna import HyenaDNATokenizer
+from .vocabulary import VOCABULARY
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ specification as this project records it. Shapes: B sequences, L tokens, D chann
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self, cast
 
 import torch
@@ -32,6 +32,7 @@ from .configuration_hyenadna import HyenaDNAConfig
 from .kernel_cache import KernelCache, effective_weights
 from .long_conv import PreparedKernel, hyena_mixer, long_conv, resolved, short_convolution
 from .registration import register_with_transformers
+from .vocabulary import AS_BASES, BASES, VOCABULARY
 
 # Decay of the window over the whole context, per channel from the slowest to the fastest (section 1.5).
 WINDOW_TARGET, SLOW_DECAY, FAST_DECAY = 1e-2, 1.5, 0.3
@@ -640,6 +641,41 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
                 for x, y in pieces
             ]
         ).sum()
+
+    @torch.no_grad()
+    def score_sequence(
+        self, sequences: str | Sequence[str]
+    ) -> tuple[torch.Tensor, torch.Tensor] | tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Probabilities of the bases of DNA, under the name by which Carbon's evaluation asks models for them.
+
+        Args:
+            sequences: one, or several, which are read in one pass. Lower-case letters are read as upper-case, U as T,
+                and IUPAC's codes of several bases as N. No [SEP] is read.
+
+        Returns:
+            Of one sequence of L bases (L - 1, 4) probabilities of A, C, G and T at each base but the first, of which
+            nothing is predicted, and (L - 1,) the probability of the base that is there; of several a list of each.
+            float32, of the softmax over all tokens.
+
+        Raises:
+            ValueError: for a sequence of fewer than two letters, or with one that is not DNA.
+        """
+        if isinstance(sequences, str):
+            (of_all,), (of_own,) = self.score_sequence([sequences])
+            return of_all, of_own
+        rows = []
+        for sequence in sequences:
+            letters = sequence.upper().translate(AS_BASES)
+            if len(letters) < 2 or not set(letters) <= set(BASES):
+                raise ValueError(f"score_sequence takes sequences of at least two bases, got {sequence[:50]!r}")
+            rows.append(torch.tensor([VOCABULARY[letter] for letter in letters], device=self.device))
+        input_ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=VOCABULARY["[PAD]"])
+        mask = nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        softmax = self(input_ids, attention_mask=mask).logits.float().softmax(dim=-1)
+        predicted = [own[: len(row) - 1] for own, row in zip(softmax, rows, strict=True)]
+        of_all = [own[:, [VOCABULARY[base] for base in "ACGT"]] for own in predicted]
+        of_own = [own.gather(1, row[1:, None])[:, 0] for own, row in zip(predicted, rows, strict=True)]
+        return of_all, of_own
 
     def generate(
         self,

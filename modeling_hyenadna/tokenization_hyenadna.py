@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -18,24 +19,13 @@ from transformers import BatchEncoding, TokenizersBackend
 from transformers.tokenization_utils_base import TruncationStrategy
 from transformers.utils import PaddingStrategy
 
+from .vocabulary import BASES, BYTE_TABLES, SEP, UNK, VOCABULARY
+
 logger = logging.getLogger(__name__)
 
-VOCABULARY = {
-    token: index
-    for index, token in enumerate(
-        ["[CLS]", "[SEP]", "[BOS]", "[MASK]", "[PAD]", "[RESERVED]", "[UNK]", "A", "C", "G", "T", "N"]
-    )
-}
-BASES = "ACGTN"
-SEP, UNK = VOCABULARY["[SEP]"], VOCABULARY["[UNK]"]
-
-
-# The token id of every latin-1 character, for `bytes.translate`, without and with lower-case bases.
-LATIN_1 = [chr(code) for code in range(256)]
-BYTE_TABLES = {
-    False: bytes(VOCABULARY.get(character, UNK) for character in LATIN_1),
-    True: bytes(VOCABULARY.get(character.upper(), UNK) for character in LATIN_1),
-}
+# Tokenizers that have warned of [UNK]. Kept here, because what a tokenizer has in itself is part of its fingerprint, by
+# which `datasets` finds what it has computed before.
+warned_of_unknown: "WeakSet[HyenaDNATokenizer]" = WeakSet()
 
 
 class HyenaDNATokenizer(TokenizersBackend):
@@ -92,7 +82,6 @@ class HyenaDNATokenizer(TokenizersBackend):
             self._tokenizer.normalizer = normalizers.Sequence(
                 [normalizers.Replace(base.lower(), base) for base in BASES]
             )
-        self._warned_of_unknown = False
         super().__init__(  # type: ignore[no-untyped-call]
             do_upper_case=do_upper_case,
             model_max_length=model_max_length,
@@ -234,8 +223,8 @@ class HyenaDNATokenizer(TokenizersBackend):
         return BatchEncoding(data, encodings, n_sequences=1)
 
     def _warn_of_unknown(self, unknown: int, length: int) -> None:
-        if unknown > 0.01 * length and not self._warned_of_unknown:
-            self._warned_of_unknown = True
+        if unknown > 0.01 * length and self not in warned_of_unknown:
+            warned_of_unknown.add(self)
             logger.warning(
                 f"{unknown} of {length} tokens are [UNK]: HyenaDNA reads only upper-case A, C, G, T and N. Soft-masked "
                 "genomes have lower-case bases: upper-case them, or load the tokenizer with do_upper_case=True. "

@@ -16,7 +16,7 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from .configuration_hyenadna import HyenaDNAConfig
 from .convert_checkpoint import OFFICIAL_AUTO_MAP
-from .tokenization_hyenadna import VOCABULARY
+from .vocabulary import VOCABULARY
 
 REFERENCE = Path(__file__).with_name("reference_values.json")
 WEIGHTS = "model.safetensors"

@@ -83,12 +83,16 @@ def test_figures_of_released_checkpoints():
     assert sum(result.metric_type == "f1" for result in results) == 6
 
 
+def files_of(folder):
+    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+
+
 def test_released_folders_are_those_of_the_table_and_the_template(tmp_path):
     written = make_cards.make_cards(tmp_path)
     assert {folder.name for folder in written} == {folder.name for folder in RELEASED}
     for folder in written:
-        names = {path.name for path in folder.iterdir()}
-        assert names == {path.name for path in (CARDS / folder.name).iterdir()}
+        names = files_of(folder)
+        assert names == files_of(CARDS / folder.name)
         for name in names:
             assert (folder / name).read_text() == (CARDS / folder.name / name).read_text(), f"{folder.name}/{name}"
 

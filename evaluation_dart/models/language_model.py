@@ -692,11 +692,22 @@ def weights_digest(model: torch.nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
+# How sentence-transformers is to pool, which is nothing of the model; folders of one model may have them or not
+SENTENCE_FILES = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
+
+
 def folder_digest(folder: Path) -> str:
     """12 hexadecimal digits of SHA-256 over a model folder's configuration, tokenizer, weights and code."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".json", ".safetensors", ".bin", ".txt", ".model", ".py"):
+        if path.name not in SENTENCE_FILES and path.suffix in (
+            ".json",
+            ".safetensors",
+            ".bin",
+            ".txt",
+            ".model",
+            ".py",
+        ):
             digest.update(path.name.encode())
             with open(path, "rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

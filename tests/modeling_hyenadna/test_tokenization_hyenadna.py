@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets.fingerprint import Hasher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
@@ -321,3 +322,15 @@ print(json.dumps([encoded["input_ids"], encoded["attention_mask"], tokenizer("AC
         130,
     ]
     shutil.rmtree(tmp_path / "saved")
+
+
+def test_fingerprint_does_not_change_with_use(caplog):
+    tokenizer = HyenaDNATokenizer(model_max_length=16)
+    before = Hasher.hash(tokenizer)
+    tokenizer("acgt")  # warns of [UNK]
+    tokenizer(["ACGT", "AC[SEP]"], padding=True, truncation=True, max_length=3)
+    tokenizer("ACGT", "AC", padding="max_length")
+    tokenizer("ACGT" * 10)  # warns of the length
+    assert "[UNK]" in caplog.text
+    assert Hasher.hash(tokenizer) == before == Hasher.hash(HyenaDNATokenizer(model_max_length=16))
+    assert Hasher.hash(HyenaDNATokenizer(model_max_length=17)) != before
