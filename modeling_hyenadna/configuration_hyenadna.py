@@ -46,7 +46,7 @@ class HyenaDNAConfig(PreTrainedConfig):
         initializer_range: standard deviation of initial weights.
         pooling: what the sequence classifier reads: "mean" over real tokens, "last" real token (the official
             port), "first" token, or "max" over real tokens.
-        long_conv_backend: "auto", "cpu", "cuda", "torch" or "reference" (modeling_hyenadna.long_conv).
+        long_conv_backend: "auto", "cpu", "cuda", "torch", "plain" or "reference" (modeling_hyenadna.long_conv).
         use_cache: whether `generate` uses a cache; a forward returns one only when it is asked to.
 
     Example:

@@ -30,7 +30,7 @@ from transformers.utils.output_capturing import capture_outputs
 from .cache_hyenadna import HyenaDNACacheLayer
 from .configuration_hyenadna import HyenaDNAConfig
 from .kernel_cache import KernelCache, effective_weights
-from .long_conv import PreparedKernel, hyena_mixer, long_conv, resolved, short_convolution
+from .long_conv import PreparedKernel, functions_transformed, hyena_mixer, long_conv, resolved, short_convolution
 from .registration import register_with_transformers
 from .vocabulary import AS_BASES, BASES, VOCABULARY
 
@@ -67,14 +67,21 @@ def decay_rates(channels: int, device: torch.device | None = None, dtype: torch.
     return torch.linspace(log_target / SLOW_DECAY, log_target / FAST_DECAY, channels, device=device, dtype=dtype)
 
 
+def followed() -> bool:
+    """Whether torch follows the operations (compiling, exporting, mapping, differentiating forward): no shortcuts."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or functions_transformed()
+
+
 def in_pieces(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     """``function(x)`` of (..., C), position by position; without gradients a piece of the positions at a time.
 
     The temporaries are then those of one piece, and on a CPU stay in its cache.
     """
+    if torch.is_grad_enabled() or followed():
+        return function(x)
     size = PIECE if x.device.type == "cpu" else LARGE_PIECE
     positions = x.shape[:-1].numel()
-    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing() or positions <= size:
+    if positions <= size:
         return function(x)
     flat = x.flatten(0, -2)
     first = function(flat[:size])
@@ -180,7 +187,7 @@ class HyenaDNAFilter(KeepsFloat32):
         backend = resolved(backend)
         in_use = torch.is_grad_enabled() or any(module.training for module in self.modules())
         in_use = in_use or (self.bias.is_cuda and torch.cuda.is_current_stream_capturing())  # comparing would wait
-        if in_use or backend == "reference" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if in_use or backend == "reference" or followed():
             return self.kernel(length)
         with torch.autocast(self.bias.device.type, enabled=False):
             weights = effective_weights(self.implicit_filter, self.config.emb_dim)
@@ -264,7 +271,11 @@ class HyenaDNAMixer(nn.Module):
         projected = self.in_proj(hidden_states)
         if mask is not None:
             mask = mask.to(projected.dtype)
-            projected = projected * mask[..., None] if torch.is_grad_enabled() else projected.mul_(mask[..., None])
+            projected = (
+                projected * mask[..., None]
+                if torch.is_grad_enabled() or followed()
+                else projected.mul_(mask[..., None])
+            )
         if cache_layer is not None:
             cache_layer.start(projected, self.taps, self.backend)
         if cache_layer is not None and (self.drops_out() or cache_layer.get_seq_length() > 0):
@@ -543,7 +554,8 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
         if inputs_embeds is None:
-            self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)  # type: ignore[no-untyped-call]
+            if not followed():  # it looks at the ids
+                self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)  # type: ignore[no-untyped-call]
             inputs_embeds = self.backbone.embeddings(input_ids)
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
@@ -565,7 +577,7 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
                     f"got {tuple(attention_mask.shape)}"
                 )
             mask = attention_mask[:, -length:]
-            if mask.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing():
+            if mask.device.type == "cpu" and not followed():
                 mask = None if bool(mask.all()) else mask  # on a GPU, reading the mask would make the CPU wait
 
         last_hidden_state = self.backbone(inputs_embeds, mask, past_key_values, **kwargs)
@@ -627,7 +639,7 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
     def causal_loss(self, logits: torch.Tensor, labels: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         """The model's loss; without gradients in pieces of positions, which make no full-length temporaries."""
         kwargs["vocab_size"] = logits.shape[-1]
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or logits.shape[1] <= PIECE:
+        if torch.is_grad_enabled() or followed() or logits.shape[1] <= PIECE:
             return cast(torch.Tensor, self.loss_function(logits=logits, labels=labels, **kwargs))
         following = kwargs.pop("shift_labels", None)
         if following is None:

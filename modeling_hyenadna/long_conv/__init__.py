@@ -5,11 +5,12 @@ It needs torch and nothing else.
 
 import torch
 
-from . import torch_backend
 from .mixer import hyena_mixer, short_convolution
 from .operator import BACKENDS, gated_convolution, resolved
+from .plain_backend import long_conv_plain
 from .prepared import PreparedKernel, prepare_kernel, unpacked
 from .reference import long_conv_reference
+from .transforms import functions_transformed
 
 
 def long_conv(
@@ -31,18 +32,20 @@ def long_conv(
         skip: (D,) weight of the input itself.
         gate_in: (B, D, L) or None for ones.
         gate_out: (B, D, L) or None for ones.
-        backend: "cpu" (C++, for CPU tensors), "cuda" (for those on an NVIDIA GPU), "torch" (any device), "reference"
-            (the definition, O(L^2)), or "auto", the fastest one available; the environment variable
-            HYENADNA_LONG_CONV names another "auto".
+        backend: "cpu" (C++, for CPU tensors), "cuda" (for those on an NVIDIA GPU), "torch" (any device), "plain" (torch
+            operations only, for export and any derivative; more memory), "reference" (the definition, O(L^2)), or
+            "auto": "plain" under torch.export, torch.func, with forward-mode derivatives and on the meta device,
+            elsewhere the fastest one available. The environment variable HYENADNA_LONG_CONV names another "auto".
 
     Returns:
         (B, D, L) in v's dtype.
 
     Raises:
-        ValueError: for an unknown backend or shapes that do not fit.
+        ValueError: for an unknown backend, shapes that do not fit, or where a backend was named that torch cannot map,
+            differentiate forward or write as ONNX.
         RuntimeError: if the backend asked for is not available.
     """
-    kernel, taps, spectrum, backend = unpacked(k, backend)
+    kernel, taps, spectrum, backend = unpacked(k, backend, v, skip, gate_in, gate_out)
     if v.ndim != 3 or 0 in v.shape:
         raise ValueError(f"v must be (B, D, L) with none of them 0, got {tuple(v.shape)}")
     _, channels, length = v.shape
@@ -57,14 +60,15 @@ def long_conv(
             raise ValueError(f"{name} must have v's shape {tuple(v.shape)}, got {tuple(gate.shape)}")
     if backend == "reference":
         return long_conv_reference(v, kernel, skip, gate_in, gate_out)
-    if torch.float64 in (v.dtype, kernel.dtype):
-        return torch_backend.long_conv_torch(v, kernel, skip, gate_in, gate_out)
+    if backend == "plain" or torch.float64 in (v.dtype, kernel.dtype):
+        return long_conv_plain(v, kernel, skip, gate_in, gate_out, spectrum if backend == "plain" else None)
     return gated_convolution(v, kernel, skip, gate_in, gate_out, spectrum, backend)  # type: ignore[no-any-return]
 
 
 __all__ = [
     "BACKENDS",
     "PreparedKernel",
+    "functions_transformed",
     "hyena_mixer",
     "long_conv",
     "prepare_kernel",

@@ -6,10 +6,12 @@ Channel-last in and out, so that nothing is transposed, and the three short-conv
 import torch
 from torch.nn import functional as F
 
-from . import cpu_backend, torch_backend
+from . import cpu_backend
 from .operator import MODULES, Gradients, chosen_backend, save_inputs
+from .plain_backend import long_conv_plain
 from .prepared import PreparedKernel, unpacked
 from .reference import long_conv_reference
+from .transforms import differentiable_gradients, operations_wanted
 
 PIECE_BYTES = 4 << 20
 
@@ -60,13 +62,14 @@ def hyena_mixer(
     Raises:
         ValueError: for an unknown backend, or a kernel shorter than the input.
     """
-    kernel, taps, spectrum, backend = unpacked(k, backend)
+    kernel, taps, spectrum, backend = unpacked(k, backend, projected, weight, bias, skip, mask)
     if taps < projected.shape[1]:
         raise ValueError(f"k covers {taps} taps, but projected has length {projected.shape[1]}")
-    if backend == "reference" or torch.float64 in (projected.dtype, kernel.dtype):
+    if backend == "reference":
         x0, x1, v = _branches(projected, weight, bias, mask)
-        convolve = long_conv_reference if backend == "reference" else torch_backend.long_conv_torch
-        return convolve(v, kernel, skip, x1, x0).transpose(1, 2)
+        return long_conv_reference(v, kernel, skip, x1, x0).transpose(1, 2)
+    if backend == "plain" or torch.float64 in (projected.dtype, kernel.dtype):
+        return _plain_mixer(projected, weight, bias, kernel, skip, mask, spectrum if backend == "plain" else None)
     return _mixer(projected, weight, bias, kernel, skip, mask, spectrum, backend)  # type: ignore[no-any-return]
 
 
@@ -81,6 +84,19 @@ def _branches(
     mixed = short_convolution(projected, weight, bias).transpose(1, 2)
     x0, x1, v = mixed.chunk(3, dim=1)
     return x0, x1 if mask is None else x1 * mask[:, None].to(x1.dtype), v
+
+
+def _plain_mixer(
+    projected: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    mask: torch.Tensor | None,
+    spectrum: torch.Tensor | None = None,
+) -> torch.Tensor:
+    x0, x1, v = _branches(projected, weight, bias, mask)
+    return long_conv_plain(v, k, skip, x1, x0, spectrum).transpose(1, 2)
 
 
 @torch.library.custom_op("hyenadna::mixer", mutates_args=())
@@ -155,7 +171,10 @@ def _(dy, projected, weight, bias, k, skip, mask, backend):  # type: ignore[no-u
 
 
 def _gradients(ctx, dy):  # type: ignore[no-untyped-def]
-    return (*_mixer_backward(dy, *ctx.saved_tensors, ctx.backend), None, None, None)
+    inputs = ctx.saved_tensors
+    if torch.is_grad_enabled() or operations_wanted(dy, *inputs):  # to be differentiated again
+        return (*differentiable_gradients(_plain_mixer, inputs, dy), None, None)
+    return (*_mixer_backward(dy, *inputs, ctx.backend), None, None, None)
 
 
 _mixer.register_autograd(_gradients, setup_context=save_inputs)

@@ -10,8 +10,10 @@ from types import ModuleType
 import torch
 
 from . import cpu_backend, cuda_backend, torch_backend
+from .plain_backend import long_conv_plain
+from .transforms import differentiable_gradients, operations_wanted
 
-BACKENDS = ("auto", "reference", "torch", "cpu", "cuda")
+BACKENDS = ("auto", "reference", "plain", "torch", "cpu", "cuda")
 MODULES: dict[str, ModuleType] = {"cpu": cpu_backend, "cuda": cuda_backend, "torch": torch_backend}
 Gradients = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -90,6 +92,8 @@ def save_inputs(ctx, inputs, output):  # type: ignore[no-untyped-def]
 
 def _gradients(ctx, dy):  # type: ignore[no-untyped-def]
     inputs = ctx.saved_tensors
+    if torch.is_grad_enabled() or operations_wanted(dy, *inputs):  # to be differentiated again
+        return (*differentiable_gradients(long_conv_plain, inputs, dy), None, None)
     found = gated_convolution_backward(dy, *inputs, ctx.backend)
     gradients = (None if of is None else gradient for gradient, of in zip(found, inputs, strict=True))
     return (*gradients, None, None)

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
+from . import plain_backend
 from .operator import MODULES, chosen_backend, resolved
+from .transforms import operations_wanted, refuse_unless_operations
 
 
 @dataclass(frozen=True)
@@ -29,20 +31,30 @@ class PreparedKernel:
         return self.kernel.nbytes + self.spectrum.nbytes
 
 
-def unpacked(k: torch.Tensor | PreparedKernel, backend: str) -> tuple[torch.Tensor, int, torch.Tensor | None, str]:
+def unpacked(
+    k: torch.Tensor | PreparedKernel, backend: str, *tensors: torch.Tensor | None
+) -> tuple[torch.Tensor, int, torch.Tensor | None, str]:
     """The kernel itself, how many taps of it there are to use, its spectrum if it is prepared, and the backend.
 
+    For "auto" the backend is "plain" where torch has to see the operations on `k` and the other `tensors`.
+
     Raises:
-        ValueError: for an unknown backend or another than the one that prepared `k`, or if `k` is not (D, L').
+        ValueError: for an unknown backend or another than the one that prepared `k`, for a backend that was named and
+            cannot do what is asked for, or if `k` is not (D, L').
     """
     backend, kernel = resolved(backend), k.kernel if isinstance(k, PreparedKernel) else k
     if kernel.ndim != 2:
         raise ValueError(f"k must be (D, L'), got {tuple(kernel.shape)}")
+    taps = k.length if isinstance(k, PreparedKernel) else kernel.shape[1]
+    if operations_wanted(kernel, *tensors):
+        if backend == "auto":
+            return kernel, taps, None, "plain"
+        refuse_unless_operations(backend)
     if not isinstance(k, PreparedKernel):
-        return kernel, kernel.shape[1], None, backend
+        return kernel, taps, None, backend
     if backend not in ("auto", k.backend):
         raise ValueError(f"k was prepared for the {k.backend} backend of the long convolution, not for {backend}")
-    return kernel, k.length, k.spectrum, k.backend
+    return kernel, taps, k.spectrum, k.backend
 
 
 def prepare_kernel(k: torch.Tensor, length: int, backend: str = "auto") -> PreparedKernel:
@@ -52,5 +64,5 @@ def prepare_kernel(k: torch.Tensor, length: int, backend: str = "auto") -> Prepa
     chosen = chosen_backend(resolved(backend), k.device)
     if chosen == "reference":
         raise ValueError("the reference backend takes the kernel itself, not a prepared one")
-    kernel = k.detach()
-    return PreparedKernel(kernel, MODULES[chosen].transform_kernel(kernel, length), length, chosen)
+    kernel, module = k.detach(), plain_backend if chosen == "plain" else MODULES[chosen]
+    return PreparedKernel(kernel, module.transform_kernel(kernel, length), length, chosen)

@@ -3,6 +3,8 @@
 import torch
 
 from .fft_plan import good_fft_length
+from .plain_backend import long_conv_plain
+from .plain_backend import transform_kernel as transform_kernel
 
 # Bytes of temporaries: enough rows to keep an FFT busy, few enough to stay far below the tensors themselves.
 CHUNK_BYTES = {"cpu": 32 << 20, "cuda": 512 << 20}
@@ -16,34 +18,6 @@ def channel_chunks(batch: int, channels: int, fft_length: int, device: torch.dev
     return [slice(start, start + size) for start in range(0, channels, size)]
 
 
-def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
-    """Real FFT of the first `length` taps of `k` (D, L'), zero-padded so that nothing wraps around."""
-    compute = torch.promote_types(k.dtype, torch.float32)
-    return torch.fft.rfft(k[:, :length].to(compute), n=good_fft_length(2 * length - 1))  # type: ignore[no-any-return]
-
-
-def long_conv_torch(
-    v: torch.Tensor,
-    k: torch.Tensor,
-    skip: torch.Tensor,
-    gate_in: torch.Tensor | None = None,
-    gate_out: torch.Tensor | None = None,
-    spectrum: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """The gated convolution by plain differentiable torch operations; `spectrum` replaces `k`.
-
-    Zero-padded linear convolution (HyenaDNA section 1.6); shapes as in [`long_conv`].
-    """
-    length = v.shape[-1]
-    spectrum = transform_kernel(k, length) if spectrum is None else spectrum
-    compute = torch.promote_types(v.dtype, torch.float32)
-    fft_length = 2 * (spectrum.shape[-1] - 1)
-    u = v.to(compute) if gate_in is None else v.to(compute) * gate_in.to(compute)
-    y = torch.fft.irfft(torch.fft.rfft(u, n=fft_length) * spectrum, n=fft_length)[..., :length]
-    y = torch.addcmul(y, u, skip.to(compute)[:, None])
-    return (y if gate_out is None else y * gate_out.to(compute)).to(v.dtype)
-
-
 def forward(
     v: torch.Tensor,
     k: torch.Tensor,
@@ -52,12 +26,12 @@ def forward(
     gate_out: torch.Tensor | None,
     spectrum: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """[`long_conv_torch`] in chunks of channels: its temporaries are those of one chunk."""
+    """[`long_conv_plain`] in chunks of channels: its temporaries are those of one chunk."""
     length = v.shape[-1]
     fft_length = good_fft_length(2 * length - 1) if spectrum is None else 2 * (spectrum.shape[-1] - 1)
     y = torch.empty_like(v)
     for chunk in channel_chunks(v.shape[0], v.shape[1], fft_length, v.device):
-        y[:, chunk] = long_conv_torch(
+        y[:, chunk] = long_conv_plain(
             v[:, chunk],
             k[chunk],
             skip[chunk],

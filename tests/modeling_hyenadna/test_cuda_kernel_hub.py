@@ -15,7 +15,7 @@ import torch
 
 from modeling_hyenadna.long_conv import cuda_backend
 from modeling_hyenadna.long_conv.build import CSRC
-from modeling_hyenadna.long_conv.torch_backend import long_conv_torch
+from modeling_hyenadna.long_conv.plain_backend import long_conv_plain
 
 PROJECT = Path(__file__).parents[2] / "hub_kernels" / "long-conv"
 # What kernel-builder generates: a module that torch can load, whose operators' name is its own.
@@ -102,7 +102,7 @@ def test_loads_through_kernels(project, monkeypatch):
     monkeypatch.setattr(cuda_backend, "properties", lambda _: cuda_backend.Device(232_448, processors=2))
     v, gate_in, gate_out = torch.randn(3, 2, 5, 130).unbind()
     k, skip = torch.randn(5, 130), torch.randn(5)
-    expected = long_conv_torch(*(tensor.double() for tensor in (v, k, skip, gate_in, gate_out)))
+    expected = long_conv_plain(*(tensor.double() for tensor in (v, k, skip, gate_in, gate_out)))
     value = cuda_backend.forward(v, k, skip, gate_in, gate_out)
     torch.testing.assert_close(value.double(), expected, rtol=1e-4, atol=1e-4)
 

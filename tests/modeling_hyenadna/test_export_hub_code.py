@@ -43,7 +43,13 @@ sys.meta_path.insert(0, Hidden())
 
 def test_files_are_flat_and_need_nothing_of_the_package():
     files = hub_code()
-    assert {"configuration_hyenadna.py", "modeling_hyenadna.py", "long_conv.py", "torch_backend.py"} <= set(files)
+    assert {
+        "configuration_hyenadna.py",
+        "modeling_hyenadna.py",
+        "long_conv.py",
+        "plain_backend.py",
+        "torch_backend.py",
+    } <= set(files)
     for name, source in files.items():
         assert source.startswith("# Part of HyenaDNA in hyenadna-dart, Apache-2.0.")
         for node in ast.walk(ast.parse(source)):

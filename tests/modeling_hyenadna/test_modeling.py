@@ -251,7 +251,7 @@ def test_device_map(tmp_path, model):
         ({"short_filter_order": 0}, "short_filter_order must be at least 1, got 0"),
         ({"emb_dim": 4}, "emb_dim must be odd and at least 3"),
         ({"use_bias": False}, "use_bias=False is not supported"),
-        ({"long_conv_backend": "cufft"}, "one of auto, reference, torch, cpu, cuda, got 'cufft'"),
+        ({"long_conv_backend": "cufft"}, "one of auto, reference, plain, torch, cpu, cuda, got 'cufft'"),
         ({"pooling": "median"}, "pooling must be one of mean, last, first, max, got 'median'"),
     ],
 )

@@ -1,0 +1,75 @@
+"""The long convolution as a graph of torch's own operations, which torch can export, differentiate and map as it likes.
+
+Its gradients store what they need, where the other backends recompute it: it takes several times their memory.
+"""
+
+import torch
+from torch.nn import functional as F
+
+from .fft_plan import good_fft_length
+
+
+def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
+    """Real FFT of the first `length` taps of `k` (D, L'), zero-padded so that nothing wraps around."""
+    compute = torch.promote_types(k.dtype, torch.float32)
+    return torch.fft.rfft(k[:, :length].to(compute), n=real_fft_length(length))  # type: ignore[no-any-return]
+
+
+def real_fft_length(length: int) -> int:
+    """Points of a real FFT for causal convolutions of `length` positions: a good number, 2 L where L is a symbol."""
+    return 2 * length if isinstance(length, torch.SymInt) else good_fft_length(2 * length - 1)
+
+
+def long_conv_plain(
+    v: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    gate_in: torch.Tensor | None = None,
+    gate_out: torch.Tensor | None = None,
+    spectrum: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The gated convolution by plain differentiable torch operations; `spectrum` replaces `k`.
+
+    Zero-padded linear convolution (HyenaDNA section 1.6); shapes as in [`long_conv`].
+    """
+    compute = torch.promote_types(v.dtype, torch.float32)
+    u = v.to(compute) if gate_in is None else v.to(compute) * gate_in.to(compute)
+    if torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export():
+        y = _for_onnx(u, k[:, : v.shape[-1]].to(compute))
+    else:
+        points = real_fft_length(v.shape[-1]) if spectrum is None else 2 * (spectrum.shape[-1] - 1)
+        spectrum = transform_kernel(k, v.shape[-1]) if spectrum is None else spectrum
+        y = torch.fft.irfft(torch.fft.rfft(u, n=points) * spectrum, n=points)[..., : v.shape[-1]]
+    y = torch.addcmul(y, u, skip.to(compute)[:, None])
+    return (y if gate_out is None else y * gate_out.to(compute)).to(v.dtype)
+
+
+def _for_onnx(u: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    """``k conv u`` by transforms of one length for every input up to the longest: complex, and a power of two.
+
+    onnxruntime has no real DFT of a length that it learns from the input, and loses digits at other lengths.
+    """
+    points = 1 << (2 * longest(u.shape[-1]) - 1).bit_length()
+
+    def transformed(x: torch.Tensor) -> torch.Tensor:
+        padded = F.pad(x, (0, points - x.shape[-1]))
+        return torch.fft.fft(torch.complex(padded, torch.zeros_like(padded)))  # type: ignore[no-any-return]
+
+    return torch.fft.ifft(transformed(u) * transformed(k)).real[..., : u.shape[-1]]
+
+
+def longest(length: int) -> int:
+    """`length`, or the upper bound of a length that is a symbol of an export.
+
+    Raises:
+        ValueError: if there is no bound.
+    """
+    if not isinstance(length, torch.SymInt):
+        return length
+    bound = length.node.shape_env.bound_sympy(length.node.expr).upper
+    if not bound.is_Integer:
+        raise ValueError(
+            "an ONNX program of the long convolution needs an upper bound of the length: "
+            'give its dimension as torch.export.Dim("length", max=...)'
+        )
+    return int(bound)
