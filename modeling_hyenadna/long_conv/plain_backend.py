@@ -3,6 +3,8 @@
 Its gradients store what they need, where the other backends recompute it: it takes several times their memory.
 """
 
+import math
+
 import torch
 from torch.nn import functional as F
 
@@ -15,7 +17,7 @@ def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
     return torch.fft.rfft(k[:, :length].to(compute), n=real_fft_length(length))  # type: ignore[no-any-return]
 
 
-def real_fft_length(length: int) -> int:
+def real_fft_length(length: int | torch.SymInt) -> int | torch.SymInt:
     """Points of a real FFT for causal convolutions of `length` positions: a good number, 2 L where L is a symbol."""
     return 2 * length if isinstance(length, torch.SymInt) else good_fft_length(2 * length - 1)
 
@@ -47,18 +49,22 @@ def long_conv_plain(
 def _for_onnx(u: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
     """``k conv u`` by transforms of one length for every input up to the longest: complex, and a power of two.
 
-    onnxruntime has no real DFT of a length that it learns from the input, and loses digits at other lengths.
+    onnxruntime has no real DFT of a length that it learns from the input, and loses digits at other lengths. With its
+    turn by a right angle (docs/long_convolution.md) a complex transform needs no zeros behind the longest input.
     """
-    points = 1 << (2 * longest(u.shape[-1]) - 1).bit_length()
+    points = 1 << (longest(u.shape[-1]) - 1).bit_length()
+    angle = torch.arange(points, device=u.device, dtype=torch.float64) * (math.pi / (2 * points))
+    cos, sin = angle.cos().to(u.dtype), angle.sin().to(u.dtype)
 
     def transformed(x: torch.Tensor) -> torch.Tensor:
         padded = F.pad(x, (0, points - x.shape[-1]))
-        return torch.fft.fft(torch.complex(padded, torch.zeros_like(padded)))  # type: ignore[no-any-return]
+        return torch.fft.fft(torch.complex(padded * cos, padded * sin))  # type: ignore[no-any-return]
 
-    return torch.fft.ifft(transformed(u) * transformed(k)).real[..., : u.shape[-1]]
+    turned = torch.view_as_real(torch.fft.ifft(transformed(u) * transformed(k)))
+    return (turned[..., 0] * cos + turned[..., 1] * sin)[..., : u.shape[-1]]
 
 
-def longest(length: int) -> int:
+def longest(length: int | torch.SymInt) -> int:
     """`length`, or the upper bound of a length that is a symbol of an export.
 
     Raises:

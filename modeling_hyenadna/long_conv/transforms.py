@@ -71,9 +71,8 @@ def differentiable_gradients(
     differentiable = torch.is_grad_enabled()
     with torch.enable_grad():
         # Aliases: an input may be computed from another one, or given twice.
-        aliases = [tensor.view_as(tensor) if tensor is not None else None for tensor in inputs]
-        wanted = [index for index, alias in enumerate(aliases) if alias is not None and alias.requires_grad]
-        y = function(*aliases)
-        found = torch.autograd.grad(y, [aliases[index] for index in wanted], dy, create_graph=differentiable)
-    gradients = dict(zip(wanted, found, strict=True))
+        aliases = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
+        leaves = {index: alias for index, alias in enumerate(aliases) if alias is not None and alias.requires_grad}
+        found = torch.autograd.grad(function(*aliases), [*leaves.values()], dy, create_graph=differentiable)
+    gradients = dict(zip(leaves, found, strict=True))
     return tuple(gradients.get(index) for index in range(len(inputs)))
