@@ -342,9 +342,11 @@ def save_model(
             shutil.rmtree(temporary, ignore_errors=True)
             accelerator.unwrap_model(model).save_pretrained(temporary, state_dict=weights)
             tokenizer.save_pretrained(temporary)
-            for file in temporary.iterdir():
-                os.replace(file, folder / file.name)
-            temporary.rmdir()
+            for file in filter(Path.is_file, sorted(temporary.rglob("*"))):
+                whole = folder / file.relative_to(temporary)
+                whole.parent.mkdir(exist_ok=True)
+                os.replace(file, whole)
+            shutil.rmtree(temporary)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
