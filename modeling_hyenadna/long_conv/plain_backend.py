@@ -3,11 +3,9 @@
 Its gradients store what they need, where the other backends recompute it: it takes several times their memory.
 """
 
-import math
-
 import torch
-from torch.nn import functional as F
 
+from . import matrix_convolution
 from .fft_plan import good_fft_length
 
 
@@ -37,45 +35,10 @@ def long_conv_plain(
     compute = torch.promote_types(v.dtype, torch.float32)
     u = v.to(compute) if gate_in is None else v.to(compute) * gate_in.to(compute)
     if torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export():
-        y = _for_onnx(u, k[:, : v.shape[-1]].to(compute))
+        y = matrix_convolution.causal_convolution(u, k[:, : v.shape[-1]].to(compute))
     else:
         points = real_fft_length(v.shape[-1]) if spectrum is None else 2 * (spectrum.shape[-1] - 1)
         spectrum = transform_kernel(k, v.shape[-1]) if spectrum is None else spectrum
         y = torch.fft.irfft(torch.fft.rfft(u, n=points) * spectrum, n=points)[..., : v.shape[-1]]
     y = torch.addcmul(y, u, skip.to(compute)[:, None])
     return (y if gate_out is None else y * gate_out.to(compute)).to(v.dtype)
-
-
-def _for_onnx(u: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-    """``k conv u`` by transforms of one length for every input up to the longest: complex, and a power of two.
-
-    onnxruntime has no real DFT of a length that it learns from the input, and loses digits at other lengths. With its
-    turn by a right angle (docs/long_convolution.md) a complex transform needs no zeros behind the longest input.
-    """
-    points = 1 << (longest(u.shape[-1]) - 1).bit_length()
-    angle = torch.arange(points, device=u.device, dtype=torch.float64) * (math.pi / (2 * points))
-    cos, sin = angle.cos().to(u.dtype), angle.sin().to(u.dtype)
-
-    def transformed(x: torch.Tensor) -> torch.Tensor:
-        padded = F.pad(x, (0, points - x.shape[-1]))
-        return torch.fft.fft(torch.complex(padded * cos, padded * sin))  # type: ignore[no-any-return]
-
-    turned = torch.view_as_real(torch.fft.ifft(transformed(u) * transformed(k)))
-    return (turned[..., 0] * cos + turned[..., 1] * sin)[..., : u.shape[-1]]
-
-
-def longest(length: int | torch.SymInt) -> int:
-    """`length`, or the upper bound of a length that is a symbol of an export.
-
-    Raises:
-        ValueError: if there is no bound.
-    """
-    if not isinstance(length, torch.SymInt):
-        return length
-    bound = length.node.shape_env.bound_sympy(length.node.expr).upper
-    if not bound.is_Integer:
-        raise ValueError(
-            "an ONNX program of the long convolution needs an upper bound of the length: "
-            'give its dimension as torch.export.Dim("length", max=...)'
-        )
-    return int(bound)

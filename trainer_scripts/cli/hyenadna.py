@@ -6,6 +6,7 @@ from trainer_scripts.cli import (
     demo,
     embed,
     export_hub_code,
+    export_onnx,
     fit_markov,
     generate,
     mutagenesis,
@@ -27,6 +28,7 @@ app = new_app(
     convert.convert,
     verify.verify,
     export_hub_code.export_hub_code,
+    export_onnx.export_onnx,
     push.push,
     demo.demo,
 )
