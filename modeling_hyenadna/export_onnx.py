@@ -1,8 +1,10 @@
 """A model as an ONNX program, for runtimes without torch (docs/hub.md)."""
 
+import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -94,7 +96,7 @@ def _write(program: Program, path: str | os.PathLike[str], length: int) -> None:
     batch = torch.export.Dim.DYNAMIC
     sizes = {0: batch, 1: torch.export.Dim("length", min=1, max=length)}
     example = _inputs(2, min(length, SHORT), program.model.config.vocab_size)
-    with torch.no_grad(), warnings.catch_warnings(action="ignore"):  # of torch's own code
+    with torch.no_grad(), _without_notes():
         made = torch.onnx.export(
             program,
             kwargs=example,
@@ -104,7 +106,19 @@ def _write(program: Program, path: str | os.PathLike[str], length: int) -> None:
             output_names=[_output_of(program.model)],
             verbose=False,
         )
-        made.save(Path(path))
+        cast(torch.onnx.ONNXProgram, made).save(Path(path))
+
+
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """Without what torch says about its own code, and about packages that it would know too."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _checked(model: PreTrainedModel, path: str | os.PathLike[str], length: int) -> Mapping[str, float]:

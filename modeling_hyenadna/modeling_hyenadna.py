@@ -6,6 +6,7 @@ specification as this project records it. Shapes: B sequences, L tokens, D chann
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self, cast
 
 import torch
@@ -90,6 +91,11 @@ def in_pieces(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor)
     for start in range(size, positions, size):
         y[start : start + size] = function(flat[start : start + size])
     return y.view(*x.shape[:-1], -1)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Autocast off; the meta device has none."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 class KeepsFloat32(nn.Module):
@@ -189,7 +195,7 @@ class HyenaDNAFilter(KeepsFloat32):
         in_use = in_use or (self.bias.is_cuda and torch.cuda.is_current_stream_capturing())  # comparing would wait
         if in_use or backend == "reference" or followed():
             return self.kernel(length)
-        with torch.autocast(self.bias.device.type, enabled=False):
+        with full_precision(self.bias.device):
             weights = effective_weights(self.implicit_filter, self.config.emb_dim)
         if weights is None:
             return self.kernel(length)
@@ -200,7 +206,7 @@ class HyenaDNAFilter(KeepsFloat32):
     def kernel(self, length: int) -> torch.Tensor:
         """The kernel of the first `length` lags, (D, length), computed anew."""
         device, dtype = self.bias.device, torch.promote_types(self.bias.dtype, torch.float32)
-        with torch.autocast(device.type, enabled=False):
+        with full_precision(device):
             features = positional_features(length, self.config, device, dtype)
             return in_pieces(self.at, features).T
 
@@ -554,7 +560,7 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
         if inputs_embeds is None:
-            if not followed():  # it looks at the ids
+            if not followed() and input_ids.device.type != "meta":  # it looks at the ids
                 self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)  # type: ignore[no-untyped-call]
             inputs_embeds = self.backbone.embeddings(input_ids)
         if use_cache and past_key_values is None:
