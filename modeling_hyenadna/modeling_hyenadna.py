@@ -560,9 +560,10 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
         if inputs_embeds is None:
-            if not followed() and input_ids.device.type != "meta":  # it looks at the ids
+            ids = cast(torch.Tensor, input_ids)
+            if not followed() and ids.device.type != "meta":  # it looks at the ids
                 self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)  # type: ignore[no-untyped-call]
-            inputs_embeds = self.backbone.embeddings(input_ids)
+            inputs_embeds = self.backbone.embeddings(ids)
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
 

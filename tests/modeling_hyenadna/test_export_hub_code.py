@@ -134,6 +134,16 @@ tokenizer, model = load(AutoTokenizer), load(AutoModelForCausalLM).eval()
 assert type(model).__module__.startswith("transformers_modules.")
 found = measure(tokenizer, model)
 inputs = tokenizer(["ACGTNACGTT", "GGA"], padding=True, return_tensors="pt")
+# Derivatives of any kind, without a name of a backend.
+embedded = model.get_input_embeddings()(inputs.input_ids).detach()
+run = lambda x: model(inputs_embeds=x, attention_mask=inputs.attention_mask).logits
+with torch.no_grad():
+    numeric = (run(1.001 * embedded) - run(0.999 * embedded)) / 0.002
+_, tangent = torch.func.jvp(run, (embedded,), (embedded,))
+assert (tangent - numeric).norm() < 0.01 * numeric.norm()
+embedded.requires_grad_()
+(first,) = torch.autograd.grad(run(embedded).square().sum(), embedded, create_graph=True)
+assert torch.autograd.grad(first.square().sum(), embedded)[0].isfinite().all()
 for auto in (AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification):
     load(auto).eval()(**inputs)
 # The same code from another place, in one process; and saved again, it takes its code along.
