@@ -103,16 +103,19 @@ class HyenaDNAConfig(PreTrainedConfig):
         # is itself remote code (export_hub_code.py), the Auto classes find the models by it.
         if not type(self).__module__.startswith("transformers_modules."):
             kwargs.pop("auto_map", None)
+        kwargs.setdefault("auto_map", {})  # trl wants the attribute, and transformers something that may hold names
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
         # After super(), which applies the aliases: HyenaDNAConfig(hidden_size=64) must give d_inner 256.
         if self.d_inner is None:
             self.d_inner = 4 * self.d_model
 
     def to_dict(self) -> dict[str, Any]:
-        """As the base class. peft asks for it before it looks up the layers that an adapter takes by default, which
-        makes this the moment to enter ours, whichever of the two packages was imported first."""
+        """As the base class, with an `auto_map` only where it names something. peft asks for it before it looks up the
+        layers that an adapter takes by default, which makes this the moment to enter ours, whichever of the two
+        packages was imported first."""
         register_with_peft()
-        return super().to_dict()
+        fields = super().to_dict()
+        return fields if fields.get("auto_map") else {name: x for name, x in fields.items() if name != "auto_map"}
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """As the base class, with the files that tell sentence-transformers how to pool.

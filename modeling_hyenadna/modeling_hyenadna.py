@@ -32,6 +32,7 @@ from .cache_hyenadna import HyenaDNACacheLayer
 from .configuration_hyenadna import HyenaDNAConfig
 from .kernel_cache import KernelCache, effective_weights
 from .long_conv import PreparedKernel, functions_transformed, hyena_mixer, long_conv, resolved, short_convolution
+from .packing import Packing, read_packing
 from .registration import register_with_transformers
 from .vocabulary import AS_BASES, BASES, VOCABULARY
 
@@ -40,6 +41,12 @@ WINDOW_TARGET, SLOW_DECAY, FAST_DECAY = 1e-2, 1.5, 0.3
 FREQUENCY_LOW = 1e-4
 # Positions computed together where no gradients are needed: on a CPU, and elsewhere
 PIECE, LARGE_PIECE = 1024, 65_536
+# Keyword arguments of a forward that are no more than hints, or are used by a loss
+KNOWN_ARGUMENTS = {
+    *("output_hidden_states", "output_attentions", "output_router_logits", "return_dict", "is_causal"),
+    *("cu_seq_lens_k", "max_length_q", "max_length_k"),
+    *("num_items_in_batch", "shift_labels", "ignore_index"),
+}
 # Kept of all layers' kernels while a model in evaluation mode is used again on inputs of the same length.
 KERNEL_CACHE_BYTES = 1 << 30
 
@@ -267,8 +274,9 @@ class HyenaDNAMixer(nn.Module):
         hidden_states: torch.Tensor,
         mask: torch.Tensor | None = None,
         cache_layer: HyenaDNACacheLayer | None = None,
+        packing: Packing | None = None,
     ) -> torch.Tensor:
-        """(B, L, D) -> (B, L, D). `mask` (B, L) is 1 at real tokens and 0 at padding.
+        """(B, L, D) -> (B, L, D). `mask` (B, L) is true at real tokens and false at padding.
 
         Both convolutions see zeros at padding: the short one through its input, the long one through its gated
         input (the short one's bias would leak in otherwise). Filters depend only on the lag, so a padded run equals
@@ -284,7 +292,9 @@ class HyenaDNAMixer(nn.Module):
             )
         if cache_layer is not None:
             cache_layer.start(projected, self.taps, self.backend)
-        if cache_layer is not None and (self.drops_out() or cache_layer.get_seq_length() > 0):
+        if packing is not None:
+            y = self.convolved_apart(projected, packing)
+        elif cache_layer is not None and (self.drops_out() or cache_layer.get_seq_length() > 0):
             y = self.continued(projected, mask, cache_layer)
         else:
             y = self.convolved(projected, mask, *self.filter_fn(projected.shape[1], self.backend))
@@ -310,6 +320,18 @@ class HyenaDNAMixer(nn.Module):
         mixed = self.short_convolved(projected, None, weights)
         x0, x1, v = (branch.transpose(1, 2) for branch in self.branches(mixed, mask))
         return long_conv(v, kernel, skip, gate_in=x1, gate_out=x0, backend=self.backend).transpose(1, 2)
+
+    def convolved_apart(self, projected: torch.Tensor, packing: Packing) -> torch.Tensor:
+        """[`convolved`] of packed rows: the segments of about one length are a batch, for a prefix of one kernel."""
+        kernel, skip = self.filter_fn(packing.longest, self.backend)
+        taps = kernel.kernel if isinstance(kernel, PreparedKernel) else kernel
+
+        def each(rows: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+            length = rows.shape[1]
+            own = kernel if length == packing.longest else taps[:, :length]
+            return self.convolved(rows, None if mask is None else mask.to(rows.dtype), own, skip)
+
+        return packing.apply(each, projected)
 
     def short_weights(self) -> tuple[torch.Tensor, torch.Tensor] | None:
         """(3 D, taps) and (3 D,); None where only a call of the short filter with its input gives what is wanted.
@@ -406,11 +428,12 @@ class HyenaDNABlock(GradientCheckpointingLayer):
         hidden_states: torch.Tensor,
         mask: torch.Tensor | None = None,
         past_key_values: Cache | None = None,
+        packing: Packing | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> torch.Tensor:
         cache_layer = past_key_values.layers[self.mixer.layer_idx] if past_key_values is not None else None
         residual = hidden_states.to(torch.promote_types(hidden_states.dtype, torch.float32))
-        mixed = self.mixer(self.norm1(residual.to(self.norm1.weight.dtype)), mask, cache_layer)
+        mixed = self.mixer(self.norm1(residual.to(self.norm1.weight.dtype)), mask, cache_layer, packing)
         return in_pieces(self.feed_forward, residual + self.dropout(mixed))
 
     def feed_forward(self, residual: torch.Tensor) -> torch.Tensor:
@@ -442,11 +465,12 @@ class HyenaDNABackbone(nn.Module):
         inputs_embeds: torch.Tensor,
         mask: torch.Tensor | None,
         past_key_values: Cache | None,
+        packing: Packing | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> torch.Tensor:
         hidden_states = self.dropout(inputs_embeds)
         for layer in self.layers:
-            hidden_states = layer(hidden_states, mask, past_key_values, **kwargs)
+            hidden_states = layer(hidden_states, mask, past_key_values=past_key_values, packing=packing, **kwargs)
         return cast(torch.Tensor, self.ln_f(hidden_states.to(self.ln_f.weight.dtype)))
 
 
@@ -494,6 +518,34 @@ class HyenaDNAPreTrainedModel(PreTrainedModel):
         """The embeddings, under the name by which peft's prompt tuning finds them in a model with a head."""
         return cast(HyenaDNAModel, self.base_model).backbone.embeddings
 
+    def cached_length(self, past_key_values: Cache | None) -> int:
+        """Positions that a cache holds, 0 for None; ValueError for a cache of another kind of model."""
+        if past_key_values is None:
+            return 0
+        layers = past_key_values.layers
+        if not layers or not all(map(HyenaDNACacheLayer.is_kind_of, layers)):
+            raise ValueError(
+                f"past_key_values must be made for HyenaDNA: DynamicCache(config=model.config), got {past_key_values!r}"
+                " (prefix tuning learns keys and values, which HyenaDNA does not have: use prompt tuning or LoRA)"
+            )
+        return past_key_values.get_seq_length()
+
+    def packing_of(
+        self,
+        input_ids: torch.Tensor | None,
+        inputs_embeds: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        past_key_values: Cache | None,
+        *descriptions: torch.Tensor | None,
+    ) -> Packing | None:
+        """[`read_packing`] of a forward's arguments, the last being `position_ids`, `cu_seq_lens_q` and `seq_idx`."""
+        inputs = inputs_embeds if input_ids is None else input_ids
+        if inputs is None or all(x is None for x in descriptions):
+            return None
+        rows, length = inputs.shape[:2]
+        past = self.cached_length(past_key_values)
+        return cast(Packing | None, read_packing((rows, length), attention_mask, *descriptions, past=past))
+
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
         """Resize to exactly `new_num_tokens` rows, so that the saved config describes the saved weights."""
         embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
@@ -519,18 +571,6 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
         """Replace the embedding of tokens."""
         self.backbone.embeddings.word_embeddings = cast(nn.Embedding, value)
 
-    def cached_length(self, past_key_values: Cache | None) -> int:
-        """Positions that a cache holds, 0 for None; ValueError for a cache of another kind of model."""
-        if past_key_values is None:
-            return 0
-        layers = past_key_values.layers
-        if not layers or not all(map(HyenaDNACacheLayer.is_kind_of, layers)):
-            raise ValueError(
-                f"past_key_values must be made for HyenaDNA: DynamicCache(config=model.config), got {past_key_values!r}"
-                " (prefix tuning learns keys and values, which HyenaDNA does not have: use prompt tuning or LoRA)"
-            )
-        return past_key_values.get_seq_length()
-
     @capture_outputs  # type: ignore[untyped-decorator]
     def forward(
         self,
@@ -539,26 +579,43 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
         inputs_embeds: torch.Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
-        **kwargs: Unpack[TransformersKwargs],
+        position_ids: torch.LongTensor | None = None,
+        cu_seq_lens_q: torch.Tensor | None = None,
+        seq_idx: torch.Tensor | None = None,
+        packing: Packing | None = None,
+        **kwargs: Any,
     ) -> BaseModelOutputWithPast:
         r"""
         Args:
             input_ids: (B, L) token ids.
-            attention_mask: (B, L), or (B, past + L) with a cache: 1 at real tokens, 0 at padding. Exact for any mix of
-                left and right padding.
+            attention_mask: (B, L), or (B, past + L) with a cache: 0 at padding, anything else at real tokens. Exact for
+                any mix of left and right padding.
             inputs_embeds: (B, L, D) instead of `input_ids`.
             past_key_values: a `DynamicCache(config=model.config)` to continue from.
             use_cache: return such a cache (by default not, whatever `config.use_cache` says: it takes memory).
+            position_ids: (B, L) or (1, L). Where they begin again at 0 in a row, a sequence of its own begins, which
+                sees nothing of those before it. Otherwise without effect: nothing here depends on absolute positions.
+            cu_seq_lens_q: (sequences + 1,), for one row that holds several sequences: 0 and the end of each.
+            seq_idx: (B, L) or (1, L), the number of the sequence that each token belongs to.
+            packing: instead of the three, what [`read_packing`] makes of them.
 
         Returns:
             `last_hidden_state` (B, L, D); on request `hidden_states`, n_layer + 1 of them: the embeddings, then after
             each block, the last one normalised (equal to the official port's last).
 
         Raises:
-            ValueError: if the input, with what the cache holds, is longer than `config.max_seq_len`.
+            ValueError: if the input is empty, or longer than `config.max_seq_len`, with what the cache holds, or one
+                sequence of a packed row is; for a mask or descriptions of packed rows that do not fit; for what a
+                model without attention cannot give.
+            TypeError: for an argument that is none of these.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of input_ids or inputs_embeds")
+        self.refuse_unknown(kwargs)
+        given = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
+        rows, length = given.shape[:2]
+        if 0 in (rows, length):
+            raise ValueError(f"the input is empty: {rows} rows of {length} tokens")
         if inputs_embeds is None:
             ids = cast(torch.Tensor, input_ids)
             if not followed() and ids.device.type != "meta":  # it looks at the ids
@@ -566,31 +623,46 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
             inputs_embeds = self.backbone.embeddings(ids)
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
-
-        length = inputs_embeds.shape[1]
         past = self.cached_length(past_key_values)
-        if past + length > self.config.max_seq_len:
+        mask = self.mask_of(attention_mask, rows, length, past)
+        if packing is None:
+            packing = self.packing_of(
+                input_ids, inputs_embeds, attention_mask, past_key_values, position_ids, cu_seq_lens_q, seq_idx
+            )
+        if packing is not None and past_key_values is not None:
+            raise ValueError("packed rows keep no cache: give each sequence a row of its own, or set use_cache=False")
+        total = past + length if packing is None else packing.longest
+        if total > self.config.max_seq_len:
             raise ValueError(
-                f"the input has {past + length} tokens, but this model's limit (config.max_seq_len) is "
+                f"the input has {total} tokens, but this model's limit (config.max_seq_len) is "
                 f"{self.config.max_seq_len}; shorten or split it"
             )
-        mask = None
-        if attention_mask is not None:
-            if attention_mask.shape != (inputs_embeds.shape[0], past + length) and attention_mask.shape[1:] != (
-                length,
-            ):
-                raise ValueError(
-                    f"attention_mask must be {(inputs_embeds.shape[0], past + length)} for these inputs, "
-                    f"got {tuple(attention_mask.shape)}"
-                )
-            mask = attention_mask[:, -length:]
-            if mask.device.type == "cpu" and not followed():
-                mask = None if bool(mask.all()) else mask  # on a GPU, reading the mask would make the CPU wait
-
-        last_hidden_state = self.backbone(inputs_embeds, mask, past_key_values, **kwargs)
+        last_hidden_state = self.backbone(inputs_embeds, mask, past_key_values, packing, **kwargs)
         return BaseModelOutputWithPast(
             last_hidden_state=last_hidden_state, past_key_values=past_key_values if use_cache else None
         )
+
+    def refuse_unknown(self, kwargs: dict[str, Any]) -> None:
+        """Raise for keyword arguments that would be ignored, except for those that ask for nothing."""
+        if kwargs.get("output_attentions", getattr(self.config, "output_attentions", False)):
+            raise ValueError("HyenaDNA has no attention, so output_attentions=True cannot be had")
+        if kwargs.get("is_causal") is False:
+            raise ValueError("HyenaDNA is causal by its construction, so is_causal=False cannot be had")
+        unknown = [name for name, value in kwargs.items() if value is not None and name not in KNOWN_ARGUMENTS]
+        if unknown:
+            raise TypeError(f"HyenaDNA does not take the argument {unknown[0]}: it would have no effect")
+
+    def mask_of(self, attention_mask: torch.Tensor | None, rows: int, length: int, past: int) -> torch.Tensor | None:
+        """(B, L), true at real tokens; None if all are, as far as can be known without waiting for a GPU."""
+        if attention_mask is None:
+            return None
+        shape = tuple(attention_mask.shape)
+        if len(shape) != 2 or shape[0] not in (1, rows) or shape[1] not in (length, past + length):
+            raise ValueError(f"attention_mask must be {(rows, past + length)} for these inputs, got {shape}")
+        mask = attention_mask[:, -length:] != 0
+        if mask.device.type == "cpu" and not followed():
+            return None if bool(mask.all()) else mask
+        return mask
 
 
 class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
@@ -603,6 +675,7 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.hyena = HyenaDNAModel(config)
         # A kind of nn.Linear that dynamic quantisers pass over: they would untie it, and gain nothing by its few rows.
+        self.vocab_size = config.padded_vocab_size  # of the logits; resize_token_embeddings sets it too
         self.lm_head = NonDynamicallyQuantizableLinear(config.d_model, config.padded_vocab_size, bias=False)
         self.post_init()  # type: ignore[no-untyped-call]
 
@@ -616,25 +689,35 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
-        **kwargs: Unpack[TransformersKwargs],
+        position_ids: torch.LongTensor | None = None,
+        cu_seq_lens_q: torch.Tensor | None = None,
+        seq_idx: torch.Tensor | None = None,
+        **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         r"""
         Args:
-            labels: (B, L) ids, shifted inside: position t predicts label t + 1. -100 is ignored.
+            labels: (B, L) ids, shifted inside: position t predicts label t + 1. -100 is ignored, and so is the label of
+                the first token of each sequence in a packed row.
             logits_to_keep: compute logits for this many last positions (0: all), or for the positions given.
 
         Other arguments are those of [`HyenaDNAModel.forward`]. Returns `loss` and `logits` (B, L, padded vocabulary).
         """
+        packing = self.packing_of(
+            input_ids, inputs_embeds, attention_mask, past_key_values, position_ids, cu_seq_lens_q, seq_idx
+        )
         outputs = self.hyena(
             input_ids=input_ids,
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
             past_key_values=past_key_values,
             use_cache=use_cache,
+            packing=packing,
             **kwargs,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(outputs.last_hidden_state[:, kept])
+        if labels is not None and packing is not None:
+            labels, kwargs = self.labels_within(packing.starts.to(labels.device), labels, kwargs)
         loss = None if labels is None else self.causal_loss(logits, labels, **kwargs)
         return CausalLMOutputWithPast(
             loss=loss,
@@ -642,6 +725,16 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
         )
+
+    def labels_within(
+        self, starts: torch.Tensor, labels: torch.LongTensor, kwargs: dict[str, Any]
+    ) -> tuple[torch.LongTensor, dict[str, Any]]:
+        """The labels, given ones that are shifted already included, without those that begin a segment (`starts`)."""
+        ignored = kwargs.get("ignore_index", -100)
+        if kwargs.get("shift_labels") is not None:
+            following = F.pad(starts[:, 1:], (0, 1))
+            kwargs = kwargs | {"shift_labels": kwargs["shift_labels"].masked_fill(following, ignored)}
+        return cast(torch.LongTensor, labels.masked_fill(starts, ignored)), kwargs
 
     def causal_loss(self, logits: torch.Tensor, labels: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         """The model's loss; without gradients in pieces of positions, which make no full-length temporaries."""
@@ -703,13 +796,14 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
         *args: Any,
         **kwargs: Any,
     ) -> GenerateOutput | torch.LongTensor:
-        """As `GenerationMixin.generate`, with two provisions for DNA.
+        """As `GenerationMixin.generate`, with two provisions for DNA; ValueError for packed rows and too many tokens.
 
         The [SEP] with which the tokenizer ends every prompt is not continued: such rows lose it and get a masked [PAD]
         in front, so that `output[:, prompt_length:]` is still what was generated. And the ids that only pad the
         vocabulary, for which there is no token, are never generated.
         """
         prompt = kwargs.pop("input_ids", None) if inputs is None else inputs
+        self.refuse_packed_prompts(prompt, kwargs)
         if prompt is not None and kwargs.get("past_key_values") is None and kwargs.get("inputs_embeds") is None:
             prompt, mask = self.mask_final_separator(prompt, kwargs.get("attention_mask"))
             if mask is not None:
@@ -721,6 +815,54 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
         kwargs["suppress_tokens"] = suppressed or None
         return super().generate(prompt, generation_config, *args, **kwargs)  # type: ignore[misc]
 
+    def refuse_packed_prompts(self, prompt: torch.Tensor | None, kwargs: dict[str, Any]) -> None:
+        """Take positions out of `kwargs`, where they say nothing; ValueError where they describe packed rows."""
+        named = [kwargs.pop(name, None) for name in ("position_ids", "cu_seq_lens_q", "seq_idx")]
+        packing = self.packing_of(prompt, kwargs.get("inputs_embeds"), kwargs.get("attention_mask"), None, *named)
+        if packing is not None:
+            raise ValueError("packed rows cannot be continued: give each sequence a row of its own")
+
+    def prepare_inputs_for_generation(
+        self, input_ids: torch.LongTensor, *args: Any, inputs_embeds: torch.Tensor | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """As `GenerationMixin`'s, without the position_ids that it makes of the mask: reading them would cost time."""
+        inputs = super().prepare_inputs_for_generation(  # type: ignore[misc]
+            input_ids, *args, inputs_embeds=inputs_embeds, **kwargs
+        )
+        return {name: value for name, value in inputs.items() if name != "position_ids"}
+
+    def _prepare_generated_length(
+        self,
+        generation_config: GenerationConfig,
+        has_default_max_length: bool,
+        has_default_min_length: bool,
+        model_input_name: str,
+        input_ids_length: int,
+        inputs_tensor: torch.Tensor,
+    ) -> GenerationConfig:
+        """Refuse a length past the limit before anything is computed. The last token is not read again."""
+        by_default = generation_config.max_length
+        prepared = super()._prepare_generated_length(  # type: ignore[misc]
+            generation_config,
+            has_default_max_length,
+            has_default_min_length,
+            model_input_name,
+            input_ids_length,
+            inputs_tensor,
+        )
+        prompt, limit = inputs_tensor.shape[1], self.config.max_seq_len
+        if has_default_max_length and prepared.max_new_tokens is None:
+            prepared.max_length = min(by_default + input_ids_length, limit + 1)
+        total = prepared.max_length + prompt - input_ids_length
+        if prompt > limit:
+            raise ValueError(f"the prompt has {prompt} tokens, but this model reads at most {limit}; shorten it")
+        if total > limit + 1:
+            raise ValueError(
+                f"{prompt} tokens of the prompt and {total - prompt} new ones are more than this model reads, "
+                f"{limit} (config.max_seq_len); ask for at most {limit + 1 - prompt} new tokens (max_new_tokens)"
+            )
+        return cast(GenerationConfig, prepared)
+
     def mask_final_separator(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -731,7 +873,7 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
         separator = self.config.eos_token_id
         if separator is None or self.config.pad_token_id is None:
             return input_ids, attention_mask
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        mask = torch.ones_like(input_ids) if attention_mask is None else (attention_mask != 0).to(input_ids.dtype)
         last = torch.tensor(separator, device=input_ids.device)
         ends = torch.isin(input_ids[:, -1:], last) & (mask.sum(dim=1, keepdim=True) > 1)
         if not ends.any():
@@ -745,7 +887,7 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
 def pool(hidden_states: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Tensor:
     """Pool (B, L, D) over the real tokens of `mask` (B, L) by `mode` (HyenaDNAConfig.pooling): (B, D)."""
     if mode == "mean":
-        weight = mask.to(hidden_states.dtype)[..., None]
+        weight = (mask != 0).to(hidden_states.dtype)[..., None]
         return (hidden_states * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
     if mode == "max":
         return hidden_states.masked_fill(mask[..., None] == 0, torch.finfo(hidden_states.dtype).min).amax(dim=1)
@@ -767,6 +909,13 @@ class HyenaDNAClassifier(HyenaDNAPreTrainedModel):
         self.score = nn.Linear(config.d_model, self.num_labels, bias=self.head_bias)
         self.post_init()  # type: ignore[no-untyped-call]
 
+    def refuse_cache(self, past_key_values: Cache | None, use_cache: bool | None) -> None:
+        """ValueError for the arguments of models that generate."""
+        if use_cache or past_key_values is not None:
+            raise ValueError(
+                f"{type(self).__name__} reads whole sequences: it takes no past_key_values, nor use_cache=True"
+            )
+
 
 class HyenaDNAForSequenceClassification(HyenaDNAClassifier):
     """HyenaDNA with a linear head on pooled hidden states: classification, regression or multi-label."""
@@ -782,18 +931,27 @@ class HyenaDNAForSequenceClassification(HyenaDNAClassifier):
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        **kwargs: Unpack[TransformersKwargs],
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        position_ids: torch.LongTensor | None = None,
+        cu_seq_lens_q: torch.Tensor | None = None,
+        seq_idx: torch.Tensor | None = None,
+        **kwargs: Any,
     ) -> SequenceClassifierOutput:
         r"""
         Args:
             labels: (B,) class ids; (B,) or (B, num_labels) floats for regression; (B, num_labels) floats in [0, 1]
                 for multi-label. Which one follows from `config.problem_type`, or from num_labels and dtype.
 
-        Other arguments are those of [`HyenaDNAModel.forward`]. Returns `loss` and `logits` (B, num_labels).
+        Other arguments are those of [`HyenaDNAModel.forward`], without a cache and packed rows. Returns `loss` and
+        `logits` (B, num_labels).
 
         `config.pooling="last"` without a mask takes the token before the first [PAD], else the last, as the official
         port does.
         """
+        self.refuse_cache(past_key_values, use_cache)
+        if self.packing_of(input_ids, inputs_embeds, attention_mask, None, position_ids, cu_seq_lens_q, seq_idx):
+            raise ValueError("packed rows have several sequences and one class: give each sequence a row of its own")
         outputs = self.hyena(
             input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs
         )
@@ -830,16 +988,30 @@ class HyenaDNAForTokenClassification(HyenaDNAClassifier):
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.LongTensor | None = None,
-        **kwargs: Unpack[TransformersKwargs],
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        position_ids: torch.LongTensor | None = None,
+        cu_seq_lens_q: torch.Tensor | None = None,
+        seq_idx: torch.Tensor | None = None,
+        **kwargs: Any,
     ) -> TokenClassifierOutput:
         r"""
         Args:
             labels: (B, L) class ids, -100 where there is none.
 
-        Other arguments are those of [`HyenaDNAModel.forward`]. Returns `loss` and `logits` (B, L, num_labels).
+        Other arguments are those of [`HyenaDNAModel.forward`], without a cache. Returns `loss` and `logits`
+        (B, L, num_labels).
         """
+        self.refuse_cache(past_key_values, use_cache)
         outputs = self.hyena(
-            input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            use_cache=False,
+            position_ids=position_ids,
+            cu_seq_lens_q=cu_seq_lens_q,
+            seq_idx=seq_idx,
+            **kwargs,
         )
         logits = self.score(outputs.last_hidden_state)
         loss = (

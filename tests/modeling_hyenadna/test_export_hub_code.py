@@ -191,7 +191,7 @@ def test_with_the_package_the_native_classes_load_it(tmp_path):
     shutil.copytree(DEMO, tmp_path / "model")
     export_hub_code(tmp_path / "model")
     model = HyenaDNAForCausalLM.from_pretrained(tmp_path / "model")
-    assert not hasattr(model.config, "auto_map")
+    assert model.config.auto_map == {}
     model.save_pretrained(tmp_path / "again")
     assert "auto_map" not in json.loads((tmp_path / "again/config.json").read_text())
 

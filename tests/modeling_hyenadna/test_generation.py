@@ -198,3 +198,57 @@ def test_cache_refuses_what_it_cannot_do(model):
         model(torch.full((1, 128), 7), past_key_values=cache, use_cache=True)
     cache.reset()
     assert cache.get_seq_length() == 0
+
+
+@pytest.fixture
+def counted(model):
+    """The model, and a list that grows with each forward of its backbone."""
+    calls = []
+    handle = model.hyena.backbone.register_forward_pre_hook(lambda *_: calls.append(1))
+    yield model, calls
+    handle.remove()
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_new_tokens": 122}, {"max_length": 132}, {"max_new_tokens": 200, "num_beams": 2}]
+)
+def test_a_length_past_the_limit_is_refused_before_any_forward(counted, options):
+    model, calls = counted
+    with pytest.raises(ValueError, match=r"ask for at most 121 new tokens \(max_new_tokens\)"):
+        model.generate(PROMPT, do_sample=False, **options)
+    with pytest.raises(ValueError, match="ask for at most 121 new tokens"):
+        model.generate(inputs_embeds=model.get_input_embeddings()(PROMPT), do_sample=False, **options)
+    with pytest.raises(ValueError, match="the prompt has 131 tokens, but this model reads at most 130"):
+        model.generate(torch.full((1, 131), 7), max_new_tokens=1)
+    assert not calls
+
+
+def test_the_limit_itself_and_a_default_that_would_pass_it(model):
+    assert model.generate(PROMPT, max_new_tokens=121, do_sample=False).shape == (1, 131)
+    nearly = torch.full((1, 126), 7)
+    for prompt, length in ((nearly, 131), (PROMPT, 30)):
+        with pytest.warns(UserWarning, match="max_length"):
+            assert model.generate(prompt, do_sample=False).shape == (1, length)
+
+
+def test_a_pipeline_refuses_a_length_past_the_limit(counted, tokenizer):
+    model, calls = counted
+    generator = pipeline("text-generation", model=model, tokenizer=tokenizer)
+    with pytest.raises(ValueError, match=r"more than this model reads, 130"):
+        generator("ACGTAAGTTC", max_new_tokens=125)
+    assert not calls
+
+
+@pytest.mark.parametrize("options", [{}, {"num_beams": 3}, {"use_cache": False}, {"prefill_chunk_size": 4}])
+def test_positions_of_a_padded_batch_change_nothing(model, options):
+    short = PROMPT[:, 4:]
+    batch = torch.cat([PROMPT, torch.cat([torch.full((1, 4), PAD), short], dim=1)])
+    mask = (batch != PAD).long()
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    settings = {"max_new_tokens": 20, "do_sample": False, **options}
+    together = model.generate(batch, attention_mask=mask, position_ids=positions, **settings)
+    assert torch.equal(together, model.generate(batch, attention_mask=mask, **settings))
+    for row, alone in enumerate((PROMPT, short)):
+        assert torch.equal(together[row, -20:], model.generate(alone, **settings)[0, -20:])
+    with pytest.raises(ValueError, match="packed rows cannot be continued"):
+        model.generate(PROMPT, position_ids=torch.arange(5).repeat(2)[None], **settings)

@@ -178,7 +178,8 @@ def test_official_files_load_and_save_without_loss(folder, tmp_path):
     recomputed = ("pos_emb.z", "pos_emb.t", "modulation.deltas")
     assert set(saved) == {key for key in official if not key.endswith(recomputed)}
     assert all(torch.equal(saved[key], official[key]) for key in saved)
-    assert not hasattr(AutoConfig.from_pretrained(tmp_path), "auto_map")  # nothing remote to point at
+    assert AutoConfig.from_pretrained(tmp_path).auto_map == {}  # nothing remote to point at
+    assert "auto_map" not in (tmp_path / "config.json").read_text()
     again = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
     assert AutoModel.from_pretrained(tmp_path).state_dict().keys() == model.hyena.state_dict().keys()
@@ -576,3 +577,110 @@ def test_pieces_of_positions_change_nothing(options):
         pieces = model(ids, attention_mask=mask, labels=labels, **options)
     torch.testing.assert_close(pieces.loss, whole.loss.detach())
     torch.testing.assert_close(pieces.logits, whole.logits.detach(), atol=1e-5, rtol=1e-5)
+
+
+# What is asked of a model
+
+
+def test_any_mark_in_a_mask_but_zero_is_a_real_token():
+    ids = random_ids(2, 30)
+    mask = torch.ones(2, 30, dtype=torch.long)
+    mask[0, :5] = 0
+    numbered = mask.clone()
+    numbered[:, 15:] *= 2
+    model = strong(HyenaDNAForCausalLM(tiny_config()))
+    expected = model(ids, attention_mask=mask).logits
+    for same in (
+        mask.bool(),
+        mask.float(),
+        mask.bfloat16(),
+        mask.to(torch.uint8),
+        numbered,
+        -numbered,
+        mask[:, :, None],
+    ):
+        if same.ndim == 2:
+            assert torch.equal(model(ids, attention_mask=same).logits, expected)
+        else:
+            with pytest.raises(
+                ValueError, match=r"attention_mask must be \(2, 30\) for these inputs, got \(2, 30, 1\)"
+            ):
+                model(ids, attention_mask=same)
+    for pooling in ("mean", "last", "first", "max"):
+        head = strong(HyenaDNAForSequenceClassification(tiny_config(pooling=pooling)))
+        plain, marked = (head(ids, attention_mask=m).logits for m in (mask, numbered))
+        assert torch.equal(plain, marked)
+    prompt = torch.cat([ids, torch.full((2, 1), SEP)], dim=1)
+    moved = [model.mask_final_separator(prompt, torch.cat([m, m[:, -1:]], dim=1)) for m in (mask, numbered)]
+    assert torch.equal(moved[0][1], moved[1][1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"input_ids": torch.zeros(2, 0, dtype=torch.long)}, ValueError, "the input is empty: 2 rows of 0 tokens"),
+        ({"output_attentions": True}, ValueError, "HyenaDNA has no attention"),
+        ({"is_causal": False}, ValueError, "HyenaDNA is causal"),
+        ({"token_type_ids": torch.zeros(1, 4)}, TypeError, "HyenaDNA does not take the argument token_type_ids"),
+        ({"head_mask": torch.ones(1)}, TypeError, "does not take the argument head_mask"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(arguments, error, message):
+    for kind in (
+        HyenaDNAModel,
+        HyenaDNAForCausalLM,
+        HyenaDNAForSequenceClassification,
+        HyenaDNAForTokenClassification,
+    ):
+        model = kind(tiny_config())
+        with pytest.raises(error, match=message):
+            model(**{"input_ids": torch.tensor([[7, 8, 9, 10]]), **arguments})
+
+
+def test_heads_without_a_cache():
+    for kind in (HyenaDNAForSequenceClassification, HyenaDNAForTokenClassification):
+        model = strong(kind(tiny_config()))
+        ids = random_ids(1, 9)
+        assert torch.equal(model(ids, use_cache=False, past_key_values=None).logits, model(ids).logits)
+        for arguments in ({"use_cache": True}, {"past_key_values": transformers.DynamicCache(config=model.config)}):
+            with pytest.raises(
+                ValueError, match="reads whole sequences: it takes no past_key_values, nor use_cache=True"
+            ):
+                model(ids, **arguments)
+
+
+def test_vocab_size_is_the_width_of_the_logits():
+    model = HyenaDNAForCausalLM(tiny_config())
+    assert model.vocab_size == model(random_ids(1, 3)).logits.shape[-1] == 16
+    model.resize_token_embeddings(20)
+    assert model.vocab_size == model(random_ids(1, 3)).logits.shape[-1] == 20
+
+
+def test_half_precision_of_single_parts_leaves_the_filter_float32():
+    model = strong(HyenaDNAForCausalLM(tiny_config(tie_word_embeddings=True)))
+    mixer = model.hyena.backbone.layers[0].mixer
+    mixer.half()
+    mixer.filter_fn.implicit_filter.bfloat16()
+    mixer.filter_fn.implicit_filter["0"].half()
+    mixer.filter_fn.implicit_filter["1"].half()
+    assert filter_dtypes(model) == {torch.float32}
+    assert mixer.in_proj.weight.dtype == torch.float16
+    for dtype in (torch.float16, torch.bfloat16):
+        assert model.to(dtype).lm_head.weight is model.get_input_embeddings().weight
+
+
+def test_filter_weights_that_were_rounded_are_computed_with_in_float32(tmp_path):
+    """accelerate casts weights past a module's own methods: then positions at least are exact."""
+    from accelerate import load_checkpoint_and_dispatch
+
+    model = strong(HyenaDNAForCausalLM(tiny_config()))
+    model.save_pretrained(tmp_path)
+    kept, cast = HyenaDNAForCausalLM(tiny_config()), HyenaDNAForCausalLM(tiny_config())
+    load_checkpoint_and_dispatch(kept, str(tmp_path / "model.safetensors"), device_map={"": "cpu"})
+    load_checkpoint_and_dispatch(
+        cast, str(tmp_path / "model.safetensors"), device_map={"": "cpu"}, dtype=torch.bfloat16
+    )
+    exact, same, rounded = (m.hyena.backbone.layers[0].mixer.filter_fn(130) for m in (model, kept, cast))
+    assert torch.equal(same, exact)
+    assert rounded.dtype == torch.float32
+    assert len(rounded[0].unique()) == 130
