@@ -3,6 +3,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+CLIENTS := $(VENV)-clients/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := modeling_hyenadna datasets_dart datasets_hyenadna evaluation_dart trainer_scripts hyenadna_dart studies \
     benchmarks hub_kernels leaderboard model_cards docs tests
@@ -13,7 +14,7 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 # Of make records
 RUNS := results/runs
 
-.PHONY: demo pretrain-demo docs docs-links test test-transformers reliability tables data records check lint types contract clean
+.PHONY: clients demo pretrain-demo docs docs-links test test-transformers reliability tables data records check lint types contract clean
 
 demo: $(INSTALLED)
 	$(BIN)/hyenadna demo --model model_cards/hyenadna-tiny-1k-demo \
@@ -30,6 +31,13 @@ test: test-transformers
 # transformers' shared tests; with CHECKOUT=transformers, a checkout, those of generation and export as well.
 test-transformers: $(INSTALLED)
 	$(TEST_ENV) $(BIN)/python tests/transformers_suite/run.py $(if $(CHECKOUT),--checkout $(CHECKOUT))
+
+# Tests of the tools of docs/with_other_tools.md, in an environment that has all of them; writes that page's table.
+# CARBON, BIOFOUNDATION, TRAITGYM: checkouts, for tests/clients/test_benchmarks.py.
+clients: $(INSTALLED)
+	test -x $(CLIENTS)/python || $(BIN)/python -m venv $(VENV)-clients
+	$(CLIENTS)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,clients]'
+	$(TEST_ENV) $(CLIENTS)/python tests/clients/run.py
 
 # Every command, stopped before every one of its file operations and said again; writes docs/reliability.md. Hours; goes
 # on where it was stopped (what is done is in results/reliability). MOST=40: of a command and a fault at most so many.

@@ -1,5 +1,7 @@
 """Pages: links that lead somewhere, commands that exist with options that they have, and a site that builds."""
 
+import importlib.util
+import json
 import os
 import re
 import shlex
@@ -11,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from transformers import TrainingArguments
 
@@ -23,7 +26,7 @@ PAGES = [page for page in PAGES if "_build" not in page.parts]
 SHELL = ("bash", "sh", "shell", "console")
 APPS = {"hyenadna": hyenadna.app, "dart-eval": dart_eval.app}
 # Programs of others, which are not looked into
-OTHERS = {"bcftools", "bedtools", "cd", "cp", "curl", "export", "git", "hf", "mkdir", "tabix"}
+OTHERS = {"bcftools", "bedtools", "cd", "cp", "curl", "export", "git", "hf", "lm_eval", "mkdir", "tabix"}
 # Of a block that does not say its language, which may be what a command printed: lines that begin so are commands
 OURS = {*APPS, "accelerate", "torchrun", "python", "pytest", ".venv/bin/python", ".venv/bin/pytest", "make", "pip"}
 UsageError = typer.BadParameter.__mro__[1]  # typer has a click of its own
@@ -169,6 +172,32 @@ def test_python_of_the_new_pages_runs(monkeypatch):
         for language, text in fenced(ROOT / "docs" / f"{name}.md"):
             if language == "python":
                 exec(compile(text, name, "exec"), {"print": lambda *_: None})
+
+
+WITH_OTHER_TOOLS = ROOT / "docs/with_other_tools.md"
+NEEDS = re.compile(r"^<!-- needs: (\w+) -->\n```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCKS = NEEDS.findall(WITH_OTHER_TOOLS.read_text())
+
+
+@pytest.mark.parametrize(("package", "block"), BLOCKS, ids=[f"{number} {own[0]}" for number, own in enumerate(BLOCKS)])
+def test_blocks_run_where_the_tool_is_installed(tmp_path, monkeypatch, package, block):
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    (tmp_path / "model_cards").symlink_to(ROOT / "model_cards")
+    monkeypatch.chdir(tmp_path)
+    try:
+        exec(compile(block, package, "exec"), {})
+    finally:
+        torch.set_grad_enabled(True)  # some tools switch gradients off
+
+
+def test_every_block_of_that_page_says_what_it_needs():
+    assert len(BLOCKS) == WITH_OTHER_TOOLS.read_text().count("```python")
+    spec = importlib.util.spec_from_file_location("run_clients", ROOT / "tests/clients/run.py")
+    run_clients = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(run_clients)
+    page, record = WITH_OTHER_TOOLS.read_text(), json.loads((ROOT / "benchmarks/results/clients.json").read_text())
+    assert run_clients.with_table(page, record) == page
+    assert {f"{path.stem}" for path in (ROOT / "tests/clients").glob("test_*.py")} == {*run_clients.CLIENTS}
 
 
 def test_site_builds(tmp_path):

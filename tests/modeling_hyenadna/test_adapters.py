@@ -17,6 +17,7 @@ METHODS = {
     "FourierFTConfig": {"n_frequency": 10},
     "GraloraConfig": {"r": 4},
     "HRAConfig": {},
+    "HiraConfig": {"r": 4},
     "IA3Config": {},
     "LNTuningConfig": {},
     "LoHaConfig": {},
@@ -33,7 +34,9 @@ METHODS = {
 }
 SETTINGS = [
     *METHODS.items(),
+    ("LoraConfig", {"target_modules": "all-linear"}),
     ("LoraConfig", {"use_dora": True}),
+    ("LoraConfig", {"init_lora_weights": "olora", "use_rslora": True}),
     ("LoraConfig", {"target_modules": ["word_embeddings"]}),
     ("LoraConfig", {"init_lora_weights": "pissa"}),
     ("TrainableTokensConfig", {"target_modules": ["word_embeddings"], "token_indices": [7, 8]}),
@@ -109,6 +112,19 @@ def test_learned_prompts(name, tmp_path):
         torch.testing.assert_close(loaded(**inputs).logits, found, atol=0, rtol=0)
 
 
+def test_poly_takes_task_ids(tmp_path):
+    inputs = {"input_ids": IDS, "attention_mask": MASK, "task_ids": torch.tensor([0, 1])}
+    model = peft.get_peft_model(base(), peft.PolyConfig(n_tasks=2, n_skills=2, r=4, task_type="CAUSAL_LM"))
+    model.train()(**inputs, labels=IDS).loss.backward()
+    torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 1.0).step()
+    model.save_pretrained(tmp_path)
+    loaded = peft.PeftModel.from_pretrained(base(), tmp_path).eval()
+    with torch.no_grad():
+        found = model.eval()(**inputs).logits
+        torch.testing.assert_close(loaded(**inputs).logits, found, atol=0, rtol=0)
+    assert (found - logits(base())).abs().max() > 1e-5
+
+
 def test_classifier_keeps_its_head_with_the_adapter(tmp_path):
     def classifier():
         torch.manual_seed(0)
@@ -123,9 +139,10 @@ def test_classifier_keeps_its_head_with_the_adapter(tmp_path):
     torch.testing.assert_close(logits(loaded.eval()), logits(model.eval()), atol=0, rtol=0)
 
 
-def test_prefix_tuning_is_refused_in_a_sentence():
+@pytest.mark.parametrize("name", ["PrefixTuningConfig", "CartridgeConfig"])
+def test_prefix_tuning_is_refused_in_a_sentence(name):
     settings = {"token_dim": 16, "num_layers": 2}
-    model = peft.get_peft_model(base(), peft.PrefixTuningConfig(**PROMPTS, **settings))
+    model = peft.get_peft_model(base(), getattr(peft, name)(**PROMPTS, **settings))
     with pytest.raises(ValueError, match=r"prefix tuning .* use prompt tuning or LoRA"):
         model(input_ids=IDS, attention_mask=MASK)
 
