@@ -28,7 +28,7 @@ pretrain-demo: $(INSTALLED)
 test: test-transformers
 	$(TEST_ENV) $(BIN)/pytest -n 2
 
-# transformers' shared tests; with CHECKOUT=transformers, a checkout, those of generation and export as well.
+# transformers' shared tests; with CHECKOUT=transformers, a checkout, those of generation (of the same version, of export) too.
 test-transformers: $(INSTALLED)
 	$(TEST_ENV) $(BIN)/python tests/transformers_suite/run.py $(if $(CHECKOUT),--checkout $(CHECKOUT))
 

@@ -6,7 +6,7 @@ repository, and are nowhere copied into it. None is deselected; those that do no
 positions, an accelerator that is not there) skip themselves, and `-rs` lists them with their reasons.
 
 The source distribution leaves out the shared tests of generation and of export, for which the stubs below stand.
-`--checkout FOLDER` takes these from a checkout of transformers instead, best at the installed version.
+`--checkout FOLDER` takes these from a checkout of transformers instead; those of export at the installed version only.
 """
 
 import argparse
@@ -70,8 +70,9 @@ def unpack(release: str, checkout: Path | None) -> Path:
     if checkout is not None:
         source = (checkout / "src/transformers/__init__.py").read_text(encoding="utf-8")
         found = source.partition('__version__ = "')[2].partition('"')[0]
-        print(f"tests of generation and export: of transformers {found}; the others and the model code: {release}")
-        for pattern in ("exporters/*.py", "generation/*.py"):
+        print(f"tests of generation: of transformers {found}; the others and the model code: {release}")
+        # Those of export go with the exporters of their own version.
+        for pattern in ("generation/*.py", *(["exporters/*.py"] if found == release else [])):
             for file in (checkout / "tests").glob(pattern):
                 target = tests / file.relative_to(checkout / "tests")
                 if not target.exists():
