@@ -64,7 +64,7 @@ def table(record: dict[str, Any]) -> str:
     common = ", ".join(f"{name} {versions[name]}" for name in ALWAYS)
     lines = [f"Last run on {record['date']} with {common}:", "", "| tool | version | tests |", "| --- | --- | --- |"]
     for test, own in record["clients"].items():
-        names = CLIENTS[test] or [test.removeprefix("test_")]
+        names = CLIENTS[test] or ["scoring code of Carbon, biofoundation and TraitGym"]
         shown = " ".join(versions.get(name) or "not installed" for name in CLIENTS[test])
         found = f"{own['passed']} passed" + (f", **{own['failed']} failed**" if own["failed"] else "")
         if own["skipped"]:
