@@ -314,6 +314,19 @@ def benchmark_table(folder: Path) -> str:
     return str(benchmarks["table"]([record for record in records if "rows" in record])) + "\n"
 
 
+def quantisation_table(path: Path) -> str:
+    """What benchmarks/quantisation.py found: a row a way to quantise."""
+    record = read_json(path)
+    exact = record["perplexity"]["float32"]
+    rows = [
+        [name, f"{value:.4f}", f"{100 * (value / exact - 1):+.2f} %"] for name, value in record["perplexity"].items()
+    ]
+    packages = record["versions"] | record["packages"]
+    made = ", ".join(f"{name} {packages[name]}" for name in ("torch", "transformers", "bitsandbytes", "torchao"))
+    lines = markdown(["", "perplexity", "beside float32"], rows)
+    return "\n".join([*lines, "", f"{record['bases']:,} bases, {record['date']}, {made}."]) + "\n"
+
+
 def coverage_table(path: Path) -> str:
     """What benchmarks/coverage.py found: a row an interval or a test, a column a design."""
     simulated = read_json(path)["simulated"]
@@ -373,6 +386,7 @@ def tables(
         "audit/README.md": audit_table(RECORDS / "audit.json"),
         "mutagenesis.md": attribution_table(RECORDS / "attribution" / "ctcf.json"),
         "coverage.md": coverage_table(ROOT / "benchmarks" / "results" / "coverage.json"),
+        "quantisation.md": quantisation_table(ROOT / "benchmarks" / "results" / "quantisation.json"),
         "benchmarks.md": benchmark_table(ROOT / "benchmarks"),
         "../README.md": benchmark_table(ROOT / "benchmarks"),
         "../studies/README.md": "\n".join(markdown(INPUTS_HEADER, inputs_table())) + "\n",
