@@ -17,3 +17,10 @@ def test_table_of_ratios():
         "| b | ids | 8 ms | loop | 1,450 ms | 181× | 2 cores |",
         "| b | pairs | 1,500 a second | loop | 3,000 a second | 0.5× | 2 cores |",
     ]
+
+
+def test_interval_of_a_median_by_ranks(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    interval = runpy.run_path(str(BENCHMARKS / "checkouts.py"))["interval_of_median"]
+    # The ranks of the sign test at 5 %: 10 and 21 of 30, 2 and 9 of 10; all where there are too few.
+    assert [interval(list(range(count, 0, -1))) for count in (30, 10, 5)] == [(10, 21), (2, 9), (1, 5)]

@@ -166,9 +166,9 @@ def test_wrong_lines_are_found():
 
 
 def test_python_of_the_new_pages_runs(monkeypatch):
-    """What the pages on generation and mutagenesis print in Python."""
+    """What the pages on generation, mutagenesis and the long convolution print in Python."""
     monkeypatch.chdir(ROOT)
-    for name in ("generation", "mutagenesis"):
+    for name in ("generation", "mutagenesis", "long_convolution"):
         for language, text in fenced(ROOT / "docs" / f"{name}.md"):
             if language == "python":
                 exec(compile(text, name, "exec"), {"print": lambda *_: None})

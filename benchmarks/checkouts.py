@@ -1,0 +1,138 @@
+"""The model of this checkout against that of another one, a pair of runs at a time.
+
+    git worktree add /tmp/before COMMIT
+    python benchmarks/checkouts.py /tmp/before [--pairs 30] [--threads 1]
+
+Each checkout works in a process of its own, and the two take turns. Times are of the processor, which other programs
+disturb less. A ratio is the median over the pairs, with the 95 % interval of a median by ranks.
+"""
+
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from record import Row, parsed, parser, row, write
+
+HERE = Path(__file__).parents[1]
+TINY_1K: dict[str, Any] = {"d_model": 128, "n_layer": 2, "max_seq_len": 1026}
+SMALL_32K: dict[str, Any] = {"d_model": 256, "n_layer": 4, "max_seq_len": 32_770}
+CASES: dict[str, tuple[dict[str, Any], int, str]] = {  # model, batch, what is done
+    "tiny-1k, 8 x 1,026 tokens, scoring": (TINY_1K, 8, "scoring"),
+    "tiny-1k, 8 x 1,026 tokens, training step": (TINY_1K, 8, "training"),
+    "tiny-1k, 64 tokens after 900": (TINY_1K, 1, "generation"),
+    "small-32k, 1 x 32,770 tokens, scoring": (SMALL_32K, 1, "scoring"),
+    "small-32k, 1 x 32,770 tokens, training step": (SMALL_32K, 1, "training"),
+}
+
+
+def work_of(case: str) -> Callable[[], object]:
+    """What one run of a case does, with random weights that are the same in every checkout."""
+    from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM
+
+    settings, batch, what = CASES[case]
+    config = HyenaDNAConfig(**settings, emb_dim=5, activation_freq=10, embed_dropout=0.0)
+    model = HyenaDNAForCausalLM(config).train(what == "training")
+    ids = torch.randint(7, 11, (batch, settings["max_seq_len"]))
+
+    def training() -> None:
+        model(ids, labels=ids).loss.backward()
+        model.zero_grad()
+
+    @torch.inference_mode()
+    def scoring() -> None:
+        model(ids)
+
+    def generation() -> None:
+        prompt = ids[:, :900]
+        mask = torch.ones_like(prompt)
+        model.generate(prompt, attention_mask=mask, max_new_tokens=64, min_new_tokens=64, do_sample=False)
+
+    return {"training": training, "scoring": scoring, "generation": generation}[what]
+
+
+def serve(case: str) -> None:
+    """Run the case once for each line that comes in, and answer with the milliseconds of processor time."""
+    work = work_of(case)
+    work()
+    for _ in sys.stdin:
+        start = time.process_time()
+        work()
+        print(1000 * (time.process_time() - start), flush=True)
+
+
+def started(checkout: Path, case: str, threads: int) -> subprocess.Popen[str]:
+    """A process that serves a case with the code of `checkout`."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", __file__, str(checkout), "--case", case, "--threads", str(threads)],
+        env={**os.environ, "PYTHONPATH": str(checkout)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def one_run(process: subprocess.Popen[str]) -> float:
+    """Milliseconds of one run in a process of [`started`]."""
+    ask: IO[str] | None = process.stdin
+    answer: IO[str] | None = process.stdout
+    assert ask is not None
+    assert answer is not None
+    print(file=ask, flush=True)
+    return float(answer.readline())
+
+
+def interval_of_median(values: list[float]) -> tuple[float, float]:
+    """The narrowest pair of ranks, as far from either end, between which the median lies with 95 %."""
+    ranked, count = sorted(values), len(values)
+    below = 0
+    while 2 * sum(math.comb(count, k) for k in range(below + 1)) / 2**count <= 0.05:
+        below += 1
+    return ranked[max(0, below - 1)], ranked[min(count - 1, count - below)]
+
+
+def compared(case: str, other: Path, pairs: int, threads: int) -> Row:
+    """The row of a case, with the interval of the ratio: above 1 this checkout is faster."""
+    processes = [started(checkout, case, threads) for checkout in (HERE, other)]
+    try:
+        times = []
+        for number in range(pairs + 1):
+            order = processes if number % 2 else processes[::-1]  # neither is always the first
+            found = {process.pid: one_run(process) for process in order}
+            times.append([found[process.pid] for process in processes])
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    ours, theirs = map(list, zip(*times[1:], strict=True))  # the first pair warms up
+    ratios = [before / now for now, before in zip(ours, theirs, strict=True)]
+    low, high = interval_of_median(ratios)
+    found_row = row(case, statistics.median(ours), f"commit {commit(other)}", statistics.median(theirs), "ms")
+    return found_row | {"ratio": {"median": statistics.median(ratios), "low": low, "high": high, "pairs": pairs}}
+
+
+def commit(checkout: Path) -> str:
+    """The short name of what is checked out."""
+    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    options = parser(__doc__)
+    options.add_argument("other", type=Path, help="the checkout to compare with")
+    options.add_argument("--pairs", type=int, default=30, help="pairs of runs of each case")
+    options.add_argument("--case", choices=CASES, help="serve this case to the process that asks for it")
+    arguments = parsed(options)
+    if arguments.case:
+        serve(arguments.case)
+    else:
+        found = [compared(case, arguments.other, arguments.pairs, arguments.threads) for case in CASES]
+        for done in found:
+            print(done["what"], {name: round(value, 4) for name, value in done["ratio"].items()})
+        write("checkouts", found)
