@@ -26,7 +26,7 @@ CACHE = HERE.parents[1] / ".cache/transformers_suite"
 STUBS = {
     "__init__.py": "",
     "exporters/__init__.py": "",
-    "exporters/test_export.py": "class ExportTesterMixin:\n    pass\n",
+    "exporters/test_export.py": "class ExportTesterMixin:\n    pass\n\n\nclass ExportGenerateTesterMixin:\n    pass\n",
     "generation/__init__.py": "",
     "generation/test_utils.py": "class GenerationTesterMixin:\n    pass\n",
     "utils/__init__.py": "",
