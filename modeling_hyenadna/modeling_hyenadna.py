@@ -803,12 +803,14 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
         vocabulary, for which there is no token, are never generated.
         """
         prompt = kwargs.pop("input_ids", None) if inputs is None else inputs
+        settings = generation_config or self.generation_config
+        if getattr(settings, "is_assistant", False):  # its positions are transformers' own, also of padding at the end
+            kwargs.pop("position_ids", None)
         self.refuse_packed_prompts(prompt, kwargs)
         if prompt is not None and kwargs.get("past_key_values") is None and kwargs.get("inputs_embeds") is None:
             prompt, mask = self.mask_final_separator(prompt, kwargs.get("attention_mask"))
             if mask is not None:
                 kwargs["attention_mask"] = mask
-        settings = generation_config or self.generation_config
         suppressed = kwargs.pop("suppress_tokens", settings.suppress_tokens) or []
         if padding_rows := range(self.config.vocab_size, self.config.padded_vocab_size):
             suppressed = sorted({*suppressed, *padding_rows})

@@ -4,7 +4,6 @@ python -m studies.tables
 python -m studies.tables --take results/real_data     first takes over the records of new runs
 """
 
-import math
 import runpy
 import shutil
 from collections.abc import Callable, Sequence
@@ -12,14 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from scipy import stats
 
 from datasets_dart.duplicates import Counts
 from evaluation_dart.pretraining import in_words
 from evaluation_dart.recipes import with_current_name
 from evaluation_dart.records import load_record
 from evaluation_dart.report.leaderboard import origin
-from evaluation_dart.seeds import over_seeds as means_over_seeds
+from evaluation_dart.seeds import over_seeds
 from evaluation_dart.statistics.metric import interval_text
 from studies.fetch import inputs_table
 from studies.pages import (
@@ -211,44 +209,27 @@ def attribution_table(path: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def over_seeds(values: Sequence[float]) -> str:
-    """Mean with its 95 % interval of Student's t over seeds; of one value, itself."""
-    mean, n = math.fsum(values) / len(values), len(values)
-    if n < 2:
-        return f"{mean:.3f}"
-    half = stats.t.ppf(0.975, n - 1) * stats.tstd(values) / math.sqrt(n)
-    return f"{mean:.3f} ± {half:.3f}"
-
-
-def cell(records: Sequence[dict[str, Any]], metric: str, means: dict[str, Any]) -> str:
-    """A metric over seeds with its interval of rows and seeds, where `means` has it.
-
-    Records whose predictions were not there have in its place the interval over seeds, and that of the first over rows.
-    """
-    if metric in means:
-        return f"{means[metric]['value']:.3f}{interval_text(means[metric])}"
-    own = [record["metrics"][metric] for record in records if metric in record["metrics"]]
-    if not own:
-        return ""
-    return over_seeds([each["value"] for each in own]) + interval_text(own[0])
-
-
 def take_downstream(results: Path, records: Path) -> None:
     """Take the records of new runs, and beside those of one model the means over its seeds."""
     take(results, records)
     for model in sorted({path.parents[1] for path in results.rglob("seed-*/results.json")}):
         runs = [load_record(path.parent) for path in sorted(model.glob("seed-*/results.json"))]
-        write_json(records / model.relative_to(results) / MEANS, means_over_seeds(runs))
+        write_json(records / model.relative_to(results) / MEANS, over_seeds(runs))
+
+
+def cell(mean: dict[str, Any] | None) -> str:
+    """A mean over seeds with its interval of rows and seeds; "" where there is none."""
+    return "" if mean is None else f"{mean['value']:.3f}{interval_text(mean)}"
 
 
 def cells(model: Path) -> list[str]:
     """The row of a model from its records, one of each seed."""
     own = [read_json(path) for path in sorted(model.glob("seed-*/results.json"))]
     first, drawn = own[0], own[0]["steps"] is not None
-    means = read_json(model / MEANS) if (model / MEANS).is_file() else {}
+    means = read_json(model / MEANS)
     counts = [f"{first['model']['parameters']:,}", f"{first['rows']['train']:,}"]
     counts += [f"{first['steps']:,}", str(len(own))] if drawn else ["–", "–"]
-    return [model.name, *counts, f"{first['rows']['test']:,}", *(cell(own, metric, means) for metric in METRICS)]
+    return [model.name, *counts, f"{first['rows']['test']:,}", *(cell(means.get(metric)) for metric in METRICS)]
 
 
 def downstream_tables(records: Path) -> str:

@@ -85,6 +85,16 @@ def test_assisted_and_prompt_lookup_decoding_give_what_greedy_decoding_gives(mod
         assert torch.equal(model.generate(PROMPT, max_new_tokens=60, do_sample=False, **options), expected)
 
 
+@pytest.mark.parametrize(
+    "mask", [[1, 0, 1, 1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 1, 1, 0, 1, 1, 1, 1]]
+)
+def test_an_assistant_reads_masked_prompts_as_the_model_does(model, mask):
+    mask, prompt = torch.tensor([mask]), PROMPT[:1, :9]
+    expected = model.generate(prompt, attention_mask=mask, max_new_tokens=12, do_sample=False)
+    found = model.generate(prompt, attention_mask=mask, max_new_tokens=12, do_sample=False, assistant_model=model)
+    assert torch.equal(found, expected)
+
+
 def test_prompts_may_be_prefilled_in_chunks(model):
     prompt = torch.randint(7, 12, (2, 60), generator=torch.Generator().manual_seed(4))
     expected = model.generate(prompt, max_new_tokens=20, do_sample=False)

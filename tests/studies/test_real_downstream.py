@@ -7,7 +7,7 @@ import pytest
 
 from studies import real_downstream
 from studies.pages import take
-from studies.tables import downstream_tables, over_seeds
+from studies.tables import downstream_tables
 from trainer_scripts.finetune import parse
 
 
@@ -84,11 +84,15 @@ def test_tables(tmp_path):
         write_record(tmp_path / f"runs/gue/tf_0/cnn/seed-{seed}", value)
     write_record(tmp_path / "runs/gue/tf_0/kmers-6/seed-0", 0.25, None)
     take(tmp_path / "runs", tmp_path / "records")
+    for model, mcc in (
+        ("cnn", {"value": 0.6, "low": 0.35, "high": 0.8}),
+        ("kmers-6", {"value": 0.25, "low": 0.15, "high": 0.35}),
+    ):
+        (tmp_path / f"records/gue/tf_0/{model}/seeds.json").write_text(json.dumps({"mcc": mcc}))
     lines = downstream_tables(tmp_path / "records").splitlines()
     assert lines[0] == "### gue/tf_0"
-    assert lines[4] == "| cnn | 1,234 | 1,024 | 256 | 2 | 1,000 |  | 0.600 ± 1.271 [0.400, 0.600] |  |"
+    assert lines[4] == "| cnn | 1,234 | 1,024 | 256 | 2 | 1,000 |  | 0.600 [0.350, 0.800] |  |"
     assert lines[5] == "| kmers-6 | 1,234 | 1,024 | – | – | 1,000 |  | 0.250 [0.150, 0.350] |  |"
     assert lines[7] == "Published, of the whole task, in per cent: X 9.5."
-    assert over_seeds([0.25]) == "0.250"
     with pytest.raises(FileNotFoundError, match=r"no results\.json"):
         take(tmp_path / "nothing", tmp_path / "records")
