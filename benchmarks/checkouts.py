@@ -132,7 +132,8 @@ if __name__ == "__main__":
     if arguments.case:
         serve(arguments.case)
     else:
-        found = [compared(case, arguments.other, arguments.pairs, arguments.threads) for case in CASES]
-        for done in found:
-            print(done["what"], {name: round(value, 4) for name, value in done["ratio"].items()})
-        write("checkouts", found)
+        rows = []
+        for name in CASES:
+            rows.append(compared(name, arguments.other, arguments.pairs, arguments.threads))
+            print(name, {key: round(value, 4) for key, value in rows[-1]["ratio"].items()}, flush=True)
+        write("checkouts", rows)
