@@ -7,11 +7,13 @@ specification as this project records it. Shapes: B sequences, L tokens, D chann
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Self, cast
+from typing import Any, NoReturn, Self, cast
 
 import torch
 from torch import nn
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn import functional as F
+from torch.nn.modules import module as torch_module
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
@@ -77,7 +79,9 @@ def decay_rates(channels: int, device: torch.device | None = None, dtype: torch.
 
 def followed() -> bool:
     """Whether torch follows the operations (compiling, exporting, mapping, differentiating forward): no shortcuts."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing() or functions_transformed()
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or functions_transformed():
+        return True
+    return get_proxy_mode() is not None  # make_fx
 
 
 def in_pieces(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
@@ -105,6 +109,17 @@ def full_precision(device: torch.device) -> AbstractContextManager[Any]:
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
+def is_hooked(module: nn.Module) -> bool:
+    """Whether hooks watch or change a call of `module`, or of all modules: pruning does, for one."""
+    kinds = ("forward_pre_hooks", "forward_hooks", "backward_pre_hooks", "backward_hooks")
+    return any(getattr(module, f"_{kind}") or getattr(torch_module, f"_global_{kind}") for kind in kinds)
+
+
+def at_least_float32() -> torch.dtype:
+    """The default precision of new parameters, float32 where that is a half precision."""
+    return torch.promote_types(torch.get_default_dtype(), torch.float32)
+
+
 class KeepsFloat32(nn.Module):
     """A module whose parameters stay float32 under `.half()`, `.bfloat16()` and `.to(dtype)`, float64 excepted.
 
@@ -125,7 +140,9 @@ class HyenaDNASine(KeepsFloat32):
     def __init__(self, config: HyenaDNAConfig):
         super().__init__()
         self.initial_frequency = float(config.activation_freq)
-        self.freq = nn.Parameter(torch.empty(1, config.filter_order), requires_grad=config.train_freq)
+        self.freq = nn.Parameter(
+            torch.empty(1, config.filter_order, dtype=at_least_float32()), requires_grad=config.train_freq
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.sin(self.freq.to(x.dtype) * x)
@@ -141,8 +158,8 @@ class HyenaDNAFilterLayer(KeepsFloat32):
     def __init__(self, in_features: int, out_features: int, bias: bool = True):
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
-        self.weight = nn.Parameter(torch.empty(out_features, in_features))
-        self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
+        self.weight = nn.Parameter(torch.empty(out_features, in_features, dtype=at_least_float32()))
+        self.bias = nn.Parameter(torch.empty(out_features, dtype=at_least_float32())) if bias else None
         nn.Linear.reset_parameters(self)  # type: ignore[arg-type]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -161,7 +178,9 @@ class HyenaDNAFilter(KeepsFloat32):
     def __init__(self, config: HyenaDNAConfig):
         super().__init__()
         self.config = config
-        self.bias = nn.Parameter(torch.empty(config.d_model))  # the skip connection of the long convolution
+        self.bias = nn.Parameter(
+            torch.empty(config.d_model, dtype=at_least_float32())
+        )  # the skip connection of the long convolution
         # The original puts one sine module at every odd index; naming it once keeps the keys and shares nothing.
         self.implicit_filter = nn.ModuleDict({"0": HyenaDNAFilterLayer(config.emb_dim, config.filter_order)})
         self.implicit_filter["1"] = HyenaDNASine(config)
@@ -198,9 +217,11 @@ class HyenaDNAFilter(KeepsFloat32):
         A kept one serves only while all effective weights, adapters included, equal those that made it.
         """
         backend = resolved(backend)
-        in_use = torch.is_grad_enabled() or any(module.training for module in self.modules())
-        in_use = in_use or (self.bias.is_cuda and torch.cuda.is_current_stream_capturing())  # comparing would wait
-        if in_use or backend == "reference" or followed():
+        if followed() or torch.is_grad_enabled() or backend == "reference":
+            return self.kernel(length)
+        # Hooks expect a tensor, and to be called for every input.
+        in_use = any(module.training or is_hooked(module) for module in self.modules())
+        if in_use or (self.bias.is_cuda and torch.cuda.is_current_stream_capturing()):  # comparing would wait
             return self.kernel(length)
         with full_precision(self.bias.device):
             weights = effective_weights(self.implicit_filter, self.config.emb_dim)
@@ -241,12 +262,6 @@ class HyenaDNAShortFilter(nn.Conv1d):
     Called without an input it gives its weights as they act, parametrisations included, for an operator that computes
     with them: whatever loads a module's weights for its call has loaded them then.
     """
-
-    @property
-    def is_hooked(self) -> bool:
-        """Whether hooks watch or change a call: pruning does, for one."""
-        hooks = (self._forward_pre_hooks, self._forward_hooks, self._backward_pre_hooks, self._backward_hooks)
-        return any(map(len, hooks))
 
     def forward(self, input: torch.Tensor | None = None) -> Any:
         """(B, C, L + taps - 1) to (B, C, L); without an input, weight (C, taps) and bias (C,)."""
@@ -339,7 +354,7 @@ class HyenaDNAMixer(nn.Module):
         That is so where something else has taken its place, an adapter, and where it has hooks.
         """
         short = self.short_filter
-        if not isinstance(short, HyenaDNAShortFilter) or short.is_hooked:
+        if not isinstance(short, HyenaDNAShortFilter) or is_hooked(short):
             return None
         return cast(tuple[torch.Tensor, torch.Tensor], short())
 
@@ -712,6 +727,7 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
             past_key_values=past_key_values,
             use_cache=use_cache,
             packing=packing,
+            return_dict=True,
             **kwargs,
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
@@ -770,13 +786,17 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
             float32, of the softmax over all tokens.
 
         Raises:
-            ValueError: for a sequence of fewer than two letters, or with one that is not DNA.
+            ValueError: for no sequences, for one of fewer than two letters, or with one that is not DNA.
         """
         if isinstance(sequences, str):
             (of_all,), (of_own,) = self.score_sequence([sequences])
             return of_all, of_own
         rows = []
+        if len(sequences) == 0:
+            raise ValueError("score_sequence takes at least one sequence, got none")
         for sequence in sequences:
+            if not isinstance(sequence, str):
+                raise ValueError(f"score_sequence takes sequences as str, got {type(sequence).__name__}")
             letters = sequence.upper().translate(AS_BASES)
             if len(letters) < 2 or not set(letters) <= set(BASES):
                 raise ValueError(f"score_sequence takes sequences of at least two bases, got {sequence[:50]!r}")
@@ -804,6 +824,16 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
         """
         prompt = kwargs.pop("input_ids", None) if inputs is None else inputs
         settings = generation_config or self.generation_config
+        cache = kwargs.get("cache_implementation", settings.cache_implementation)
+        if cache not in (None, "dynamic", "offloaded", "hybrid"):  # transformers drops "hybrid", an old default
+            raise ValueError(
+                f"HyenaDNA has no keys and values for cache_implementation={cache!r}: leave it out, or use 'offloaded'"
+            )
+        if kwargs.get("stop_strings", settings.stop_strings):
+            raise ValueError(
+                "stop_strings cannot be used with a tokenizer of single letters: "
+                "use eos_token_id for a letter that ends the sequence, or a StoppingCriteria"
+            )
         if getattr(settings, "is_assistant", False):  # its positions are transformers' own, also of padding at the end
             kwargs.pop("position_ids", None)
         self.refuse_packed_prompts(prompt, kwargs)
@@ -816,6 +846,12 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
             suppressed = sorted({*suppressed, *padding_rows})
         kwargs["suppress_tokens"] = suppressed or None
         return super().generate(prompt, generation_config, *args, **kwargs)  # type: ignore[misc]
+
+    def init_continuous_batching(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """ValueError: continuous batching, and with it `generate_batch`, pages keys and values of attention."""
+        raise ValueError(
+            "HyenaDNA has no keys and values for continuous batching (generate_batch): use generate with a padded batch"
+        )
 
     def refuse_packed_prompts(self, prompt: torch.Tensor | None, kwargs: dict[str, Any]) -> None:
         """Take positions out of `kwargs`, where they say nothing; ValueError where they describe packed rows."""
@@ -955,7 +991,12 @@ class HyenaDNAForSequenceClassification(HyenaDNAClassifier):
         if self.packing_of(input_ids, inputs_embeds, attention_mask, None, position_ids, cu_seq_lens_q, seq_idx):
             raise ValueError("packed rows have several sequences and one class: give each sequence a row of its own")
         outputs = self.hyena(
-            input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, use_cache=False, **kwargs
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            use_cache=False,
+            return_dict=True,
+            **kwargs,
         )
         hidden_states = outputs.last_hidden_state
         mask = attention_mask
@@ -1013,6 +1054,7 @@ class HyenaDNAForTokenClassification(HyenaDNAClassifier):
             position_ids=position_ids,
             cu_seq_lens_q=cu_seq_lens_q,
             seq_idx=seq_idx,
+            return_dict=True,
             **kwargs,
         )
         logits = self.score(outputs.last_hidden_state)

@@ -17,7 +17,10 @@ def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
 
 def real_fft_length(length: int | torch.SymInt) -> int | torch.SymInt:
     """Points of a real FFT for causal convolutions of `length` positions: a good number, 2 L where L is a symbol."""
-    return 2 * length if isinstance(length, torch.SymInt) else good_fft_length(2 * length - 1)
+    # Exporting in strict mode torch passes a symbol off as an int.
+    if isinstance(length, torch.SymInt) or (torch.compiler.is_exporting() and torch.compiler.is_dynamo_compiling()):
+        return 2 * length
+    return good_fft_length(2 * length - 1)
 
 
 def long_conv_plain(

@@ -262,3 +262,29 @@ def test_positions_of_a_padded_batch_change_nothing(model, options):
         assert torch.equal(together[row, -20:], model.generate(alone, **settings)[0, -20:])
     with pytest.raises(ValueError, match="packed rows cannot be continued"):
         model.generate(PROMPT, position_ids=torch.arange(5).repeat(2)[None], **settings)
+
+
+@pytest.mark.parametrize("kind", ["static", "offloaded_static", "quantized", "paged"])
+def test_caches_of_attention_are_refused_in_a_sentence(counted, kind):
+    model, calls = counted
+    with pytest.raises(ValueError, match=f"no keys and values for cache_implementation='{kind}': leave it out"):
+        model.generate(PROMPT, max_new_tokens=4, cache_implementation=kind)
+    assert not calls
+
+
+def test_an_offloaded_cache(model):
+    options = {"max_new_tokens": 8, "do_sample": False}
+    expected = model.generate(PROMPT, **options)
+    assert torch.equal(model.generate(PROMPT, cache_implementation="offloaded", **options), expected)
+
+
+def test_continuous_batching_is_refused_in_a_sentence(model):
+    with pytest.raises(ValueError, match=r"continuous batching .generate_batch.: use generate with a padded batch"):
+        model.generate_batch([[7, 8, 9], [8, 8]])
+
+
+def test_stop_strings_are_refused_in_a_sentence(counted, tokenizer):
+    model, calls = counted
+    with pytest.raises(ValueError, match=r"stop_strings cannot be used .* use eos_token_id"):
+        model.generate(PROMPT, max_new_tokens=4, stop_strings=["A"], tokenizer=tokenizer)
+    assert not calls

@@ -152,3 +152,33 @@ def test_the_kernels_used_longest_ago_are_given_up():
     weights = torch.ones(3)
     get(5)
     assert list(cache.state[1]) == [5]
+
+
+@pytest.mark.parametrize("of_all_modules", [False, True])
+@pytest.mark.parametrize("name", ["", "implicit_filter.0", "implicit_filter.1", "implicit_filter.6"])
+def test_hooks_are_called_for_every_input_and_act(model, name, of_all_modules):
+    layer, calls = filters(model)[0].get_submodule(name), []
+
+    def doubled(module, args, output):
+        if module is not layer:
+            return None
+        calls.append(args)
+        if name:  # only the kernel's own input: no test of the layer by other inputs would see this hook
+            return 2 * output if len(args[0]) == IDS.shape[1] else None
+        kernel, skip = output
+        return 2 * kernel, skip
+
+    before = check(model)
+    register = torch.nn.modules.module.register_module_forward_hook if of_all_modules else layer.register_forward_hook
+    handle = register(doubled)
+    try:
+        with torch.no_grad():
+            first, called = model(IDS).logits, len(calls)
+            again = model(IDS).logits
+        assert len(calls) == 2 * called > 0
+        torch.testing.assert_close(first, model(IDS).logits.detach(), rtol=1e-5, atol=1e-5)
+    finally:
+        handle.remove()
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, before, rtol=1e-4, atol=1e-7)
+    assert torch.equal(check(model), before)

@@ -344,6 +344,23 @@ def filter_dtypes(model):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_filter_of_a_new_model_is_float32(dtype):
+    new = AutoModelForCausalLM.from_config(tiny_config(), dtype=dtype)
+    assert filter_dtypes(new) == {torch.float32}
+    assert new.lm_head.weight.dtype == dtype
+    assert new(random_ids(2, 40)).logits.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "kind", [HyenaDNAModel, HyenaDNAForCausalLM, HyenaDNAForSequenceClassification, HyenaDNAForTokenClassification]
+)
+def test_a_configuration_that_asks_for_tuples(kind):
+    model, ids = kind(tiny_config(return_dict=False)).eval(), random_ids(2, 40)
+    (found,) = model(ids)
+    assert torch.equal(found, model(ids, return_dict=True)[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_filter_stays_float32(tmp_path, model, dtype):
     model.save_pretrained(tmp_path)
     ids = random_ids(2, 40)

@@ -49,3 +49,9 @@ def test_letters_are_read_as_the_bases_they_stand_for(model):
 def test_what_is_no_sequence_is_refused(model, sequence):
     with pytest.raises(ValueError, match="at least two bases, got"):
         model.score_sequence(["ACGT", sequence])
+
+
+@pytest.mark.parametrize(("sequences", "message"), [([], "at least one sequence"), ([b"ACGT"], "str, got bytes")])
+def test_what_are_no_sequences_is_refused(model, sequences, message):
+    with pytest.raises(ValueError, match=message):
+        model.score_sequence(sequences)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, jacfwd, jvp, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM
 from modeling_hyenadna import modeling_hyenadna as module
@@ -180,3 +181,31 @@ def test_on_the_meta_device(model):
     for context in (torch.no_grad(), torch.enable_grad()):
         with context:
             assert shapes(ids).logits.shape == model(random_ids(2, LENGTH)).logits.shape
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.int64])
+def test_strict_export_of_any_length_and_kind_of_mask(model, dtype):
+    sizes = {0: torch.export.Dim("batch", max=64), 1: torch.export.Dim("length", min=2, max=66)}
+    ids = random_ids(2, 32)
+    with torch.no_grad():
+        given = (ids, masked(ids).to(dtype))
+        run = torch.export.export(Program(model), given, dynamic_shapes=(sizes, sizes), strict=True).module()
+        ids, mask = random_ids(3, 61), masked(random_ids(3, 61))
+        close(run(ids, mask.to(dtype))[mask != 0], model(ids, attention_mask=mask).logits[mask != 0])
+
+
+@pytest.mark.parametrize("with_gradients", [True, False])
+def test_make_fx(model, with_gradients):
+    with torch.set_grad_enabled(with_gradients):
+        model(random_ids(2, LENGTH))  # a kernel is kept
+        run = make_fx(lambda ids: model(ids).logits)(random_ids(2, LENGTH))
+        ids = random_ids(2, LENGTH, seed=1)
+        close(run(ids), model(ids).logits)
+
+
+def test_jit_trace_of_a_model_that_returns_tuples():
+    model = made(return_dict=False)
+    with torch.no_grad():
+        run = torch.jit.trace(model, (random_ids(2, LENGTH),))
+        ids = random_ids(3, 61)
+        close(run(ids)[0], model(ids)[0])
