@@ -409,8 +409,12 @@ class LanguageModel(Encoder):
 
     @property
     def scores_bases(self) -> bool:
-        """Whether the model's own code gives the probability of each base, as that of Carbon's models does."""
-        return callable(getattr(self.model, "score_sequence", None))
+        """Whether the model's own code is to give the probability of each base, as that of Carbon's models does.
+
+        HyenaDNA's gives those of its tokens, which are read here more cheaply where alleles share what is before them.
+        """
+        own_code = callable(getattr(self.model, "score_sequence", None))
+        return own_code and getattr(self.model.config, "model_type", "") != HYENADNA
 
     @torch.inference_mode()
     def _base_means(self, sequences: Sequence[str]) -> np.ndarray:
@@ -693,6 +697,7 @@ def weights_digest(model: torch.nn.Module) -> str:
 
 
 # How sentence-transformers is to pool, which is nothing of the model; folders of one model may have them or not
+HYENADNA = "hyenadna"  # its model_type
 SENTENCE_FILES = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
 
 
