@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -21,6 +22,7 @@ from .build import CSRC, Strided, cached, compiler_version, first_line, loaded, 
 from .fft_plan import right_angle_length
 
 SOURCES = ("fft.h", "scratch.h", "cpu_problem.h", "cpu_kernel.h", "cpu_build.cpp", "cpu_dispatch.cpp")
+LIBRARIES = ("-lstdc++",) if sys.platform == "linux" else ()  # CXX may name gcc, which does not link it by itself
 COMMON_FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fno-math-errno", "-ffp-contract=fast")
 X86_BUILDS = {
     "portable": ("-DHYENA_LANES=4",),
@@ -78,7 +80,7 @@ def build() -> Path:
         raise RuntimeError("no C++ compiler found")
     version = compiler_version(compiler)
     machine = platform.machine()
-    settings = [version, machine, *COMMON_FLAGS, str(X86_BUILDS)]
+    settings = [version, machine, *COMMON_FLAGS, *LIBRARIES, str(X86_BUILDS)]
     return cached("cpu", SOURCES, settings, lambda target: _compile(compiler, machine, target))
 
 
@@ -104,7 +106,7 @@ def _compile(compiler: str, machine: str, target: Path) -> None:
     else:
         raise RuntimeError(f"{compiler} failed: {first_line(*errors)}")
     objects = [f"{target.parent}/{name}.o" for name in commands]
-    run_compiler([compiler, "-shared", *openmp, "-o", str(target), *objects])
+    run_compiler([compiler, "-shared", *openmp, "-o", str(target), *objects, *LIBRARIES])
 
 
 def _run(name: str, shape: Sequence[int], **tensors: torch.Tensor | None) -> None:
