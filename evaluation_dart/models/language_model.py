@@ -696,8 +696,9 @@ def weights_digest(model: torch.nn.Module) -> str:
     return digest.hexdigest()[:12]
 
 
-# How sentence-transformers is to pool, which is nothing of the model; folders of one model may have them or not
 HYENADNA = "hyenadna"  # its model_type
+OF_A_MODEL = (".json", ".safetensors", ".bin", ".txt", ".model", ".py")  # suffixes of files that make it what it is
+# How sentence-transformers is to pool, which is nothing of the model; folders of one model may have them or not
 SENTENCE_FILES = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
 
 
@@ -705,14 +706,7 @@ def folder_digest(folder: Path) -> str:
     """12 hexadecimal digits of SHA-256 over a model folder's configuration, tokenizer, weights and code."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.name not in SENTENCE_FILES and path.suffix in (
-            ".json",
-            ".safetensors",
-            ".bin",
-            ".txt",
-            ".model",
-            ".py",
-        ):
+        if path.suffix in OF_A_MODEL and path.name not in SENTENCE_FILES:
             digest.update(path.name.encode())
             with open(path, "rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
