@@ -115,11 +115,12 @@ def report(
 
 
 def refuse_none(found: Sequence["Record"], skipped: Sequence[str]) -> None:
-    """Raise InputError where there is no record, after a line for each that was skipped but the last."""
+    """Raise InputError where there is no record: why the first was skipped, after a line for each of the others."""
     if not found:
-        for line in skipped[:-1]:
+        first, *others = skipped  # the last may be a remark on all of them
+        for line in others:
             say(line)
-        raise InputError(f"no valid record: {skipped[-1]}")
+        raise InputError(f"no valid record: {first}")
 
 
 def look_closer(folders: list[Path], output: Path, asked: dict[str, dict[str, Any]], figures: bool) -> None:
