@@ -25,17 +25,23 @@ FRAMEWORK = "hyenadna-dart"
 
 
 def export_parquet(
-    rows: DatasetDict, folder: str | os.PathLike[str], task: str, protocol: str, shard_bytes: int = SHARD_BYTES
+    rows: DatasetDict,
+    folder: str | os.PathLike[str],
+    task: str,
+    protocol: str,
+    shard_bytes: int = SHARD_BYTES,
+    part: str = "",
 ) -> list[Path]:
     """Write the splits of a task into a dataset repository that plain `load_dataset(folder)` reads; returns its files.
 
-    The task is one configuration of the repository, named after it ("-paper" added in that protocol): other
-    configurations that the folder already has stay. Shards are `{configuration}/{split}-00000-of-00001.parquet`.
+    The task is one configuration of the repository, named after it (and after `part`, where a task has several
+    datasets; "-paper" added in that protocol): other configurations that the folder already has stay. Shards are
+    `{configuration}/{split}-00000-of-00001.parquet`.
 
     Raises ValueError where the folder has other files of this configuration, or is another repository.
     """
     folder = Path(folder)
-    config_name = task if protocol == "fixed" else f"{task}-{protocol}"
+    config_name = "-".join(name for name in (task, part, protocol if protocol != "fixed" else "") if name)
     target = folder / config_name
 
     def write(writing: Path) -> None:

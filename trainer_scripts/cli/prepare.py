@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from datasets_dart.errors import InputError
+from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.outputs import described, made
+from trainer_scripts.cli.app import result
 from trainer_scripts.cli.inputs import InputsCommand
 from trainer_scripts.cli.options import Genome, Output, Overwrite, ProtocolOption
 
@@ -30,8 +31,13 @@ def step(
 
 def prepare(
     ctx: typer.Context,
-    task: Annotated[str, typer.Option(help="regulatory_elements, motif_footprinting, ...: see dart-eval ls")],
+    task: Annotated[
+        str, typer.Option(help="regulatory_elements, motif_footprinting, ...: see dart-eval ls; all: the five tasks")
+    ],
     download: Annotated[Path | None, typer.Option(help="folder to fetch the task's public inputs into")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="list the public inputs, their sizes, and what is to be fetched by hand")
+    ] = False,
     to: Annotated[
         Literal["cache", "parquet"], typer.Option(help="the datasets library's cache, or a dataset repository")
     ] = "cache",
@@ -44,16 +50,29 @@ def prepare(
     dart-eval prepare --task motif_footprinting --download inputs --to parquet --output dart-eval-data
 
     dart-eval prepare --task variant_effects --genome hg38.fa --variants Afr.CaQTLS.tsv
+
+    dart-eval prepare --task all --download inputs --dry-run
     """
     from datasets_dart import load_dart
 
     if (to == "parquet") != (output is not None):
         raise InputError("--to parquet and --output go together")
     given: dict[str, Any] = ctx.obj
+    if dry_run or task == "all":
+        if download is None:
+            raise InputError("--download: the folder of public inputs is needed")
+        if dry_run:
+            list_needed(task, download)
+        else:
+            prepare_all(download, output, given, cache_dir, num_proc)
+        return
     if download is not None:
         from datasets_dart.downloads import fetch_task
+        from datasets_dart.public import DATASETS, inputs_of
 
         inputs, said = fetch_task(task, download)
+        if task in DATASETS and given.keys() <= {"protocol"}:
+            inputs = inputs_of(task, download, given.get("protocol", "fixed"), num_proc or 1)
         given = {**inputs, **given}
         for line in said:
             typer.echo(line, err=True)
@@ -66,6 +85,86 @@ def prepare(
 
         for path in export_parquet(rows, output, task, given.get("protocol", "fixed")):
             typer.echo(f"written: {path}")
+
+
+def list_needed(task: str, folder: Path) -> None:
+    """Print each file of the public inputs: its state, size, address and place, and the tasks that read it."""
+    from datasets_dart.public import dataset_names, needed_files, task_of
+
+    tasks = list(dict.fromkeys(map(task_of, dataset_names()))) if task == "all" else [task]
+    needed = needed_files(folder, tasks)
+    rows = [
+        {
+            "state": file.state,
+            "bytes": file.size,
+            "address": file.download.address,
+            "file": str(folder / file.download.file),
+            "tasks": list(file.tasks),
+            "note": file.download.note,
+        }
+        for file in needed
+    ]
+    lines = [
+        "\t".join(
+            (
+                file.state,
+                "size unknown" if file.size is None else f"{file.size:,} bytes",
+                file.download.address,
+                str(folder / file.download.file),
+                ", ".join(file.tasks),
+                file.download.note,
+            )
+        )
+        for file in needed
+    ]
+    fetched = [file for file in needed if file.state in ("download", "token")]
+    known = sum(file.size or 0 for file in fetched)
+    unknown = sum(file.size is None for file in fetched)
+    by_hand = sum(file.state == "by hand" for file in needed)
+    lines.append(
+        f"{len(fetched)} to be downloaded: {known:,} bytes, and {unknown} of unknown size; {by_hand} by hand; "
+        f"{sum(file.state == 'there' for file in needed)} there already"
+    )
+    result(rows, "\n".join(lines))
+
+
+def prepare_all(
+    folder: Path, output: Path | None, given: dict[str, Any], cache_dir: Path | None, num_proc: int | None
+) -> None:
+    """Fetch the public inputs of the five tasks, and build the rows of every dataset whose inputs are there.
+
+    Raises:
+        typer.Exit: with 1, if a dataset could not be made; the others are.
+    """
+    from datasets_dart import load_dart
+    from datasets_dart.export import export_parquet
+    from datasets_dart.public import dataset_names, fetch_needed, inputs_of, needed_files, task_of
+
+    if given.keys() - {"protocol"}:
+        raise InputError(
+            f"--{sorted(given.keys() - {'protocol'})[0]}: for a single task; all takes its inputs from files"
+        )
+    protocol = given.get("protocol", "fixed")
+    names = dataset_names()
+    for line in fetch_needed(needed_files(folder, list(dict.fromkeys(map(task_of, names))), ask=False), folder):
+        typer.echo(line, err=True)
+    failed = []
+    for name in names:
+        task, _, part = name.partition("/")
+        try:
+            inputs = inputs_of(name, folder, protocol, num_proc or 1)
+            rows: Any = load_dart(task, cache_dir=cache_dir, num_proc=num_proc, **inputs, **given)
+            files = export_parquet(rows, output, task, protocol, part=part) if output is not None else []
+        except (InputError, MissingExtra, OSError) as error:
+            failed.append(f"{name}: left out: {' '.join(str(error).split())}")
+            typer.echo(failed[-1])
+            continue
+        typer.echo(f"{name}: {', '.join(f'{split} {len(own):,} rows' for split, own in rows.items())}")
+        typer.echo(next(iter(rows.values())).info.description, err=True)
+        for path in files:
+            typer.echo(f"written: {path}", err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 def list_inputs(
