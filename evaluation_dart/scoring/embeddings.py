@@ -8,7 +8,7 @@ import torch
 from datasets_dart.errors import InputError
 
 POOLINGS = ("mean", "max", "last", "mean_with_next", "mean_all")
-# Sequences in one of the original's HDF5 data sets of embeddings, tasks 2 and 3.
+# Sequences in one of the original's HDF5 data sets of embeddings, tasks 2 and 3, but for one family in task 2.
 ORIGINAL_BATCH = 64
 
 
@@ -21,10 +21,12 @@ class EmbeddingRecipe(NamedTuple):
     attention_mask: bool = True
     distance: str = "cosine"
     rows: str = "as they are"  # or in another order, as the original has them
+    batch: int = ORIGINAL_BATCH  # sequences that are embedded at once, where that matters
 
     def described(self, alleles: bool) -> dict[str, Any]:
         """The entries of a record, the same whether the task compares alleles or not."""
-        return self._asdict()
+        fields = self._asdict()
+        return fields if self.batch != ORIGINAL_BATCH else {name: x for name, x in fields.items() if name != "batch"}
 
 
 def hidden_states(output: Any, layer: int, name: str) -> torch.Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from evaluation_dart.models.families import family_of
 from evaluation_dart.models.language_model import Encoder
 from evaluation_dart.scoring.embeddings import ORIGINAL_BATCH, EmbeddingRecipe, name_order
 from evaluation_dart.scoring.finite import check_finite
@@ -18,8 +19,8 @@ def embedding_recipe(task: Task, scorer: Any, protocol: str, layer: int = -1) ->
     """How a protocol makes embeddings of a task's sequences with a model.
 
     "fixed": the mean over the sequence's own tokens. "paper", tasks 2 and 3: padding is read as sequence, models of one
-    token a base count the token after the last base, and rows are mixed up; of alleles (task 5): all tokens count,
-    padding as well.
+    token a base count the token after the last base, and rows are mixed up by batches of 64 (task 2, Nucleotide
+    Transformer: 32); of alleles (task 5): all tokens count, padding as well.
     """
     if not isinstance(scorer, Encoder):
         return EmbeddingRecipe("as the baseline makes them", "none")
@@ -29,7 +30,9 @@ def embedding_recipe(task: Task, scorer: Any, protocol: str, layer: int = -1) ->
         return EmbeddingRecipe("dart-eval", "mean_all", layer)
     (tokens,) = scorer.base_tokens(["ACGTTGCAACGTTGCA"])
     pooling = "mean_with_next" if tokens.tolist() == list(range(len(tokens))) else "mean"
-    return EmbeddingRecipe("dart-eval", pooling, layer, attention_mask=False, rows=NAME_ORDER)
+    family = family_of(scorer.name, scorer.model.config.model_type)
+    batch = family.motif_batch if task.name == "motif_footprinting" else ORIGINAL_BATCH
+    return EmbeddingRecipe("dart-eval", pooling, layer, attention_mask=False, rows=NAME_ORDER, batch=batch)
 
 
 def embed_sequences(scorer: Any, sequences: Sequence[str], job: Job) -> np.ndarray:
@@ -61,15 +64,16 @@ def row_embedder(scorer: Any, dataset: Dataset, job: Job) -> Callable[[np.ndarra
     sequences, n = dataset.select_columns(["sequence"]), len(dataset)
     if job.recipe.attention_mask:
         return lambda rows: embed_sequences(scorer, job.crop(sequences[rows.tolist()]["sequence"]), job)
-    order = name_order(n) if job.recipe.rows == NAME_ORDER else np.arange(n)
-    original = job._replace(batch_size=ORIGINAL_BATCH)
+    batch = job.recipe.batch
+    order = name_order(n, batch) if job.recipe.rows == NAME_ORDER else np.arange(n)
+    original = job._replace(batch_size=batch)
 
     def embed(rows: np.ndarray) -> np.ndarray:
-        batches, place = np.divmod(order[rows], ORIGINAL_BATCH)
+        batches, place = np.divmod(order[rows], batch)
         vectors: np.ndarray | None = None
         for number in np.unique(batches).tolist():
-            batch = sequences[number * ORIGINAL_BATCH : min((number + 1) * ORIGINAL_BATCH, n)]["sequence"]
-            embedded = embed_sequences(scorer, original.crop(batch), original)
+            together = sequences[number * batch : min((number + 1) * batch, n)]["sequence"]
+            embedded = embed_sequences(scorer, original.crop(together), original)
             if vectors is None:
                 vectors = np.empty((len(rows), embedded.shape[1]), np.float32)
             here = batches == number

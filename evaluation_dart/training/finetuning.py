@@ -41,7 +41,8 @@ def load_classifier(
     Args:
         outputs: of a new head; None for the head that the checkpoint was saved with.
         random_weights: the same architecture, initialised afresh.
-        changes: fields of the configuration (dropout, pooling), as far as the model has them. dtype: of the weights.
+        changes: fields of the configuration (dropout, pooling), as far as the model has them.
+        dtype: of the weights.
 
     Raises:
         ValueError: if the model has no such head, the checkpoint lacks weights of its backbone, or was to have a

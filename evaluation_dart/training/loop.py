@@ -27,8 +27,8 @@ from datasets_dart.files import replacing, sha256, write_text
 from datasets_dart.formats.documents import read_json
 from evaluation_dart.training.accelerators import progress_bar
 from evaluation_dart.training.objective import Objective
-from evaluation_dart.training.order import epoch_batches, reversed_rows, shares, steps_of
-from evaluation_dart.training.recipe import SCHEDULES, Optimisation, Training
+from evaluation_dart.training.order import epoch_batches, judged_batches, reversed_rows, shares, steps_of
+from evaluation_dart.training.recipe import SCHEDULES, Optimisation, SupervisedTraining, Training
 from evaluation_dart.training.rows import LabelledRows
 from evaluation_dart.training.states import (
     check_same_run,
@@ -177,11 +177,8 @@ def fit(
         module.train()
         while progress.place < len(batches) and progress.step < steps:
             batch = batches[progress.place]
-            weight = objective.weight(train.labels[batch])
-            progress.loss += _step(
-                accelerator, module, optimizer, train, batch, flips, epoch, objective, weight, training
-            )
-            progress.weight += weight
+            progress.loss += take_step(accelerator, module, optimizer, train, batch, flips, epoch, objective, training)
+            progress.weight += objective.weight(train.labels[batch])
             if not plateau:
                 scheduler.step()
             progress.place, progress.step = progress.place + 1, progress.step + 1
@@ -212,7 +209,7 @@ def _drop_frozen(models: list[nn.Module], weights: list[dict[str, torch.Tensor]]
                 own.pop(name, None)
 
 
-def _step(
+def take_step(
     accelerator: Accelerator,
     module: nn.Module,
     optimizer: Any,
@@ -221,14 +218,20 @@ def _step(
     flips: np.ndarray | None,
     epoch: int,
     objective: Objective,
-    weight: float,
     training: Training,
 ) -> float:
     """One step of the optimiser on a batch; the sum of its rows' losses."""
-    parts = shares(batch, accelerator.process_index, accelerator.num_processes, training.per_device_train_batch_size)
+    process, processes, forward_rows = (
+        accelerator.process_index, accelerator.num_processes, training.per_device_train_batch_size,
+    )  # fmt: skip
+    parts = [
+        (part, 1 / (share * objective.weight(train.labels[rows])))
+        for rows, share in counted_rows(batch, training)
+        for part in shares(rows, process, processes, forward_rows)
+    ]
     device = next(module.parameters()).device
     total = torch.zeros((), device=device)
-    for number, part in enumerate(parts):
+    for number, (part, factor) in enumerate(parts):
         # Fewer rows than processes: one row goes through for the gradients' exchange, and counts nothing.
         rows, counts = (part, 1.0) if len(part) else (batch[:1], 0.0)
         inputs, labels = train.read(rows, epoch, None if flips is None else flips[rows])
@@ -236,7 +239,7 @@ def _step(
             with _autocast(device, training):
                 outputs = module(inputs)
             loss = objective.total_loss(outputs, torch.from_numpy(labels).to(device)) * counts
-            accelerator.backward(loss * (accelerator.num_processes / weight))
+            accelerator.backward(loss * (processes * factor))
         total += loss.detach()
     if training.max_grad_norm > 0:
         accelerator.clip_grad_norm_([p for p in module.parameters() if p.requires_grad], training.max_grad_norm)
@@ -246,6 +249,33 @@ def _step(
     if not math.isfinite(summed):
         raise InputError(f"the loss is {summed}: choose a smaller learning rate")
     return summed
+
+
+def counted_rows(batch: np.ndarray, training: Training) -> list[tuple[np.ndarray, float]]:
+    """The rows of a step whose mean losses are added up, each divided by the number with it.
+
+    All of a batch together, or `loss_rows` at a time, each an equal part of a whole batch: those of an epoch's last
+    batch count as much as any, and what it lacks of a whole batch is 0 (DART-Eval spec section 1.7).
+    """
+    size = training.loss_rows if isinstance(training, SupervisedTraining) else None
+    if size is None:
+        return [(batch, 1.0)]
+    return [(rows, training.batch_size / size) for rows in np.split(batch, range(size, len(batch), size))]
+
+
+def validation_loss(outputs: np.ndarray, rows: LabelledRows, objective: Objective, training: Training) -> float:
+    """Mean loss of all rows; or of the original's batches, each with the mean of its rows.
+
+    The original divides the sum over batches by the number of rows in tasks 1 and 3, which chooses the same epoch.
+    """
+    if not isinstance(training, SupervisedTraining) or training.loss_rows is None:
+        return objective.loss(outputs, rows.labels)
+    members = outputs.reshape(-1, len(rows), *outputs.shape[1:])
+    losses = [
+        objective.loss(members[:, batch].reshape(-1, *outputs.shape[1:]), rows.labels[batch])
+        for batch in judged_batches(rows.nonpeak, training)
+    ]
+    return float(np.mean(losses))
 
 
 def _autocast(device: torch.device, training: Training) -> torch.autocast:
@@ -274,7 +304,7 @@ def _end_epoch(
     if validation is not None:
         with _autocast(next(network.parameters()).device, training):
             outputs = predict(network, validation, 2 * training.per_device_train_batch_size)
-        entry["validation_loss"] = objective.loss(outputs, validation.labels)
+        entry["validation_loss"] = validation_loss(outputs, validation, objective, training)
         found = -entry["validation_loss"] if score is None else score(outputs)
     entry["score"] = found
     if not math.isfinite(found):

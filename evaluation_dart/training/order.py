@@ -7,7 +7,7 @@ that a run that was killed resumes with the same rows.
 import numpy as np
 
 from datasets_dart.errors import InputError
-from evaluation_dart.training.recipe import STRATEGIES, Training
+from evaluation_dart.training.recipe import STRATEGIES, SupervisedTraining, Training
 
 NONPEAK_SHARE = 10  # one in ten nonpeaks is read in an epoch of task 4
 THINNINGS = ("all", "first_block", "block", "stride")
@@ -90,6 +90,19 @@ def steps_of(nonpeak: np.ndarray, training: Training, nonpeaks: str = "all") -> 
     rows = [len(nonpeak) - few + len(thinned(few, epoch, nonpeaks)) for epoch in range(training.num_train_epochs)]
     steps = sum(-(-own // training.batch_size) for own in rows)
     return steps if training.max_steps < 0 else min(steps, training.max_steps)
+
+
+def judged_batches(nonpeak: np.ndarray, training: SupervisedTraining) -> list[np.ndarray]:
+    """The batches whose mean losses make up the validation loss of the original: rows in the file's order.
+
+    Of task 4, fine-tuning reads peaks and nonpeaks apart, and probing [`interleaved`] (spec section 1.7).
+    """
+    assert training.loss_rows is not None
+    streams = [np.flatnonzero(~nonpeak), np.flatnonzero(nonpeak)]
+    if training.nonpeaks == "first_block":
+        streams = [epoch_rows(nonpeak, 0)]
+    size = training.loss_rows
+    return [batch for rows in streams if len(rows) for batch in np.split(rows, range(size, len(rows), size))]
 
 
 def reversed_rows(rows: int, epoch: int, seed: int) -> np.ndarray:

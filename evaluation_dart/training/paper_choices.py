@@ -1,7 +1,8 @@
 """The hyper-parameters of DART-Eval (spec section 1.7), by setting, model family and task.
 
 `protocol="paper"` takes them with the original's order of the rows: tasks 1 and 3 unshuffled, probing never shuffled
-and, in task 4, with the first tenth of the nonpeaks in every epoch. "fixed" shuffles, and goes through all nonpeaks.
+and, in task 4, with the first tenth of the nonpeaks in every epoch; and with its losses, in which a forward pass counts
+as one, however few rows it has. "fixed" shuffles, goes through all nonpeaks, and takes means over rows.
 """
 
 from typing import Any
@@ -43,6 +44,8 @@ def choices(method: str, kind: str, family: str, protocol: str, seed: int = 0) -
         chosen = {"batch_size": batch * passes, "num_train_epochs": epochs}
         chosen["per_device_train_batch_size"] = batch
     chosen = {"per_device_train_batch_size": chosen["batch_size"]} | chosen
+    if paper:
+        chosen["loss_rows"] = chosen["per_device_train_batch_size"]
     fine_tuned = method in ("lora", "full")
     shuffle = not paper or (fine_tuned and kind == "counts")
     nonpeaks = "all"

@@ -63,7 +63,13 @@ def tokens_read(model: LanguageModel, sequences: Sequence[str], task: str, proto
     whole = np.tile(np.arange(length), (len(bases), 1))
     each_base = model.before == 0 and (tokens == whole[:, : tokens.shape[1]]).all()
     if task == "variant_effects":
-        return whole if each_base else tokens[:, :length].clip(min=0)
+        if each_base:
+            return whole
+        if k := model.bases_per_token:  # as if T were the number of bases: k-mers, and what is left one by one
+            kmers, position = length // k, np.arange(length)
+            first = model.before + np.where(position < k * kmers, position // k, position - (k - 1) * kmers)
+            return np.tile(first, (len(bases), 1))
+        return tokens[:, :length].clip(min=0)
     two = family_of("", model.model.config.model_type).reads_two_tokens
     return whole[:, [0, tokens.shape[1]]] if two else tokens.clip(min=0)
 
@@ -72,7 +78,8 @@ class Embedder:
     """Hidden states of a frozen model for the head.
 
     Args:
-        task, protocol: of [`tokens_read`]. "paper" passes no attention mask (spec section 1.5).
+        task, protocol: of [`tokens_read`]. "paper" passes no attention mask (spec section 1.5), except in task 5,
+            where the original tries one first, and masked models take it.
     """
 
     def __init__(self, model: LanguageModel, task: str, protocol: str = "fixed", layer: int = -1):
@@ -87,7 +94,8 @@ class Embedder:
             ValueError: as [`LanguageModel.encode`], or if the model gives no hidden states.
         """
         inputs, own = self.model.encode(sequences)
-        if self.protocol == "paper":
+        masked = self.task == "variant_effects" and self.model.kind == "masked"
+        if self.protocol == "paper" and not masked:
             inputs.pop("attention_mask", None)
         output: Any = self.model.model(**inputs, output_hidden_states=True)
         hidden = hidden_states(output, self.layer, self.model.name)

@@ -110,6 +110,10 @@ class SupervisedTraining(Training):
     lora_rank: int = field(default=8, metadata={"help": "rank of LoRA's adapters"})
     lora_alpha: int = field(default=16, metadata={"help": "LoRA's changes are scaled by alpha / rank"})
     lora_dropout: float = field(default=0.05, metadata={"help": "dropout of the adapters' inputs"})
+    loss_rows: int | None = field(
+        default=None,
+        metadata={"help": "rows whose mean loss counts as one, however few the last has; none: each row counts as one"},
+    )
     kernel: int = field(default=8, metadata={"help": "width of the probing head's convolutions"})
     layer: int = field(default=-1, metadata={"help": "hidden states that the probing head reads; -1: the last"})
 

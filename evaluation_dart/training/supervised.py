@@ -6,7 +6,7 @@ Models are named as in [`models.kinds`]: of the kinds there, those that are trai
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -195,9 +195,11 @@ def train_predictor(
     training = training_of(source, objective.kind, protocol, changes, seed)
     set_seed(training.seed)  # of heads, adapters and networks
     length = window or len(splits["train"][0]["sequence"])
-    network, description = build_network(
-        source, load_model(source, objective.outputs), objective, training, length, task.name, protocol
-    )
+    head = paper_head(source) if protocol == "paper" else {}
+    loaded = load_model(source, objective.outputs, head)
+    network, description = build_network(source, loaded, objective, training, length, task.name, protocol)
+    if head and loaded is not None and source.method != "cnn":
+        description["head"] = head
     described: dict[str, Any] = {
         "model": description,
         "objective": described_objective(objective),
@@ -236,21 +238,59 @@ def training_of(
 ) -> SupervisedTraining:
     """The hyper-parameters of a training: the paper's for this kind of objective, with changes."""
     if source.kind == "network":
-        return changed(choices(source.name, kind, source.name, protocol, seed), {**changes, "method": source.name})
+        chosen = choices(source.name, kind, source.name, protocol, seed)
+        return with_loss_rows(changed(chosen, {**changes, "method": source.name}))
+    family = family_of(source.name, config_of(source).model_type).key
+    method = {"cnn": "probing"}.get(source.method, source.method)
+    return with_loss_rows(changed(choices(method, kind, family, protocol, seed), {**changes, "method": method}))
+
+
+def with_loss_rows(training: SupervisedTraining) -> SupervisedTraining:
+    """The same where means of `loss_rows` rows make up a step, at most a step's own.
+
+    Raises:
+        InputError: if a step is not made up of so many rows.
+    """
+    if training.loss_rows is None:
+        return training
+    size = min(training.loss_rows, training.batch_size)
+    if size < 1 or training.batch_size % size:
+        raise InputError(
+            f"batch_size {training.batch_size}: no multiple of the {size} rows that count as one (loss_rows)"
+        )
+    return replace(training, loss_rows=size)
+
+
+def config_of(source: Source) -> Any:
+    """The configuration of the language model that a setting trains."""
     loading = {name: source.loading[name] for name in ("revision", "trust_remote_code")}
     with loading_of(source.name):
-        family = family_of(source.name, AutoConfig.from_pretrained(source.name, **loading).model_type).key
-    method = {"cnn": "probing"}.get(source.method, source.method)
-    return changed(choices(method, kind, family, protocol, seed), {**changes, "method": method})
+        return AutoConfig.from_pretrained(source.name, **loading)
 
 
-def load_model(source: Source, outputs: int) -> LanguageModel | None:
-    """The language model that a setting trains, under a head of `outputs` if it is fine-tuned; None for the others."""
+def paper_head(source: Source) -> dict[str, Any]:
+    """What in the configuration of a fine-tuned model makes its head the original's, as far as it has such fields."""
+    if source.kind == "network":
+        return {}
+    config = config_of(source)
+    return {
+        name: value
+        for name, value in family_of(source.name, config.model_type).paper_head.items()
+        if hasattr(config, name)
+    }
+
+
+def load_model(source: Source, outputs: int, head: Mapping[str, Any] | None = None) -> LanguageModel | None:
+    """The language model that a setting trains; None for the others.
+
+    Args:
+        outputs: of a new head, if it is fine-tuned. head: fields of its configuration then, of [`paper_head`].
+    """
     if source.kind in ("network", "kmers", "gc"):
         return None
     if source.method in ("cnn", "linear"):
         return load_language_model(source.name, head=False, **source.loading)
-    return load_classifier(source.name, outputs, random_weights=source.kind == "random", **source.loading)
+    return load_classifier(source.name, outputs, random_weights=source.kind == "random", changes=head, **source.loading)
 
 
 def build_network(
@@ -419,6 +459,8 @@ def _trained_elsewhere(
         predictor = LinearPredictor(linear, features[recipe["features"]], COUNTS)
         return Trained(predictor, description, TrainedRecipe(f"{source.setting}-linear", recipe))
     training = changed(SupervisedTraining(), kept["training"])
+    if head := kept["model"].get("head"):
+        loaded = load_model(source, COUNTS.outputs, head)
     network, description = build_network(source, loaded, COUNTS, training, kept["window"], task, protocol)
     load_trained(network, folder)
     recipe |= {"weights": sha256(folder / WEIGHTS), "budget": kept["budget"], "train_rows": kept["rows"]["train"]}

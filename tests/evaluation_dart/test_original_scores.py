@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset
 
 import modeling_hyenadna  # noqa: F401
 from datasets_dart import load_dart
@@ -17,7 +18,7 @@ from evaluation_dart.records import read_record, validate_record
 from evaluation_dart.run import evaluate_rows
 from evaluation_dart.scoring.clustering import cluster, principal_components
 from evaluation_dart.scoring.embeddings import EmbeddingRecipe, name_order, pool
-from evaluation_dart.scoring.rows import embedding_recipe
+from evaluation_dart.scoring.rows import embedding_recipe, row_embedder
 from evaluation_dart.spec import RunSpec
 from evaluation_dart.statistics.blocks import genome_blocks, row_blocks
 from evaluation_dart.statistics.estimates import metrics_of
@@ -28,6 +29,7 @@ from evaluation_dart.statistics.metrics import (
     variant_estimates,
 )
 from evaluation_dart.tasks import TASKS
+from evaluation_dart.tasks.base import Job
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 HYENADNA, BPE = FIXTURES / "model" / "long_d32_l2_s2116", FIXTURES / "task1" / "bert_bpe"
@@ -252,6 +254,22 @@ def test_task5_without_the_switch_of_the_sign():
         metrics = metrics_of(variant_estimates(sign * change[used], label[used], effect[used], blocks))
         for name in ("auroc", "auprc", "spearman"):
             assert metrics[name]["value"] == pytest.approx(golden[name], abs=1e-9)
+
+
+def test_the_original_embeds_motifs_for_the_nucleotide_transformer_in_batches_of_32(hyenadna, monkeypatch):
+    task = TASKS["motif_footprinting"]
+    assert "batch" not in embedding_recipe(task, hyenadna, "paper").described(False)  # 64, as records always had it
+    monkeypatch.setattr(hyenadna, "name", "InstaDeepAI/nucleotide-transformer-v2-500m-multi-species")
+    recipe = embedding_recipe(task, hyenadna, "paper")
+    assert recipe.described(False)["batch"] == 32
+    assert embedding_recipe(TASKS["cell_type_elements"], hyenadna, "paper").batch == 64
+    rng = np.random.default_rng(0)
+    dataset = Dataset.from_dict({"sequence": ["".join(rng.choice(list("ACGT"), 12)) for _ in range(170)]})
+    found = row_embedder(hyenadna, dataset, Job(recipe, None, "auto"))(np.arange(170))
+    # emb_0_32, emb_128_160, emb_160_170, emb_32_64, ...: the names of data sets in the order of text
+    order = [*range(32), *range(128, 170), *range(32, 128)]
+    alone = hyenadna.embed(dataset[order]["sequence"], pooling="mean_with_next", attention_mask=False)
+    np.testing.assert_allclose(found, alone, atol=1e-5)
 
 
 def test_embedding_recipes(hyenadna):

@@ -1,7 +1,8 @@
 """What there is to know about a model family."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 
 class Family(NamedTuple):
@@ -15,6 +16,8 @@ class Family(NamedTuple):
         words: parts of a model's name that tell the family; model_types: architectures that do.
         paper_kernel: of the probing head under protocol "paper".
         reads_two_tokens: the original's probing head reads the first token and the one after the last base only.
+        paper_head: fields of the configuration that a fine-tuned model has under protocol "paper".
+        motif_batch: sequences that the original embeds at once in task 2.
         status: whether its own code was run through this package.
     """
 
@@ -28,4 +31,6 @@ class Family(NamedTuple):
     model_types: tuple[str, ...] = ()
     paper_kernel: int = 8
     reads_two_tokens: bool = False
+    paper_head: Mapping[str, Any] = MappingProxyType({})
+    motif_batch: int = 64
     status: str = "untested"

@@ -17,4 +17,6 @@ FAMILY = Family(
         "classes": (512, 2e-3),
         "counts": (1024, 2e-3),
     },
+    # The official port's classifier: it reads the last token, and never applies its embedding dropout.
+    paper_head={"pooling": "last", "embed_dropout": 0.0},
 )

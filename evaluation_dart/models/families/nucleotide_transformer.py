@@ -19,4 +19,5 @@ FAMILY = Family(
     },
     words=("nucleotide-transformer",),
     model_types=("esm",),
+    motif_batch=32,
 )

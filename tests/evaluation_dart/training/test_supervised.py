@@ -1,5 +1,6 @@
 """Training: order of the rows, what is learned from, resuming, choices, metrics, and whole runs."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -43,14 +44,14 @@ from evaluation_dart.tasks import TASKS
 from evaluation_dart.tools.profile import resource_profile
 from evaluation_dart.training.embedding_cache import write_cache
 from evaluation_dart.training.finetuning import FineTuned, load_classifier
-from evaluation_dart.training.loop import fit, load_trained
+from evaluation_dart.training.loop import counted_rows, fit, load_trained, take_step, validation_loss
 from evaluation_dart.training.objective import Objective
 from evaluation_dart.training.order import epoch_batches, epoch_rows, reversed_rows, steps_of, thinned
 from evaluation_dart.training.paper_choices import choices
 from evaluation_dart.training.probing import Embedder, Probed
-from evaluation_dart.training.recipe import SupervisedTraining, changed
+from evaluation_dart.training.recipe import SupervisedTraining, Training, changed
 from evaluation_dart.training.rows import labelled_rows
-from evaluation_dart.training.supervised import Predictor, train_predictor
+from evaluation_dart.training.supervised import Predictor, source_of, train_predictor, training_of
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 HYENADNA = FIXTURES / "model" / "small_d32_l2_s130"
@@ -585,3 +586,83 @@ def test_two_processes_train_as_one_does(tmp_path):
     weights = [load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two")]
     for name, tensor in weights[0].items():
         torch.testing.assert_close(weights[1][name], tensor, atol=1e-5, rtol=1e-4)
+
+
+def test_protocol_paper_judges_an_epoch_by_the_originals_mean_of_batch_means():
+    rng = np.random.default_rng(0)
+    dataset = activity(13)
+    rows = examples_of(dataset, "chromatin_activity")
+    outputs = rng.normal(size=(13, 1)).astype(np.float32)
+    squares = (outputs[:, 0] - rows.labels) ** 2
+    training = dataclasses.replace(choices("lora", "counts", "hyenadna", "paper"), batch_size=8, loss_rows=4)
+    streams = [np.flatnonzero(~rows.nonpeak), np.flatnonzero(rows.nonpeak)]  # fine-tuning: one loader each
+    means = [squares[own[start : start + 4]].mean() for own in streams for start in range(0, len(own), 4)]
+    assert validation_loss(outputs, rows, Objective("counts", 1), training) == pytest.approx(np.mean(means), rel=1e-6)
+    probing = dataclasses.replace(choices("probing", "counts", "hyenadna", "paper"), loss_rows=4)
+    order = epoch_rows(rows.nonpeak, 0)  # probing: peaks and nonpeaks in one
+    means = [squares[order[start : start + 4]].mean() for start in range(0, 13, 4)]
+    assert validation_loss(outputs, rows, Objective("counts", 1), probing) == pytest.approx(np.mean(means), rel=1e-6)
+
+    pairs_rows = examples_of(pairs(5), "regulatory_elements")
+    logits = rng.normal(size=(10, 2)).astype(np.float32)
+    losses = logsumexp(logits, axis=1) - logits[range(10), [1] * 5 + [0] * 5]
+    elements, controls = losses[:5], losses[5:]
+    expected = np.mean([own[start : start + 4].mean() for own in (elements, controls) for start in (0, 4)]) * 2
+    training = dataclasses.replace(choices("lora", "pairs", "hyenadna", "paper"), loss_rows=4)
+    found = validation_loss(logits, pairs_rows, Objective("pairs", 2), training)
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_protocol_paper_counts_an_epochs_last_forward_pass_as_any():
+    """Rows 0 to 9 in batches of 4 + 4: the second step has one row alone in its pass, as the original accumulates."""
+    training = SupervisedTraining(batch_size=8, per_device_train_batch_size=3, loss_rows=4)
+    groups = [(rows.tolist(), share) for rows, share in counted_rows(np.arange(8, 13), training)]
+    assert groups == [([8, 9, 10, 11], 2.0), ([12], 2.0)]
+    assert [(len(rows), share) for rows, share in counted_rows(np.arange(5), Training())] == [(5, 1.0)]
+    dataset = cell_types(5)
+    rows = examples_of(dataset, "cell_type_elements")
+    objective = TASKS["cell_type_elements"].objective(dataset)
+    start = network(outputs=5, length=len(dataset["sequence"][0]))
+    gradients = []
+    trained = copy.deepcopy(start)
+    optimizer = torch.optim.SGD(trained.parameters(), lr=1.0)
+    before = torch.cat([parameter.detach().flatten() for parameter in trained.parameters()])
+    take_step(Accelerator(), trained, optimizer, rows, np.arange(5), None, 0, objective, training)
+    gradients.append(before - torch.cat([parameter.detach().flatten() for parameter in trained.parameters()]))
+    for part in (slice(0, 4), slice(4, 5)):
+        loss = torch.nn.functional.cross_entropy(start(dataset["sequence"][part]), torch.tensor(dataset["label"][part]))
+        (loss / 2).backward()
+    gradients.append(torch.cat([parameter.grad.flatten() for parameter in start.parameters()]))
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+
+
+def test_loss_rows_make_up_a_step():
+    source = source_of("network:chrombpnet-counts", "ab_initio", revision=None, device=None, trust_remote_code=False)
+    assert training_of(source, "counts", "paper", {"batch_size": 16}).loss_rows == 16
+    assert training_of(source, "counts", "fixed", {}).loss_rows is None
+    with pytest.raises(ValueError, match="batch_size 100: no multiple of the 64 rows"):
+        training_of(source, "counts", "paper", {"batch_size": 100})
+
+
+def test_a_fine_tuned_hyenadna_of_protocol_paper_has_the_ports_head(tmp_path):
+    dataset = activity(12)
+    found = train_predictor(
+        str(HYENADNA), TASKS["chromatin_activity"], "finetuned", lambda split: dataset, protocol="paper",
+        folder=tmp_path, inputs={}, device="cpu",
+        hyperparameters={"num_train_epochs": 1, "batch_size": 8, "loss_rows": 4},
+    )  # fmt: skip
+    config = found.predictor.network.model.config
+    assert (config.pooling, config.embed_dropout) == ("last", 0.0)
+    assert found.description["head"] == {"pooling": "last", "embed_dropout": 0.0}
+    scored = train_predictor(
+        str(HYENADNA), TASKS["variant_effects"], "finetuned", lambda split: dataset, protocol="fixed", folder=tmp_path,
+        inputs={}, device="cpu",
+    )  # fmt: skip
+    assert scored.predictor.network.model.config.pooling == "last"  # as it was trained, whatever it is asked by
+    assert np.array_equal(*(each.predictor.predict(dataset["sequence"]) for each in (found, scored)))
+    fixed = train_predictor(
+        str(HYENADNA), TASKS["chromatin_activity"], "finetuned", lambda split: dataset, protocol="fixed",
+        folder=tmp_path / "fixed", inputs={}, hyperparameters={"num_train_epochs": 1}, device="cpu",
+    )  # fmt: skip
+    assert fixed.predictor.network.model.config.pooling == "mean"
+    assert "head" not in fixed.description
