@@ -1,13 +1,39 @@
 """Objects that packages name in an entry point group: ours and, without a change here, those of others."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from configparser import ConfigParser
+from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from datasets_dart.errors import InputError
 
 Item = TypeVar("Item")
+DISTRIBUTION = "hyenadna-dart"
+SETUP = Path(__file__).parents[1] / "setup.cfg"  # of a checkout; an installed wheel has none there
+
+
+@cache
+def declared(path: Path = SETUP) -> dict[str, list[EntryPoint]] | None:
+    """Group -> the entry points that our own setup.cfg declares; None where this is no checkout."""
+    parser = ConfigParser(interpolation=None, delimiters=("=",))
+    if not parser.read(path, encoding="utf-8") or parser.get("metadata", "name", fallback="") != DISTRIBUTION:
+        return None
+    found = {}
+    for group, lines in parser["options.entry_points"].items():
+        pairs = (line.partition("=") for line in lines.split("\n") if line.strip())
+        found[group] = [EntryPoint(name.strip(), value.strip(), group) for name, _, value in pairs]
+    return found
+
+
+def points_of(group: str) -> list[EntryPoint]:
+    """The entry points of a group; in a checkout ours are those of its setup.cfg, whenever it was installed."""
+    own = declared()
+    if own is None:
+        return [*entry_points(group=group)]
+    others = [point for point in entry_points(group=group) if point.dist is None or point.dist.name != DISTRIBUTION]
+    return [*own.get(group, []), *others]
 
 
 class EntryPoints(Mapping[str, Item], Generic[Item]):
@@ -28,14 +54,14 @@ class EntryPoints(Mapping[str, Item], Generic[Item]):
     def points(self) -> dict[str, EntryPoint]:
         """The entry points by name."""
         points: dict[str, EntryPoint] = {}
-        for point in entry_points(group=self.group):
+        for point in points_of(self.group):
             if points.setdefault(point.name, point).value != point.value:
                 raise InputError(
                     f"{self.noun} {point.name!r} is named twice in {self.group}: as {points[point.name].value} and "
                     f"{point.value}"
                 )
         if self.beside is not None:
-            known = entry_points(group=self.beside).names
+            known = {point.name for point in points_of(self.beside)}
             for name in points.keys() - known:
                 raise InputError(f"{self.noun} {name!r} of {self.group} has no entry in {self.beside}")
         return points

@@ -55,6 +55,7 @@ IDS = {
 # The controls that a board should have, by what its setting needs of a model
 EXPECTED = {
     "likelihoods": (PERMUTED, TWIN, MARKOV),
+    "tokens": (PERMUTED, TWIN),
     "embeddings": (PERMUTED, TWIN, KMERS, GC),
     "predictions": (PERMUTED, SCRATCH, KMERS, GC),
 }

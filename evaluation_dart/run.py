@@ -285,12 +285,21 @@ def finite_scores(setting: Setting, scorer: Any, dataset: Dataset, job: Job) -> 
     def checked(rows: range) -> Columns:
         found = score(rows)
         for name in computed:
-            values = np.asarray(found[name]) if name in found else np.empty(0)
-            if values.dtype.kind == "f" and len(values) == len(rows):
-                check_finite(values, name_of, lambda number: f"row {rows[number]} of the data set")
+            own, there = found.get(name, ()), np.arange(len(rows))
+            if isinstance(own, pa.Array):  # a null is missing on purpose, and a status says why
+                own, there = own.drop_null(), np.flatnonzero(own.is_valid())
+            values = np.asarray(own)
+            if values.dtype.kind == "f" and len(values) == len(there):
+                place = partial(row_name, rows, there)
+                check_finite(values, name_of, place)
         return found
 
     return checked
+
+
+def row_name(rows: range, there: np.ndarray, number: int) -> str:
+    """What an error calls a row, from its number among those of `rows` that have a value."""
+    return f"row {rows[int(there[number])]} of the data set"
 
 
 def is_finished(folder: Path, identity: str) -> bool:
@@ -323,7 +332,7 @@ def is_trained(spec: RunSpec) -> bool:
 
 def load_model(spec: RunSpec, setting: Setting, device: str, loaded: Loaded) -> Any:
     """The scorer that a specification names, once for all runs that share it."""
-    head = setting.needs == "likelihoods"
+    head = setting.needs in ("likelihoods", "tokens")
     make = partial(
         load_scorer,
         spec.model,

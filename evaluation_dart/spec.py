@@ -102,6 +102,7 @@ class RunSpec:
         told = given.get("pretrained_on", [])
         if not all(isinstance(text, str) for text in ([told] if isinstance(told, str) else told)):
             raise InputError(f"pretrained_on is {shown(told)}, but should be text, or a list of texts")
+        inputs = {name: written(value) if name in texts_of(task) else value for name, value in inputs.items()}
         for name, value in inputs.items():
             own = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
             if not all(isinstance(path, str) for path in own):
@@ -162,6 +163,18 @@ TYPES: dict[str, tuple[type, ...]] = {
     name: tuple(kind for kind in get_args(hint) or (hint,) if kind is not NoneType)
     for name, hint in get_type_hints(RunSpec).items()
 } | {"hyperparameters": (dict,), "inputs": (dict,), "pretrained_on": (str, list)}
+
+
+def texts_of(task: Task) -> list[str]:
+    """The inputs of a task that are no files."""
+    return [name for name, own in task.inputs.items() if own.kind == "text"]
+
+
+def written(value: Any) -> Any:
+    """A number as text, and a list of numbers with commas between them; all else as it is."""
+    numbers = value if isinstance(value, list) else [value]
+    whole = all(isinstance(own, int | float) and not isinstance(own, bool) for own in numbers)
+    return ",".join(map(str, numbers)) if whole and numbers else value
 
 
 def plain(value: Any) -> Any:

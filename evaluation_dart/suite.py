@@ -24,7 +24,7 @@ from evaluation_dart.report.tables import headline, sound_metrics
 from evaluation_dart.run import Loaded, run
 from evaluation_dart.seeds import over_seeds
 from evaluation_dart.spec import RunSpec
-from evaluation_dart.tasks import SUPERVISED, TASKS, task_named
+from evaluation_dart.tasks import SUPERVISED, TASKS, dart_eval_tasks, task_named
 from evaluation_dart.training.accelerators import in_first_process
 
 logger = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ def specifications(
 ) -> Iterator[RunSpec]:
     """The runs of a suite, model by model."""
     check_shape(models, tasks, settings, seeds)
-    names = list(TASKS) if tasks == "all" else [tasks] if isinstance(tasks, str) else list(tasks)
+    names = dart_eval_tasks() if tasks == "all" else [tasks] if isinstance(tasks, str) else list(tasks)
     own = {name: dict((tasks.get(name) if isinstance(tasks, Mapping) else None) or {}) for name in names}
     inputs = {name: set(task_named(name).inputs) for name in names}
     all_inputs = set().union(*inputs.values())

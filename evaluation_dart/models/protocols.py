@@ -51,6 +51,15 @@ class AlleleScorer(LikelihoodScorer, Protocol):
 
 
 @runtime_checkable
+class TokenScorer(LikelihoodScorer, Protocol):
+    """A language model: gives the tokens of sequences as well, whose probabilities can be had one by one."""
+
+    def encode(self, sequences: Sequence[str], /, *options: Any) -> Any:
+        """The model's inputs, and which of their tokens are of the sequences themselves."""
+        ...
+
+
+@runtime_checkable
 class EmbeddingScorer(Scorer, Protocol):
     """Gives a vector for each sequence, (n, C) float32."""
 
@@ -80,6 +89,7 @@ class RowPredictor(Scorer, Protocol):
 # What a setting needs of a scorer -> the protocols, one of which will do
 NEEDS: dict[str, tuple[type, ...]] = {
     "likelihoods": (LikelihoodScorer,),
+    "tokens": (TokenScorer,),
     "embeddings": (EmbeddingScorer,),
     "predictions": (Predictor, RowPredictor),
 }

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Columns = dict[str, Any]
 Score = Callable[[range], Columns]  # row numbers -> columns of predictions
 MEGABASES, CHROMOSOMES = "1Mb", "chromosomes"  # blocks of rows that are alike
+DART_EVAL = "DART-Eval"
 LOGIT = "logit_"  # of a class, what a column of its logits begins with
 # The settings that train a model, or take what one predicts
 SUPERVISED = ("probed", "finetuned", "ab_initio")
@@ -66,7 +67,8 @@ class Setting:
     """One way of asking a model to do a task.
 
     Attributes:
-        needs: "likelihoods", "embeddings" or "predictions", which the scorer must have (`models.protocols.NEEDS`).
+        needs: "likelihoods", "tokens", "embeddings" or "predictions", which the scorer must have: see
+            `models.protocols.NEEDS`.
         columns: of the predictions: what says which row it is, what the metrics need to know, and the scores.
         score: (scorer, dataset, job) -> a function of row numbers, so that a run can go through a dataset in pieces.
         estimates: (predictions, protocol, blocks of rows that are alike) -> estimates of the metrics, by name.
@@ -97,7 +99,7 @@ class Task:
 
     Attributes:
         name: of the task, its builder and its configuration on the Hub. title: what it asks, in a few words.
-        number: its place in lists.
+        number: its place in lists. benchmark: what it is a task of; "all" tasks are those of DART-Eval.
         inputs: of the builder, by name. columns: of the dataset, those that a model reads: name -> what it is.
         settings: by name; the first is the task's own.
         keys: columns that together name a row.
@@ -125,6 +127,7 @@ class Task:
     measure: "Callable[..., dict[str, Estimate]] | None" = None
     arrays: Mapping[str, str] = field(default_factory=dict)
     number: int = 100
+    benchmark: str = DART_EVAL
 
     @property
     def headline(self) -> dict[str, str]:

@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from huggingface_hub import constants
 
-from datasets_dart import BUILDERS, downloads
+from datasets_dart import downloads
 from datasets_dart.downloads import Download, fetch, fetch_inputs, fetch_synapse, read_table
+from evaluation_dart.tasks import dart_eval_tasks
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 MD5, SHA256 = hashlib.md5(CONTENT).hexdigest(), hashlib.sha256(CONTENT).hexdigest()
@@ -222,7 +223,7 @@ def test_what_synapse_refuses_is_one_line(tmp_path):
 
 def test_the_table():
     rows = read_table()
-    assert {row.task for row in rows} == {*BUILDERS, "genomes"}
+    assert {row.task for row in rows} == {*dart_eval_tasks(), "genomes"}
     for row in rows:
         assert row.synapse == (row.checksum in ("synapse", "folder"))
         assert row.synapse or row.source.startswith("https://")

@@ -19,6 +19,7 @@ from evaluation_dart.models.language_model import load_language_model, register_
 from evaluation_dart.records import record_folder, validate_record
 from evaluation_dart.spec import RunSpec
 from evaluation_dart.suite import read_suite
+from evaluation_dart.tasks import dart_eval_tasks
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 MODEL, BERT = FIXTURES / "model" / "small_d32_l2_s130", FIXTURES / "task1" / "bert_char"
@@ -273,7 +274,9 @@ def test_public_names():
         "cell_type_elements",
         "chromatin_activity",
         "variant_effects",
+        "long_range_recall",
     ]
+    assert dart_eval_tasks() == list(TASKS)[:5]
     assert "dart-eval" in RECIPES
     with pytest.raises(AttributeError, match="no attribute 'evaluator'"):
         evaluation_dart.evaluator  # noqa: B018

@@ -11,10 +11,16 @@ def ls() -> None:
     from evaluation_dart import RECIPES, TASKS
     from evaluation_dart.models.families import FAMILIES
     from evaluation_dart.models.kinds import KINDS
+    from evaluation_dart.tasks import dart_eval_tasks
 
-    lines = ["tasks and settings"]
-    for name, task in TASKS.items():
-        lines += [f"  {name}: {', '.join(task.settings)}", f"    inputs: {', '.join(task.inputs)}"]
+    benchmark = dart_eval_tasks()
+    beyond = [name for name in TASKS if name not in benchmark]
+    lines = []
+    for title, listed in (("tasks and settings", benchmark), ("tasks beyond DART-Eval, run when named", beyond)):
+        lines += [title]
+        for name in listed:
+            task = TASKS[name]
+            lines += [f"  {name}: {', '.join(task.settings)}", f"    inputs: {', '.join(task.inputs)}"]
     lines += ["recipes for likelihoods"]
     lines += [
         f"  {recipe.name}: {recipe.reduction} over tokens, strand {recipe.strand}, special tokens "
@@ -27,7 +33,10 @@ def ls() -> None:
     lines += ["model families of the paper (any other model of the Auto classes runs the same way)"]
     lines += [f"  {own.name}, {own.kind}, {own.model}: {own.status}" for own in FAMILIES.values()]
     found = {
-        "tasks": {name: {"settings": [*task.settings], "inputs": [*task.inputs]} for name, task in TASKS.items()},
+        "tasks": {
+            name: {"settings": [*task.settings], "inputs": [*task.inputs], "benchmark": task.benchmark}
+            for name, task in TASKS.items()
+        },
         "recipes": {name: recipe._asdict() for name, recipe in RECIPES.items()},
         "kinds": {names[name]: kind.help for name, kind in KINDS.items()},
         "families": {key: {"model": own.model, "status": own.status} for key, own in FAMILIES.items()},

@@ -321,6 +321,9 @@ def test_list():
     assert "regulatory_elements: zero_shot_likelihood" in out
     for task in BUILDERS:
         assert f"{task}: " in out
+    of_benchmark, beyond = out.split("tasks beyond DART-Eval, run when named")
+    assert "variant_effects: " in of_benchmark
+    assert beyond.index("long_range_recall: exact_repeat, mutated_repeat") < beyond.index("recipes for")
     for family in FAMILIES.values():
         assert f"{family.name}, {family.kind}, {family.model}: {family.status}\n" in out
 
