@@ -87,5 +87,5 @@ def held_out(genome: Genome, blocks: Mapping[str, Blocks], split: str = "test") 
                 rows += [(chrom, start, end - start)] if end > start else []
     if not rows:
         raise InputError(f"{genome.path}: none of its contigs has a block of split {split}")
-    chrom, start, length = zip(*rows, strict=True)
-    return HeldOut(genome, np.array(chrom, dtype=object), np.array(start), np.array(length))
+    names, starts, lengths = zip(*rows, strict=True)
+    return HeldOut(genome, np.array(names, dtype=object), np.array(starts), np.array(lengths))

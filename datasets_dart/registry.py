@@ -1,34 +1,52 @@
 """Objects that packages name in an entry point group: ours and, without a change here, those of others."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from configparser import ConfigParser
 from functools import cache, cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 from datasets_dart.errors import InputError
 
 Item = TypeVar("Item")
 DISTRIBUTION = "hyenadna-dart"
-SETUP = Path(__file__).parents[1] / "setup.cfg"  # of a checkout; an installed wheel has none there
 
 
 @cache
-def declared(path: Path = SETUP) -> dict[str, list[EntryPoint]] | None:
-    """Group -> the entry points that our own setup.cfg declares; None where this is no checkout."""
-    parser = ConfigParser(interpolation=None, delimiters=("=",))
-    if not parser.read(path, encoding="utf-8") or parser.get("metadata", "name", fallback="") != DISTRIBUTION:
-        return None
-    found = {}
-    for group, lines in parser["options.entry_points"].items():
-        pairs = (line.partition("=") for line in lines.split("\n") if line.strip())
-        found[group] = [EntryPoint(name.strip(), value.strip(), group) for name, _, value in pairs]
-    return found
+def declared() -> dict[str, list[EntryPoint]] | None:
+    """Group -> our own entry points as the setup.cfg of an editable install has them now; None of any other install.
+
+    What was written when it was installed lacks what was added since.
+    """
+    for path in filter(Path.is_file, (folder / "setup.cfg" for folder in sources())):
+        parser = ConfigParser(interpolation=None, delimiters=("=",))
+        parser.read(path, encoding="utf-8")
+        if parser.get("metadata", "name", fallback="") == DISTRIBUTION:
+            return {group: points_in(group, text) for group, text in parser["options.entry_points"].items()}
+    return None
+
+
+def sources() -> Iterator[Path]:
+    """Folders in which an editable install may have its source: beside its metadata, or where that says."""
+    for found in distributions(name=DISTRIBUTION):
+        yield Path(str(found.locate_file("")))
+        told = json.loads(found.read_text("direct_url.json") or "{}")
+        if told.get("dir_info", {}).get("editable"):
+            yield Path(url2pathname(urlparse(told["url"]).path))
+
+
+def points_in(group: str, text: str) -> list[EntryPoint]:
+    """The entry points of lines `name = value`."""
+    pairs = (line.partition("=") for line in text.splitlines() if line.strip())
+    return [EntryPoint(name.strip(), value.strip(), group) for name, _, value in pairs]
 
 
 def points_of(group: str) -> list[EntryPoint]:
-    """The entry points of a group; in a checkout ours are those of its setup.cfg, whenever it was installed."""
+    """The entry points of a group: those of other packages, and ours as they are [`declared`]."""
     own = declared()
     if own is None:
         return [*entry_points(group=group)]

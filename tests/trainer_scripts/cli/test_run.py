@@ -363,3 +363,21 @@ def test_validate_refuses_tampering(tampering, finished, tmp_path):
         (folder / "results.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match=message):
         validate_record(folder)
+
+
+def test_a_task_beyond_the_benchmark_runs_when_it_is_named(tmp_path):
+    """All its inputs are options; "all" tasks do not have it."""
+    done = dart_eval(
+        *("run", "--task", "long_range_recall", "--setting", "mutated_repeat", "--model", SMALL, "--genome", GENOME),
+        *("--distances", "8,24,4096", "--segment", "16", "--context", "128", "--trials", "2", "--mutation-rate", "0.1"),
+        *("--draw", "3", "--align", "1", "--output", tmp_path / "results", "--cache-dir", tmp_path / "cache"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "copy_advantage_24" in done.stdout
+    assert "2 windows at a distance of 4096 bp left out, more than 128 bp" in done.stderr
+    (results,) = (tmp_path / "results").rglob("results.json")
+    assert read_record(results.parent)["spec"]["distances"] == "8,24,4096"
+    assert validate_record(results.parent)["recipe"]["copy"] == "mutated"
+    refused = dart_eval("run", "--task", "long_range_recall", "--model", SMALL, "--genome", GENOME, "--trials", "some")
+    assert refused.returncode == 1
+    assert "trials='some': a whole number, at least 1" in refused.stderr
