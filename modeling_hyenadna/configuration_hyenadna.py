@@ -11,7 +11,7 @@ from .long_conv import BACKENDS
 from .registration import MODEL_TYPE, register_with_peft
 from .sentence_files import write_sentence_files
 
-POOLING_MODES = ("mean", "last", "first", "max")
+POOLING_MODES = ("mean", "last", "first", "max", "sum")
 # A damaged file must not ask for a network that is never finished.
 MOST_LAYERS, LARGEST = 10_000, 1 << 31
 
@@ -45,7 +45,9 @@ class HyenaDNAConfig(PreTrainedConfig):
         layer_norm_epsilon: of every LayerNorm.
         initializer_range: standard deviation of initial weights.
         pooling: what the sequence classifier reads: "mean" over real tokens, "last" real token (the official
-            port), "first" token, or "max" over real tokens.
+            port), "first" token, or the "max" or "sum" over real tokens.
+        classifier_bias: whether the sequence classifier's head has a bias, as the original code's decoder does and the
+            official port's does not.
         long_conv_backend: "auto", "cpu", "cuda", "torch", "plain" or "reference" (modeling_hyenadna.long_conv).
         use_cache: whether `generate` uses a cache; a forward returns one only when it is asked to.
 
@@ -91,6 +93,7 @@ class HyenaDNAConfig(PreTrainedConfig):
     initializer_range: float = 0.02
     pad_vocab_size_multiple: int = 8
     pooling: str = "mean"
+    classifier_bias: bool = False
     long_conv_backend: str = "auto"
     pad_token_id: int | None = 4
     bos_token_id: int | None = 2

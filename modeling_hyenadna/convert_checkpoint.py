@@ -27,6 +27,7 @@ from .configuration_hyenadna import HyenaDNAConfig
 from .modeling_hyenadna import (
     HyenaDNAForCausalLM,
     HyenaDNAForSequenceClassification,
+    HyenaDNAForTokenClassification,
     HyenaDNAModel,
     HyenaDNAPreTrainedModel,
     decay_rates,
@@ -73,6 +74,10 @@ ORIGINAL_CONSTANTS = {
     "outer_mixing": False,
     "post_order_ffn": False,
 }
+
+# The original's decoder.mode -> our pooling; "ragged" keeps every token.
+DECODER_MODES = {"pool": "mean", "last": "last", "first": "first", "sum": "sum", "ragged": None}
+DECODER = "0.output_transform."  # the only part of SequenceDecoder with weights
 
 # The fields of the official config.json, besides those that say who wrote it.
 OFFICIAL_CONFIG_FIELDS = (
@@ -121,23 +126,45 @@ class Skipped:
 
 
 def convert_lightning_checkpoint(
-    checkpoint: str | os.PathLike[str], config: str | os.PathLike[str], output: str | os.PathLike[str]
+    checkpoint: str | os.PathLike[str],
+    config: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    decoder_mode: str | None = None,
 ) -> None:
     """Write the model of an original Lightning `checkpoint` and its config.json to the new folder `output`.
 
     Nothing in the pickle is executed: tensors are rebuilt, the known rest is skipped, anything else is refused. Keys
-    are recognised with and without gradient checkpointing. The head is stored untied, as on the Hub. The
-    decoder of a fine-tuned model has a bias, for which the official layout has no place: it is left out with a warning.
+    are recognised with and without gradient checkpointing. The language model's head is stored untied, as on the Hub.
+    A fine-tuned model becomes a classifier with its decoder as `score`, and has no language model's head.
+
+    Args:
+        decoder_mode: of a fine-tuned model, the original's `decoder.mode`, which is not among its weights: "pool" (the
+            mean, as all its configurations have it), "last", "first", "sum", or "ragged": outputs of every token. The
+            original pools all tokens that it is given, and so does the classifier where it is given no mask.
 
     Raises:
         FileExistsError: if `output` is there already and not an empty folder.
         FileNotFoundError: if `checkpoint` or `config` is not there.
         ValueError: if one of them is not what it should be, naming file, key and value.
     """
+    if decoder_mode is not None and decoder_mode not in DECODER_MODES:
+        raise ValueError(f"decoder mode {decoder_mode!r}: there are {', '.join(DECODER_MODES)}")
     with written_folder(Path(output)) as unfinished:
         settings = config_of_original(config)
-        state = hub_state_dict(read_lightning_checkpoint(checkpoint), settings, checkpoint)
-        model = HyenaDNAForCausalLM(settings)
+        original = read_lightning_checkpoint(checkpoint)
+        decoder = decoder_of(original, settings, checkpoint)
+        if decoder_mode is not None and not decoder:
+            raise ValueError(f"{checkpoint}: has no decoder, so there is no decoder mode {decoder_mode!r} to keep")
+        state = hub_state_dict(original, settings, checkpoint) | decoder
+        model: HyenaDNAPreTrainedModel
+        if decoder:
+            del state["lm_head.weight"]  # tied to the embedding, and trained as such
+            settings.num_labels, settings.classifier_bias = len(decoder["score.weight"]), True
+            pooling = DECODER_MODES[decoder_mode or "pool"]
+            settings.pooling = pooling or settings.pooling
+            model = HyenaDNAForSequenceClassification(settings) if pooling else HyenaDNAForTokenClassification(settings)
+        else:
+            model = HyenaDNAForCausalLM(settings)
         check_state_dict(state, model, checkpoint)
         model.load_state_dict(state)
         model.save_pretrained(unfinished)
@@ -200,9 +227,8 @@ def hub_state_dict(
     """An original state dict under the official Hub keys, its buffers and repeated frequencies checked and left out."""
     buffers = official_buffers(config)
     renamed: dict[str, torch.Tensor] = {}
-    decoder = [name for name in state if name.startswith(("decoder.", "encoder."))]
     for name, tensor in state.items():
-        if name in decoder or name.startswith("loss") or "torchmetrics" in name:
+        if name.startswith(("decoder.", "loss")) or "torchmetrics" in name:
             continue
         # Gradient checkpointing wrapped mixer and mlp, each or both, in a module that put `.layer` into their keys.
         key = re.sub(r"\.(mixer|mlp)\.layer\.", r".\1.", name)
@@ -217,9 +243,27 @@ def hub_state_dict(
             _require_equal(tensor, state[first], name, first, path)
         else:
             renamed[key] = tensor
-    if decoder:
-        logger.warning(f"{path}: left out, because the official layout has no such head: {', '.join(decoder)}")
     return renamed
+
+
+def decoder_of(
+    state: dict[str, torch.Tensor], config: HyenaDNAConfig, path: str | os.PathLike[str]
+) -> dict[str, torch.Tensor]:
+    """The decoder of a fine-tuned model as a classifier's `score`, weight (classes, D) and bias; {} where it has none.
+
+    Raises:
+        ValueError: naming its keys, if it is no linear layer from D numbers.
+    """
+    own = {name.removeprefix("decoder."): tensor for name, tensor in state.items() if name.startswith("decoder.")}
+    if not own:
+        return {}
+    found = {name.removeprefix(DECODER): tensor for name, tensor in own.items() if name.startswith(DECODER)}
+    shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
+    classes = shapes.get("weight", (0,))[0]
+    if len(found) < len(own) or shapes != {"weight": (classes, config.d_model), "bias": (classes,)}:
+        described = ", ".join(f"decoder.{name} {tuple(tensor.shape)}" for name, tensor in sorted(own.items()))
+        raise ValueError(f"{path}: {described} is no linear decoder of {config.d_model} numbers")
+    return {f"score.{name}": tensor for name, tensor in found.items()}
 
 
 def official_buffers(config: HyenaDNAConfig) -> dict[str, torch.Tensor]:
@@ -311,8 +355,8 @@ def official_architecture(config: Any, folder: str | os.PathLike[str]) -> str:
     architecture = (config.architectures or ["HyenaDNAForCausalLM"])[0]
     if architecture not in OFFICIAL_CLASSES:
         raise ValueError(f"{folder}: the official port has no {architecture}, only {', '.join(OFFICIAL_CLASSES)}")
-    pooling = {"pooling": "last"} if architecture == "HyenaDNAForSequenceClassification" else {}
-    for name, value in (OFFICIAL_CONSTANTS | pooling).items():
+    head = {"pooling": "last", "classifier_bias": False}
+    for name, value in (OFFICIAL_CONSTANTS | (head if "Classification" in architecture else {})).items():
         if getattr(config, name) != value:
             raise ValueError(
                 f"{folder}: {name} is {getattr(config, name)!r}, but the official port computes with {value!r} always"

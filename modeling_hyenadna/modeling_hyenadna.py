@@ -924,9 +924,10 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
 
 def pool(hidden_states: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Tensor:
     """Pool (B, L, D) over the real tokens of `mask` (B, L) by `mode` (HyenaDNAConfig.pooling): (B, D)."""
-    if mode == "mean":
+    if mode in ("mean", "sum"):
         weight = (mask != 0).to(hidden_states.dtype)[..., None]
-        return (hidden_states * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+        total = (hidden_states * weight).sum(dim=1)
+        return total / weight.sum(dim=1).clamp(min=1) if mode == "mean" else total
     if mode == "max":
         return hidden_states.masked_fill(mask[..., None] == 0, torch.finfo(hidden_states.dtype).min).amax(dim=1)
     position = torch.arange(mask.shape[1], device=mask.device)
@@ -938,13 +939,13 @@ def pool(hidden_states: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Te
 class HyenaDNAClassifier(HyenaDNAPreTrainedModel):
     """HyenaDNA with a linear head, `score`, of `config.num_labels` outputs."""
 
-    head_bias = True
+    head_bias = True  # or where config.classifier_bias is
 
     def __init__(self, config: HyenaDNAConfig):
         super().__init__(config)
         self.num_labels = cast(int, config.num_labels)
         self.hyena = HyenaDNAModel(config)
-        self.score = nn.Linear(config.d_model, self.num_labels, bias=self.head_bias)
+        self.score = nn.Linear(config.d_model, self.num_labels, bias=self.head_bias or config.classifier_bias)
         self.post_init()  # type: ignore[no-untyped-call]
 
     def refuse_cache(self, past_key_values: Cache | None, use_cache: bool | None) -> None:

@@ -1,7 +1,6 @@
 """Original Lightning checkpoints: what becomes of them, and what is refused without being executed."""
 
 import json
-import logging
 import pickle
 import tempfile
 from pathlib import Path
@@ -9,13 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+)
 
-from modeling_hyenadna import HyenaDNAConfig, HyenaDNATokenizer
+from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForSequenceClassification, HyenaDNATokenizer
 from modeling_hyenadna.convert_checkpoint import (
     config_of_original,
     convert_lightning_checkpoint,
     read_lightning_checkpoint,
+    write_official_folder,
 )
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/lightning_ckpt"
@@ -34,17 +39,10 @@ def original():
         ("weights", "config_new_key_short_filter_order"),
         ("weights_gradckpt", "config_gradckpt"),
         ("weights_gradckpt", "config"),  # the naming is told from the keys
-        ("weights_decoder", "config"),
     ],
 )
-def test_converted_checkpoint_computes_what_the_original_does(checkpoint, config, tmp_path, caplog):
-    with caplog.at_level(logging.WARNING):
-        convert_lightning_checkpoint(
-            FIXTURES / f"{checkpoint}.ckpt", FIXTURES / f"{config}.json", tmp_path / "converted"
-        )
-    warned = [record.message for record in caplog.records if "left out" in record.message]
-    assert len(warned) == (checkpoint == "weights_decoder")
-
+def test_converted_checkpoint_computes_what_the_original_does(checkpoint, config, tmp_path):
+    convert_lightning_checkpoint(FIXTURES / f"{checkpoint}.ckpt", FIXTURES / f"{config}.json", tmp_path / "converted")
     model, loading = AutoModelForCausalLM.from_pretrained(tmp_path / "converted", output_loading_info=True)
     assert not loading["missing_keys"] | loading["unexpected_keys"]
     expected = load_file(FIXTURES / "expected.safetensors")
@@ -57,6 +55,78 @@ def test_converted_checkpoint_computes_what_the_original_does(checkpoint, config
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "converted")
     assert type(tokenizer) is HyenaDNATokenizer
     assert tokenizer.model_max_length == model.config.max_seq_len == 130
+
+
+def decoded(states, mode, weight, bias):
+    """What the original's SequenceDecoder gives for states (B, L, D): float64."""
+    pooled = {
+        "pool": states.mean(dim=1),
+        "last": states[:, -1],
+        "first": states[:, 0],
+        "sum": states.sum(dim=1),
+        "ragged": states,
+    }[mode]
+    return pooled @ weight.double().T + bias.double()
+
+
+@pytest.mark.parametrize("mode", [None, "pool", "last", "first", "sum", "ragged"])
+def test_a_fine_tuned_checkpoint_keeps_its_decoder(mode, tmp_path):
+    convert_lightning_checkpoint(
+        FIXTURES / "weights_decoder.ckpt", FIXTURES / "config.json", tmp_path / "converted", decoder_mode=mode
+    )
+    kind = AutoModelForTokenClassification if mode == "ragged" else AutoModelForSequenceClassification
+    model, loading = kind.from_pretrained(tmp_path / "converted", output_loading_info=True)
+    assert not loading["missing_keys"] | loading["unexpected_keys"]
+    assert model.config.num_labels == 3
+    expected = load_file(FIXTURES / "expected.safetensors")
+    with torch.no_grad():
+        logits = model.eval()(expected["input_ids"]).logits
+    if mode in (None, "pool"):  # of the original code
+        torch.testing.assert_close(logits, expected["decoder_logits"], rtol=1e-4, atol=2e-4)
+    states = expected["last_hidden_state"].double()
+    of_mode = decoded(states, mode or "pool", expected["decoder.weight"], expected["decoder.bias"])
+    torch.testing.assert_close(logits.double(), of_mode, rtol=1e-4, atol=2e-4 * (51 if mode == "sum" else 1))
+    with pytest.raises(ValueError, match=r"classifier_bias is True|has no HyenaDNAForTokenClassification|pooling is"):
+        write_official_folder(tmp_path / "converted", tmp_path / "official")
+
+
+def test_a_classifier_of_before_has_no_bias(tmp_path):
+    model = HyenaDNAForSequenceClassification(HyenaDNAConfig(d_model=16, n_layer=1, max_seq_len=18, num_labels=2))
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config.pop("classifier_bias", None)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    again, loading = AutoModelForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
+    assert again.score.bias is None
+    assert not loading["missing_keys"] | loading["unexpected_keys"]
+
+
+@pytest.mark.parametrize(
+    ("change", "mode", "message"),
+    [
+        ({"decoder.1.weight": torch.zeros(3)}, None, r"decoder\.1\.weight \(3,\) is no linear decoder of 32 numbers"),
+        (
+            {"decoder.0.output_transform.bias": None},
+            None,
+            r"decoder\.0\.output_transform\.weight \(3, 32\) is no linear",
+        ),
+        ({}, "mean", "decoder mode 'mean': there are pool, last, first, sum, ragged"),
+        (
+            dict.fromkeys(f"decoder.0.output_transform.{name}" for name in ("weight", "bias")),
+            "last",
+            "has no decoder, so there is no decoder mode 'last' to keep",
+        ),
+    ],
+)
+def test_decoders_that_cannot_be_kept(change, mode, message, tmp_path):
+    state = read_lightning_checkpoint(FIXTURES / "weights_decoder.ckpt") | change
+    state = {name: tensor for name, tensor in state.items() if tensor is not None}
+    torch.save({"state_dict": state}, tmp_path / "weights.ckpt")
+    with pytest.raises(ValueError, match=message):
+        convert_lightning_checkpoint(
+            tmp_path / "weights.ckpt", FIXTURES / "config.json", tmp_path / "converted", decoder_mode=mode
+        )
+    assert not (tmp_path / "converted").exists()
 
 
 def test_config_of_original():

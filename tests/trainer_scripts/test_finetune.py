@@ -129,7 +129,7 @@ def test_rows_are_cut_flipped_and_drawn_the_same_way_every_time():
     assert limited(many, 1000) is many
 
 
-@pytest.mark.parametrize("pooling", ["mean", "last", "max"])
+@pytest.mark.parametrize("pooling", ["mean", "last", "max", "first", "sum"])
 def test_batch_composition_changes_no_prediction(model, pooling):
     sequences = [sequence for sequence, _ in labelled(12)]
     network = SequenceClassifier(load_classifier(model, 3, changes={"pooling": pooling}), 60).eval()

@@ -17,6 +17,12 @@ def convert(
     ],
     output: NewFolder,
     config: Annotated[Path | None, typer.Option(help="the config.json beside weights.ckpt")] = None,
+    decoder_mode: Annotated[
+        str | None,
+        typer.Option(
+            help="of a fine-tuned checkpoint: pool (the default), last, first, sum or ragged, its decoder.mode"
+        ),
+    ] = None,
     to_official: Annotated[
         bool, typer.Option("--to-official", help="write FOLDER in the layout of the official Hub repositories")
     ] = False,
@@ -24,6 +30,8 @@ def convert(
     """Convert an original checkpoint to a folder for transformers, or such a folder to the official Hub layout.
 
     hyenadna convert weights.ckpt --config config.json --output my-model
+
+    hyenadna convert fine-tuned.ckpt --config config.json --decoder-mode last --output my-classifier
 
     hyenadna convert --to-official my-model --output my-model-hf
     """
@@ -39,10 +47,16 @@ def convert(
 
     if to_official == (config is not None):
         raise InputError(f"{source}: give either --config (an original checkpoint) or --to-official (a folder)")
+    if to_official and decoder_mode is not None:
+        raise InputError(f"{source}: --decoder-mode is of an original checkpoint, not of a folder")
     logging.disable_progress_bar()
     with checking():
         if config is not None:
-            made_folder(output, partial(convert_lightning_checkpoint, source, config), [source, config])
+            made_folder(
+                output,
+                partial(convert_lightning_checkpoint, source, config, decoder_mode=decoder_mode),
+                [source, config],
+            )
         else:
             made_folder(output, write, [source])
     result({"output": output}, f"written to {output}")

@@ -1,5 +1,6 @@
 """The command `hyenadna`: exit status, output, and errors of one line."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,19 @@ def test_convert_original_checkpoint(tmp_path, capsys, monkeypatch):
     assert err.startswith(f"hyenadna: {original / 'malicious_weights.ckpt'}: refused: it names posix.system")
     assert err.count("\n") == 1
     assert not (tmp_path / "other").exists()
+
+
+def test_convert_fine_tuned_checkpoint(tmp_path, capsys, monkeypatch):
+    original, output = FIXTURES / "lightning_ckpt", tmp_path / "converted"
+    arguments = ["--config", original / "config.json", "--decoder-mode", "last", "--output", output]
+    status, out, _ = run(capsys, monkeypatch, "convert", original / "weights_decoder.ckpt", *arguments)
+    assert (status, out) == (0, f"written to {output}\n")
+    config = json.loads((output / "config.json").read_text())
+    assert (config["architectures"], config["pooling"]) == (["HyenaDNAForSequenceClassification"], "last")
+    assert config["classifier_bias"] is True
+    arguments = ["--decoder-mode", "middle", "--config", original / "config.json", "--output", tmp_path / "other"]
+    status, _, err = run(capsys, monkeypatch, "convert", original / "weights_decoder.ckpt", *arguments)
+    assert (status, err) == (1, "hyenadna: decoder mode 'middle': there are pool, last, first, sum, ragged\n")
 
 
 def test_convert_says_what_it_needs(tmp_path, capsys, monkeypatch):
