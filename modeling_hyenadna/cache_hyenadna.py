@@ -57,8 +57,8 @@ class HyenaDNACacheLayer(CacheLayerMixin):
         if self.record_past:
             self.values = torch.cat([self.values, projected], dim=1)
         else:  # a copy of the last ones, or a view would keep them all
-            last = torch.cat([context, projected[:, max(0, projected.shape[1] - self.context_length) :]], dim=1)
-            self.values = last[:, last.shape[1] - self.context_length :].clone()
+            new = min(projected.shape[1], self.context_length)
+            self.values = torch.cat([context[:, new:], projected[:, projected.shape[1] - new :]], dim=1)
         return context
 
     def update(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:

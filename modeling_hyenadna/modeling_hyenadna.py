@@ -89,11 +89,11 @@ def in_pieces(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor)
 
     The temporaries are then those of one piece, and on a CPU stay in its cache.
     """
-    if torch.is_grad_enabled() or followed():
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return function(x)
     size = PIECE if x.device.type == "cpu" else LARGE_PIECE
     positions = x.shape[:-1].numel()
-    if positions <= size:
+    if (isinstance(positions, int) and positions <= size) or followed():
         return function(x)
     flat = x.flatten(0, -2)
     first = function(flat[:size])
@@ -111,8 +111,9 @@ def full_precision(device: torch.device) -> AbstractContextManager[Any]:
 
 def is_hooked(module: nn.Module) -> bool:
     """Whether hooks watch or change a call of `module`, or of all modules: pruning does, for one."""
-    kinds = ("forward_pre_hooks", "forward_hooks", "backward_pre_hooks", "backward_hooks")
-    return any(getattr(module, f"_{kind}") or getattr(torch_module, f"_global_{kind}") for kind in kinds)
+    # Written out: it is asked of every layer for every token.
+    own = module._forward_pre_hooks or module._forward_hooks or module._backward_pre_hooks or module._backward_hooks  # noqa: SLF001
+    return bool(own or torch_module._has_any_global_hook())  # noqa: SLF001
 
 
 def at_least_float32() -> torch.dtype:
@@ -378,7 +379,9 @@ class HyenaDNAMixer(nn.Module):
         """x0, x1 and v, each (B, L, D)."""
         x0, x1, v = mixed.split(self.d_model, dim=-1)
         x1 = x1 if mask is None else x1 * mask[..., None]
-        return x0, self.dropout(x1), v  # dropout(x1) * v is dropout(x1 * v)
+        if self.drops_out():
+            x1 = self.dropout(x1)  # dropout(x1) * v is dropout(x1 * v)
+        return x0, x1, v
 
     def continued(
         self, projected: torch.Tensor, mask: torch.Tensor | None, cache_layer: HyenaDNACacheLayer
@@ -631,14 +634,15 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
         rows, length = given.shape[:2]
         if 0 in (rows, length):
             raise ValueError(f"the input is empty: {rows} rows of {length} tokens")
-        if inputs_embeds is None:
-            ids = cast(torch.Tensor, input_ids)
-            if not followed() and ids.device.type != "meta":  # it looks at the ids
-                self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)  # type: ignore[no-untyped-call]
-            inputs_embeds = self.backbone.embeddings(ids)
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
         past = self.cached_length(past_key_values)
+        if inputs_embeds is None:
+            ids = cast(torch.Tensor, input_ids)
+            # It looks at the ids; those after a cache are generated ones.
+            if attention_mask is None and past == 0 and not followed() and ids.device.type != "meta":
+                self.warn_if_padding_and_no_attention_mask(input_ids, None)  # type: ignore[no-untyped-call]
+            inputs_embeds = self.backbone.embeddings(ids)
         mask = self.mask_of(attention_mask, rows, length, past)
         if packing is None:
             packing = self.packing_of(
@@ -860,14 +864,21 @@ class HyenaDNAForCausalLM(HyenaDNAPreTrainedModel, GenerationMixin):
         if packing is not None:
             raise ValueError("packed rows cannot be continued: give each sequence a row of its own")
 
+    def _prepare_position_ids_for_generation(self, inputs_tensor: torch.Tensor, model_kwargs: dict[str, Any]) -> None:
+        """No position_ids of the mask, which say nothing here: to make them longer with every token would cost time."""
+
     def prepare_inputs_for_generation(
         self, input_ids: torch.LongTensor, *args: Any, inputs_embeds: torch.Tensor | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """As `GenerationMixin`'s, without the position_ids that it makes of the mask: reading them would cost time."""
-        inputs = super().prepare_inputs_for_generation(  # type: ignore[misc]
-            input_ids, *args, inputs_embeds=inputs_embeds, **kwargs
+        """As `GenerationMixin`'s, without position_ids, which an assisted generation makes itself."""
+        inputs = cast(
+            dict[str, Any],
+            super().prepare_inputs_for_generation(  # type: ignore[misc]
+                input_ids, *args, inputs_embeds=inputs_embeds, **kwargs
+            ),
         )
-        return {name: value for name, value in inputs.items() if name != "position_ids"}
+        inputs.pop("position_ids", None)
+        return inputs
 
     def _prepare_generated_length(
         self,

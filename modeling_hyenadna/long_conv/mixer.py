@@ -30,6 +30,8 @@ def short_convolution(
         padded = F.pad(projected, (0, 0, taps - 1, 0))
     else:
         padded = torch.cat([context, projected], dim=1)
+        if length == 1:
+            return (padded * weight.T).sum(dim=1, keepdim=True) + bias
     mixed = bias + padded[:, :length] * weight[:, 0]
     for tap in range(1, taps):
         mixed = torch.addcmul(mixed, padded[:, tap : tap + length], weight[:, tap])
