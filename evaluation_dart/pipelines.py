@@ -11,7 +11,7 @@ They score as `score_variants` and embed as `embed_regions` do, of any model tha
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ import pyarrow as pa
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from datasets_dart.alphabet import checked_bases
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import BatchSize, register_models
 from evaluation_dart.models.loading import load_scorer
@@ -49,7 +50,9 @@ class ScorerPipeline(Pipeline):
 
     def __call__(self, inputs: Any, *args: Any, **options: Any) -> Any:
         """All inputs of one call; see the class."""
-        batch_size = options.pop("batch_size", None) or self._batch_size or "auto"
+        given = options.pop("batch_size", None)
+        batch_size = self._batch_size if given is None else given
+        batch_size = "auto" if batch_size is None else batch_size
         with self.device_placement():
             return self.answer(inputs, *args, batch_size=batch_size, **{**self._forward_params, **options})
 
@@ -77,8 +80,8 @@ class VariantEffectPipeline(ScorerPipeline):
 
     Args:
         inputs: pairs of strings, the sequence around a variant with REF and with ALT; one pair; or a VCF, with
-            `genome`.
-        genome: FASTA of a VCF. window: bases around a variant of a VCF that are read.
+            `genome`. Letters that are no bases are read as N, as of a genome; a protein is refused.
+        genome: FASTA of a VCF. window: bases around a variant of a VCF that are read, 1,024 by default.
         recipe, strand: as of `score_variants`. batch_size: sequences in a forward pass.
 
     Returns:
@@ -90,7 +93,7 @@ class VariantEffectPipeline(ScorerPipeline):
         self,
         inputs: Any,
         genome: str | os.PathLike[str] | None = None,
-        window: int = WINDOW,
+        window: int | None = None,
         recipe: str = ANY_ALLELES,
         strand: str | None = None,
         batch_size: BatchSize = "auto",
@@ -101,10 +104,14 @@ class VariantEffectPipeline(ScorerPipeline):
                 raise InputError(
                     f"{inputs}: a VCF needs the genome that it is of (genome=), or give pairs of sequences"
                 )
-            options: dict[str, Any] = {"recipe": recipe, "strand": strand, "window": window, "batch_size": batch_size}
+            options: dict[str, Any] = {"recipe": recipe, "strand": strand, "batch_size": batch_size}
+            options["window"] = WINDOW if window is None else window
             return cast(pa.Table, score_variants(inputs, os.fspath(genome), self.scorer, **options)).to_pylist()
-        if genome is not None:
-            raise InputError("pairs of sequences take no genome, which is for a VCF")
+        if genome is not None or window is not None:
+            raise InputError("pairs of sequences take no genome and no window, which are for a VCF")
+        if isinstance(inputs, Mapping) or not isinstance(inputs, Iterable):
+            raise InputError(f"variant-effect takes a VCF or pairs of sequences, got {inputs!r:.100}")
+        inputs = list(inputs)
         one = len(inputs) == 2 and all(isinstance(sequence, str) for sequence in inputs)
         scores = self.of_pairs([inputs] if one else inputs, recipe, strand, batch_size)
         return scores[0] if one else scores
@@ -114,10 +121,14 @@ class VariantEffectPipeline(ScorerPipeline):
     ) -> list[dict[str, float]]:
         """Scores of pairs (REF, ALT) of sequences."""
         for pair in pairs:
-            if len(pair) != 2 or not all(isinstance(sequence, str) and sequence for sequence in pair):
-                raise InputError(f"variant-effect takes pairs of sequences, with REF and with ALT, got {pair!r:.100}")
+            if isinstance(pair, str | Mapping) or len(pair) != 2 or not all(map(is_sequence, pair)):
+                raise InputError(
+                    f"variant-effect takes pairs of sequences of two bases or more, with REF and with ALT, got "
+                    f"{pair!r:.100}"
+                )
         apply = VariantScorer(self.scorer, variant_recipe(recipe, strand), batch_size)
-        found = apply([sequence for pair in pairs for sequence in pair], np.repeat(np.arange(len(pairs)), 2))
+        sequences = checked_bases(VARIANT_EFFECT, [sequence for pair in pairs for sequence in pair])
+        found = apply(sequences, np.repeat(np.arange(len(pairs)), 2))
         columns = (found.score, found.reference, found.alternative)
         return [
             {"score": float(score), "ref_score": float(reference), "alt_score": float(alternative)}
@@ -129,7 +140,7 @@ class DNAEmbeddingPipeline(ScorerPipeline):
     """Vectors of DNA sequences: hidden states pooled over the bases, never over special tokens or padding.
 
     Args:
-        inputs: a sequence, or several.
+        inputs: a sequence, or several. Letters that are no bases are read as N; a protein is refused.
         layer, pooling: as of `embed_regions`. batch_size: sequences in a forward pass.
 
     Returns:
@@ -142,11 +153,20 @@ class DNAEmbeddingPipeline(ScorerPipeline):
         self, inputs: Any, layer: int = -1, pooling: str = "mean", batch_size: BatchSize = "auto"
     ) -> np.ndarray:
         """Vectors of `inputs`; see the class."""
+        if isinstance(inputs, Mapping) or not isinstance(inputs, Iterable):
+            raise InputError(f"dna-embedding takes a sequence, or several, got {inputs!r:.100}")
         sequences = [inputs] if isinstance(inputs, str) else list(inputs)
         if not all(isinstance(sequence, str) and sequence for sequence in sequences):
             raise InputError("dna-embedding takes sequences of at least one base")
-        vectors: np.ndarray = self.scorer.embed(sequences, layer=layer, pooling=pooling, batch_size=batch_size)
+        vectors: np.ndarray = self.scorer.embed(
+            checked_bases(DNA_EMBEDDING, sequences), layer=layer, pooling=pooling, batch_size=batch_size
+        )
         return cast(np.ndarray, vectors[0]) if isinstance(inputs, str) else vectors
+
+
+def is_sequence(given: Any) -> bool:
+    """Whether it is a string of two bases or more: of one alone, a causal model predicts nothing."""
+    return isinstance(given, str) and len(given) > 1
 
 
 def register() -> None:

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import shown
-from evaluation_dart.models.kinds import DTYPES, KINDS, split_spec
+from evaluation_dart.models.kinds import DTYPES, KINDS, check_batch_size, split_spec
 from evaluation_dart.recipes import DEFAULT, recipe_named
 from evaluation_dart.tasks import SUPERVISED, Task, task_named
 
@@ -125,8 +125,7 @@ class RunSpec:
                 raise InputError(f"{name} is {shown(value)}, not from {smallest} to {LARGEST:,}")
         if self.dtype not in DTYPES:
             raise InputError(f"dtype {shown(self.dtype)}: there are {', '.join(DTYPES)}")
-        if self.batch_size != "auto" and (not isinstance(self.batch_size, int) or self.batch_size < 1):
-            raise InputError(f'batch_size {self.batch_size!r}: a number of rows, or "auto"')
+        check_batch_size(self.batch_size)
         recipe_named(self.recipe)
         needs = task.settings[setting].needs
         if self.recipe not in (None, DEFAULT) and needs != "likelihoods":

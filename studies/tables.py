@@ -288,10 +288,10 @@ def published_table(path: Path) -> str:
     return "\n".join(markdown(header, rows)) + "\n"
 
 
-def benchmark_table(folder: Path) -> str:
-    """The results of every benchmark in `folder`, by its own table.py."""
+def benchmark_table(folder: Path, left_out: Sequence[str] = ()) -> str:
+    """The results of every benchmark in `folder`, by its own table.py, except for those named in `left_out`."""
     benchmarks = runpy.run_path(str(folder / "table.py"))
-    records = map(read_json, sorted((folder / "results").glob("*.json")))
+    records = [read_json(path) for path in sorted((folder / "results").glob("*.json")) if path.stem not in left_out]
     return str(benchmarks["table"]([record for record in records if "rows" in record])) + "\n"
 
 
@@ -369,7 +369,7 @@ def tables(
         "coverage.md": coverage_table(ROOT / "benchmarks" / "results" / "coverage.json"),
         "quantisation.md": quantisation_table(ROOT / "benchmarks" / "results" / "quantisation.json"),
         "benchmarks.md": benchmark_table(ROOT / "benchmarks"),
-        "../README.md": benchmark_table(ROOT / "benchmarks"),
+        "../README.md": benchmark_table(ROOT / "benchmarks", left_out=["checkouts"]),  # of interest to developers
         "../studies/README.md": "\n".join(markdown(INPUTS_HEADER, inputs_table())) + "\n",
     }
     for page, content in pages.items():

@@ -1,8 +1,10 @@
 """The kinds of models: a name such as "markov:FILE" says which; any other is a language model's Hub id or folder."""
 
+from numbers import Integral
 from typing import NamedTuple
 
 from datasets_dart.errors import InputError
+from datasets_dart.files import shown
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")  # of weights
 RANDOM_WEIGHTS = "-random-weights"  # what the id of a model ends with whose weights are drawn anew
@@ -54,3 +56,11 @@ def is_trained_kind(spec: str) -> bool:
     """Whether a setting that asks for predictions trains a model of this name."""
     kind = split_spec(spec)[0]
     return not kind or KINDS[kind].trained
+
+
+def check_batch_size(batch_size: object) -> None:
+    """InputError unless it is "auto" or a whole number of rows from 1."""
+    if batch_size == "auto":
+        return
+    if not isinstance(batch_size, Integral) or isinstance(batch_size, bool) or batch_size < 1:
+        raise InputError(f'batch_size {shown(batch_size)}: a whole number of rows from 1, or "auto"')

@@ -38,7 +38,7 @@ from transformers.utils import logging
 from datasets_dart.alphabet import BASES, as_dna
 from datasets_dart.errors import InputError
 from datasets_dart.formats.text import plain_name
-from evaluation_dart.models.kinds import DTYPES, RANDOM_WEIGHTS
+from evaluation_dart.models.kinds import DTYPES, RANDOM_WEIGHTS, check_batch_size
 from evaluation_dart.recipes import AS_IT_IS, CARBON_TEXT, NOT_ADDED, NOT_SCORED, TRAITGYM_TEXT
 from evaluation_dart.scoring.embeddings import POOLINGS, hidden_states, pool
 from evaluation_dart.scoring.likelihoods import (
@@ -327,9 +327,11 @@ class Encoder:
         length.
 
         Raises:
+            InputError: for any other batch size than a whole number from 1, or "auto".
             OutOfMemory: if the batch does not fit, with "auto" if not even one row does.
         """
-        auto = not isinstance(batch_size, int)
+        check_batch_size(batch_size)
+        auto = batch_size == "auto"
         size = self.fitting.get(tokens, largest_batch(self.device, tokens)) if auto else int(batch_size)
         results: list[Result] = []
         start = 0
@@ -493,14 +495,19 @@ def folder_of(name: str, revision: str | None = None) -> Path | None:
         if revision:
             raise InputError(f"{name}: a folder has no revision {revision!r}; revisions are of models on the Hub")
         return Path(name)
-    if name.startswith(("/", ".", "~")) or Path(name).exists():
+    if name.startswith(("/", ".", "~")) or name.count("/") > 1 or Path(name).exists():
         raise FileNotFoundError(f"{name}: no such folder")
     return None
 
 
 @contextmanager
 def loading_of(name: str) -> Iterator[None]:
-    """While a model is loaded: errors name it and stand for transformers' report of weights, and no bar is shown."""
+    """While a model is loaded: errors name it and stand for transformers' report of weights, and no bar is shown.
+
+    Raises:
+        FileNotFoundError: for a path that is no folder.
+    """
+    folder = folder_of(name)
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()  # of a second's work
@@ -514,6 +521,8 @@ def loading_of(name: str) -> Iterator[None]:
         said = " ".join(str(error).split())[:1000] or type(error).__name__
         if isinstance(error, pickle.UnpicklingError):  # whose own words are an advice to run it
             said = "the weights are a pickle that is damaged or could run code; only tensors are read: convert it"
+        if folder is None and kind is OSError:
+            said = f"no folder here, and from the Hub: {said}"
         raise kind(said if said.startswith(name) else f"{name}: {said}") from error
     finally:
         logging.set_verbosity(verbosity)

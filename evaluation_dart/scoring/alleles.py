@@ -13,6 +13,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache
 
 from datasets_dart.errors import InputError
+from evaluation_dart.models.kinds import check_batch_size
 from evaluation_dart.models.language_model import LARGEST, BatchSize, Encoder, LanguageModel, OutOfMemory
 from evaluation_dart.recipes import CARBON_TEXT, DISTANCES, HEAD, MASKED, VariantRecipe
 from evaluation_dart.scoring.embeddings import cosine_distance, hidden_states, pool
@@ -54,6 +55,7 @@ class VariantScorer:
     """
 
     def __init__(self, scorer: Any, recipe: VariantRecipe, batch_size: BatchSize = 64, share: bool = True):
+        check_batch_size(batch_size)
         self.scorer, self.recipe, self.auto = scorer, recipe.of(scorer), batch_size == "auto"
         recipe = self.recipe
         # On a CPU, so few that their activations stay in its cache

@@ -164,7 +164,7 @@ def test_a_specification_is_keywords_options_and_yaml(rows, tmp_path):
         ({"motifs": "m.meme"}, "regulatory_elements takes no argument 'motifs'; its inputs are genome, elements"),
         ({"protocol": "papers"}, "protocol 'papers': there are fixed and paper"),
         ({"recipe": "secret"}, "recipe secret: there are dart-eval"),
-        ({"batch_size": "some"}, "batch_size 'some': a number of rows, or \"auto\""),
+        ({"batch_size": "some"}, "batch_size 'some': a whole number of rows from 1, or \"auto\""),
         ({"window": "wide"}, "window is 'wide', but should be int"),
         ({"overwrite": 1}, "overwrite is 1, but should be bool"),
         ({"limit": True}, "limit is True, but should be int"),

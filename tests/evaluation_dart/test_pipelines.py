@@ -33,8 +33,8 @@ def other(base):
 
 
 def test_variants_of_a_file_and_pairs_of_strings(folder):
-    pipe = pipeline("variant-effect", model=str(folder / "model"), window=64)
-    found = pipe(str(folder / "variants.vcf"), genome=str(folder / "genome.fa"))
+    pipe = pipeline("variant-effect", model=str(folder / "model"))
+    found = pipe(str(folder / "variants.vcf"), genome=str(folder / "genome.fa"), window=64)
     options = {"window": 64, "recipe": "whole-alleles"}
     expected = score_variants(folder / "variants.vcf", folder / "genome.fa", str(folder / "model"), **options)
     assert found == expected.to_pylist()
@@ -56,6 +56,13 @@ def test_variants_of_a_file_and_pairs_of_strings(folder):
     [
         ("variants.vcf", {}, "needs the genome"),
         ([("ACGT", "ACGA")], {"genome": "genome.fa"}, "take no genome"),
+        ([("ACGT", "ACGA")], {"window": 4}, "no window"),
+        ([("ACGT", "ACGA")], {"batch_size": 0}, "batch_size"),
+        ([("MKLV", "MKLF")], {}, "a protein"),
+        ([("A", "C")], {}, "of two bases or more"),
+        ({"ref": "ACGT", "alt": "ACGA"}, {}, "takes a VCF or pairs"),
+        (None, {}, "takes a VCF or pairs"),
+        (["AC", "GT", "TT"], {}, "takes pairs of sequences"),
         ([("ACGT",)], {}, "takes pairs of sequences"),
         ([("ACGT", "")], {}, "takes pairs of sequences"),
         ([("ACGT", "ACGA")], {"recipe": "no"}, "recipe no: there are"),
@@ -80,3 +87,6 @@ def test_embeddings(folder):
     assert not np.allclose(pipe(sequences, pooling="max"), found)
     with pytest.raises(InputError, match="at least one base"):
         pipe(["ACGT", ""])
+    for inputs, message in [(None, "takes a sequence"), ({"seq": "ACGT"}, "takes a sequence"), ("MKLV", "a protein")]:
+        with pytest.raises(InputError, match=message):
+            pipe(inputs)
