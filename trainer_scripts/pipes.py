@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +27,7 @@ def pipes_copied(words: list[str]) -> Iterator[list[str]]:
 
     Raises InputError naming the pipe where there is no room for it, or several processes would share it.
     """
-    with TemporaryDirectory(prefix="hyenadna-") as folder:
+    with ExitStack() as folders:
         copies: dict[str, str] = {}
         found: list[str] = []
         for before, word in pairwise(["", *words]):
@@ -37,7 +37,8 @@ def pipes_copied(words: list[str]) -> Iterator[list[str]]:
                 found.append(word)
                 continue
             if value not in copies:
-                copies[value] = _copy(value, Path(folder) / str(len(copies)))
+                folder = folders.enter_context(TemporaryDirectory(prefix="hyenadna-"))
+                copies[value] = _copy(value, Path(folder))
                 _COPIES[copies[value]] = value
             found.append(f"{name}{equals}{copies[value]}")
         try:
@@ -80,7 +81,6 @@ def _copy(pipe: str, folder: Path) -> str:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError(f"{pipe}: is a pipe, which several processes cannot read: write it to a file first")
     named = Path(pipe).exists() and not pipe.startswith("/dev/")
-    folder.mkdir()
     copy = folder / (Path(pipe).name if named else "stdin" if pipe in STANDARD_INPUT else "pipe")
     try:
         with open("/dev/stdin" if pipe == "-" else pipe, "rb") as source, copy.open("wb") as target:
