@@ -1,7 +1,7 @@
 """The kinds of models: a name such as "markov:FILE" says which; any other is a language model's Hub id or folder."""
 
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import shown
@@ -58,9 +58,8 @@ def is_trained_kind(spec: str) -> bool:
     return not kind or KINDS[kind].trained
 
 
-def check_batch_size(batch_size: object) -> None:
+def check_batch_size(batch_size: Any) -> None:
     """InputError unless it is "auto" or a whole number of rows from 1."""
-    if batch_size == "auto":
-        return
-    if not isinstance(batch_size, Integral) or isinstance(batch_size, bool) or batch_size < 1:
+    whole = isinstance(batch_size, Integral) and not isinstance(batch_size, bool)
+    if batch_size != "auto" and not (whole and batch_size >= 1):
         raise InputError(f'batch_size {shown(batch_size)}: a whole number of rows from 1, or "auto"')

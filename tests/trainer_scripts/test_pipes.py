@@ -70,7 +70,7 @@ def test_every_form_is_read(piped, tmp_path, monkeypatch):
         os.dup2(kept, 0)
         os.close(kept)
     assert [path.name for path in seen] == ["pipe", "pipe", "in.bed", "stdin"]
-    assert not any(path.exists() or path.parents[1].exists() for path in seen)
+    assert not any(path.exists() or path.parent.exists() for path in seen)
 
 
 def test_a_pipe_that_is_named_twice_is_read_once(piped):
