@@ -12,7 +12,8 @@ Where this differs from the original (protocol "paper" has the first two as ther
 * The epoch is chosen on validation rows of its own, a tenth of the training rows, not on the test split.
 * Pads are masked and not pooled. The original pads on the left, and convolves and averages over the pads, too.
 * Metrics are of the whole test split, with intervals, not means of batches.
-* The head is the Hub model's own: for HyenaDNA a linear layer without bias, in the original one with.
+* The head is the Hub model's own, for HyenaDNA a linear layer without bias (protocol "paper" has one, as the original;
+  --classifier_bias true); or, with --head pooled, a linear layer with bias on pooled hidden states of any model.
 
 --model may be a Hub id or folder; network:cnn, a convolutional network; kmers:6, logistic regression of k-mer
 frequencies, whose penalty validation chooses; or length, a decision tree that sees how long a sequence is and nothing
@@ -64,7 +65,7 @@ from evaluation_dart.statistics.scores import auroc_by_label
 from evaluation_dart.training.accelerators import process_state
 from evaluation_dart.training.classifiers import ConvolutionalClassifier, SequenceClassifier
 from evaluation_dart.training.downstream import downstream_record, predictions_table
-from evaluation_dart.training.finetuning import load_classifier
+from evaluation_dart.training.finetuning import freeze_backbone, load_classifier, load_pooled_classifier
 from evaluation_dart.training.loop import (
     CHOICES,
     FILES,
@@ -76,13 +77,14 @@ from evaluation_dart.training.loop import (
     trained_parameters,
 )
 from evaluation_dart.training.objective import Objective
-from evaluation_dart.training.recipe import Training, renewed, typed
+from evaluation_dart.training.recipe import DownstreamTraining, Training, renewed, typed
 from evaluation_dart.training.rows import LabelledRows, limited
 from evaluation_dart.training.states import check_same_run, hold_folder, write_choices
 from trainer_scripts.options import argument_parser, renamed, run
 
 RECIPES = Path(__file__).parent / "downstream"
 CNN, KMERS, LENGTH = "network:cnn", "kmers:", "length"
+HEADS = ("own", "pooled")
 LEAF = 10  # smallest number of rows in a leaf
 SPLITS = ("train", "validation", "test")
 PLACES = (
@@ -96,7 +98,13 @@ PLACES = (
 )  # where things are, not what
 # --budget small: rows of each split, drawn by a seed, and 4 x 1024 / 16 = 256 steps
 SMALL_ROWS = {"train": 1024, "validation": 256, "test": 1024}
-SMALL = {"num_train_epochs": 4, "batch_size": 16, "learning_rate": 1e-3, "filter_learning_rate": 1e-3}
+SMALL = {
+    "num_train_epochs": 4,
+    "batch_size": 16,
+    "learning_rate": 1e-3,
+    "filter_learning_rate": 1e-3,
+    "warmup_lengths": [],
+}
 TRAINED = FAMILIES.keys() - {"biotypes"}  # of which embeddings are taken: trainer_scripts.biotype_embeddings
 # Inputs of a family besides those that all have
 FAMILY_INPUTS = {"chromatin_profile": ("build", "window"), "species": ("length", "windows", "species", "splits")}
@@ -140,7 +148,13 @@ class ModelArguments:
         metadata={"help": "what the model has read, where its card does not say: hg38, hg38:chr1,chr2, hg38:FILE.bed"},
     )
     max_length: int = field(default=1024, metadata={"help": "bases that are read, from the start of a sequence"})
-    pooling: str = field(default="mean", metadata={"help": "mean, last, first or max (HyenaDNA)"})
+    pooling: str = field(default="mean", metadata={"help": "mean, last or max; HyenaDNA: first or sum, too"})
+    head: str = field(
+        default="own",
+        metadata={"help": "own: the model's classifier; pooled: a linear layer with bias", "choices": HEADS},
+    )
+    classifier_bias: bool = field(default=False, metadata={"help": "a bias in HyenaDNA's own head, as in the original"})
+    freeze: bool = field(default=False, metadata={"help": "train only the head, as the original's freeze_backbone"})
     special_tokens: bool = field(default=False, metadata={"help": "keep [SEP] after the sequence"})
     masked: bool = field(default=True, metadata={"help": "false: pad on the left, read and pool pads, as the original"})
     embed_dropout: float = field(default=0.1, metadata={"help": "dropout after the embedding"})
@@ -290,16 +304,19 @@ def build_network(arguments: ModelArguments, outputs: int, longest: int) -> tupl
         network: torch.nn.Module = ConvolutionalClassifier(longest, outputs)
         about = {"id": "cnn", "revision": "from-scratch"}
     else:
-        changes = {name: getattr(arguments, name) for name in ("pooling", "embed_dropout", "resid_dropout")}
-        loaded = load_classifier(
+        names = ("pooling", "classifier_bias", "embed_dropout", "resid_dropout")
+        load = load_pooled_classifier if arguments.head == "pooled" else load_classifier
+        loaded = load(
             arguments.model,
             outputs,
             revision=arguments.revision,
             device=arguments.device,
             trust_remote_code=arguments.trust_remote_code,
             random_weights=arguments.random_weights,
-            changes=changes,
+            changes={name: getattr(arguments, name) for name in names},
         )
+        if arguments.freeze:
+            freeze_backbone(loaded)
         length = longest if arguments.masked else arguments.max_length
         network = SequenceClassifier(loaded, length, arguments.special_tokens, arguments.masked)
         suffix = "-random-weights" if arguments.random_weights else ""
@@ -344,7 +361,10 @@ def train_on_length(splits: Splits) -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def finetune(
-    task: TaskArguments, model: ModelArguments, training: Training, published: Mapping[str, Any] | None = None
+    task: TaskArguments,
+    model: ModelArguments,
+    training: DownstreamTraining,
+    published: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train, judge on the test split, and write results.json, predictions.parquet and the weights to `output`.
 
@@ -353,11 +373,14 @@ def finetune(
     Raises:
         InputError, FileNotFoundError: for inputs that do not fit, naming what is wrong with which.
     """
+    training.stages()  # what they lack is said before anything is read
     state = process_state(model.device)
     with state.main_process_first():
         splits = load_splits(task, model.max_length)
     if splits.groups is not None and (model.model.startswith(KMERS) or model.model == LENGTH):
         raise InputError(f"--model {model.model}: a sequence has one label for it, not many")
+    if model.freeze and (model.model in (CNN, LENGTH) or model.model.startswith(KMERS)):
+        raise InputError(f"{model.model} has no pretrained backbone to freeze: train it as it is")
     described = described_run(splits, task=task, model=model)
     with ExitStack() as stack:
         hold_run(stack, model)
@@ -432,7 +455,9 @@ def train_and_judge(
         steps=None if progress is None else progress.step,
         epoch=None if progress is None else progress.best_epoch,
         max_length=model.max_length,
-        reading={"pooling": model.pooling, "masked": model.masked, "special_tokens": model.special_tokens},
+        reading={"pooling": model.pooling, "masked": model.masked, "special_tokens": model.special_tokens}
+        | ({"head": model.head} if model.head != "own" else {})
+        | ({"frozen": True} if model.freeze else {}),
         chosen_by=task.metric,
         published=published,
     )
@@ -484,10 +509,10 @@ def write_results(
     return record
 
 
-ARGUMENTS: Any = (TaskArguments, ModelArguments, Training)
+ARGUMENTS: Any = (TaskArguments, ModelArguments, DownstreamTraining)
 
 
-def parse(words: Sequence[str]) -> tuple[TaskArguments, ModelArguments, Training, dict[str, Any]]:
+def parse(words: Sequence[str]) -> tuple[TaskArguments, ModelArguments, DownstreamTraining, dict[str, Any]]:
     """Arguments of a command line, over the recipe's, over the budget's and the protocol's."""
     parser = argument_parser(ARGUMENTS, "finetune", __doc__)
     words = renamed(list(words), "finetune")
@@ -499,7 +524,7 @@ def parse(words: Sequence[str]) -> tuple[TaskArguments, ModelArguments, Training
         if task.budget == "small":
             arguments |= SMALL
         if task.protocol == "paper":
-            arguments |= {"masked": False, "train_sampling_strategy": "random"}
+            arguments |= {"masked": False, "train_sampling_strategy": "random", "classifier_bias": True}
         words = with_recipe(parser, arguments, words)
     task, model, training = parser.parse_args_into_dataclasses(words)
     return task, model, training, about

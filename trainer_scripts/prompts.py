@@ -170,7 +170,11 @@ class PromptRows(LabelledRows):
         )  # fmt: skip
 
     def read(
-        self, rows: np.ndarray, epoch: int | None = None, flip: np.ndarray | None = None
+        self,
+        rows: np.ndarray,
+        epoch: int | None = None,
+        flip: np.ndarray | None = None,
+        bases: int | None = None,
     ) -> tuple[Any, np.ndarray]:
         """The prompts of these rows, and the tokens of all their labels, (rows, shots + 1)."""
         made = [self.prompt(int(row)) for row in self.numbers[rows]]

@@ -1,5 +1,6 @@
 """Fine-tuning: a language model under a head for sequences, with LoRA or in full (DART-Eval spec section 1.7)."""
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import (
@@ -15,15 +17,18 @@ from evaluation_dart.models.language_model import (
     commit_of,
     folder_digest,
     folder_of,
+    load_language_model,
     loading_of,
     register_models,
     usable_device,
     usable_dtype,
 )
-from evaluation_dart.training.lora import add_lora
+from evaluation_dart.scoring.embeddings import pool
+from evaluation_dart.training.lora import BESIDE_THE_BACKBONE, add_lora
 
 # What a checkpoint of a language model may lack: heads, and the pooler that comes with BERT's.
 HEADS = ("pooler", "contact_head")
+TRAINED_POOLINGS = ("mean", "max", "last")
 
 
 def load_classifier(
@@ -81,6 +86,74 @@ def load_classifier(
         raise InputError(f"{name}: the checkpoint lacks {', '.join(missing[:5])}")
     classifier.model = model.to(usable_device(device))
     return classifier
+
+
+class PooledClassifier(nn.Module):
+    """A backbone of the Hub under a linear layer with bias on pooled hidden states: the head of HyenaDNA's paper."""
+
+    base_model_prefix = "backbone"
+
+    def __init__(self, backbone: Any, outputs: int, pooling: str):
+        super().__init__()
+        if pooling not in TRAINED_POOLINGS:
+            raise InputError(f"pooling {pooling!r}: of any model, {', '.join(TRAINED_POOLINGS)}")
+        self.backbone, self.config, self.pooling = backbone, backbone.config, pooling
+        self.score = nn.Linear(backbone.config.hidden_size, outputs)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the head is."""
+        return self.score.weight.device
+
+    def num_parameters(self) -> int:
+        """Those of backbone and head."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> SequenceClassifierOutput:
+        """Logits (B, outputs) of tokens (B, T), pooled over those of the mask; without one, over all."""
+        inputs = {} if attention_mask is None else {"attention_mask": attention_mask}
+        hidden = self.backbone(input_ids=input_ids, **inputs).last_hidden_state
+        own = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        return SequenceClassifierOutput(logits=self.score(pool(hidden, own.bool(), self.pooling)))
+
+
+def load_pooled_classifier(
+    name: str | os.PathLike[str],
+    outputs: int,
+    *,
+    changes: Mapping[str, Any],
+    device: str | torch.device | None = None,
+    **loading: Any,
+) -> LanguageModel:
+    """A model of the Hub or a folder as a [`PooledClassifier`], with its tokenizer.
+
+    Args:
+        changes: with `pooling`. loading: of [`load_language_model`].
+
+    Raises:
+        InputError: for a model whose own head pools, or a pooling that there is not.
+    """
+    loaded = load_language_model(os.fspath(name), head=False, device="cpu", **loading)
+    if hasattr(loaded.model.config, "pooling"):
+        raise InputError(f"{name}: its own head pools, by the same choice of pooling")
+    classifier = copy.copy(loaded)
+    head: Any = PooledClassifier(loaded.model.base_model, outputs, changes["pooling"])
+    classifier.model = head.to(usable_device(device))
+    return classifier
+
+
+def freeze_backbone(classifier: LanguageModel) -> None:
+    """Train only what is beside the backbone of a classifier: its head, and the pooler that comes with BERT's.
+
+    Raises:
+        InputError: if it has no backbone of its own.
+    """
+    prefix = classifier.model.base_model_prefix
+    backbone = getattr(classifier.model, prefix, None)
+    if not isinstance(backbone, nn.Module):
+        raise InputError(f"{classifier.name}: the classifier has no backbone {prefix!r} to freeze")
+    for name, parameter in backbone.named_parameters():
+        parameter.requires_grad_(BESIDE_THE_BACKBONE in name.split("."))
 
 
 class FineTuned(nn.Module):

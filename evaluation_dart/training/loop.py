@@ -172,7 +172,9 @@ def fit(
     bar = progress_bar(total=steps, initial=progress.step, unit="step", mininterval=5)
     while progress.epoch < training.num_train_epochs and not progress.stopped:
         epoch = progress.epoch
-        batches = epoch_batches(train.lengths, train.nonpeak, training, epoch, train.nonpeaks)
+        bases = training.bases_read(epoch)
+        lengths = train.lengths if bases is None else train.lengths.clip(max=bases)
+        batches = epoch_batches(lengths, train.nonpeak, training, epoch, train.nonpeaks)
         flips = reversed_rows(len(train), epoch, training.seed) if training.reverse_complement else None
         module.train()
         while progress.place < len(batches) and progress.step < steps:
@@ -224,6 +226,9 @@ def take_step(
     process, processes, forward_rows = (
         accelerator.process_index, accelerator.num_processes, training.per_device_train_batch_size,
     )  # fmt: skip
+    bases, longest = training.bases_read(epoch), int(train.lengths.max())
+    if bases is not None:  # as many bases in a forward pass as of whole sequences
+        forward_rows *= max(1, longest // bases)
     parts = [
         (part, 1 / (share * objective.weight(train.labels[rows])))
         for rows, share in counted_rows(batch, training)
@@ -234,7 +239,7 @@ def take_step(
     for number, (part, factor) in enumerate(parts):
         # Fewer rows than processes: one row goes through for the gradients' exchange, and counts nothing.
         rows, counts = (part, 1.0) if len(part) else (batch[:1], 0.0)
-        inputs, labels = train.read(rows, epoch, None if flips is None else flips[rows])
+        inputs, labels = train.read(rows, epoch, None if flips is None else flips[rows], bases)
         with nullcontext() if number == len(parts) - 1 else accelerator.no_sync(module):
             with _autocast(device, training):
                 outputs = module(inputs)

@@ -89,6 +89,58 @@ class Training(Optimisation):
         default=False, metadata={"help": "read a random half of the rows from the other strand"}
     )
 
+    def bases_read(self, epoch: int) -> int | None:
+        """How many bases of a sequence an epoch reads at most, from its start; None: all."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownstreamTraining(Training):
+    """Choices of a training on a downstream task of HyenaDNA, which may begin with shorter sequences (appendix A.1)."""
+
+    warmup_lengths: list[int] = field(
+        default_factory=list, metadata={"help": "bases that the first epochs read of each sequence, from its start"}
+    )
+    warmup_length_epochs: list[int] = field(
+        default_factory=list, metadata={"help": "epochs at each of warmup_lengths, or one number for all; 1 each"}
+    )
+
+    def bases_read(self, epoch: int) -> int | None:
+        """See the base class: a stage for each of `warmup_lengths`, and everything after them."""
+        for length, epochs in self.stages():
+            if epoch < epochs:
+                return length
+            epoch -= epochs
+        return None
+
+    def stages(self) -> list[tuple[int, int]]:
+        """Bases and epochs of each shorter stage.
+
+        Raises:
+            InputError: for other numbers of lengths and of epochs, lengths or epochs below 1, or no epoch left for
+                whole sequences.
+        """
+        epochs = each_stage("warmup_length_epochs", self.warmup_length_epochs or [1], self.warmup_lengths)
+        if min([*self.warmup_lengths, 1]) < 1:
+            raise InputError(f"warmup_lengths {self.warmup_lengths}: at least 1 base")
+        if self.warmup_lengths and sum(epochs) >= self.num_train_epochs:
+            raise InputError(
+                f"the shorter lengths take {sum(epochs)} epochs, which leaves none of {self.num_train_epochs} "
+                "(num_train_epochs) for whole sequences"
+            )
+        return list(zip(self.warmup_lengths, epochs, strict=True))
+
+
+def each_stage(name: str, values: list[int], lengths: list[int]) -> list[int]:
+    """How long each stage of `lengths` is: as `values` say, or the only one of them for all.
+
+    Raises:
+        InputError: naming `name`, for another number of values, or one below 1.
+    """
+    if len(values) not in (1, len(lengths)) or min(values) < 1:
+        raise InputError(f"{name}: {values} is no number from 1 on for each of {len(lengths)} lengths, nor one for all")
+    return values * len(lengths) if len(values) == 1 else values
+
 
 @dataclass(frozen=True, kw_only=True)
 class SupervisedTraining(Training):

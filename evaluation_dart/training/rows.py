@@ -67,12 +67,16 @@ class LabelledRows:
         return len(self.rows)
 
     def read(
-        self, rows: np.ndarray, epoch: int | None = None, flip: np.ndarray | None = None
+        self,
+        rows: np.ndarray,
+        epoch: int | None = None,
+        flip: np.ndarray | None = None,
+        bases: int | None = None,
     ) -> tuple[Batch, np.ndarray]:
         """What a network reads of these rows, and their labels; of an epoch's fresh windows where there are any.
 
         Args:
-            flip: (rows,) bool, which are reverse-complemented.
+            flip: (rows,) bool, which are reverse-complemented. bases: that are read at most, from the start.
         """
         if self.cache is not None:
             from evaluation_dart.training.embedding_cache import stack
@@ -84,7 +88,7 @@ class LabelledRows:
             labels = np.array(found["label"])
         else:
             found, labels = self.rows[rows.tolist()], self.labels[rows]
-        sequences = [self._cut(sequence) for column in self.columns for sequence in found[column]]
+        sequences = [self._cut(sequence)[:bases] for column in self.columns for sequence in found[column]]
         if flip is not None:
             turned = zip(sequences, np.tile(flip, len(self.columns)), strict=True)
             sequences = [reverse_complement(own) if other else own for own, other in turned]

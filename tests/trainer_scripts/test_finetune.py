@@ -29,13 +29,13 @@ from evaluation_dart.report.tables import valid_records_below
 from evaluation_dart.training import loop as training_loop
 from evaluation_dart.training.classifiers import ConvolutionalClassifier, SequenceClassifier
 from evaluation_dart.training.finetuning import load_classifier
-from evaluation_dart.training.loop import fit, parameter_groups, predict
+from evaluation_dart.training.loop import fit, load_trained, parameter_groups, predict
 from evaluation_dart.training.objective import Objective
 from evaluation_dart.training.order import epoch_batches, reversed_rows, shares
-from evaluation_dart.training.recipe import Training
+from evaluation_dart.training.recipe import DownstreamTraining, Training
 from evaluation_dart.training.rows import LabelledRows, limited
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
-from trainer_scripts.finetune import RECIPES, finetune, main, parse, recipe_of, train
+from trainer_scripts.finetune import RECIPES, build_network, finetune, main, parse, recipe_of, train
 
 COLUMNS = ("output_0", "output_1", "label")
 CLASSES_OF_TWO = Objective("classes", 2)
@@ -279,7 +279,7 @@ def test_the_best_epoch_is_kept_and_a_finished_run_is_only_loaded(model, data, t
     assert (progress.best, progress.best_epoch, progress.epoch, progress.step) == (0.7, 2, 3, 18)
     kept = load_file(tmp_path / "run" / "weights.safetensors")
     assert all((network.state_dict()[name].numpy() == value).all() for name, value in kept.items())
-    monkeypatch.setattr(training_loop, "_step", None)
+    monkeypatch.setattr(training_loop, "take_step", None)
     again = SequenceClassifier(load_classifier(model, 2), 60)
     assert fit(again, *data, CLASSES_OF_TWO, training(), tmp_path / "run", {}) == progress
     assert (again.model.score.weight == network.model.score.weight).all()
@@ -486,6 +486,104 @@ def test_species_with_fresh_windows(model, tmp_path):
     task, arguments, choices, _ = parse([*words, "--max_length", "40"])
     assert task.fresh_windows
     assert finetune(task, arguments, choices)["metrics"]["accuracy"]["value"] > 0.9
+
+
+def warming(**changes) -> DownstreamTraining:
+    choices = DownstreamTraining(num_train_epochs=4, batch_size=16, learning_rate=1e-2, save_steps=2)
+    return replace(choices, warmup_lengths=[8, 20], warmup_length_epochs=[1, 2], **changes)
+
+
+def test_the_first_epochs_read_shorter_sequences(model, data, tmp_path, monkeypatch):
+    read, seen = LabelledRows.read, []
+
+    def noted(self, rows, epoch=None, flip=None, bases=None):
+        found = read(self, rows, epoch, flip, bases)
+        if epoch is not None:
+            seen.append((epoch, bases, max(map(len, found[0])), len(rows)))
+        return found
+
+    monkeypatch.setattr(LabelledRows, "read", noted)
+    network = SequenceClassifier(load_classifier(model, 2), 60)
+    choices = warming(per_device_train_batch_size=5)
+    fit(network, *data, CLASSES_OF_TWO, choices, tmp_path, {})
+    assert {(epoch, bases) for epoch, bases, _, _ in seen} == {(0, 8), (1, 20), (2, 20), (3, None)}
+    longest = int(data[0].lengths.max())
+    for epoch, bases in ((0, 8), (1, 20), (3, longest)):
+        assert max(length for at, _, length, _ in seen if at == epoch) == bases
+    # As many bases in a pass: 5 rows of all, more of 20 bases, the whole batch of 8.
+    assert [max(rows for at, _, _, rows in seen if at == epoch) for epoch in (0, 1, 3)] == [16, 5 * (longest // 20), 5]
+    with pytest.raises(ValueError, match="take 3 epochs, which leaves none of 3"):
+        warming(num_train_epochs=3).stages()
+    with pytest.raises(
+        ValueError, match=r"warmup_length_epochs: \[1, 2\] is no number from 1 on for each of 1 lengths"
+    ):
+        replace(warming(), warmup_lengths=[8]).stages()
+
+
+@pytest.mark.parametrize("at", [2, 9])
+def test_a_run_killed_while_it_warms_up_goes_on_to_the_same_weights(model, data, tmp_path, monkeypatch, at):
+    """Within the second stage and after it: the optimiser's state is that of all steps before, of whatever length."""
+
+    def once(folder):
+        set_seed(0)
+        network = SequenceClassifier(load_classifier(model, 2, changes={"embed_dropout": 0.1}), 60)
+        return fit(network, *data, CLASSES_OF_TWO, warming(), tmp_path / folder, {})
+
+    whole = once("whole")
+    save, calls = Accelerator.save_state, []
+
+    def killed_after_writing(self, folder, *args, **kwargs):
+        save(self, folder, *args, **kwargs)
+        calls.append(folder)
+        if len(calls) == at:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Accelerator, "save_state", killed_after_writing)
+        with pytest.raises(Killed):
+            once("killed")
+    assert once("killed") == whole
+    assert whole.step == 24
+    one, two = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "killed"))
+    assert all((one[name] == two[name]).all() for name in one)
+
+
+def test_a_warm_up_of_lengths_in_one_command(model, gue, tmp_path):
+    more = ["--warmup_lengths", "15", "30", "--warmup_length_epochs", "2", "--max_length", "60"]
+    words = command("gue/toy", gue, model, tmp_path / "run", *more)
+    record = train(words)
+    assert record["steps"] == 36
+    assert (record["recipe"]["warmup_lengths"], record["recipe"]["warmup_length_epochs"]) == ([15, 30], [2])
+    assert record["metrics"]["accuracy"]["value"] > 0.8
+    _, _, choices, _ = parse(["--task", "species", "--data", "x", "--length", "450000", "--output", "y"])
+    assert choices.stages()[:2] == [(1024, 1), (2048, 1)]
+    assert choices.bases_read(9) == 250_000
+    assert choices.bases_read(10) is None
+
+
+def test_freeze_trains_only_the_head(model, gue, tmp_path):
+    before = load_classifier(model, 2).model.state_dict()
+    words = command(
+        "gue/toy", gue, model, tmp_path / "run", "--freeze", "true", "--protocol", "paper", "--max_length", "60"
+    )
+    record = train(words)
+    weights = load_file(tmp_path / "run" / "weights.safetensors")
+    assert {name: array.shape for name, array in weights.items()} == {
+        "model.score.weight": (2, 16),
+        "model.score.bias": (2,),
+    }
+    assert record["model"]["parameters"] == 2 * 16 + 2
+    assert record["reading"]["frozen"] is True
+    _, arguments, choices, _ = parse(words)
+    set_seed(choices.seed)
+    network, _ = build_network(arguments, 2, 60)
+    load_trained(network, tmp_path / "run")
+    after = network.model.state_dict()
+    backbone = [name for name in before if not name.startswith("score")]
+    assert backbone
+    assert all(torch.equal(before[name], after[name]) for name in backbone)
+    with pytest.raises(ValueError, match="network:cnn has no pretrained backbone to freeze"):
+        train(command("gue/toy", gue, "network:cnn", tmp_path / "cnn", "--freeze", "true"))
 
 
 def test_length_alone_tells_classes_of_different_lengths(tmp_path):
