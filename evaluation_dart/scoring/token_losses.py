@@ -77,6 +77,11 @@ def _losses(scorer: Any, tokens: torch.Tensor, sizes: torch.Tensor) -> np.ndarra
     return np.asarray(-torch.where(scored, log_p, 0.0).double().sum(dim=1).cpu())
 
 
+def is_readable(scorer: Any, sequence: str) -> bool:
+    """Whether a model can read a sequence as its tokenizer writes it."""
+    return scorer.max_tokens is None or len(scorer.tokenizer(as_dna(sequence))["input_ids"]) <= scorer.max_tokens
+
+
 @torch.inference_mode()
 def base_losses(scorer: Any, sequences: Sequence[str], batch_size: int | str = "auto") -> np.ndarray:
     """-log p of each base given all before it: (n, L) float64 of n sequences of L bases; NaN where nothing predicts it.

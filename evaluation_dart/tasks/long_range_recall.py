@@ -150,7 +150,7 @@ TASK = Task(
     inputs={
         "genome": Input("FASTA: plain, gzip or bgzip", names_data=True),
         "distances": Input("bp between the copies, with commas", "text"),
-        "segment": Input("bp that are repeated", "text"),
+        "segment": Input("bp that are repeated; or at the end of a window, whose context is shortened", "text"),
         "trials": Input("windows, of each distance where there are several", "text"),
         "context": Input("bp of every window; 0: of each distance the smallest power of two that fits", "text"),
         "mutation_rate": Input("share of bases that are others in a mutated copy", "text"),

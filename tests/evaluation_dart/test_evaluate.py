@@ -275,6 +275,7 @@ def test_public_names():
         "chromatin_activity",
         "variant_effects",
         "long_range_recall",
+        "likelihood_by_position",
     ]
     assert dart_eval_tasks() == list(TASKS)[:5]
     assert "dart-eval" in RECIPES
