@@ -17,6 +17,7 @@ from datasets_dart.files import START, Position, input_file, numbered_lines
 from datasets_dart.formats.bed import Intervals, centred_start, read_intervals
 from datasets_dart.formats.fasta import Genome, window_codes
 from datasets_dart.formats.hdf5 import Slice
+from datasets_dart.options import whole_number
 from datasets_dart.shuffling import dinucleotide_shuffle, item_seed, shuffle_known
 from datasets_dart.splits import SPLITS, assign_splits
 
@@ -44,10 +45,18 @@ class Elements(NamedTuple):
 Chunk = tuple[Elements, np.ndarray]  # rows and their line numbers
 
 
-def pairs(elements: Elements, genome: Genome, protocol: str, window: int = WINDOW) -> tuple[np.ndarray, np.ndarray]:
+def more_controls(shuffles: int) -> list[str]:
+    """The columns of all controls but the first."""
+    return [f"control_{number}" for number in range(2, shuffles + 1)]
+
+
+def pairs(
+    elements: Elements, genome: Genome, protocol: str, window: int = WINDOW, shuffle: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Windows of the elements and of their controls: two (n, window) uint8 arrays of ASCII codes.
 
-    In the control the element, or as much of it as is in the window, is shuffled and its flanks are kept.
+    In the control the element, or as much of it as is in the window, is shuffled and its flanks are kept; `shuffle` is
+    which of its shuffles it is, 0 the original's.
     A base that is none of A, C, G, T, or lies off the contig, is N. protocol="fixed": N stays N, and only the runs of
     bases between N are shuffled, each in place. protocol="paper": N is written as A, on either strand; within the
     element it has become an A before the control is shuffled and complemented.
@@ -55,7 +64,7 @@ def pairs(elements: Elements, genome: Genome, protocol: str, window: int = WINDO
     sequences = window_codes(genome, elements.chrom, elements.window_start, window)
     controls = sequences.copy()
     for row, (_, chrom, start, end, window_start, _) in enumerate(zip(*elements, strict=True)):
-        rng = np.random.default_rng(item_seed(chrom, int(start), int(end)))
+        rng = np.random.default_rng(item_seed(chrom, int(start), int(end), shuffle))
         element = controls[row, max(start - window_start, 0) : end - window_start]
         if protocol == "paper":
             element[element == UNKNOWN] = A
@@ -156,6 +165,19 @@ class RegulatoryElementsConfig(DartConfig):
     genome: str = file_input("FASTA: plain, gzip or bgzip")
     elements: str = file_input("BED of elements, or the original's table of them; plain, gzip or bgzip")
     window: int = option(WINDOW, "bp, where not as published")
+    shuffles: int = option(1, "controls of each element")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.shuffles = whole_number("shuffles", self.shuffles, 1)
+        if self.shuffles > 1 and (self.protocol == "paper" or self.processed):
+            raise InputError(
+                f'shuffles={self.shuffles}: protocol="paper" and processed= have one control of an element'
+            )
+
+    def options(self) -> dict[str, Any]:
+        """What rows depend on; one shuffle, as there always was, is not named, so that caches keep their names."""
+        return {name: value for name, value in super().options().items() if (name, value) != ("shuffles", 1)}
 
 
 class RegulatoryElements(DartBuilder):
@@ -181,7 +203,7 @@ of the element file. Elements: {config.source}. Protocol: {config.protocol}. Row
             "reverse_complement": "bool",
             "sequence": "string",
             "control": "string",
-        }
+        } | dict.fromkeys(more_controls(self.config.shuffles), "string")
 
     def shards(self, report: Counter[str]) -> tuple[Shards, dict[str, Any]]:
         """Pieces of work for each split, with what `rows_of` takes beside them; `report` counts what is left out."""
@@ -217,7 +239,11 @@ of the element file. Elements: {config.source}. Protocol: {config.protocol}. Row
             own = (code == SPLITS.index(split)) & ~np.isin(elements.id, again)
             elements = elements.take(np.flatnonzero(own))
             sequences, controls = pairs(elements, genome, config.protocol, config.window)
-            yield {
+            more = {
+                name: arrow_strings(pairs(elements, genome, config.protocol, config.window, number)[1])
+                for number, name in enumerate(more_controls(config.shuffles), 1)
+            }
+            yield more | {
                 "id": elements.id,
                 "chrom": elements.chrom,
                 "start": elements.window_start,

@@ -69,6 +69,8 @@ def make_card(name: str, released: dict[str, Any], config: HyenaDNAConfig, refer
         name=name,
         title=facts["title"],
         context=f"{config.max_seq_len - 2:,}",
+        context_bases=config.max_seq_len - 2,
+        distances=",".join(map(str, distances(config.max_seq_len - 2))),
         **{field: getattr(config, field) for field in ("n_layer", "d_model", "d_inner", "emb_dim", "filter_order")},
         max_seq_len=f"{config.max_seq_len:,}",
         parameters=f"{parameters:,}",
@@ -86,6 +88,12 @@ def make_card(name: str, released: dict[str, Any], config: HyenaDNAConfig, refer
         speed=[timing(row) for row in released["speed"].get(name, ())],
         checked=checked(reference),
     )
+
+
+def distances(context: int, segment: int = 256, lead: int = 64) -> list[int]:
+    """Distances in steps of four at which a window of `context` bases has a segment twice, and the longest."""
+    longest = context - 2 * segment - lead
+    return [own for own in (4**power for power in range(3, 11)) if own < longest] + [longest]
 
 
 def eval_results(group: dict[str, Any]) -> list[EvalResult]:

@@ -18,6 +18,7 @@ from evaluation_dart.comparison import but_for_seed, same_rows, seed_of
 from evaluation_dart.controls import CHANCE_SCHEMA, chance_rows, orientation
 from evaluation_dart.records import Record
 from evaluation_dart.report.classes import calibration_table, label_table
+from evaluation_dart.report.distances import distance_figure, distance_table
 from evaluation_dart.report.figures import Bar, calibration_figure, forest_figure, motif_figure
 from evaluation_dart.report.motifs import families_of, family_table, motif_table
 from evaluation_dart.report.strata import strata_table
@@ -65,8 +66,8 @@ def tables_of(
     """The tables that are asked for, by name, and why records are not in them.
 
     Args:
-        asked: "strata", "chance", "orientation", "motifs", "labels", "calibration" or "seeds" -> the keywords of what
-            makes it, beside the record.
+        asked: "strata", "chance", "orientation", "motifs", "labels", "calibration", "distances" or "seeds" -> the
+            keywords of what makes it, beside the record.
 
     Raises:
         InputError: where no record has any of the tables.
@@ -109,6 +110,8 @@ def draw(output: Path, tables: Mapping[str, pa.Table], records: Sequence[Record]
         path, rows = output / f"{plain_name(name)}.svg", table.to_pylist()
         if name == "calibration":
             calibration_figure(path, by_model(rows))
+        elif name == "distances":
+            distance_figure(path, rows)
         elif name == "motifs":
             accuracies = {title: np.array([row["accuracy"] for row in own]) for title, own in by_model(rows).items()}
             families = by_model(tables["motif_families"].to_pylist())
@@ -222,6 +225,7 @@ SIMPLE: dict[str, Callable[..., pa.Table]] = {
     "orientation": orientation_table,
     "labels": label_table,
     "calibration": calibration_table,
+    "distances": distance_table,
 }
 
 

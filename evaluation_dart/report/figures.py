@@ -55,7 +55,7 @@ def forest_figure(path: Path, panels: Mapping[str, Sequence[Bar]], unit: str, li
     if not 0 < count <= MOST_FOREST_ROWS:
         raise InputError(f"{path}: {count} values; a forest plot has 1 to {MOST_FOREST_ROWS}")
     heights = [len(bars) + 2 for bars in panels.values()]
-    figure = _figure(8, ROW_INCHES * sum(heights) + 0.6)
+    figure = figure_of(8, ROW_INCHES * sum(heights) + 0.6)
     axes = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
     for axis, (title, bars) in zip(axes, panels.items(), strict=True):
         for row, bar in enumerate(reversed(bars)):
@@ -70,7 +70,7 @@ def forest_figure(path: Path, panels: Mapping[str, Sequence[Bar]], unit: str, li
         axis.set_title(plot_text(title), fontsize=9, loc="left")
         axis.tick_params(axis="x", labelsize=7)
     axes[-1].set_xlabel(plot_text(unit), fontsize=8)
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def comparison_figure(path: Path, comparison: Comparison) -> None:
@@ -92,7 +92,7 @@ def comparison_figure(path: Path, comparison: Comparison) -> None:
 
 def calibration_figure(path: Path, curves: Mapping[str, Sequence[Mapping[str, float | None]]]) -> None:
     """Observed share against predicted probability, with intervals; curves: rows of a calibration curve by title."""
-    figure = _figure(5, 5)
+    figure = figure_of(5, 5)
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":", label="calibrated")
     for title, rows in curves.items():
@@ -102,7 +102,7 @@ def calibration_figure(path: Path, curves: Mapping[str, Sequence[Mapping[str, fl
         axis.vlines(_column(rows, "predicted"), *ends, color=line.get_color(), linewidth=1)
     axis.set(xlabel="predicted probability", ylabel="observed share", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axis.legend(fontsize=7, frameon=False)
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def motif_figure(path: Path, accuracies: Mapping[str, np.ndarray], families: Mapping[str, Sequence[Bar]]) -> None:
@@ -112,7 +112,7 @@ def motif_figure(path: Path, accuracies: Mapping[str, np.ndarray], families: Map
         accuracies: model -> (motifs,). families: model -> a line for each family.
     """
     rows = max((len(own) for own in families.values()), default=0)
-    figure = _figure(8, 3.2 + ROW_INCHES * (rows + 2) * bool(rows))
+    figure = figure_of(8, 3.2 + ROW_INCHES * (rows + 2) * bool(rows))
     heights = [3.0, ROW_INCHES * (rows + 2)] if rows else [3.0]
     axes = figure.subplots(len(heights), squeeze=False, height_ratios=heights)[:, 0]
     for title, values in accuracies.items():
@@ -122,7 +122,7 @@ def motif_figure(path: Path, accuracies: Mapping[str, np.ndarray], families: Map
     axes[0].legend(fontsize=7, frameon=False)
     if rows:
         _families(axes[1], families)
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def _families(axis: "Axes", families: Mapping[str, Sequence[Bar]]) -> None:
@@ -146,13 +146,14 @@ def _column(rows: Sequence[Mapping[str, float | None]], name: str) -> np.ndarray
     return np.array([row[name] for row in rows], dtype=float)
 
 
-def _figure(width: float, height: float) -> "Figure":
+def figure_of(width: float, height: float) -> "Figure":
+    """An empty figure of so many inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _write(figure: "Figure", path: Path) -> None:
+def write_figure(figure: "Figure", path: Path) -> None:
     """Written whole or not at all; the same values give the same file."""
     import matplotlib
 

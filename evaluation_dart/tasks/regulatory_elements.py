@@ -1,5 +1,6 @@
 """Task 1: regulatory elements against their own dinucleotide-shuffled controls (DART-Eval spec section 2)."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ from evaluation_dart.tasks.base import (
     predicted,
     supervised,
     taken,
+    with_columns,
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     from datasets import Dataset
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 ROW = ("id", "chrom", "start")
 SCORES = ("score", "control_score")
 TOKENS = ("tokens", "control_tokens")  # how many, where tokens are of several lengths
+MORE = "control_"  # what the columns of a second control, a third and so on begin with
 
 
 def score_pairs(scorer: Any, dataset: "Dataset", job: Job) -> Score:
@@ -36,6 +40,8 @@ def score_pairs(scorer: Any, dataset: "Dataset", job: Job) -> Score:
 
     from evaluation_dart.scoring.likelihoods import counts_that_vary, score_sequences
 
+    more = [name for name in dataset.column_names if name.startswith(MORE)]
+
     def score(rows: range) -> Columns:
         batch = dataset[rows]
         sequences = job.crop([*batch["sequence"], *batch["control"]])
@@ -43,6 +49,9 @@ def score_pairs(scorer: Any, dataset: "Dataset", job: Job) -> Score:
         found = taken(batch, ROW) | dict(zip(SCORES, scores, strict=True))
         if (counts := counts_that_vary(scorer, sequences, job.recipe)) is not None:
             found |= dict(zip(TOKENS, np.split(counts, 2), strict=True))
+        for name in more:
+            controls = job.crop(batch[name])
+            found[f"{name}_score"] = score_sequences(scorer, controls, job.recipe, batch_size=job.batch_size)
         return found
 
     return score
@@ -60,16 +69,46 @@ def predict_pairs(scorer: Any, dataset: "Dataset", job: Job) -> Score:
 
 
 def likelihoods_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "dict[str, Estimate]":
-    """How often an element is likelier than its control; and, where there are numbers of tokens, is fewer of them."""
+    """How often an element is likelier than its control; and, where there are numbers of tokens, is fewer of them.
+
+    Of several shuffles of each element, the mean over them, with what their draw adds to the variance.
+    """
+    import numpy as np
+
     from evaluation_dart.statistics import token_counts
     from evaluation_dart.statistics.metrics import paired_likelihood_estimates
+    from evaluation_dart.statistics.shuffles import several_shuffles_estimates
 
     score, control_score = (predictions[name].to_numpy() for name in SCORES)
-    found = paired_likelihood_estimates(score, control_score, blocks, protocol)
+    if more := more_scores(predictions):
+        controls = [predictions[name].to_numpy() for name in (SCORES[1], *more)]
+        found = several_shuffles_estimates(score, np.stack(controls, axis=1), blocks)
+    else:
+        found = paired_likelihood_estimates(score, control_score, blocks, protocol)
     if set(TOKENS) <= set(predictions.column_names):
         tokens, control_tokens = (predictions[name].to_numpy() for name in TOKENS)
         found |= token_counts.of_pairs(tokens, control_tokens, blocks)
     return found
+
+
+def more_scores(predictions: "pa.Table") -> list[str]:
+    """The columns of the scores of a second control, a third and so on."""
+    return [name for name in predictions.column_names if re.fullmatch(rf"{MORE}\d+_score", name)]
+
+
+def members_swapped(predictions: "pa.Table", rng: "np.random.Generator") -> "pa.Table":
+    """An element and one of its controls the other way round, each of them and none as often, drawn for each row."""
+    import numpy as np
+    import pyarrow as pa
+
+    more = more_scores(predictions)
+    if not more:
+        return pairs_swapped(SCORES, TOKENS)(predictions, rng)
+    names = [*SCORES, *more]
+    scores = np.stack([predictions[name].to_numpy() for name in names], axis=1)
+    row, other = np.arange(len(scores)), rng.integers(0, len(names), len(scores))
+    scores[row, 0], scores[row, other] = scores[row, other].copy(), scores[row, 0].copy()
+    return with_columns(predictions, {name: pa.array(scores[:, number]) for number, name in enumerate(names)})
 
 
 def pairs_of(predictions: "pa.Table", protocol: str, blocks: "Blocks") -> "dict[str, Estimate]":
@@ -113,6 +152,7 @@ TASK = Task(
         "genome": Input("FASTA: plain, gzip or bgzip"),
         "elements": Input("BED of elements: plain, gzip or bgzip", names_data=True),
         "processed": Input("the original's own data.h5 or table", names_data=True),
+        "shuffles": Input("controls of each element, of which likelihoods take the mean", "text"),
     },
     columns={"sequence": "the element's window", "control": "its shuffle"},
     settings={
@@ -122,7 +162,7 @@ TASK = Task(
             score=score_pairs,
             estimates=likelihoods_of,
             headlines=("accuracy",),
-            permute=pairs_swapped(SCORES, TOKENS),
+            permute=members_swapped,
         ),
         **supervised(
             Setting(

@@ -364,3 +364,34 @@ def test_a_failure_while_rows_are_made_names_its_cause_and_leaves_nothing(load, 
     with pytest.raises(DatasetGenerationError):
         load()
     assert not list((tmp_path / "cache").rglob("*.arrow"))
+
+
+def test_several_shuffles_of_each_element(load):
+    one, three = load(split="test"), load(split="test", shuffles=3)
+    assert three.column_names == [*COLUMNS, "control_2", "control_3"]
+    assert three.select_columns(COLUMNS)[:] == one[:]
+    for row in three:
+        element = slice(row["element_start"] - row["start"], row["element_end"] - row["start"])
+        if row["reverse_complement"]:
+            element = slice(350 - element.stop, 350 - element.start)
+        kept = {name: row[name][: element.start] + row[name][element.stop :] for name in ("control", "control_2")}
+        assert kept["control"] == kept["control_2"]
+        steps = [
+            [row[name][element][place : place + 2] for place in range(element.stop - element.start - 1)]
+            for name in ("control", "control_2", "control_3")
+        ]
+        assert sorted(steps[0]) == sorted(steps[1]) == sorted(steps[2])
+    assert len({(row["control"], row["control_2"], row["control_3"]) for row in three}) == len(three)
+    assert sum(row["control_2"] != row["control_3"] for row in three) > 0.9 * len(three)
+    with pytest.raises(ValueError, match=r'shuffles=2: protocol="paper" and processed= have one control of an element'):
+        load(shuffles=2, protocol="paper")
+    with pytest.raises(ValueError, match="shuffles=0: a whole number, at least 1"):
+        load(shuffles=0)
+
+
+def test_one_shuffle_leaves_the_caches_name(tmp_path):
+    """Caches that were made before there were several keep their names."""
+    made = RegulatoryElements(cache_dir=str(tmp_path), genome=str(GENOME), elements=str(ELEMENTS))
+    assert "shuffles" not in made.config.options()
+    more = RegulatoryElements(cache_dir=str(tmp_path), genome=str(GENOME), elements=str(ELEMENTS), shuffles=2)
+    assert more.config.options()["shuffles"] == 2

@@ -57,12 +57,18 @@ def report(
     calibration: Annotated[
         bool, typer.Option("--calibration", help="only a table of calibration curves", rich_help_panel=CLOSER)
     ] = False,
+    per_distance: Annotated[
+        bool,
+        typer.Option("--per-distance", help="only a table of long context by distance", rich_help_panel=CLOSER),
+    ] = False,
     over_seeds: Annotated[
         bool, typer.Option("--over-seeds", help="only a table of means over seeds", rich_help_panel=CLOSER)
     ] = False,
     figures: Annotated[
         bool,
-        typer.Option("--figures", help="of --per-motif, --calibration and --by, as SVG", rich_help_panel=CLOSER),
+        typer.Option(
+            "--figures", help="of --per-motif, --per-distance, --calibration and --by, as SVG", rich_help_panel=CLOSER
+        ),
     ] = False,
 ) -> None:
     """Turn records into what the Hub shows, after recomputing every metric from its predictions.
@@ -94,6 +100,7 @@ def report(
         "motifs": {"families": families} if per_motif else None,
         "labels": {} if per_label else None,
         "calibration": {} if calibration else None,
+        "distances": {} if per_distance else None,
         "seeds": {} if over_seeds else None,
     }
     if wanted := {name: options for name, options in asked.items() if options is not None}:

@@ -25,7 +25,7 @@ from evaluation_dart.report.benchmark import BENCHMARK, FINGERPRINTS, MISSING, n
 from evaluation_dart.report.hub import check_eval_yaml, entries_among, eval_results, eval_tasks, write_report
 from evaluation_dart.report.leaderboard import board_row
 from evaluation_dart.report.tables import SCHEMA, data_name, record_folders, results_table, sound_metrics
-from evaluation_dart.tasks import TASKS
+from evaluation_dart.tasks import dart_eval_tasks
 from trainer_scripts.cli import dart_eval
 
 
@@ -229,9 +229,10 @@ def test_entries_of_the_benchmark_are_whole_runs_on_the_published_data(
 
 def test_what_is_known_of_the_published_data():
     """Fingerprints are digests; of a task without one somebody must say why; no other task is on these boards."""
-    assert FINGERPRINTS.keys() == MISSING.keys() == TASKS.keys()
+    assert [*FINGERPRINTS] == [*MISSING] == dart_eval_tasks()
     assert all(re.fullmatch("[0-9a-f]{64}", own) for several in FINGERPRINTS.values() for own in several)
     assert not_published("splicing", "f" * 64) == "splicing is no task of dart-eval/dart-eval"
+    assert not_published("long_range_recall", "f" * 64) == "long_range_recall is no task of dart-eval/dart-eval"
 
 
 def test_a_limited_run_of_random_weights_on_own_data_is_no_entry_of_any_board(tmp_path, capsys, monkeypatch):
