@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import torch
+import transformers
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import StrictDataclassError
@@ -38,6 +39,8 @@ from transformers.utils import logging
 from datasets_dart.alphabet import BASES, as_dna
 from datasets_dart.errors import InputError
 from datasets_dart.formats.text import plain_name
+from evaluation_dart.models.families import Family, family_of_config
+from evaluation_dart.models.families.own_code import declared_class, is_of_repository, load_own_code, runs_own_code
 from evaluation_dart.models.kinds import DTYPES, RANDOM_WEIGHTS, check_batch_size
 from evaluation_dart.recipes import AS_IT_IS, CARBON_TEXT, NOT_ADDED, NOT_SCORED, TRAITGYM_TEXT
 from evaluation_dart.scoring.embeddings import POOLINGS, hidden_states, pool
@@ -577,17 +580,24 @@ def load_language_model(
     device, dtype = usable_device(device), usable_dtype(dtype)
     remote = {"trust_remote_code": trust_remote_code}
     with loading_of(name):
-        config = AutoConfig.from_pretrained(name, revision=revision, **remote)
+        config, family = load_config(name, revision, trust_remote_code)
         commit = folder_digest(folder) if folder else commit_of(name, revision)
         # Weights and tokenizer of the very commit that the record will name, even if a branch moves meanwhile
-        pinned = {"revision": None if folder else commit, **remote}
+        pinned: dict[str, Any] = {"revision": None if folder else commit, **remote}
         kind = head_of(config, name, head)
-        auto_class = auto_class_of(config, kind, name, trust_remote_code)
+        auto_class = auto_class_of(config, kind, name, family, trust_remote_code)
         check_size(config, auto_class, folder, **remote)
+        own = declared_class(config, auto_class.__name__, family)
         if random_weights:
             set_seed(seed)
-            model: Any = auto_class.from_config(config, dtype=dtype, **remote).eval()
-            loading: dict[str, Any] = {"missing_keys": (), "mismatched_keys": ()}
+        if own is not None and runs_own_code(config, own, trust_remote_code):
+            model, read = load_own_code(
+                name, own, config, family, pinned["revision"], usable_dtype(dtype), random_weights
+            )
+            loading: dict[str, Any] = {"missing_keys": read.missing, "mismatched_keys": read.mismatched}
+        elif random_weights:
+            model = auto_class.from_config(config, dtype=dtype, **remote).eval()
+            loading = {"missing_keys": (), "mismatched_keys": ()}
         else:
             model, loading = auto_class.from_pretrained(
                 name,
@@ -668,10 +678,8 @@ def head_of(config: Any, name: str, needed: bool) -> Kind:
     )
 
 
-def auto_class_of(config: Any, kind: Kind, name: str, trust_remote_code: bool) -> Any:
+def auto_class_of(config: Any, kind: Kind, name: str, family: Family, trust_remote_code: bool) -> Any:
     """The Auto class that gives the model with its head.
-
-    GENA-LM's repository declares its BertForMaskedLM, which is not transformers', as "AutoModel" only.
 
     Raises:
         ValueError: if the head is code that was not trusted.
@@ -680,14 +688,27 @@ def auto_class_of(config: Any, kind: Kind, name: str, trust_remote_code: bool) -
         return AutoModel
     auto_class = AutoModelForCausalLM if kind == "causal" else AutoModelForMaskedLM
     remote = remote_classes(config)
-    if auto_class.__name__ in remote or "LM" not in remote.get("AutoModel", "").rpartition(".")[2]:
+    if trust_remote_code or auto_class.__name__ in remote or not declared_class(config, auto_class.__name__, family):
         return auto_class
-    if not trust_remote_code:
-        raise InputError(
-            f"{name}: the model is code of its repository ({remote['AutoModel']}), which runs only where it "
-            "is trusted (trust_remote_code)"
-        )
-    return AutoModel
+    raise InputError(
+        f"{name}: the model is code of its repository ({remote['AutoModel']}), which runs only where it "
+        "is trusted (trust_remote_code)"
+    )
+
+
+def load_config(name: str, revision: str | None, trust_remote_code: bool, **changes: Any) -> tuple[Any, Family]:
+    """A model's configuration, of the class with which its family's code is loaded, and its family.
+
+    Args:
+        changes: fields of the configuration.
+    """
+    options = {"revision": revision, "trust_remote_code": trust_remote_code, **changes}
+    config = AutoConfig.from_pretrained(name, **options)
+    family = family_of_config(name, config)
+    if family.config_class and is_of_repository(config):
+        del options["trust_remote_code"]
+        config = getattr(transformers, family.config_class).from_pretrained(name, **options)
+    return config, family
 
 
 def commit_of(name: str, revision: str | None) -> str:

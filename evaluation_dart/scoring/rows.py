@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from evaluation_dart.models.families import family_of
+from evaluation_dart.models.families import family_of_config
 from evaluation_dart.models.language_model import Encoder
 from evaluation_dart.scoring.embeddings import ORIGINAL_BATCH, EmbeddingRecipe, name_order
 from evaluation_dart.scoring.finite import check_finite
@@ -30,7 +30,7 @@ def embedding_recipe(task: Task, scorer: Any, protocol: str, layer: int = -1) ->
         return EmbeddingRecipe("dart-eval", "mean_all", layer)
     (tokens,) = scorer.base_tokens(["ACGTTGCAACGTTGCA"])
     pooling = "mean_with_next" if tokens.tolist() == list(range(len(tokens))) else "mean"
-    family = family_of(scorer.name, scorer.model.config.model_type)
+    family = family_of_config(scorer.name, scorer.model.config)
     batch = family.motif_batch if task.name == "motif_footprinting" else ORIGINAL_BATCH
     return EmbeddingRecipe("dart-eval", pooling, layer, attention_mask=False, rows=NAME_ORDER, batch=batch)
 

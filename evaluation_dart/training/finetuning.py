@@ -7,16 +7,19 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from datasets_dart.errors import InputError
+from evaluation_dart.models.families.own_code import declared_class, load_own_code, runs_own_code
 from evaluation_dart.models.language_model import (
+    SPELT,
     LanguageModel,
     check_size,
     commit_of,
     folder_digest,
     folder_of,
+    load_config,
     load_language_model,
     loading_of,
     register_models,
@@ -24,7 +27,7 @@ from evaluation_dart.models.language_model import (
     usable_dtype,
 )
 from evaluation_dart.scoring.embeddings import pool
-from evaluation_dart.training.lora import BESIDE_THE_BACKBONE, add_lora
+from evaluation_dart.training.lora import BESIDE_THE_BACKBONE, add_lora, layers_called
 
 # What a checkpoint of a language model may lack: heads, and the pooler that comes with BERT's.
 HEADS = ("pooler", "contact_head")
@@ -62,7 +65,7 @@ def load_classifier(
         commit = folder_digest(folder) if folder else commit_of(name, revision)
         remote = {"trust_remote_code": trust_remote_code, "revision": None if folder else commit}
         new_head = {} if outputs is None else {"num_labels": outputs}
-        config = AutoConfig.from_pretrained(name, **new_head, **remote)
+        config, family = load_config(name, remote["revision"], trust_remote_code, **new_head)
         saved = config.architectures or ["no architecture"]
         if outputs is None and not any("ForSequenceClassification" in architecture for architecture in saved):
             raise InputError(f"{name}: no trained head: saved as {', '.join(saved)}")
@@ -72,7 +75,14 @@ def load_classifier(
         if getattr(config, "pad_token_id", None) is None:
             config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token else tokenizer.eos_token_id
         missing: list[str] = []
-        if random_weights:
+        own = declared_class(config, AutoModelForSequenceClassification.__name__, family)
+        if own is not None and runs_own_code(config, own, trust_remote_code):
+            model, read = load_own_code(name, own, config, family, remote["revision"], weights, random_weights)
+            prefix = "" if outputs is None else f"{model.base_model_prefix}."
+            missing = [key for key in read.missing if key.startswith(prefix)]
+            if read.mismatched:
+                raise InputError(f"{name}: weights of another shape than config.json says: {read.mismatched[0][0]}")
+        elif random_weights:
             del remote["revision"]
             model = AutoModelForSequenceClassification.from_config(config, **remote)
         else:
@@ -171,7 +181,15 @@ class FineTuned(nn.Module):
         if lora is not None:
             if not isinstance(getattr(self.model, prefix, None), nn.Module):
                 raise InputError(f"{classifier.name}: the classifier has no backbone {prefix!r} to adapt")
-            setattr(self.model, prefix, add_lora(getattr(self.model, prefix), *lora))
+            rank, alpha, dropout = lora
+            backbone = getattr(self.model, prefix)
+            called = layers_called(backbone, self.pass_once)
+            setattr(self.model, prefix, add_lora(backbone, rank, alpha, dropout, called))
+
+    def pass_once(self) -> None:
+        """A forward pass of one sequence, without gradients."""
+        with torch.no_grad(), self.classifier.passing(1, len(SPELT)):
+            self.forward([SPELT])
 
     def forward(self, sequences: Sequence[str]) -> torch.Tensor:
         """Outputs (B, outputs) of these sequences."""

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from evaluation_dart.models.families import family_of
+from evaluation_dart.models.families import family_of_config
 from evaluation_dart.models.language_model import LanguageModel
 from evaluation_dart.scoring.embeddings import hidden_states
 
@@ -70,7 +70,7 @@ def tokens_read(model: LanguageModel, sequences: Sequence[str], task: str, proto
             first = model.before + np.where(position < k * kmers, position // k, position - (k - 1) * kmers)
             return np.tile(first, (len(bases), 1))
         return tokens[:, :length].clip(min=0)
-    two = family_of("", model.model.config.model_type).reads_two_tokens
+    two = family_of_config("", model.model.config).reads_two_tokens
     return whole[:, [0, tokens.shape[1]]] if two else tokens.clip(min=0)
 
 

@@ -17,15 +17,15 @@ from accelerate import PartialState
 from accelerate.utils import set_seed
 from datasets import Dataset
 from torch import nn
-from transformers import AutoConfig
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing, sha256
 from datasets_dart.formats.documents import read_yaml_mapping
-from evaluation_dart.models.families import family_of
+from evaluation_dart.models.families import Family
 from evaluation_dart.models.kinds import RANDOM_WEIGHTS, is_trained_kind, split_spec
 from evaluation_dart.models.language_model import (
     LanguageModel,
+    load_config,
     load_language_model,
     loading_of,
     model_id,
@@ -240,7 +240,7 @@ def training_of(
     if source.kind == "network":
         chosen = choices(source.name, kind, source.name, protocol, seed)
         return with_loss_rows(changed(chosen, {**changes, "method": source.name}))
-    family = family_of(source.name, config_of(source).model_type).key
+    family = config_of(source)[1].key
     method = {"cnn": "probing"}.get(source.method, source.method)
     return with_loss_rows(changed(choices(method, kind, family, protocol, seed), {**changes, "method": method}))
 
@@ -261,23 +261,18 @@ def with_loss_rows(training: SupervisedTraining) -> SupervisedTraining:
     return replace(training, loss_rows=size)
 
 
-def config_of(source: Source) -> Any:
-    """The configuration of the language model that a setting trains."""
-    loading = {name: source.loading[name] for name in ("revision", "trust_remote_code")}
+def config_of(source: Source) -> tuple[Any, Family]:
+    """The configuration of the language model that a setting trains, and its family."""
     with loading_of(source.name):
-        return AutoConfig.from_pretrained(source.name, **loading)
+        return load_config(source.name, source.loading["revision"], source.loading["trust_remote_code"])
 
 
 def paper_head(source: Source) -> dict[str, Any]:
     """What in the configuration of a fine-tuned model makes its head the original's, as far as it has such fields."""
     if source.kind == "network":
         return {}
-    config = config_of(source)
-    return {
-        name: value
-        for name, value in family_of(source.name, config.model_type).paper_head.items()
-        if hasattr(config, name)
-    }
+    config, family = config_of(source)
+    return {name: value for name, value in family.paper_head.items() if hasattr(config, name)}
 
 
 def load_model(source: Source, outputs: int, head: Mapping[str, Any] | None = None) -> LanguageModel | None:

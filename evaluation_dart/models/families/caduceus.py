@@ -20,4 +20,9 @@ FAMILY = Family(
     words=("caduceus",),
     paper_kernel=3,
     reads_two_tokens=True,
+    code=("modeling_caduceus",),
+    packages={
+        "mamba_ssm": "pip install mamba-ssm causal-conv1d, on a machine with a CUDA GPU and its compiler",
+        "einops": "pip install 'hyenadna-dart[families]'",
+    },
 )

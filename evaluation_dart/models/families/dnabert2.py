@@ -19,4 +19,8 @@ FAMILY = Family(
     },
     words=("dnabert",),
     model_types=("bert",),
+    code=("bert_layers",),
+    config_class="BertConfig",
+    packages={"einops": "pip install 'hyenadna-dart[families]'"},
+    hidden=("triton",),  # its kernel is of a Triton that is gone; the original hides it, too
 )

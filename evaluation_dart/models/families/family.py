@@ -18,7 +18,11 @@ class Family(NamedTuple):
         reads_two_tokens: the original's probing head reads the first token and the one after the last base only.
         paper_head: fields of the configuration that a fine-tuned model has under protocol "paper".
         motif_batch: sequences that the original embeds at once in task 2.
-        status: whether its own code was run through this package.
+        status: whether its own code was run through this package, on what, and when.
+        code: files of its repository's code without ".py", by which a model is known whatever its name; classes: Auto
+            class -> class of that code, where the repository declares another only. config_class: transformers' own,
+            with which the original loads the code, in place of the repository's.
+        packages: that its code imports -> how to install them; hidden: that its code is not to find.
     """
 
     key: str
@@ -34,3 +38,8 @@ class Family(NamedTuple):
     paper_head: Mapping[str, Any] = MappingProxyType({})
     motif_batch: int = 64
     status: str = "untested"
+    code: tuple[str, ...] = ()
+    classes: Mapping[str, str] = MappingProxyType({})
+    config_class: str | None = None
+    packages: Mapping[str, str] = MappingProxyType({})
+    hidden: tuple[str, ...] = ()

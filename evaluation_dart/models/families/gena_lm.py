@@ -18,4 +18,9 @@ FAMILY = Family(
         "counts": (1024, 2e-3),
     },
     words=("gena",),
+    code=("modeling_bert",),
+    classes={
+        "AutoModelForMaskedLM": "BertForMaskedLM",
+        "AutoModelForSequenceClassification": "BertForSequenceClassification",
+    },
 )

@@ -19,4 +19,5 @@ FAMILY = Family(
     },
     # The official port's classifier: it reads the last token, and never applies its embedding dropout.
     paper_head={"pooling": "last", "embed_dropout": 0.0},
+    code=("modeling_hyena",),
 )

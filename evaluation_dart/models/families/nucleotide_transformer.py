@@ -20,4 +20,5 @@ FAMILY = Family(
     words=("nucleotide-transformer",),
     model_types=("esm",),
     motif_batch=32,
+    code=("modeling_esm",),
 )
