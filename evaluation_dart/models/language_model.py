@@ -39,7 +39,8 @@ from transformers.utils import logging
 from datasets_dart.alphabet import BASES, as_dna
 from datasets_dart.errors import InputError
 from datasets_dart.formats.text import plain_name
-from evaluation_dart.models.families import Family, family_of_config
+from evaluation_dart.models.families import family_of_config
+from evaluation_dart.models.families.family import Family
 from evaluation_dart.models.families.own_code import declared_class, is_of_repository, load_own_code, runs_own_code
 from evaluation_dart.models.kinds import DTYPES, RANDOM_WEIGHTS, check_batch_size
 from evaluation_dart.recipes import AS_IT_IS, CARBON_TEXT, NOT_ADDED, NOT_SCORED, TRAITGYM_TEXT
@@ -76,6 +77,9 @@ UNKNOWN_KMER = "N"
 SPELT = "ACGTTGCATTAGGACCATCAGCTTGACGATACCGTGAACTGGCAATTCGCTAGATGCACT"  # by which k-mers are told from BPE
 # Parts of BERT and ESM that a language model's logits do not depend on: without them, a checkpoint is still whole.
 BESIDE_THE_HEAD = ("pooler.", "contact_head.")
+
+# Fields of configurations that say how many positions a model knows
+POSITIONS = ("max_position_embeddings", "n_positions")
 
 # An encoder has no language-model head, and gives embeddings alone.
 Kind = Literal["causal", "masked", "encoder"]
@@ -141,7 +145,8 @@ class Encoder:
             and "attention_mask" in tokenizer.model_input_names
         )
         self.before, self.after = added_tokens(tokenizer)
-        limits = [getattr(model.config, key, None) for key in ("max_position_embeddings", "n_positions")]
+        fields = () if family_of_config(name, model.config).relative_positions else POSITIONS
+        limits = [getattr(model.config, field, None) for field in fields]
         if tokenizer.model_max_length < NO_LIMIT:
             limits.append(tokenizer.model_max_length)
         self.fitting: dict[int, int] = {}  # length -> batch size that fits, of batch size "auto"

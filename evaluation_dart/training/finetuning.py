@@ -63,7 +63,7 @@ def load_classifier(
     register_models()
     with loading_of(name):  # a new head is what is wanted; what else is missing is told below
         commit = folder_digest(folder) if folder else commit_of(name, revision)
-        remote = {"trust_remote_code": trust_remote_code, "revision": None if folder else commit}
+        remote: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": None if folder else commit}
         new_head = {} if outputs is None else {"num_labels": outputs}
         config, family = load_config(name, remote["revision"], trust_remote_code, **new_head)
         saved = config.architectures or ["no architecture"]

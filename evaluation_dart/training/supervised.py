@@ -21,7 +21,7 @@ from torch import nn
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing, sha256
 from datasets_dart.formats.documents import read_yaml_mapping
-from evaluation_dart.models.families import Family
+from evaluation_dart.models.families.family import Family
 from evaluation_dart.models.kinds import RANDOM_WEIGHTS, is_trained_kind, split_spec
 from evaluation_dart.models.language_model import (
     LanguageModel,

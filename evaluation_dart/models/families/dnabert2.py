@@ -21,6 +21,7 @@ FAMILY = Family(
     model_types=("bert",),
     code=("bert_layers",),
     config_class="BertConfig",
+    relative_positions=True,
     packages={"einops": "pip install 'hyenadna-dart[families]'"},
     hidden=("triton",),  # its kernel is of a Triton that is gone; the original hides it, too
 )

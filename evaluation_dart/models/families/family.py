@@ -22,6 +22,7 @@ class Family(NamedTuple):
         code: files of its repository's code without ".py", by which a model is known whatever its name; classes: Auto
             class -> class of that code, where the repository declares another only. config_class: transformers' own,
             with which the original loads the code, in place of the repository's.
+        relative_positions: the number of positions in its configuration is no limit (ALiBi).
         packages: that its code imports -> how to install them; hidden: that its code is not to find.
     """
 
@@ -41,5 +42,6 @@ class Family(NamedTuple):
     code: tuple[str, ...] = ()
     classes: Mapping[str, str] = MappingProxyType({})
     config_class: str | None = None
+    relative_positions: bool = False
     packages: Mapping[str, str] = MappingProxyType({})
     hidden: tuple[str, ...] = ()

@@ -19,8 +19,5 @@ FAMILY = Family(
     },
     words=("gena",),
     code=("modeling_bert",),
-    classes={
-        "AutoModelForMaskedLM": "BertForMaskedLM",
-        "AutoModelForSequenceClassification": "BertForSequenceClassification",
-    },
+    classes={"AutoModelForSequenceClassification": "BertForSequenceClassification"},
 )

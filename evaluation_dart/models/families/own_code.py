@@ -6,6 +6,7 @@ So the network is built here with storage, and the checkpoint's tensors are copi
 """
 
 import os
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -46,13 +47,16 @@ class ReadWeights(NamedTuple):
 def declared_class(config: Any, auto_class: str, family: Family) -> str | None:
     """ "file.Class" of a repository's code that stands for an Auto class, or None.
 
-    GENA-LM declares one class only, as "AutoModel"; its other classes are in the same file.
+    GENA-LM declares its masked model only, as "AutoModel"; its other classes are in the same file.
     """
     declared: Mapping[str, str] = getattr(config, "auto_map", None) or {}
     if auto_class in declared:
         return declared[auto_class]
+    only = declared.get("AutoModel", "")
+    file, _, model = only.rpartition(".")
+    if "LM" in auto_class and "LM" in model:
+        return only
     beside = family.classes.get(auto_class, "")
-    file, _, _ = declared.get("AutoModel", "").rpartition(".")
     return f"{file}.{beside}" if file and beside else None
 
 
@@ -80,8 +84,9 @@ def import_class(name: str, reference: str, revision: str | None, family: Family
 def missing_package(name: str, error: ImportError, family: Family) -> str:
     """What an ImportError of a family's code means for its user."""
     said = str(error)
+    named = set(re.findall(r"\w+", said.split("Run `")[0]))
     for package, install in family.packages.items():
-        if package in said.split("Run `")[0]:
+        if package in named:
             return f"{name}: the code of {family.name} needs {package}, which is not installed: {install}"
     return f"{name}: {' '.join(said.split())}"
 
@@ -91,7 +96,8 @@ def build(model: type[PreTrainedModel], config: PretrainedConfig, dtype: torch.d
     usual = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        return model(with_fields_of_transformers_4(config)).eval()
+        built: PreTrainedModel = model(with_fields_of_transformers_4(config)).eval()
+        return built
     finally:
         torch.set_default_dtype(usual)
 
@@ -154,10 +160,10 @@ def load_own_code(
     reference: str,
     config: PretrainedConfig,
     family: Family,
-    revision: str | None = None,
-    dtype: torch.dtype = torch.float32,
+    revision: str | None,
+    dtype: torch.dtype,
     random_weights: bool = False,
-) -> tuple[PreTrainedModel, ReadWeights]:
+) -> tuple[Any, ReadWeights]:
     """A model of a repository's own code, with its weights.
 
     Args:

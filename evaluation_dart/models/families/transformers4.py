@@ -31,6 +31,8 @@ FIELDS: dict[str, Any] = {
     "torchscript": False,
     "use_bfloat16": False,
 }
+# Names of weights that are tied, a list in transformers 4; in 5 they are pairs
+TIED = "_tied_weights_keys"
 
 
 def no_pruning(*given: Any) -> Any:
@@ -132,8 +134,8 @@ def adapt(module: ModuleType) -> None:
                 setattr(model, method.__name__, method)
         if not hasattr(model, "invert_attention_mask"):
             model.invert_attention_mask = get_extended_attention_mask
-        if isinstance(model._tied_weights_keys, list):  # names without what they are tied to
-            model._tied_weights_keys = None
+        if isinstance(getattr(model, TIED, None), list):
+            setattr(model, TIED, None)
         model.tie_weights = tying(vars(model).get("tie_weights"))
         model.adapted = True
 
