@@ -136,16 +136,18 @@ def adapt(module: ModuleType) -> None:
             model.invert_attention_mask = get_extended_attention_mask
         if isinstance(getattr(model, TIED, None), list):
             setattr(model, TIED, None)
-        model.tie_weights = tying(vars(model).get("tie_weights"))
+        model.tie_weights = tying(model, vars(model).get("tie_weights"))
         model.adapted = True
 
 
-def tying(own: Any) -> Any:
+def tying(model: type[PreTrainedModel], own: Any) -> Any:
     """The method `tie_weights` of a model, which takes what transformers 5 passes; `own`: the class's, or None."""
 
     def tie_weights(self: Any, missing_keys: Any = None, recompute_mapping: bool = True) -> None:
         if own is not None:
             own(self)
+        elif recompute_mapping or hasattr(self, "all_tied_weights_keys"):  # which code without `post_init` lacks
+            super(model, self).tie_weights(missing_keys=missing_keys, recompute_mapping=recompute_mapping)
         tied_as_in_transformers_4(self)
 
     return tie_weights

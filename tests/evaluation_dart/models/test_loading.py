@@ -67,7 +67,7 @@ def test_language_models():
     scorer = load_scorer(MODEL)
     assert isinstance(scorer, AlleleScorer)
     assert isinstance(scorer, EmbeddingScorer)
-    assert abilities(scorer) == ["likelihoods", "embeddings"]
+    assert abilities(scorer) == ["likelihoods", "tokens", "embeddings"]
     assert scorer.describe()["dtype"] == "float32"
     twins = [load_scorer(f"random:{MODEL}", seed=seed) for seed in (0, 0, 1)]
     scores = [twin.log_likelihood(["ACGTACGTA"])[0] for twin in twins]

@@ -135,7 +135,7 @@ def test_fine_tuned_outputs_are_the_originals(folders, family, task):
 @pytest.mark.parametrize("family", PROBED)
 def test_probed_outputs_are_the_originals(folders, family, task, monkeypatch):
     if family == "caduceus":
-        monkeypatch.setattr(probing, "family_of", lambda name, model_type: FAMILIES["caduceus"])
+        monkeypatch.setattr(probing, "family_of_config", lambda name, config: FAMILIES["caduceus"])
     loaded = load_language_model(str(folders[family]), head=False, device="cpu")
     training = choices("probing", OBJECTIVES[task].kind, family, "paper")
     embedder = probing.Embedder(loaded, task, "paper", training.layer)
