@@ -1,4 +1,4 @@
-"""Pretrain a HyenaDNA on the windows of a genome, by next-base prediction.
+"""Pretrain a HyenaDNA, or a Transformer, on the windows of a genome, by next-base prediction.
 
     python -m trainer_scripts.pretrain --genome hg38.fa --validation_chromosomes chr14 chrX \\
         --max_steps 20000 --output runs/tiny-1k
@@ -38,7 +38,7 @@ from accelerate import Accelerator
 from accelerate.tracking import filter_trackers
 from accelerate.utils import set_seed
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from datasets_dart.errors import InputError, MissingExtra
@@ -48,7 +48,7 @@ from evaluation_dart.models.language_model import check_size, folder_digest, fol
 from evaluation_dart.run import described_inputs
 from evaluation_dart.training.accelerators import progress_bar, training_accelerator
 from evaluation_dart.training.loop import parameter_groups, schedule
-from evaluation_dart.training.recipe import Optimisation
+from evaluation_dart.training.recipe import Optimisation, each_stage
 from evaluation_dart.training.states import (
     check_same_run,
     hold_folder,
@@ -63,6 +63,7 @@ from trainer_scripts.options import argument_parser, renamed, run
 from trainer_scripts.pretraining_data import (
     IGNORED,
     DataArguments,
+    OriginalWindows,
     WindowSource,
     base_token_ids,
     language_model_batch,
@@ -94,6 +95,11 @@ class ModelArguments:
     n_layer: int = field(default=2, metadata={"help": "blocks of a new model"})
     context: int = field(default=1024, metadata={"help": "bases in a window"})
     embed_dropout: float = field(default=0.1, metadata={"help": "dropout after the embedding"})
+    transformer: bool = field(
+        default=False,
+        metadata={"help": "a new model is a Transformer (GPT-2) of the same width and blocks, to compare with"},
+    )
+    n_head: int | None = field(default=None, metadata={"help": "attention heads of a new Transformer; 8"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +113,12 @@ class TrainingArguments(Optimisation):
     warmup_lengths: list[int] = field(
         default_factory=list, metadata={"help": "shorter windows to start with; the paper: 64, and doubled each stage"}
     )
-    warmup_length_steps: int = field(default=500, metadata={"help": "steps at each of --warmup_lengths"})
+    warmup_length_steps: list[int] = field(
+        default_factory=list, metadata={"help": "steps at each of --warmup_lengths, or one number for all; 500"}
+    )
+    warmup_length_epochs: list[int] = field(
+        default_factory=list, metadata={"help": "the same in epochs of --windows original, in place of steps"}
+    )
     warmup_constant: str = field(
         default="sequences",
         metadata={
@@ -149,10 +160,18 @@ class Stage:
     windows: int
 
 
-def stages(context: int, arguments: TrainingArguments) -> list[Stage]:
-    """Sequence-length warm-up: each warm-up length for `warmup_length_steps` steps, then the whole context.
+def stages(
+    context: int, arguments: TrainingArguments, source: WindowSource | None = None, processes: int = 1
+) -> list[Stage]:
+    """Sequence-length warm-up: each warm-up length for its steps or epochs, then the whole context.
 
     A step has a constant number of windows as in the paper (appendix A.1), or of bases, rounded down to whole windows.
+
+    Args:
+        source: of the windows, which says how many an epoch has. processes: that share a step.
+
+    Raises:
+        InputError: for a length that is none, steps and epochs at once, or epochs of windows that have none.
     """
 
     def windows(length: int) -> int:
@@ -163,8 +182,26 @@ def stages(context: int, arguments: TrainingArguments) -> list[Stage]:
     for length in arguments.warmup_lengths:
         if not 2 <= length <= context:
             raise InputError(f"--warmup_lengths: {length} is not between 2 and the context of {context} bases")
-    warm = [Stage(arguments.warmup_length_steps, length, windows(length)) for length in arguments.warmup_lengths]
+    steps = stage_steps(arguments, source, [windows(length) * processes for length in arguments.warmup_lengths])
+    warm = [Stage(own, length, windows(length)) for own, length in zip(steps, arguments.warmup_lengths, strict=True)]
     return [*warm, Stage(None, context, arguments.per_device_train_batch_size)]
+
+
+def stage_steps(arguments: TrainingArguments, source: WindowSource | None, together: list[int]) -> list[int]:
+    """Steps of each of the shorter lengths; `together` windows of each go through the model at once."""
+    lengths, epochs = arguments.warmup_lengths, arguments.warmup_length_epochs
+    if not epochs:
+        return each_stage("warmup_length_steps", arguments.warmup_length_steps or [500], lengths)
+    if arguments.warmup_length_steps:
+        raise InputError("give either --warmup_length_steps or --warmup_length_epochs, not both")
+    if not isinstance(source, OriginalWindows):
+        raise InputError("random windows have no epochs: give --warmup_length_steps, or --windows original")
+    every = each_stage("warmup_length_epochs", epochs, lengths)
+    in_step = [windows * arguments.gradient_accumulation_steps for windows in together]
+    return [
+        math.ceil(own * len(source.spans(length)) / windows)
+        for own, length, windows in zip(every, lengths, in_step, strict=True)
+    ]
 
 
 def place(step: int, plan: list[Stage]) -> tuple[Stage, int, int]:
@@ -273,11 +310,45 @@ def make_accelerator(arguments: TrainingArguments) -> Accelerator:
     return accelerator
 
 
+def transformer_config(arguments: ModelArguments, tokenizer: HyenaDNATokenizer) -> GPT2Config:
+    """The Transformer that HyenaDNA's paper compares with: a GPT of as many blocks and the same width.
+
+    As in the original's configurations of it: learned positions, an MLP of four times the width, 8 heads (there 1 for
+    GenomicBenchmarks) with dropout 0.1 of attention, embedding and head tied.
+    """
+    return GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=arguments.context + 2,
+        n_embd=arguments.d_model,
+        n_layer=arguments.n_layer,
+        n_head=8 if arguments.n_head is None else arguments.n_head,
+        embd_pdrop=arguments.embed_dropout,
+        resid_pdrop=0.0,
+        attn_pdrop=0.1,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        use_cache=False,
+    )
+
+
 def new_model(arguments: ModelArguments, tokenizer: HyenaDNATokenizer) -> PreTrainedModel:
-    """A HyenaDNA of the released models' proportions, embedding and head tied; or the one to continue from."""
+    """A HyenaDNA of the released models' proportions, embedding and head tied; a Transformer; or one to continue from.
+
+    Raises:
+        InputError: for a width that its heads do not divide, or heads of a model that has none.
+    """
     if arguments.model:
         with loading_of(arguments.model):
             return checkpoint(arguments.model, arguments.embed_dropout)
+    if arguments.transformer:
+        settings = transformer_config(arguments, tokenizer)
+        if settings.n_head < 1 or settings.n_embd % settings.n_head:
+            raise InputError(f"a width of {settings.n_embd} cannot be shared among {settings.n_head} heads")
+        transformer: PreTrainedModel = AutoModelForCausalLM.from_config(settings, attn_implementation="sdpa")
+        return transformer
+    if arguments.n_head is not None:
+        raise InputError("a HyenaDNA has no attention heads: leave n_head out")
     config = HyenaDNAConfig(
         vocab_size=len(tokenizer),
         d_model=arguments.d_model,
@@ -298,7 +369,8 @@ def checkpoint(name: str, embed_dropout: float) -> PreTrainedModel:
     Raises:
         InputError, OSError: if it cannot be loaded, or lacks weights.
     """
-    config = AutoConfig.from_pretrained(name, embed_dropout=embed_dropout, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    setattr(config, "embd_pdrop" if config.model_type == "gpt2" else "embed_dropout", embed_dropout)
     check_size(config, AutoModelForCausalLM, folder_of(name))
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         name, config=config, output_loading_info=True, trust_remote_code=False
@@ -315,6 +387,9 @@ def described_run(
     """All arguments as run.json has them: files by name and digest, no place on this machine."""
     everything = asdict(model_arguments) | asdict(data_arguments) | asdict(arguments)
     del everything["output"]
+    if not everything["warmup_length_epochs"]:  # one number for all is written as such, as by earlier versions
+        steps = everything["warmup_length_steps"] or [500]
+        everything["warmup_length_steps"] = steps[0] if len(steps) == 1 else steps
     files = ("genome", "splits", "intervals", "exclude", "validation")
     everything |= described_inputs(**{name: everything[name] for name in files if everything[name]})
     if everything["model"] and (folder := folder_of(everything["model"])):
@@ -327,7 +402,8 @@ def prepare_model(model: PreTrainedModel, arguments: TrainingArguments) -> None:
     if arguments.gradient_checkpointing:
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
     if arguments.torch_compile:
-        for block in model.get_submodule("hyena.backbone.layers").children():
+        blocks = "transformer.h" if model.config.model_type == "gpt2" else "hyena.backbone.layers"
+        for block in model.get_submodule(blocks).children():
             block.compile()
 
 
@@ -429,10 +505,10 @@ def train_held(
     accelerator.wait_for_everyone()
 
     context, seed = model_arguments.context, arguments.seed
-    plan = stages(context, arguments)
     genome = read_genome(data_arguments)
     regions = training_and_validation_regions(genome, data_arguments, seed)
     source = window_source(genome, regions, data_arguments, seed)
+    plan = stages(context, arguments, source, size)
     _, validation = sample_tiles(
         genome.codes,
         regions.held_out,

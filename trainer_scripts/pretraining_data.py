@@ -152,12 +152,39 @@ def check_one_of(arguments: DataArguments, *names: str) -> None:
 WindowSource = Callable[[np.ndarray, int], np.ndarray]
 
 
+class OriginalWindows:
+    """The original's windows of intervals: the leftmost bases of each, once an epoch in an order of that epoch.
+
+    Windows that reach into what is held out or excluded are left out, which the original did not (contexts beyond its
+    intervals of 131,072 bases reach into their neighbours).
+    """
+
+    def __init__(self, genome: GenomeCodes, regions: Regions, bed: str, split: str | None, seed: int, both: bool):
+        self.genome, self.regions, self.bed, self.seed, self.both = genome, regions, bed, seed, both
+        self.intervals = genome.intervals(bed, split=split)
+        self.spans = cache(self.spans)  # type: ignore[method-assign]  # asked for at every step
+
+    def spans(self, length: int) -> np.ndarray:
+        """Windows of `length` bases, (n, 2): as many as an epoch has.
+
+        Raises:
+            InputError: if there are none.
+        """
+        every = original_spans(self.intervals, self.genome.whole(), length)
+        spans: np.ndarray = every[apart_from(every, self.regions.forbidden)]
+        if not len(spans):
+            raise InputError(f"{self.bed}: every window of {length} bases reaches into what is held out or excluded")
+        return spans
+
+    def __call__(self, numbers: np.ndarray, length: int) -> np.ndarray:
+        """Codes (n, length) of the windows of these numbers."""
+        return epoch_windows(self.genome.codes, self.spans(length), numbers, length, self.seed, self.both)
+
+
 def window_source(genome: GenomeCodes, regions: Regions, arguments: DataArguments, seed: int) -> WindowSource:
     """The training windows by number, as `--windows` says.
 
-    The original's windows lie at the left of the intervals, rows of --splits or --intervals. Those that reach into
-    what is held out or excluded are left out, which the original did not (contexts beyond its intervals of 131,072
-    bases reach into their neighbours).
+    [`OriginalWindows`] are of the rows of --splits or --intervals.
 
     Raises:
         ValueError: for the original's windows without intervals.
@@ -173,20 +200,7 @@ def window_source(genome: GenomeCodes, regions: Regions, arguments: DataArgument
     bed, split = (arguments.splits, "train") if arguments.splits else (arguments.intervals, None)
     if not bed:
         raise InputError("--windows original: which intervals? Give --splits or --intervals")
-    intervals = genome.intervals(bed, split=split)
-
-    @cache  # one length for most of a run, asked for at every step
-    def spans_of(length: int) -> np.ndarray:
-        every = original_spans(intervals, genome.whole(), length)
-        spans: np.ndarray = every[apart_from(every, regions.forbidden)]
-        if not len(spans):
-            raise InputError(f"{bed}: every window of {length} bases reaches into what is held out or excluded")
-        return spans
-
-    def original(numbers: np.ndarray, length: int) -> np.ndarray:
-        return epoch_windows(genome.codes, spans_of(length), numbers, length, seed, arguments.both_strands)
-
-    return original
+    return OriginalWindows(genome, regions, bed, split, seed, arguments.both_strands)
 
 
 def base_token_ids(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:

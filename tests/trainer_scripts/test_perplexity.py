@@ -3,16 +3,22 @@
 import json
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from pysam import FastaFile
 from scipy import stats
 
+from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.models.markov import MarkovModel
 from evaluation_dart.statistics.blocks import column_blocks
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
 from trainer_scripts import perplexity
 from trainer_scripts.perplexity import PerplexityArguments, measure, metrics_of
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 def test_windows_of_one_block_are_alike():
@@ -77,3 +83,79 @@ def test_command(genome, markov, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         perplexity.main()
     assert "g.fa: only 3 windows of 4 bases without N, not 4\n" in capsys.readouterr().err
+
+
+HYENADNA = FIXTURES / "model" / "small_d32_l2_s130"
+
+
+def fixed_ranges(tmp_path, bed="chr5\t69000\t70500\n", **options):
+    """1,500 bases with a run of 600 N, in 24 windows, the last of 28 bases."""
+    (tmp_path / "ranges.bed").write_text(bed)
+    genome = str(FIXTURES / "genome" / "genome.fa")
+    return PerplexityArguments(
+        genome,
+        str(tmp_path / "p.json"),
+        model=[str(HYENADNA)],
+        ranges=str(tmp_path / "ranges.bed"),
+        length=64,
+        **options,
+    )
+
+
+def test_fixed_ranges_by_protocol_paper_are_the_originals(tmp_path):
+    """HG38FixedDataset of HazyResearch/hyena-dna at d553021, the official port: exp of the mean of 911 losses."""
+    record = measure(fixed_ranges(tmp_path, protocol="paper"))
+    assert (record["windows"], record["scored_tokens"]) == (24, 911)
+    assert record["models"][str(HYENADNA)]["perplexity"]["value"] == pytest.approx(30.26335834, rel=1e-4)
+
+
+def test_fixed_ranges_are_cut_into_windows_end_to_end(tmp_path):
+    record = measure(fixed_ranges(tmp_path, block=64))
+    found = record["models"][str(HYENADNA)]
+    loaded = load_scorer(str(HYENADNA))
+    bases = str(FastaFile(str(FIXTURES / "genome" / "genome.fa")).fetch("chr5", 69000, 70500)).upper()
+    total, count = {}, {}
+    for start in range(0, 1500, 64):
+        window = bases[start : start + 64]
+        ids = torch.tensor([[{"A": 7, "C": 8, "G": 9, "T": 10, "N": 11}[base] for base in window]])
+        with torch.no_grad():
+            losses = -loaded.model(input_ids=ids).logits[0, :-1].log_softmax(-1)[range(len(window) - 1), ids[0, 1:]]
+        kept = losses[ids[0, 1:] != 11].double()
+        if len(kept):
+            block = (69000 + start) // 64
+            total[block] = total.get(block, 0) + kept.sum().item()
+            count[block] = count.get(block, 0) + len(kept)
+    nats, n = sum(total.values()), sum(count.values())
+    assert record["scored_bases"] == found["perplexity"]["n"] == n
+    assert found["nats_per_base"]["value"] == pytest.approx(nats / n, rel=1e-5)
+    without = np.array([(nats - total[block]) / (n - count[block]) for block in total])  # the jackknife over blocks
+    error = np.sqrt((len(without) - 1) / len(without) * ((without - without.mean()) ** 2).sum())
+    half = (found["nats_per_base"]["high"] - found["nats_per_base"]["low"]) / 2
+    assert 1.96 * error < half < 3 * error  # Student's t of fewer degrees of freedom
+    sample = measure(fixed_ranges(tmp_path, windows=5))
+    assert sample["windows"] == 5
+
+
+def test_fixed_ranges_in_one_command(tmp_path, monkeypatch, capsys):
+    arguments = fixed_ranges(tmp_path)
+    words = ["--genome", arguments.genome, "--model", str(HYENADNA), "--random", str(HYENADNA), "--length", "64"]
+    monkeypatch.setattr(sys, "argv", ["perplexity", *words, "--ranges", arguments.ranges, "--output", arguments.output])
+    perplexity.main()
+    record = json.loads((tmp_path / "p.json").read_text())
+    assert (record["ranges"], list(record["models"])) == ("ranges.bed", [str(HYENADNA), "random initialisation"])
+    capsys.readouterr()
+    for more, message in (
+        (["--ranges", "hyenadna"], "genome.fa: ranges: there is no contig 'chr14'"),
+        (["--ranges", arguments.ranges, "--markov", "m"], "a Markov model is scored on a sample of windows without N"),
+        (["--protocol", "paper"], "protocol paper is of fixed ranges"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["perplexity", *words, *more, "--output", str(tmp_path / "other.json")])
+        with pytest.raises(SystemExit):
+            perplexity.main()
+        assert message in capsys.readouterr().err
+
+
+def test_the_fixed_ranges_of_pretraining_are_of_hg38(tmp_path):
+    (tmp_path / "g.fa").write_text(">chr14\nACGT\n>chrX\nACGT\n")
+    with pytest.raises(ValueError, match="chr14 has 4 bases, not 106,677,047: not hg38"):
+        measure(PerplexityArguments(str(tmp_path / "g.fa"), "p.json", model=[str(HYENADNA)], ranges="hyenadna"))

@@ -22,8 +22,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import modeling_hyenadna
 from datasets_dart.alphabet import encode_bases
 from datasets_dart.errors import InputError
+from evaluation_dart.models.loading import load_scorer
+from evaluation_dart.training.classifiers import SequenceClassifier
+from evaluation_dart.training.finetuning import load_pooled_classifier
 from evaluation_dart.training.loop import parameter_groups, schedule
-from trainer_scripts import pretrain
+from trainer_scripts import finetune, pretrain
 from trainer_scripts.genome_windows import base_codes
 from trainer_scripts.pretrain import DataArguments, ModelArguments, TrainingArguments, train
 from trainer_scripts.pretraining_data import (
@@ -60,7 +63,7 @@ def arguments(genome, tmp_path):
             per_device_train_batch_size=2,
             gradient_accumulation_steps=2,
             warmup_lengths=[16],
-            warmup_length_steps=2,
+            warmup_length_steps=[2],
             warmup_steps=2,
             logging_steps=1,
             eval_steps=3,
@@ -396,7 +399,7 @@ def test_stages(constant, windows):
         max_steps=6,
         per_device_train_batch_size=3,
         warmup_lengths=[16, 32],
-        warmup_length_steps=2,
+        warmup_length_steps=[2],
         warmup_constant=constant,
     )
     plan = pretrain.stages(64, training)
@@ -447,3 +450,115 @@ def test_window_losses_are_those_of_the_model(arguments):
     batch = language_model_batch(windows, token_ids, model.device)
     assert np.nanmean(losses) == pytest.approx(model(**batch).loss.item(), rel=1e-5)
     assert np.nanmean(losses) == pytest.approx(math.log(16), abs=0.2)  # small initial weights: nearly uniform
+
+
+def test_stages_of_several_lengths_and_of_epochs(genome, tmp_path):
+    training = TrainingArguments(output="", max_steps=9, per_device_train_batch_size=2, gradient_accumulation_steps=2)
+    of_steps = replace(training, warmup_lengths=[8, 16], warmup_length_steps=[3, 1])
+    assert [(stage.steps, stage.length) for stage in pretrain.stages(32, of_steps)] == [(3, 8), (1, 16), (None, 32)]
+    (tmp_path / "i.bed").write_text("".join(f"one\t{start}\t{start + 50}\n" for start in range(0, 550, 50)))
+    data = DataArguments(
+        genome=str(genome), windows="original", intervals=str(tmp_path / "i.bed"), validation_block=500
+    )
+    data = replace(data, validation_chromosomes=["two"])
+    codes = read_genome(data)
+    source = window_source(codes, training_and_validation_regions(codes, data, 0), data, 0)
+    of_epochs = replace(training, warmup_lengths=[8, 16], warmup_length_epochs=[1, 2])
+    # 11 windows an epoch, 2 x 2 a step of one process and 8 of two: 11 / 4, 22 / 4; 11 / 8, 22 / 8, rounded up
+    assert [stage.steps for stage in pretrain.stages(32, of_epochs, source)] == [3, 6, None]
+    assert [stage.steps for stage in pretrain.stages(32, of_epochs, source, processes=2)] == [2, 3, None]
+    for changes, message in (
+        ({"warmup_length_steps": [1, 2, 3]}, r"warmup_length_steps: \[1, 2, 3\] is no number .* each of 2 lengths"),
+        ({"warmup_length_steps": [5], "warmup_length_epochs": [1]}, "give either --warmup_length_steps or"),
+        ({"warmup_length_epochs": [1]}, "random windows have no epochs"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pretrain.stages(32, replace(training, warmup_lengths=[8, 16], **changes))
+
+
+def test_a_run_of_before_is_gone_on_with(arguments):
+    """Its run.json has one number of steps, and knows nothing of epochs of a stage or of Transformers."""
+    described = pretrain.described_run(*arguments)
+    assert described["warmup_length_steps"] == 2
+    assert not any(described[name] for name in ("warmup_length_epochs", "transformer", "n_head"))
+
+
+def test_a_killed_warm_up_by_epochs_in_one_command(genome, tmp_path, monkeypatch):
+    """Killed in its second stage: the optimiser's state, and what comes of it, are those of the unbroken run."""
+    (tmp_path / "i.bed").write_text("".join(f"one\t{start}\t{start + 50}\n" for start in range(0, 600, 50)))
+    words = ["--genome", str(genome), "--windows", "original", "--intervals", str(tmp_path / "i.bed")]
+    words += ["--validation_chromosomes", "two", "--validation_windows", "4", "--d_model", "16", "--n_layer", "1"]
+    words += ["--context", "32", "--max_steps", "8", "--save_steps", "2", "--logging_steps", "4", "--eval_steps", "8"]
+    words += ["--per_device_train_batch_size", "6", "--warmup_lengths", "8", "16", "--warmup_length_epochs", "1", "2"]
+    monkeypatch.setattr(sys, "argv", ["pretrain", *words, "--output", str(tmp_path / "whole")])
+    pretrain.main()
+    # An epoch is 2 steps of 6 windows: 2 of 8 bases, 4 of 16, and 2 of 32.
+    tokens = [entry["tokens"] for entry in read_log(str(tmp_path / "whole"))]
+    assert tokens == [6 * (2 * 8 + 2 * 16), 6 * (2 * 8 + 4 * 16 + 2 * 32)]
+    killed = launch("-c", KILLED, "before the new name", *words, "--output", str(tmp_path / "killed"))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert states(str(tmp_path / "killed"))[-1] == "step-00000002"
+    monkeypatch.setattr(sys, "argv", ["pretrain", *words, "--output", str(tmp_path / "killed")])
+    pretrain.main()
+    assert read_log(str(tmp_path / "killed")) == read_log(str(tmp_path / "whole"))
+    one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed"))
+    assert one == two
+
+
+def test_a_transformer_is_pretrained_and_fine_tuned_beside_hyenadna(genome, tmp_path, monkeypatch):
+    words = ["--genome", str(genome), "--validation_block", "500", "--validation_windows", "4", "--context", "62"]
+    words += ["--d_model", "16", "--n_layer", "2", "--transformer", "true", "--n_head", "4", "--max_steps", "4"]
+    words += ["--output", str(tmp_path / "gpt"), "--learning_rate", "1e-2"]
+    monkeypatch.setattr(sys, "argv", ["pretrain", *words])
+    pretrain.main()
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "gpt")
+    assert (model.config.model_type, model.config._attn_implementation) == ("gpt2", "sdpa")
+    assert type(AutoTokenizer.from_pretrained(tmp_path / "gpt")).__name__ == "HyenaDNATokenizer"
+    # Positions and tokens; of each block attention 4 d^2 + 4 d, MLP 8 d^2 + 5 d, two norms 4 d; a norm.
+    assert model.num_parameters() == 16 * (64 + 12) + 2 * (12 * 16**2 + 13 * 16) + 2 * 16
+    scored = load_scorer(str(tmp_path / "gpt"))
+    assert scored.bases_per_token == 1
+    assert np.isfinite(scored.log_likelihood(["ACGTACGT", "ACG"])).all()
+
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+    rng = np.random.default_rng(0)
+    (tmp_path / "gue" / "toy").mkdir(parents=True)
+    for split, rows in (("train", 96), ("dev", 32), ("test", 40)):
+        lines = ["sequence,label"]
+        for row in range(rows):
+            weights = np.array([[6, 1, 1, 6], [1, 6, 6, 1]][row % 2]) / 14
+            lines.append("".join(rng.choice(list("ACGT"), int(rng.integers(20, 40)), p=weights)) + f",{row % 2}")
+        (tmp_path / "gue" / "toy" / f"{split}.csv").write_text("\n".join(lines) + "\n")
+    words = ["--task", "gue/toy", "--data", str(tmp_path / "gue"), "--model", str(tmp_path / "gpt"), "--head", "pooled"]
+    words += ["--max_length", "60", "--num_train_epochs", "6", "--batch_size", "16", "--learning_rate", "1e-2"]
+    record = finetune.train([*words, "--output", str(tmp_path / "tuned")])
+    assert record["metrics"]["accuracy"]["value"] > 0.8
+    assert record["reading"]["head"] == "pooled"
+    assert record["model"]["parameters"] == model.num_parameters() + 2 * 16 + 2
+    with pytest.raises(ValueError, match="pooling 'sum': of any model, mean, max, last"):
+        finetune.train([*words, "--pooling", "sum", "--output", str(tmp_path / "sum")])
+
+
+def test_transformers_that_cannot_be(arguments):
+    tokenizer = pretrain.HyenaDNATokenizer(model_max_length=34)
+    for changes, message in (
+        ({"n_head": 2}, "a HyenaDNA has no attention heads"),
+        ({"transformer": True, "n_head": 3}, "a width of 16 cannot be shared among 3 heads"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pretrain.new_model(replace(arguments[0], **changes), tokenizer)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_transformers_prediction_does_not_depend_on_the_batch(tmp_path, masked):
+    """Left pads are masked, and their positions not counted, in the pooled head; unmasked, as the original reads."""
+    tokenizer = pretrain.HyenaDNATokenizer(model_max_length=34)
+    settings = pretrain.transformer_config(ModelArguments(d_model=16, context=32, transformer=True), tokenizer)
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(settings).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    loaded = load_pooled_classifier(str(tmp_path), 2, changes={"pooling": "mean"})
+    network = SequenceClassifier(loaded, 20, masked=masked).eval()
+    with torch.no_grad():
+        together, alone = network(["ACGTAC", "A" * 20])[:1], network(["ACGTAC"])
+    torch.testing.assert_close(together, alone)
