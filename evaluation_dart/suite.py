@@ -92,7 +92,13 @@ def evaluate_suite(
     Raises:
         InputError: for a name or argument that no task has.
     """
-    specs = list(specifications(models, tasks, settings, list(seeds), {**arguments, "output": output}))
+    return evaluate_specs(
+        list(specifications(models, tasks, settings, list(seeds), {**arguments, "output": output})), output
+    )
+
+
+def evaluate_specs(specs: Sequence[RunSpec], output: str | os.PathLike[str]) -> Suite:
+    """[`evaluate_suite`] of runs as they are; the first rows of the table are the runs, in their order."""
     folder = Path(output)
     with ExitStack() as stack:
         in_first_process(lambda: hold_tables(stack, folder))

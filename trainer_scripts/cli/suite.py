@@ -1,4 +1,4 @@
-"""`dart-eval suite`: many models, tasks, settings and seeds in one run."""
+"""`dart-eval suite`: many models, tasks, settings and seeds in one run, or the cells of a paper's tables."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +10,15 @@ from trainer_scripts.cli.options import BatchSize, Device
 
 
 def suite(
-    config: Annotated[Path, typer.Option(help="YAML of models, tasks, settings, seeds and arguments of run")],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML of models, tasks, settings, seeds and arguments of run; of --paper: models, inputs, ..."
+        ),
+    ] = None,
+    paper: Annotated[str | None, typer.Option(help="the cells of a paper's tables: dart-eval or hyenadna")] = None,
+    inputs: Annotated[Path | None, typer.Option(help="of --paper: folder of its public inputs")] = None,
+    figures: Annotated[str, typer.Option(help="of --paper: png, svg, pdf or none")] = "png",
     tasks: Annotated[list[str] | None, typer.Option(help="in place of the file's; all: those of DART-Eval")] = None,
     output: Annotated[Path | None, typer.Option(help="folder of records and of the table")] = None,
     batch_size: BatchSize = None,
@@ -19,15 +27,33 @@ def suite(
 ) -> None:
     """Run models on tasks. What is recorded already is read; a run that fails does not stop the others.
 
-    Writes suite.csv and suite.parquet beside the records. The exit status is 1 if a run failed.
+    Writes suite.csv and suite.parquet beside the records. With --paper it runs what gives the cells of a paper's
+    tables, and writes tables.md, tables.csv, tables.tex and figures: published beside measured. The exit status is 1 if
+    a run failed.
 
     dart-eval suite --config suite.yaml --output results
+
+    dart-eval suite --paper dart-eval --inputs data --output results
     """
+    from datasets_dart.errors import InputError
+
+    given = {"output": output, "batch_size": batch_size, "device": device, "overwrite": overwrite or None}
+    given = {name: value for name, value in given.items() if value is not None}
+    if paper is not None:
+        if tasks:
+            raise InputError("--tasks: the tasks of --paper are those of its tables")
+        paper_suite(paper, config, inputs, figures, given)
+        return
+    if config is None or inputs is not None:
+        raise InputError("--config: a suite needs one, and takes --inputs with --paper only")
+    config_suite(config, tasks, given)
+
+
+def config_suite(config: Path, tasks: list[str] | None, given: dict[str, Any]) -> None:
+    """Run what a file says."""
     from evaluation_dart.suite import evaluate_suite, read_suite
 
-    arguments: dict[str, Any] = read_suite(config)
-    given = {"output": output, "batch_size": batch_size, "device": device, "overwrite": overwrite or None}
-    arguments |= {name: value for name, value in given.items() if value is not None}
+    arguments: dict[str, Any] = read_suite(config) | given
     if tasks:
         own = arguments.get("tasks", "all")
         chosen = (
@@ -45,6 +71,50 @@ def suite(
     result(rows, "\n".join(lines))
     if done.failures:
         raise typer.Exit(1)
+
+
+def paper_suite(name: str, config: Path | None, inputs: Path | None, figures: str, given: dict[str, Any]) -> None:
+    """Run what there is for the cells of a paper's tables."""
+    from evaluation_dart.papers.plan import failures, plan_of, read_plan
+    from evaluation_dart.papers.tables import read_paper
+    from evaluation_dart.report.papers import counts, paper_rows, write_paper
+
+    paper, content = read_paper(name), {} if config is None else read_plan(config)
+    output = given.pop("output", None) or content.get("output") or f"results/{name}"
+    arguments = (content.get("arguments") or {}) | given
+    inputs_from, measure = programs(name)
+    protocol = {"protocol": arguments["protocol"]} if "protocol" in arguments and name == "dart-eval" else {}
+    source = None if inputs is None else lambda data: inputs_from(inputs, data, **protocol)
+    plan = plan_of(paper, {**content, "arguments": arguments}, source, output)
+    ending = None if figures == "none" else f".{figures}"
+    check_ending(ending)
+    measured = measure(paper, plan)
+    rows = paper_rows(paper, measured)
+    written = write_paper(paper, rows, plan.output, ending)
+    failed = failures(measured)
+    lines = [f"{paper.name}: {counts(rows)}", *(f"failed: {reason}" for reason in failed), *map(str, written)]
+    result(rows, "\n".join(lines))
+    if failed:
+        raise typer.Exit(1)
+
+
+def programs(name: str) -> tuple[Any, Any]:
+    """What finds a paper's inputs in a folder, and what measures its cells."""
+    if name == "dart-eval":
+        from evaluation_dart.papers.dart_eval import inputs_from, measure_dart_eval
+
+        return inputs_from, measure_dart_eval
+    from trainer_scripts import paper_cells
+
+    return paper_cells.inputs_from, paper_cells.measure_hyenadna
+
+
+def check_ending(ending: str | None) -> None:
+    """Refuse figures that cannot be drawn, before any work is done."""
+    from evaluation_dart.report.figures import check_figure
+
+    if ending is not None:
+        check_figure(Path(f"figure{ending}"))
 
 
 def which(row: dict[str, Any]) -> str:

@@ -1,0 +1,80 @@
+"""Figures of published values beside measured ones."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets_dart.errors import InputError
+from datasets_dart.formats.text import plot_text
+from evaluation_dart.report.figures import DARK, MOST_FOREST_ROWS, ROW_INCHES, figure_of, write_figure
+
+
+class Point(NamedTuple):
+    """A cell of a published table: what is measured, with its interval, and what is published, each as far as known.
+
+    Attributes:
+        x: of a figure of lines, and series: which of its lines.
+    """
+
+    label: str
+    value: float | None
+    low: float | None
+    high: float | None
+    published: float | None
+    x: float | None = None
+    series: str = ""
+
+
+def published_figure(path: Path, panels: Mapping[str, Sequence[Point]], unit: str) -> None:
+    """Published values (circles) and measured ones (squares, with their intervals), a panel for each title.
+
+    Raises:
+        InputError: for no point, or more than `MOST_FOREST_ROWS`.
+    """
+    count = sum(map(len, panels.values()))
+    if not 0 < count <= MOST_FOREST_ROWS:
+        raise InputError(f"{path}: {count} cells; such a figure has 1 to {MOST_FOREST_ROWS}")
+    heights = [len(points) + 2 for points in panels.values()]
+    figure = figure_of(8, ROW_INCHES * sum(heights) + 0.6)
+    axes = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
+    for axis, (title, points) in zip(axes, panels.items(), strict=True):
+        for row, point in enumerate(reversed(points)):
+            if point.low is not None and point.high is not None:
+                axis.plot([point.low, point.high], [row, row], color=DARK, linewidth=1.6)
+            if point.value is not None:
+                axis.plot([point.value], [row], "s", color=DARK, markersize=4)
+            if point.published is not None:
+                axis.plot([point.published], [row], "o", color="black", fillstyle="none", markersize=5)
+        axis.set_yticks(range(len(points)), [plot_text(point.label) for point in reversed(points)], fontsize=7)
+        axis.set_ylim(-0.7, len(points) - 0.3)
+        axis.set_title(plot_text(title), fontsize=9, loc="left")
+        axis.tick_params(axis="x", labelsize=7)
+    axes[-1].set_xlabel(plot_text(unit), fontsize=8)
+    write_figure(figure, path)
+
+
+def lines_figure(path: Path, panels: Mapping[str, Sequence[Point]], x_label: str, logarithmic: bool = False) -> None:
+    """Measured values against x with their intervals, a panel for each title and a line for each series.
+
+    Args:
+        logarithmic: values on a logarithmic axis. x is on one that has 0, too.
+    """
+    figure = figure_of(5, 3.2 * len(panels))
+    axes = figure.subplots(len(panels), squeeze=False)[:, 0]
+    for axis, (title, points) in zip(axes, panels.items(), strict=True):
+        for name in dict.fromkeys(point.series for point in points):
+            own = [point for point in points if point.series == name and point.value is not None]
+            (line,) = axis.plot([p.x for p in own], [p.value for p in own], "s-", markersize=3, linewidth=1)
+            line.set_label(plot_text(name))
+            known = [(p.x, p.low, p.high) for p in own if p.low is not None and p.high is not None]
+            if known:
+                axis.vlines(*zip(*known, strict=True), color=line.get_color(), linewidth=1)
+        told = [(p.x, p.published) for p in points if p.published is not None]
+        if told:
+            axis.plot(*zip(*told, strict=True), "o", color="black", fillstyle="none", label="published")
+        axis.set_xscale("symlog", base=2, linthresh=2)
+        axis.set_yscale("log" if logarithmic else "linear")
+        axis.set_xlabel(plot_text(x_label), fontsize=8)
+        axis.set_title(plot_text(title), fontsize=9, loc="left")
+        axis.legend(fontsize=7, frameon=False)
+    write_figure(figure, path)

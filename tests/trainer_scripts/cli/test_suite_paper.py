@@ -1,0 +1,167 @@
+"""`dart-eval suite --paper` from end to end, on a small genome made up here: run, marked, and read again."""
+
+import csv
+import io
+import json
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from trainer_scripts.cli.dart_eval import main
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+GENOME, ELEMENTS = FIXTURES / "genome" / "genome.fa", FIXTURES / "task1" / "ccre.bed"
+MODEL = FIXTURES / "model" / "small_d32_l2_s130"
+BASES, READ = 20_000, 60
+
+
+def dart_eval(*arguments):
+    """Exit status and what the command prints to stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    status = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["dart-eval", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code or 0
+    return status, out.getvalue(), err.getvalue()
+
+
+def rows_of(output):
+    with open(output / "tables.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path_factory.getbasetemp() / "datasets"))
+
+
+def plan_file(folder, **content):
+    path = folder / "plan.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_cells_of_dart_eval_are_run_or_marked(tmp_path):
+    genome = tmp_path / "genome.fa"
+    genome.write_bytes(GENOME.read_bytes())
+    inputs = {"regulatory_elements": {"genome": str(genome), "elements": str(ELEMENTS), "window": 100}}
+    models = {
+        "HyenaDNA": {"model": str(MODEL), "note": "a small one"},
+        "Caduceus": str(tmp_path / "none"),
+        "DNABERT-2": {"missing": "no weights"},
+    }
+    models |= dict.fromkeys(("GENA-LM", "Mistral-DNA", "Nucleotide Transformer"))
+    arguments = {"budget": "small", "hyperparameters": {"num_train_epochs": 1}}
+    config = plan_file(tmp_path, models=models, inputs=inputs, arguments=arguments, tables=["Task 1", "Task 2"])
+    output = tmp_path / "out"
+    line = ("suite", "--paper", "dart-eval", "--config", config, "--output", output, "--figures", "svg", "--device")
+    status, out, _ = dart_eval(*line, "cpu")
+    rows = rows_of(output)
+    assert len(rows) == 334
+    assert status == 1
+    assert "failed: " in out
+    by_row = {row["row"]: row for row in rows if (row["table"], row["setting"]) == ("Task 1", "zero_shot_likelihood")}
+    trained = [row for row in rows if row["table"] == "Task 1" and row["setting"] != "zero_shot_likelihood"]
+    assert all(row["measured"] for row in trained if row["row"] in ("HyenaDNA", "Probing-head-like"))
+    own = by_row["HyenaDNA"]
+    record = json.loads((Path(own["record"]) / "results.json").read_text())
+    metric = record["metrics"]["accuracy"]
+    assert (record["protocol"], own["note"], own["published"]) == ("paper", "a small one", "0.891")
+    assert float(own["measured"]) == metric["value"]
+    assert int(own["n"]) == metric["n"]
+    assert float(own["difference"]) == pytest.approx(metric["value"] - 0.891)
+    assert metric["low"] is None  # of too few blocks there is no interval
+    assert own["low"] == own["difference_low"] == ""
+    assert "none" in by_row["Caduceus"]["reason"]
+    assert by_row["DNABERT-2"]["reason"] == "no model: no weights"
+    assert by_row["GENA-LM"]["reason"] == "no model: left out"
+    reasons = {row["table"]: row["reason"] for row in rows if row["row"] == "HyenaDNA"}
+    assert reasons["Task 2"] == "no data of motif_footprinting: no inputs are named for it"
+    assert reasons["Task 5"] == "the table is left out"
+    assert all(row["measured"] or row["reason"] for row in rows)
+    assert {path.name for path in (output / "figures").iterdir()} >= {"task_1.svg", "task_4.svg"}
+    kept = (Path(own["record"]) / "results.json").stat().st_mtime_ns
+    dart_eval(*line, "cpu")
+    assert rows_of(output) == rows
+    assert (Path(own["record"]) / "results.json").stat().st_mtime_ns == kept
+
+
+def genomic_benchmarks(folder):
+    """Two sets of coordinates: elements rich in G and C, and others."""
+    rng = np.random.default_rng(0)
+    bases = rng.choice(list("ACGT"), size=BASES)
+    starts = np.arange(0, BASES - READ, 100)
+    for start in starts[::2]:
+        bases[start : start + READ] = rng.choice(list("ACGGCC"), size=READ)
+    (folder / "hg38.fa").write_text(">chr1\n" + "".join(bases) + "\n")
+    for name in ("human_enhancers_cohn", "human_nontata_promoters"):
+        for split, own in (("train", starts[:140]), ("test", starts[140:])):
+            for number, label in enumerate(("positive", "negative")):
+                lines = [f"{i},chr1,{start},{start + READ},+" for i, start in enumerate(own[number::2])]
+                path = folder / "genomic_benchmarks" / name / split / f"{label}.csv"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("id,region,start,end,strand\n" + "\n".join(lines) + "\n")
+
+
+def test_cells_of_hyenadna_are_run_or_marked(tmp_path):
+    genomic_benchmarks(tmp_path)
+    tables = ["Table A.4", "Table 4.5", "Figure 4.1", "Figure 4.2"]
+    models = {"k-mers": "kmers:2", "HyenaDNA": None, "HyenaDNA from scratch": str(MODEL)}
+    models["HyenaDNA in context"] = {"model": str(MODEL), "arguments": {"num_train_epochs": 1}}
+    arguments = {"num_train_epochs": 1, "longest": 1, "max_length": READ}
+    config = plan_file(tmp_path, models=models, arguments=arguments, tables=tables)
+    output = tmp_path / "out"
+    line = ("suite", "--paper", "hyenadna", "--config", config, "--inputs", tmp_path, "--output", output)
+    line = (*line, "--figures", "none", "--device", "cpu")
+    status, out, _ = dart_eval(*line)
+    rows = rows_of(output)
+    assert len(rows) == 368
+    assert all(row["measured"] or row["reason"] for row in rows)
+    cells = {(row["table"], row["row"], row["column"]): row for row in rows}
+    one = cells["Table A.4", "k-mers", "human_enhancers_cohn"]
+    record = json.loads((Path(one["record"]) / "results.json").read_text())
+    assert float(one["measured"]) == pytest.approx(100 * record["metrics"]["accuracy"]["value"])
+    assert (one["published"], one["note"]) == ("69.8", "in place of kmers:6")
+    assert float(one["difference"]) == pytest.approx(float(one["measured"]) - 69.8)
+    scratch = cells["Table A.4", "HyenaDNA from scratch", "human_nontata_promoters"]
+    record = json.loads((Path(scratch["record"]) / "results.json").read_text())
+    assert record["model"]["id"].endswith("-random-weights")
+    assert cells["Table A.4", "HyenaDNA", "human_enhancers_cohn"]["reason"] == "no model: left out"
+    assert cells["Table 4.5", "HyenaDNA from scratch", "1k"]["reason"].startswith("no data of species: ")
+    assert "demo_human_or_worm" in cells["Table A.4", "k-mers", "demo_human_or_worm"]["reason"]
+    assert "longer than the 1 tokens" in cells["Figure 4.1", "GPT with fused attention", "1,024 tokens"]["reason"]
+    soft = {row["column"]: row for row in rows if row["setting"] == "soft_prompt, human_enhancers_cohn"}
+    assert soft["2 vectors"]["measured"]
+    assert soft["512 vectors"]["reason"]  # more than the model reads
+    assert status == 1
+    assert out.startswith("hyenadna: ")
+    dart_eval(*line)
+    assert rows_of(output) == rows
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--paper", "bert"), "no paper 'bert': there are dart-eval, hyenadna"),
+        (("--paper", "dart-eval", "--figures", "gif"), "a figure is written as"),
+        (("--paper", "dart-eval", "--tasks", "variant_effects"), "the tasks of --paper are those of its tables"),
+        ((), "a suite needs one"),
+    ],
+)
+def test_bad_lines_are_refused_before_any_work(tmp_path, words, said):
+    status, _, err = dart_eval("suite", *words, "--output", tmp_path / "out")
+    assert (status, said in err) == (1, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_argument_that_no_program_has_is_refused(tmp_path):
+    config = plan_file(tmp_path, arguments={"rate": 1})
+    status, _, err = dart_eval("suite", "--paper", "hyenadna", "--config", config, "--output", tmp_path / "out")
+    assert (status, "rate is no argument of the programs" in err) == (1, True)
