@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CLIENTS := $(VENV)-clients/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := modeling_hyenadna datasets_dart datasets_hyenadna evaluation_dart trainer_scripts hyenadna_dart studies \
-    benchmarks hub_kernels leaderboard model_cards docs tests
+    benchmarks hub_kernels leaderboard model_cards docs install tests
 
 # Two test processes with one thread each: on two cores quicker than one process with two threads.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
@@ -14,11 +14,10 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 # Of make records
 RUNS := results/runs
 
-.PHONY: clients demo pretrain-demo docs docs-links test test-transformers reliability tables data records check lint types contract clean
+.PHONY: clients demo pretrain-demo docs docs-links test test-transformers try-wheel wheels reliability tables data records check lint types contract clean
 
 demo: $(INSTALLED)
-	$(BIN)/hyenadna demo --model model_cards/hyenadna-tiny-1k-demo \
-	    --markov model_cards/markov-chrX/markov.safetensors
+	$(BIN)/hyenadna demo
 
 # The demo checkpoint's recipe at small scale, on the bundled sample or on GENOME=genome.fa; STEPS, OUTPUT to change.
 pretrain-demo: $(INSTALLED)
@@ -38,6 +37,15 @@ clients: $(INSTALLED)
 	test -x $(CLIENTS)/python || $(BIN)/python -m venv $(VENV)-clients
 	$(CLIENTS)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,clients]'
 	$(TEST_ENV) $(CLIENTS)/python tests/clients/run.py
+
+# dist/: the sdist, a pure wheel, and wheels with the compiled library for the machines that can be compiled for here.
+wheels: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[wheels]'
+	$(BIN)/python install/wheels.py
+
+# The wheel of this machine in an empty environment, outside of the checkout; writes benchmarks/results/wheel.json.
+try-wheel: wheels
+	$(BIN)/python install/try_wheel.py
 
 # Every command, stopped before every one of its file operations and said again; writes docs/reliability.md. Hours; goes
 # on where it was stopped (what is done is in results/reliability). MOST=40: of a command and a fault at most so many.

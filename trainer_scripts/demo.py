@@ -8,6 +8,7 @@ or 1 cannot distinguish an element from a shuffle that keeps its dinucleotides.
 import logging
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ from evaluation_dart.statistics.metric import Metric
 ORDERS = (3, 5, 7)
 SEED = 0
 PICTURE = "demo.png"
+INSTALLED = Path(__file__).parent / "demo_models"
+MODEL, MARKOV = INSTALLED / "hyenadna-tiny-1k-demo", INSTALLED / "markov-chrX" / "markov.safetensors"
 
 log = logging.getLogger(__name__)
 
@@ -111,11 +114,16 @@ def draw(outcomes: list[Outcome], path: Path) -> None:
         figure.savefig(unfinished, dpi=150, format="png")
 
 
-def compare_models(model: Path, markov: Path, output: Path, limit: int | None = None) -> list[Outcome]:
+def compare_models(
+    model: Path, markov: Path, output: Path, limit: int | None = None
+) -> tuple[list[Outcome], Path | None]:
     """Score a checkpoint, its architecture untrained, and Markov models on the bundled sample of task 1.
 
     Args:
         model, markov: see [`contestants`]. output: folder for the records and demo.png. limit: so many pairs only.
+
+    Returns:
+        What each model made of it, and the picture, None where matplotlib is not installed.
     """
     check_output(output / PICTURE, [model, markov])
     with locked(output / LOCK, output):
@@ -125,7 +133,7 @@ def compare_models(model: Path, markov: Path, output: Path, limit: int | None = 
         return compared(model, markov, output, limit)
 
 
-def compared(model: Path, markov: Path, output: Path, limit: int | None) -> list[Outcome]:
+def compared(model: Path, markov: Path, output: Path, limit: int | None) -> tuple[list[Outcome], Path | None]:
     """[`compare_models`] in a folder that is held."""
     outcomes = []
     for label, scorer in contestants(model, markov):
@@ -135,5 +143,8 @@ def compared(model: Path, markov: Path, output: Path, limit: int | None) -> list
         predictions = record.predictions()
         differences = predictions["score"].to_numpy() - predictions["control_score"].to_numpy()
         outcomes.append(Outcome(label, record.folder, record.metrics, differences))
+    if find_spec("matplotlib") is None:
+        (output / PICTURE).unlink(missing_ok=True)  # of another run
+        return outcomes, None
     draw(outcomes, output / PICTURE)
-    return outcomes
+    return outcomes, output / PICTURE

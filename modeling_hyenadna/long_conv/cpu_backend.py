@@ -1,10 +1,12 @@
 """The long convolution on a CPU in C++ (csrc/cpu_kernel.h): AVX-512, AVX2 or portable vectors, chosen at run time.
 
-The sources are compiled on first use, once for each version of them and of the compiler, into a cache folder
-(HYENADNA_CACHE, by default ~/.cache/hyenadna). Where there is no C++ compiler, `library()` is None.
+A wheel for one kind of machine has the library in it. Elsewhere the sources are compiled on first use, once for each
+version of them and of the compiler, into a cache folder (HYENADNA_CACHE, by default ~/.cache/hyenadna). Where there is
+no C++ compiler either, `library()` is None.
 """
 
 import ctypes
+import hashlib
 import os
 import platform
 import shutil
@@ -57,7 +59,7 @@ class _Problem(ctypes.Structure):
 def library() -> Any:
     """The compiled kernels, built on the first call; None, after one warning, where they cannot be had."""
     try:
-        compiled = loaded(build)
+        compiled = from_wheel() or loaded(build)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         warnings.warn(
             f"the C++ long convolution is not available ({error}); torch's FFTs are used instead, several times slower",
@@ -67,6 +69,23 @@ def library() -> Any:
         return None
     compiled.hyena_build_name.restype = ctypes.c_char_p
     return compiled
+
+
+def from_wheel() -> ctypes.CDLL | None:
+    """The library that the wheel has; None where there is none of these sources, or this system cannot load it."""
+    path = in_wheel(platform.machine())
+    try:
+        return ctypes.CDLL(str(path)) if path.is_file() else None
+    except OSError:
+        return None
+
+
+def in_wheel(machine: str) -> Path:
+    """Where a wheel for `machine` has the library of these very sources."""
+    digest = hashlib.sha256(repr((COMMON_FLAGS, X86_BUILDS)).encode())
+    for source in SOURCES:
+        digest.update((CSRC / source).read_bytes())
+    return CSRC.parent / "lib" / f"cpu-{machine}-{digest.hexdigest()[:16]}.so"
 
 
 def build() -> Path:
@@ -81,10 +100,15 @@ def build() -> Path:
     version = compiler_version(compiler)
     machine = platform.machine()
     settings = [version, machine, *COMMON_FLAGS, *LIBRARIES, str(X86_BUILDS)]
-    return cached("cpu", SOURCES, settings, lambda target: _compile(compiler, machine, target))
+    return cached("cpu", SOURCES, settings, lambda target: compile_library(compiler, machine, target))
 
 
-def _compile(compiler: str, machine: str, target: Path) -> None:
+def compile_library(compiler: str, machine: str, target: Path) -> None:
+    """Compile the kernels for `machine` into the shared library `target`, object files beside it.
+
+    Raises:
+        RuntimeError: with the first line of what the compiler says, if it fails.
+    """
     builds = X86_BUILDS if machine in ("x86_64", "AMD64") else {"portable": X86_BUILDS["portable"]}
     for openmp in (("-fopenmp",), ()):
         commands = {

@@ -25,7 +25,7 @@ def run(capsys, monkeypatch, *arguments):
 
 
 def test_demo(tmp_path, capsys, monkeypatch):
-    arguments = ["--model", MODEL, "--markov", MARKOV, "--output", tmp_path / "out", "--limit", 6]
+    arguments = ["--output", tmp_path / "out", "--limit", 6]
     status, out, err = run(capsys, monkeypatch, *arguments)
     assert status == 0
     printed = out + err

@@ -12,24 +12,30 @@ if TYPE_CHECKING:
 
 
 def demo(
-    model: Annotated[Path, typer.Option(help="folder of a causal language model")],
-    markov: Annotated[Path, typer.Option(help="file of a Markov model of order 7 or more")],
+    model: Annotated[
+        Path | None, typer.Option(help="folder of a causal language model; default: the small one that is installed")
+    ] = None,
+    markov: Annotated[
+        Path | None, typer.Option(help="file of a Markov model of order 7 or more; default: the installed one")
+    ] = None,
     output: Annotated[Path, typer.Option(help="folder for the records and the picture")] = Path("results/demo"),
     limit: Annotated[int | None, typer.Option(help="score only so many pairs, the first ones", min=1)] = None,
 ) -> None:
     """Score a checkpoint, an untrained one and Markov models on the bundled sample of task 1.
 
-    hyenadna demo --model model_cards/hyenadna-tiny-1k-demo --markov model_cards/markov-chrX/markov.safetensors
+    hyenadna demo
+
+    hyenadna demo --model my-model
     """
     from datasets import disable_progress_bars
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    from trainer_scripts.demo import PICTURE, compare_models
+    from trainer_scripts.demo import MARKOV, MODEL, compare_models
 
     disable_progress_bars()
-    outcomes = compare_models(model, markov, output, limit)
+    outcomes, picture = compare_models(model or MODEL, markov or MARKOV, output, limit)
     n = len(outcomes[0].differences)
     table = Table(
         title=f"CpG islands of chrX against their dinucleotide shuffles, n = {n}",
@@ -48,8 +54,9 @@ def demo(
     with console.capture() as captured:
         console.print(table)
     folders = [str(outcome.folder) for outcome in outcomes]
-    lines = [captured.get().rstrip(), "records", *(f"  {own}" for own in folders), "picture", f"  {output / PICTURE}"]
-    result({"records": folders, "picture": output / PICTURE}, "\n".join(lines))
+    lines = [captured.get().rstrip(), "records", *(f"  {own}" for own in folders)]
+    lines += ["picture", f"  {picture}"] if picture else ["no picture: pip install 'hyenadna-dart[plot]' for one"]
+    result({"records": folders, "picture": picture}, "\n".join(lines))
 
 
 def with_interval(metric: "Metric", digits: int) -> str:

@@ -1,0 +1,61 @@
+"""The compiled library of a wheel for one kind of machine; all else is in setup.cfg.
+
+`HYENADNA_WHEEL_MACHINE=x86_64` (or aarch64, with CXX its cross compiler) makes such a wheel, where torch is installed:
+`make wheels`. Without it the wheel is pure Python, and compiles the library on first use.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from setuptools import Distribution, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_py import build_py
+
+MACHINE = os.environ.get("HYENADNA_WHEEL_MACHINE")
+LIBRARIES = "modeling_hyenadna/long_conv/lib"
+
+
+class WithLibrary(build_py):
+    """The packages, with the CPU library of `MACHINE`."""
+
+    def run(self) -> None:
+        """Copy the packages and compile."""
+        shutil.rmtree(Path(self.build_lib) / LIBRARIES, ignore_errors=True)  # of a wheel before
+        super().run()
+        if not MACHINE:
+            return
+        sys.path.insert(0, str(Path(__file__).parent))
+        from modeling_hyenadna.long_conv.cpu_backend import compile_library, in_wheel
+
+        folder = Path(self.build_lib) / LIBRARIES
+        folder.mkdir()
+        compile_library(os.environ.get("CXX") or "c++", MACHINE, folder / in_wheel(MACHINE).name)
+        for path in folder.glob("*.o"):
+            path.unlink()
+
+
+class OfMachine(Distribution):
+    """Where it has the library, what it installs is of one kind of machine."""
+
+    def has_ext_modules(self) -> bool:
+        """Whether that is so."""
+        return bool(MACHINE)
+
+
+class ForMachine(bdist_wheel):
+    """A wheel for any Python 3 on Linux machines of one kind."""
+
+    def finalize_options(self) -> None:
+        """Name the platform."""
+        super().finalize_options()
+        if MACHINE:
+            self.plat_name = f"linux_{MACHINE}"
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """py3: the library is loaded by ctypes."""
+        return ("py3", "none", super().get_tag()[2])
+
+
+setup(distclass=OfMachine, cmdclass={"build_py": WithLibrary, "bdist_wheel": ForMachine})
