@@ -9,7 +9,10 @@ on --tuning_rows prompts of --shots examples of each class and a question, then 
 class is a token (A or N of two, A, G or N of three), and the call is the likeliest of the whole vocabulary.
 
 Other choices are those of trainer_scripts/downstream/METHOD.yaml, or of --recipe FILE. Pads are masked; the original
-reads them. Each prompt of few_shot has shots of its own, drawn from the training rows; the paper does not say whose.
+reads them. Each prompt has shots of its own, drawn from the training rows; the original's code draws them from the
+split of the question. soft_prompt may have shots, too, behind its vectors (the original's configuration: 2, 32, 128).
+
+trainer_scripts.in_context_grid runs a grid of these settings.
 """
 
 import time
@@ -17,20 +20,23 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from accelerate.utils import set_seed
 from transformers import HfArgumentParser
 
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import LanguageModel, load_language_model, model_id
+from evaluation_dart.records import RESULTS, finished_record
 from evaluation_dart.statistics.classification import accuracy, confusion
 from evaluation_dart.training.accelerators import process_state
 from evaluation_dart.training.downstream import called_classes
 from evaluation_dart.training.loop import fit, predict
 from evaluation_dart.training.objective import Objective
 from evaluation_dart.training.recipe import Training
+from evaluation_dart.training.rows import LabelledRows
 from trainer_scripts.finetune import (
     RECIPES,
     ModelArguments,
@@ -51,6 +57,7 @@ from trainer_scripts.prompts import (
     PromptRows,
     PromptWriter,
     SoftPromptClassifier,
+    SoftPromptOfShots,
     label_token_ids,
 )
 
@@ -63,12 +70,27 @@ class InContextArguments:
 
     method: str = field(metadata={"help": " or ".join(METHODS)})
     virtual_tokens: int = field(default=32, metadata={"help": "soft_prompt: vectors ahead of the sequence"})
-    shots: int = field(default=2, metadata={"help": "few_shot: examples of each class in a prompt"})
+    shots: int | None = field(
+        default=None, metadata={"help": "examples of each class in a prompt; 2 of few_shot, none of soft_prompt"}
+    )
     tuning_rows: int = field(default=16, metadata={"help": "few_shot: prompts to tune the model on; 0: none"})
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise InputError(f"--method {self.method}: {' or '.join(METHODS)}")
+        if self.shots is None:
+            self.shots = 2 if self.method == "few_shot" else 0
+        for name in ("virtual_tokens", "shots", "tuning_rows"):
+            if getattr(self, name) < 0:
+                raise InputError(f"--{name} {getattr(self, name)}: 0 or more")
+
+
+class Told(NamedTuple):
+    """A model that was told its task, the rows to ask about, and what a record says of how it was told."""
+
+    network: torch.nn.Module
+    questions: LabelledRows
+    about: dict[str, Any]
 
 
 def soft_prompt(
@@ -76,13 +98,23 @@ def soft_prompt(
     loaded: LanguageModel,
     splits: Splits,
     training: Training,
+    max_length: int,
     folder: Path,
     described: dict[str, Any],
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Outputs of the test split over the vocabulary, and what a record says of the training."""
+) -> Told:
+    """Vectors ahead of the model, trained; the same before shots."""
     tokens = label_token_ids(loaded, splits.outputs)
     set_seed(training.seed)
-    network = SoftPromptClassifier(loaded, arguments.virtual_tokens, splits.longest).to(loaded.device)
+    rows = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    kind, length = SoftPromptClassifier, splits.longest
+    if arguments.shots:
+        writer = PromptWriter(loaded, max_length, splits.outputs)
+        kind, length = SoftPromptOfShots, writer.tokens(arguments.shots * splits.outputs) - 1
+        rows = {
+            split: PromptRows(writer, arguments.shots, splits.outputs, splits.train, own, training.seed)
+            for split, own in rows.items()
+        }
+    network = kind(loaded, arguments.virtual_tokens, length).to(loaded.device)
     about: dict[str, Any] = {"steps": 0, "epoch": 0, "parameters": network.prompt.numel()}
     if arguments.virtual_tokens:
         validation = splits.validation.labels
@@ -90,11 +122,11 @@ def soft_prompt(
         def score(outputs: np.ndarray) -> float:
             return float(accuracy(confusion(called_classes(outputs, tokens), validation, splits.outputs)))
 
-        train, held_out = (splits.train.relabelled(tokens), splits.validation.relabelled(tokens))
+        train, held_out = (rows[split].relabelled(tokens) for split in ("train", "validation"))
         tokens_read = Objective("classes", len(loaded.tokenizer))
         progress = fit(network, train, held_out, tokens_read, training, folder, described, score=score)
         about |= {"steps": progress.step, "epoch": progress.best_epoch}
-    return predict(network, splits.test, 2 * training.per_device_train_batch_size), about
+    return Told(network, rows["test"], about)
 
 
 def few_shot(
@@ -105,11 +137,12 @@ def few_shot(
     max_length: int,
     folder: Path,
     described: dict[str, Any],
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Outputs of the test split over the vocabulary, and what a record says of the tuning.
+) -> Told:
+    """The model after instruction tuning.
 
     One epoch over prompts about some training rows, with the cross-entropy of all their labels, the shots' included.
     """
+    assert arguments.shots is not None
     writer = PromptWriter(loaded, max_length, splits.outputs)
     writer.check(arguments.shots * splits.outputs)
     network = PromptClassifier(loaded.model)
@@ -122,7 +155,7 @@ def few_shot(
         tokens = Objective("classes", len(loaded.tokenizer))
         about["steps"] = fit(network, prompts, None, tokens, training, folder, described).step
     questions = PromptRows(writer, arguments.shots, splits.outputs, splits.train, splits.test, training.seed)
-    return predict(network, questions, training.per_device_train_batch_size)[:, -1], about
+    return Told(network, questions, about)
 
 
 def in_context(
@@ -153,12 +186,16 @@ def in_context(
         hold_run(stack, model)
         if not (arguments.virtual_tokens if arguments.method == "soft_prompt" else arguments.tuning_rows):
             note_choices(folder, training, described)
-        if arguments.method == "soft_prompt":
-            outputs, about = soft_prompt(arguments, loaded, splits, training, folder, described)
-            size = {"virtual_tokens": arguments.virtual_tokens}
-        else:
-            outputs, about = few_shot(arguments, loaded, splits, training, model.max_length, folder, described)
-            size = {"shots": arguments.shots, "tuning_rows": min(arguments.tuning_rows, len(splits.train))}
+        soft = arguments.method == "soft_prompt"
+        tell = soft_prompt if soft else few_shot
+        network, questions, about = tell(arguments, loaded, splits, training, model.max_length, folder, described)
+        if (folder / RESULTS).is_file():
+            return finished_record(folder)
+        outputs = predict(network, questions, (1 + soft) * training.per_device_train_batch_size)
+        outputs = outputs if outputs.ndim == 2 else outputs[:, -1]  # of few shots, the question's
+        size: dict[str, Any] = {"virtual_tokens": arguments.virtual_tokens} if soft else {}
+        size |= {"shots": arguments.shots} if arguments.shots or not soft else {}
+        size |= {} if soft else {"tuning_rows": min(arguments.tuning_rows, len(splits.train))}
         tokens = label_token_ids(loaded, splits.outputs)
         return write_results(
             folder,

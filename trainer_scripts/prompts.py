@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from datasets_dart.alphabet import encode_bases
+from datasets_dart.alphabet import encode_bases, reverse_complement
 from datasets_dart.errors import InputError
 from evaluation_dart.models.language_model import LanguageModel
 from evaluation_dart.training.rows import LabelledRows
@@ -15,6 +15,10 @@ from evaluation_dart.training.rows import LabelledRows
 LABEL_TOKENS = {2: ("A", "N"), 3: ("A", "G", "N")}  # spec 6.5
 PROMPT_STD, PROMPT_DROPOUT = 0.02, 0.1
 SHOT_TOKENS = 3  # besides its sequence: [SEP], the label, [SEP]
+
+
+class NoRoom(InputError):
+    """A prompt is longer than the model reads, or has more shots than there are rows."""
 
 
 def label_token_ids(language_model: LanguageModel, classes: int) -> np.ndarray:
@@ -50,7 +54,7 @@ class SoftPromptClassifier(nn.Module):
         self.model = language_model.model.requires_grad_(False)
         limit = language_model.max_tokens
         if virtual_tokens < 0 or (limit is not None and virtual_tokens + length + 1 > limit):
-            raise InputError(
+            raise NoRoom(
                 f"{language_model.name} reads at most {limit} tokens: {virtual_tokens} vectors, {length} bases and "
                 f"[SEP] are {virtual_tokens + length + 1}"
             )
@@ -104,7 +108,7 @@ class PromptWriter:
     def check(self, shots: int) -> None:
         """Raise ValueError where a prompt of so many shots is longer than the model reads."""
         if self.limit is not None and self.tokens(shots) > self.limit:
-            raise InputError(
+            raise NoRoom(
                 f"{self.name} reads at most {self.limit} tokens: {shots} shots of {self.length} bases and a sequence "
                 f"are {self.tokens(shots)}"
             )
@@ -130,6 +134,25 @@ def asked_logits(model: nn.Module, prompts: Sequence[Prompt]) -> torch.Tensor:
     mask = torch.from_numpy(np.stack([prompt.mask for prompt in prompts])).to(device).long()
     logits: torch.Tensor = model(input_ids=ids, attention_mask=mask).logits
     return logits[:, torch.from_numpy(prompts[0].asked).to(device)]
+
+
+class SoftPromptOfShots(SoftPromptClassifier):
+    """The same ahead of shots and a question: the labels of all of them are learned, and the question's is predicted.
+
+    (B,) [`Prompt`] of one length to (B, shots + 1, vocabulary) logits in training, (B, vocabulary) else.
+    """
+
+    def forward(self, prompts: Sequence[Any]) -> torch.Tensor:
+        """Logits where labels follow."""
+        device, vectors = self.model.device, len(self.prompt)
+        ids = torch.from_numpy(np.stack([prompt.ids for prompt in prompts])).to(device)
+        mask = torch.from_numpy(np.stack([prompt.mask for prompt in prompts])).to(device).long()
+        ahead = self.dropout(self.prompt).expand(len(ids), -1, -1)
+        embedded = torch.cat([ahead, self.model.get_input_embeddings()(ids)], dim=1)
+        whole = torch.cat([mask.new_ones(len(ids), vectors), mask], dim=1)
+        logits: torch.Tensor = self.model(inputs_embeds=embedded, attention_mask=whole).logits
+        asked = logits[:, vectors + torch.from_numpy(prompts[0].asked).to(device)].float()
+        return asked if self.training else asked[:, -1]
 
 
 class PromptClassifier(nn.Module):
@@ -176,11 +199,16 @@ class PromptRows(LabelledRows):
         flip: np.ndarray | None = None,
         bases: int | None = None,
     ) -> tuple[Any, np.ndarray]:
-        """The prompts of these rows, and the tokens of all their labels, (rows, shots + 1)."""
-        made = [self.prompt(int(row)) for row in self.numbers[rows]]
+        """The prompts of these rows, and the tokens of all their labels, (rows, shots + 1).
+
+        Args:
+            flip: which are of the other strand, shots and all.
+        """
+        turned = np.zeros(len(rows), bool) if flip is None else flip
+        made = [self.prompt(int(row), bool(other)) for row, other in zip(self.numbers[rows], turned, strict=True)]
         return [prompt for prompt, _ in made], np.stack([labels for _, labels in made])
 
-    def prompt(self, row: int) -> tuple[Prompt, np.ndarray]:
+    def prompt(self, row: int, flip: bool = False) -> tuple[Prompt, np.ndarray]:
         """The prompt that asks about a row of all rows, with shots from the other training rows, and all its labels."""
         rng = np.random.default_rng([self.seed, int(self.asked is self.train), row])
         pool = self.train.labels.copy()
@@ -190,6 +218,8 @@ class PromptRows(LabelledRows):
         sequences = self.train.sequences(chosen.tolist())
         labels = self.train.labels[chosen]
         (query,) = self.asked.sequences([row])
+        if flip:
+            sequences, query = [*map(reverse_complement, sequences)], reverse_complement(query)
         prompt = self.writer.write([*zip(sequences, labels.tolist(), strict=True)], query)
         return prompt, self.writer.labels[np.append(labels, self.asked.labels[row])]
 
@@ -204,6 +234,6 @@ def draw_shots(labels: np.ndarray, shots: int, classes: int, rng: np.random.Gene
     for number in range(classes):
         own = np.flatnonzero(labels == number)
         if len(own) < shots:
-            raise InputError(f"{shots} shots of a class: class {number} has {len(own)} training rows")
+            raise NoRoom(f"{shots} shots of a class: class {number} has {len(own)} training rows")
         rows.append(rng.choice(own, shots, replace=False))
     return rng.permutation(np.concatenate(rows))

@@ -14,12 +14,14 @@ from safetensors.numpy import load_file
 from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.training.downstream import called_classes
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
-from trainer_scripts.finetune import RECIPES
+from trainer_scripts.finetune import RECIPES, load_splits
 from trainer_scripts.in_context import in_context, main, parse
 from trainer_scripts.prompts import (
+    NoRoom,
     PromptRows,
     PromptWriter,
     SoftPromptClassifier,
+    SoftPromptOfShots,
     asked_logits,
     draw_shots,
     label_token_ids,
@@ -204,8 +206,6 @@ def test_errors_are_one_line(model, gue, tmp_path, monkeypatch, capsys, more, me
 
 def test_prompts_depend_on_seed_and_row_alone(model, gue):
     _, task, arguments, _ = parse(command(gue, model, "x", "--method", "few_shot", "--max_length", "20"))
-    from trainer_scripts.finetune import load_splits
-
     splits = load_splits(task, arguments.max_length)
     writer = PromptWriter(load_language_model(model), 20, 2)
 
@@ -279,3 +279,37 @@ def test_two_processes_are_one(model, gue, tmp_path):
     weights = [load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two")]
     for name in weights[0]:
         np.testing.assert_allclose(weights[0][name], weights[1][name], atol=1e-5)
+
+
+def test_a_soft_prompt_ahead_of_shots_predicts_the_label_of_the_question(model):
+    loaded = load_language_model(model)
+    writer = PromptWriter(loaded, 6, 2)
+    prompts = [writer.write([("ACGT", 1), ("GGGG", 0)], query) for query in ("CC", "ACGTAC")]
+    torch.manual_seed(1)
+    network = SoftPromptOfShots(loaded, 3, writer.tokens(2) - 1).eval()
+    embedding = loaded.model.get_input_embeddings()
+    with torch.no_grad():
+        found = network(prompts)
+        for prompt, own in zip(prompts, found, strict=True):
+            embedded = torch.cat([network.prompt, embedding(torch.from_numpy(prompt.ids))])
+            mask = torch.from_numpy(np.concatenate([np.ones(3, bool), prompt.mask])).long()
+            logits = loaded.model(inputs_embeds=embedded[None], attention_mask=mask[None]).logits[0]
+            torch.testing.assert_close(own, logits[-1])
+        network.train()
+        network.dropout.eval()
+        torch.testing.assert_close(network(prompts)[:, -1], found)
+        assert network(prompts).shape == (2, 3, 16)
+    with pytest.raises(NoRoom, match=r"111 vectors, 19 bases and \[SEP\] are 131"):
+        SoftPromptOfShots(loaded, 111, 19)
+
+
+def test_a_prompt_of_the_other_strand_has_all_its_sequences_from_there(model, gue):
+    _, task, arguments, _ = parse(command(gue, model, "x", "--method", "few_shot", "--max_length", "20"))
+    splits = load_splits(task, arguments.max_length)
+    rows = PromptRows(PromptWriter(load_language_model(model), 20, 2), 1, 2, splits.train, splits.test, 0)
+    (one, two), labels = rows.read(np.array([3, 3]), flip=np.array([False, True]))
+    assert labels[0].tolist() == labels[1].tolist()
+    complement = {7: 10, 8: 9, 9: 8, 10: 7}
+    for end in one.asked:
+        bases, other = (prompt.ids[end - 20 : end] for prompt in (one, two))
+        assert [complement[base] for base in bases[bases != 4][::-1]] == other[other != 4].tolist()
