@@ -141,9 +141,13 @@ def recipe_named(name: str | None) -> Recipe:
     return RECIPES[name or DEFAULT]
 
 
-# Of two alleles by other means than likelihoods: distances of embeddings, and a trained head
-DISTANCES = ("embedding-cosine", "embedding-l2")
+# Of two alleles by other means than likelihoods: distances of embeddings, what is expected after them, a trained head
+TOKENS_L2, JSD, FOUR_BASES = "embedding-l2-tokens", "next-token-jsd", "four-base-llr"
+DISTANCES = ("embedding-cosine", "embedding-l2", TOKENS_L2)
+OF_BASES = (JSD, FOUR_BASES)
+UNSIGNED = (*DISTANCES, JSD)
 HEAD = "head"
+MARIN_DNA = "Open-Athena/marin-dna@3a120d2af5f0d98a6e2c260102e23a9622aca816"
 STRANDS = {"forward": (False,), "reverse": (True,), "mean": (False, True)}  # which are reverse complements
 
 
@@ -166,9 +170,12 @@ class VariantRecipe(NamedTuple):
             described = self.likelihood._replace(strand=self.strand)._asdict()
         elif self.name == HEAD:
             described = {"name": self.name, "strand": self.strand, "label": self.label}
+        elif self.name in OF_BASES:
+            described = {"name": self.name, "strand": self.strand, "variants": "SNVs", "source": MARIN_DNA}
         else:
-            described = {"name": self.name, "strand": self.strand, "layer": self.layer, "pooling": "mean"}
-        orientation = "distance, without sign" if self.name in DISTANCES else "ALT - REF"
+            pooling = "none" if self.name == TOKENS_L2 else "mean"
+            described = {"name": self.name, "strand": self.strand, "layer": self.layer, "pooling": pooling}
+        orientation = "distance, without sign" if self.name in UNSIGNED else "ALT - REF"
         return described | {"orientation": orientation}
 
 
@@ -180,8 +187,8 @@ def variant_recipe(
     Raises:
         InputError: for an unknown name or strand, a label without a head, or a layer without embeddings.
     """
-    if name not in (*RECIPES, *DISTANCES, HEAD):
-        raise InputError(f"recipe {name}: there are {', '.join((*RECIPES, *DISTANCES, HEAD))}")
+    if name not in (known := (*RECIPES, *DISTANCES, *OF_BASES, HEAD)):
+        raise InputError(f"recipe {name}: there are {', '.join(known)}")
     if strand is not None and strand not in STRANDS:
         raise InputError(f"strand {strand}: there are {', '.join(STRANDS)}")
     if label is not None and name != HEAD:
@@ -190,4 +197,4 @@ def variant_recipe(
         raise InputError(f"layer {layer}: recipe {name} takes no layer; {' and '.join(DISTANCES)} do")
     if name in RECIPES:
         return VariantRecipe(name, strand or RECIPES[name].strand, RECIPES[name])
-    return VariantRecipe(name, strand or "forward", None, layer, label)
+    return VariantRecipe(name, strand or ("mean" if name in OF_BASES else "forward"), None, layer, label)

@@ -15,10 +15,28 @@ from accelerate.utils.memory import clear_device_cache
 from datasets_dart.errors import InputError
 from evaluation_dart.models.kinds import check_batch_size
 from evaluation_dart.models.language_model import LARGEST, BatchSize, Encoder, LanguageModel, OutOfMemory
-from evaluation_dart.recipes import CARBON_TEXT, DISTANCES, HEAD, MASKED, VariantRecipe
+from evaluation_dart.recipes import (
+    CARBON_TEXT,
+    DISTANCES,
+    HEAD,
+    JSD,
+    MASKED,
+    OF_BASES,
+    TOKENS_L2,
+    VariantRecipe,
+)
 from evaluation_dart.scoring.embeddings import cosine_distance, hidden_states, pool
+from evaluation_dart.scoring.four_bases import (
+    as_bases,
+    base_ids,
+    check_causal_bases,
+    distances_of_tokens,
+    four_base_log_p,
+    snv_scores,
+)
 from evaluation_dart.scoring.heads import head_scores, label_index
 from evaluation_dart.scoring.likelihoods import (
+    NOT_PREDICTED,
     UNEQUAL_TOKENS,
     masked_allele_log_likelihoods,
     score_sequences,
@@ -65,6 +83,8 @@ class VariantScorer:
             recipe.likelihood.check(scorer, alleles=True)
         elif not isinstance(scorer, Encoder):
             raise InputError(f"recipe {recipe.name}: {scorer.name} is no network with hidden states")
+        if recipe.name in OF_BASES:
+            check_causal_bases(scorer, recipe.name)
         if recipe.name == HEAD:
             label_index(scorer.model.config, recipe.label)
         self.shares = share and recipe.name != HEAD and isinstance(scorer, LanguageModel) and shares_prefix(scorer)
@@ -102,7 +122,12 @@ class VariantScorer:
                 self.scorer, references, alternatives, **likelihood.options(), batch_size=self.batch_size
             )
             return Scores(reference, alternative, alternative - reference, status)
+        if self.recipe.name in OF_BASES:
+            return self._of_bases(sequences, first, rows)
         status = [""] * len(rows)
+        if self.recipe.name == TOKENS_L2:
+            nothing = np.full(len(rows), np.nan)
+            return Scores(nothing, nothing, self._token_distances(sequences, first)[rows], status)
         if self.recipe.name in DISTANCES:
             vectors = self._embed(sequences, first).astype(np.float64)
             one, two = vectors[first[rows]], vectors[rows]
@@ -145,6 +170,42 @@ class VariantScorer:
             total[rows], count[rows] = sums.cpu().numpy(), scored[:, 1:].sum(dim=1).cpu().numpy()
         return total / np.maximum(count, 1) if recipe.reduction == "mean" else total
 
+    def _of_bases(self, sequences: Sequence[str], first: np.ndarray, rows: np.ndarray) -> Scores:
+        inputs, own = self.scorer.encode(sequences)
+        ids = torch.tensor(base_ids(self.scorer), device=own.device)
+        tokens = as_bases(inputs["input_ids"], ids)
+        found = np.full((len(sequences), 3), np.nan)
+        for part in passes(self.scorer, inputs, own, first, self.batch_size, share=self.shares):
+            logits = part.output.logits
+            if part.start:
+                logits = torch.cat([part.prefix.logits[part.head], logits], dim=1)
+            log_p = four_base_log_p(logits[:, :-1], ids)
+            place = {row: number for number, row in enumerate(part.rows.tolist())}
+            for row in (row for row in place if first[row] != row):
+                one, two = place[int(first[row])], place[row]
+                found[row] = snv_scores(log_p[one], log_p[two], tokens[first[row]], tokens[row], own[row])
+        reference, alternative, divergence = found[rows].T
+        status = ["" if known else NOT_PREDICTED for known in ~np.isnan(divergence)]
+        if self.recipe.name == JSD:
+            return Scores(np.full(len(rows), np.nan), np.full(len(rows), np.nan), divergence, status)
+        return Scores(reference, alternative, alternative - reference, status)
+
+    def _token_distances(self, sequences: Sequence[str], first: np.ndarray) -> np.ndarray:
+        """(n,) distances of all hidden states from those of each sequence's REF."""
+        inputs, own = self.scorer.encode(sequences)
+        if ((own != own[first]).any(dim=1)).any():
+            raise InputError(
+                f"recipe {TOKENS_L2}: alleles of unequal numbers of tokens have no such distance: SNVs only"
+            )
+        found = np.empty(len(sequences))
+        options = {"output_hidden_states": True, "share": self.shares}
+        for part in passes(self.scorer, inputs, own, first, self.batch_size, **options):
+            hidden = hidden_states(part.output, self.recipe.layer, self.scorer.name).float()
+            counted, place = own[part.rows], np.searchsorted(part.rows, first[part.rows])
+            # What is before the first difference is common, and its distance is 0
+            found[part.rows] = distances_of_tokens(hidden, counted[:, part.start :], place)
+        return found
+
     def _embed(self, sequences: Sequence[str], first: np.ndarray) -> np.ndarray:
         """(n, C) float32, means over the sequences' own tokens."""
         layer = self.recipe.layer
@@ -179,17 +240,18 @@ def passes(
     own: torch.Tensor,
     first: np.ndarray,
     batch_size: int,
+    share: bool = True,
     **options: Any,
 ) -> Iterator[Pass]:
     """Tokens (n, T) of sequences through a causal model; tokens that a whole record has in common, once.
 
     Args:
         first: (n,) the first row of each row's record; rows of a record follow one another.
-        options: of the model.
+        share: False to read every sequence whole. options: of the model.
     """
     ids, mask = inputs["input_ids"], inputs.get("attention_mask")
     heads, sizes = np.unique(first, return_counts=True)
-    common = _common_tokens(ids, own, first, heads)
+    common = _common_tokens(ids, own, first, heads) if share else np.zeros(len(heads), dtype=np.int64)
     batch: list[int] = []
     order = np.argsort(common, kind="stable").tolist()
     for place, number in enumerate(order):

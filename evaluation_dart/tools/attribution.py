@@ -12,27 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from datasets_dart.alphabet import BASES
 from datasets_dart.errors import InputError, MissingExtra
 from evaluation_dart.models.language_model import LanguageModel
+from evaluation_dart.scoring.four_bases import base_ids
 from evaluation_dart.scoring.heads import Label, head_score, label_index
 
 PATH_STEPS = 32
-
-
-def base_ids(model: LanguageModel) -> list[int]:
-    """Token ids of A, C, G and T.
-
-    Raises:
-        ValueError: if the tokenizer has not one token for each base, by itself as within a sequence.
-    """
-    ids = [model.tokenizer(base, add_special_tokens=False)["input_ids"] for base in BASES]
-    single = [own[0] for own in ids if len(own) == 1]
-    sequence = "ACGTTGCAACGTTGCA"
-    spelt = model.tokenizer(sequence, add_special_tokens=False)["input_ids"]
-    if len(set(single)) < len(BASES) or spelt != [single[BASES.index(base)] for base in sequence]:
-        raise InputError(f"{model.name}: reads k-mers or BPE; what is asked of it needs a token for each base")
-    return single
 
 
 class Scored(nn.Module):

@@ -27,9 +27,9 @@ from evaluation_dart.records import SCHEMA_VERSION, package_versions
 from evaluation_dart.report.logo import MOST_ROWS, check_logo, draw_logos
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.finite import check_finite
+from evaluation_dart.scoring.four_bases import base_ids
 from evaluation_dart.scoring.heads import head_scorer, label_index
 from evaluation_dart.scoring.likelihoods import score_sequences
-from evaluation_dart.tools.attribution import base_ids
 from evaluation_dart.tools.loading import (
     REGION_COLUMNS,
     Model,

@@ -35,7 +35,7 @@ from datasets_dart.formats.vcf import (
 )
 from datasets_dart.outputs import check_output, sweep
 from evaluation_dart.models.language_model import BatchSize, Encoder
-from evaluation_dart.recipes import DISTANCES, HEAD, WHOLE, VariantRecipe, variant_recipe
+from evaluation_dart.recipes import HEAD, OF_BASES, TOKENS_L2, UNSIGNED, WHOLE, VariantRecipe, variant_recipe
 from evaluation_dart.records import SCHEMA_VERSION
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.alleles import Scores, VariantScorer
@@ -103,8 +103,9 @@ def score_variants(
             markov:FILE.safetensors; or a scorer in memory.
         output: .vcf.gz, .tsv, .tsv.gz or .parquet, sorted and indexed. A run that was killed goes on where it stopped
             when it is asked for again.
-        recipe: of likelihoods; or embedding-cosine or embedding-l2; or head, of a trained head. None for head where
-            there is one, otherwise whole-alleles.
+        recipe: of likelihoods; embedding-cosine, embedding-l2 or, of SNVs, embedding-l2-tokens; of SNVs and causal
+            models next-token-jsd or four-base-llr; or head, of a trained head. None for head where there is one,
+            otherwise whole-alleles.
         strand: forward, reverse or mean; None for the recipe's.
         window: bases around a variant that the model reads.
         ref_mismatch: where REF is not the genome's: "skip", no score; "fail"; or "swap", REF in ALT's place.
@@ -139,7 +140,7 @@ def score_variants(
         header, bases = opened(vcf, Path(genome), name)
         scorer = load(
             model,
-            "head" if how.name == HEAD else "embedding" if how.likelihood is None else "likelihood",
+            "head" if how.name == HEAD else "embedding" if is_embedding(how) else "likelihood",
             revision=revision,
             device=device or state.device,
             dtype=dtype,
@@ -174,7 +175,7 @@ def score_variants(
         def write(path: Path) -> dict[str, Any]:
             own = about["model"]
             made = f"{own['id']} at {own['revision']}, recipe {how.name}, strand {how.strand}, window {window}"
-            named = Named(name, made, how.name in DISTANCES)
+            named = Named(name, made, how.name in UNSIGNED)
             counts = write_scores(path, source, work.folder, header, named, bases, found)
             done, status = counts[SCORED] + counts[SWAPPED], {name or "scored": n for name, n in sorted(counts.items())}
             for odd, what in ((found.unreadable, "left out"), (found.invalid, "without a score")):
@@ -194,6 +195,16 @@ def score_variants(
         step = max(1, BASES_AT_ONCE // window)
         summary = complete(work, found.records, prepare, write, scorer.device_name, "records_scored_now", step)
         return summary if output is not None else pq.read_table(target)
+
+
+def is_embedding(recipe: VariantRecipe) -> bool:
+    """Whether a model without a language-model head can be scored by a recipe."""
+    return recipe.likelihood is None and recipe.name not in OF_BASES
+
+
+def without_likelihood(recipe: VariantRecipe) -> tuple[str, str]:
+    """Which variants a recipe that is of no likelihood takes, and what becomes of windows beyond their contig."""
+    return ("SNVs" if recipe.name in (*OF_BASES, TOKENS_L2) else "any"), "moved"
 
 
 def opened(vcf: Path, fasta: Path, name: str) -> tuple[Header, Genome]:
@@ -312,7 +323,7 @@ def record_scorer(
         nonlocal position
         records = list(islice(stream, rows.start - position, rows.stop - position))
         position = rows.stop
-        variants, ends = ("any", "moved") if likelihood is None else (likelihood.variants, likelihood.ends)
+        variants, ends = (likelihood.variants, likelihood.ends) if likelihood else without_likelihood(apply.recipe)
         cut = haplotypes(records, genome, window, swap, variants, ends)
         scores = apply(cut.sequences, cut.group)
         of_alleles = np.flatnonzero(cut.allele)
@@ -334,7 +345,7 @@ def record_scorer(
 def check_scores(apply: VariantScorer, scores: Scores, alleles: Sequence[tuple[Record, int]]) -> None:
     """Raise NotFinite naming model and record where a score is no number though nothing says why it is missing."""
     rows = [row for row, status in enumerate(scores.status) if not status]
-    values = scores.score[:, None] if apply.recipe.name in DISTANCES else np.stack(scores[:3], axis=1)
+    values = scores.score[:, None] if apply.recipe.name in UNSIGNED else np.stack(scores[:3], axis=1)
 
     def name(row: int) -> str:
         record, number = alleles[rows[row]]

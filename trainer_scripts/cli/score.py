@@ -36,8 +36,8 @@ def score(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="one of dart-eval ls; embedding-cosine, embedding-l2; or head, a fine-tuned model's; "
-            "default: head where there is one, otherwise whole-alleles"
+            help="one of dart-eval ls; embedding-cosine, embedding-l2, embedding-l2-tokens; next-token-jsd, "
+            "four-base-llr; or head, a fine-tuned model's; default: head where there is one, otherwise whole-alleles"
         ),
     ] = None,
     strand: Annotated[Strand | None, typer.Option(help="default: the recipe's")] = None,
