@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from datasets_dart import load_dart
     from datasets_hyenadna import load_task
     from evaluation_dart import RECIPES, TASKS, compare, evaluate, load_record, load_scorer
+    from evaluation_dart.tools.dependencies import dependency_map
     from evaluation_dart.tools.generation import generate
     from evaluation_dart.tools.mutagenesis import mutagenesis
     from evaluation_dart.tools.regions import embed_regions
@@ -30,6 +31,7 @@ __all__ = [
     "HyenaDNAModel",
     "HyenaDNATokenizer",
     "compare",
+    "dependency_map",
     "embed_regions",
     "evaluate",
     "generate",
@@ -44,6 +46,7 @@ __all__ = [
 HOMES = {
     "load_dart": "datasets_dart",
     "load_task": "datasets_hyenadna",
+    "dependency_map": "evaluation_dart.tools.dependencies",
     "generate": "evaluation_dart.tools.generation",
     "mutagenesis": "evaluation_dart.tools.mutagenesis",
     "embed_regions": "evaluation_dart.tools.regions",
