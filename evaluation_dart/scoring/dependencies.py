@@ -122,7 +122,7 @@ def dependencies_of(
         found = found + turned if scorer.kind == "causal" else (found + turned) / 2
     elif scorer.kind == "causal":
         found[np.tril_indices(len(found), -1)] = np.nan  # not read
-        return found if combine == DIRECTED else np.fmax(found, found.T)
+        return found if combine == DIRECTED else np.asarray(np.fmax(found, found.T))
     if combine == DIRECTED:
         return found
     return np.maximum(found, found.T) if combine == MAX else (found + found.T) / 2

@@ -177,6 +177,8 @@ def as_pairs(region: Region, sequence: str, found: np.ndarray) -> pa.Table:
 
 def draw_map(path: Path, found: np.ndarray, region: Region, unit: str) -> None:
     """A heat map: mutated bases from top to bottom, targets from left to right, coordinates from 1 on both axes."""
+    from matplotlib.ticker import MaxNLocator
+
     figure = figure_of(6.4, 5.6)
     axis = figure.subplots()
     ends = (region.start + 0.5, region.end + 0.5)
@@ -186,7 +188,7 @@ def draw_map(path: Path, found: np.ndarray, region: Region, unit: str) -> None:
     axis.ticklabel_format(style="plain", useOffset=False)
     for own in (axis.xaxis, axis.yaxis):
         own.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        own.get_major_locator().set_params(integer=True, nbins=5)
+        own.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axis.tick_params(labelsize=7)
     figure.colorbar(image, ax=axis, label=plot_text(unit), shrink=0.85)
     axis.set_title(plot_text(region.name), fontsize=9, loc="left")
