@@ -125,4 +125,4 @@ def dependencies_of(
         return found if combine == DIRECTED else np.asarray(np.fmax(found, found.T))
     if combine == DIRECTED:
         return found
-    return np.maximum(found, found.T) if combine == MAX else (found + found.T) / 2
+    return np.asarray(np.maximum(found, found.T) if combine == MAX else (found + found.T) / 2)
