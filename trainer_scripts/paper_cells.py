@@ -22,6 +22,7 @@ from trainer_scripts import finetune, in_context
 from trainer_scripts.biotype_embeddings import biotype_embeddings
 from trainer_scripts.runtime import runtime
 
+PROTOCOL = "paper"  # unless the plan says another: what published values are of
 OURS = "HyenaDNA"  # whose run a ratio is over
 GENOMES = ("*.fa", "*.fa.gz", "*.fasta")
 ANNOTATIONS = ("*.gtf", "*.gtf.gz")
@@ -149,6 +150,7 @@ def line_of(cell: Cell, plan: Plan, folder: Path) -> list[str]:
     named = {} if model.name is None else {"model": model.name}
     general = {name: value for name, value in plan.arguments.items() if name not in PLAN_ONLY}
     arguments = {
+        "protocol": PROTOCOL,
         **plan.inputs[cell.run["data"]],
         **named,
         **cell.run.get("arguments", {}),
