@@ -143,7 +143,8 @@ def load_pooled_classifier(
     Raises:
         InputError: for a model whose own head pools, or a pooling that there is not.
     """
-    loaded = load_language_model(os.fspath(name), head=False, device="cpu", **loading)
+    seed = int(torch.randint(1 << 31, ()))  # of weights that are drawn anew, if any: from the caller's random stream
+    loaded = load_language_model(os.fspath(name), head=False, device="cpu", seed=seed, **loading)
     if hasattr(loaded.model.config, "pooling"):
         raise InputError(f"{name}: its own head pools, by the same choice of pooling")
     classifier = copy.copy(loaded)

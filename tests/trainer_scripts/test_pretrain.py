@@ -557,6 +557,13 @@ def test_a_transformers_prediction_does_not_depend_on_the_batch(tmp_path, masked
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(settings).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
+    drawn = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        own = load_pooled_classifier(str(tmp_path), 2, changes={"pooling": "mean"}, random_weights=True)
+        drawn.append(own.model.backbone.wte.weight)
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
     loaded = load_pooled_classifier(str(tmp_path), 2, changes={"pooling": "mean"})
     network = SequenceClassifier(loaded, 20, masked=masked).eval()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Forward passes of every trained setting under protocol "paper" against DART-Eval's own classes.
+"""Forward passes of every trained setting under protocol "paper", and trainings, against DART-Eval's own code.
 
 tests/fixtures/paper_forwards.json says how its numbers were made. Weights that no fixture holds are sines, so that they
 are the same everywhere: of the tiny Nucleotide Transformer and Mistral, of adapters, heads and networks from scratch.
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from torch.nn.utils import parametrize
@@ -22,8 +23,11 @@ from evaluation_dart.models.families import FAMILIES
 from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.models.networks import DilatedCNN, ProbingHeadLike, one_hot
 from evaluation_dart.training import probing
+from evaluation_dart.training.loop import fit
 from evaluation_dart.training.objective import Objective
 from evaluation_dart.training.paper_choices import choices
+from evaluation_dart.training.recipe import changed
+from evaluation_dart.training.rows import LabelledRows
 from evaluation_dart.training.supervised import Source, build_network, load_model, paper_head
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -145,6 +149,45 @@ def test_probed_outputs_are_the_originals(folders, family, task, monkeypatch):
         found = network.eval()(SEQUENCES).numpy()
     expected = np.array(GOLDEN["expected"][family][f"probed/{task}"]).reshape(found.shape)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-4 * np.abs(expected).max())
+
+
+def rows_of(kind, split):
+    """Golden rows: pairs of element and control, or sequences and classes."""
+    one, two = zip(*GOLDEN["trainings"][kind]["rows"][split], strict=True)
+    if kind == "pairs":
+        dataset = Dataset.from_dict({"sequence": one, "control": two})
+        return LabelledRows(dataset, np.tile([1, 0], (len(one), 1)), ("sequence", "control"))
+    return LabelledRows(Dataset.from_dict({"sequence": one}), np.array(two))
+
+
+@pytest.mark.parametrize("kind", ["pairs", "classes"])
+def test_fine_tuning_without_dropout_is_the_originals(kind, tmp_path):
+    """11 rows in passes of 4, 2 to a step: the last step of an epoch has one pass, of 3 rows."""
+    golden = GOLDEN["trainings"][kind]
+    objective = Objective(kind, {"pairs": 2, "classes": 5}[kind])
+    loading = {"revision": None, "device": "cpu", "trust_remote_code": False}
+    source = Source(str(HYENADNA), "", str(HYENADNA), "finetuned", "lora", loading)
+    changes = {"batch_size": 8, "per_device_train_batch_size": 4, "loss_rows": 4, "num_train_epochs": 3}
+    training = changed(
+        choices("lora", kind, "hyenadna", "paper"), changes | {"learning_rate": 3e-3, "lora_dropout": 0.0}
+    )
+    loaded = load_model(source, objective.outputs, paper_head(source))
+    network, _ = build_network(source, loaded, objective, training, 40, "any", "paper")
+    with torch.no_grad():
+        for name, first, second in adapters(network.model):
+            first.copy_(drawn(first.shape, f"{name}.A"))
+            second.copy_(0.1 * drawn(second.shape, f"{name}.B"))
+        network.model.score.weight.copy_(drawn(network.model.score.weight.shape, "score.weight"))
+    train, validation = rows_of(kind, "train"), rows_of(kind, "validation")
+    progress = fit(network, train, validation, objective, training, tmp_path, {})
+    found = [entry["validation_loss"] for entry in progress.history]
+    # Where we take the mean of 2 batches, the original divides by the number of rows; of pairs, by that of members.
+    expected = np.array(golden["validation_losses"]) * 7 / 2 * (2 if kind == "pairs" else 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    assert progress.best_epoch == int(np.argmin(golden["validation_losses"])) + 1
+    if progress.best_epoch == 3:  # whose weights are kept
+        head = network.model.score.weight.detach().numpy().flatten()[:16]
+        np.testing.assert_allclose(head, golden["head"], atol=2e-4)
 
 
 @pytest.mark.parametrize("name", GOLDEN["expected"]["ab_initio"])
