@@ -11,7 +11,7 @@ from datasets_dart import BUILDERS, load_dart
 
 ROOT = Path(__file__).parents[2]
 DART_EVAL = ("regulatory_elements", "motif_footprinting", "cell_type_elements", "chromatin_activity", "variant_effects")
-BEYOND = ("long_range_recall", "likelihood_by_position")
+BEYOND = ("long_range_recall", "likelihood_by_position", "conservation_gap")
 TOY = '''
 """A sixth task: words of a file."""
 from dataclasses import dataclass

@@ -276,6 +276,7 @@ def test_public_names():
         "variant_effects",
         "long_range_recall",
         "likelihood_by_position",
+        "conservation_gap",
     ]
     assert dart_eval_tasks() == list(TASKS)[:5]
     assert "dart-eval" in RECIPES

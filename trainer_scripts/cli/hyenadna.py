@@ -1,6 +1,7 @@
 """The command `hyenadna`: what one does with a model outside a benchmark."""
 
 from trainer_scripts.cli import (
+    calibrate,
     convert,
     dataset,
     demo,
@@ -12,6 +13,7 @@ from trainer_scripts.cli import (
     generate,
     mutagenesis,
     push,
+    rank_mean,
     score,
     train,
     verify,
@@ -21,6 +23,9 @@ from trainer_scripts.cli.app import new_app, run_app
 app = new_app(
     "Work with DNA language models.",
     score.score,
+    calibrate.neutral_variants,
+    calibrate.calibrate,
+    rank_mean.rank_mean,
     embed.embed,
     mutagenesis.mutagenesis,
     dependencies.dependencies,
