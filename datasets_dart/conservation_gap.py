@@ -89,7 +89,8 @@ Regions: {config.source}. Protocol: {config.protocol}. Rows: {report}."""
     @property
     def chunk_rows(self) -> int:
         """Rows of a shard."""
-        return max(1, (1 << 22) // self.config.length)
+        length: int = self.config.length
+        return max(1, (1 << 22) // length)
 
     def rows_of(self, shards: list[Position], split: str) -> Iterator[dict[str, Any]]:
         """Tables of the rows of some pieces."""
