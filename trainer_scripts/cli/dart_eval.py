@@ -5,7 +5,19 @@ Several processes, on GPUs or on CPU (where `accelerate launch --cpu` would star
     torchrun --standalone --nproc_per_node 2 -m trainer_scripts.cli.dart_eval run ...
 """
 
-from trainer_scripts.cli import check, compare, ls, prepare, prepare_peaks, profile, report, run, suite, validate
+from trainer_scripts.cli import (
+    check,
+    compare,
+    ls,
+    prepare,
+    prepare_peaks,
+    profile,
+    report,
+    run,
+    suite,
+    validate,
+    verify_family,
+)
 from trainer_scripts.cli.app import new_app, run_app
 from trainer_scripts.cli.inputs import InputsCommand
 
@@ -18,6 +30,7 @@ app = new_app(
     report.report,
     validate.validate,
     profile.profile,
+    verify_family.verify_family,
 )
 app.command(cls=InputsCommand)(check.check)
 app.add_typer(prepare_peaks.app, name="prepare-peaks")

@@ -24,4 +24,6 @@ FAMILY = Family(
     relative_positions=True,
     packages={"einops": "pip install 'hyenadna-dart[families]'"},
     hidden=("triton",),  # its kernel is of a Triton that is gone; the original hides it, too
+    status="tried on a copy (ashal-ali/CS224N_DNABERT2@d064dece, the Hub's own history, 2026-11-26): "
+    "tiny model equals transformers 4.44.2; published weights not at hand",
 )

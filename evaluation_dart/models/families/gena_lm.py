@@ -20,4 +20,6 @@ FAMILY = Family(
     words=("gena",),
     code=("modeling_bert",),
     classes={"AutoModelForSequenceClassification": "BertForSequenceClassification"},
+    status="tried on a copy (AIRI-Institute/GENA_LM@4a884630, the authors' repository, 2026-11-26): "
+    "tiny model equals transformers 4.44.2; published weights not at hand",
 )

@@ -19,4 +19,6 @@ FAMILY = Family(
     },
     words=("mistral",),
     model_types=("mixtral",),
+    status="tried on a copy (transformers' Mixtral, raphaelmourad/Mistral-DNA@700996f2, 2026-11-26): "
+    "tiny model equals transformers 4.44.2; published weights not at hand",
 )

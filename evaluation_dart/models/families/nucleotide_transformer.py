@@ -21,4 +21,6 @@ FAMILY = Family(
     model_types=("esm",),
     motif_batch=32,
     code=("modeling_esm",),
+    status="tried on a copy (open-genome/dna@e38e5b51, less that project's edits, 2026-11-26): "
+    "tiny model equals transformers 4.44.2; published weights not at hand",
 )

@@ -115,11 +115,15 @@ def get_extended_attention_mask(
 
 def tied_as_in_transformers_4(model: Any) -> None:
     """Give the output embeddings the weight of the input embeddings, where the configuration does not forbid it."""
-    outputs, inputs = model.get_output_embeddings(), model.get_input_embeddings()
-    if not getattr(model.config, "tie_word_embeddings", True) or not isinstance(outputs, nn.Module):
+    try:
+        outputs = model.get_output_embeddings()
+        inputs = model.get_input_embeddings() if isinstance(outputs, nn.Module) else None
+    except NotImplementedError:  # of a model that does not say what they are: it ties them itself, or not
         return
     weight = getattr(inputs, "weight", None)
-    if "weight" in dict(outputs.named_parameters(recurse=False)) and isinstance(weight, nn.Parameter):
+    if not getattr(model.config, "tie_word_embeddings", True) or not isinstance(weight, nn.Parameter):
+        return
+    if "weight" in dict(outputs.named_parameters(recurse=False)):
         outputs.weight = weight
 
 
