@@ -5,6 +5,7 @@ A run is kept in a folder of its own below runs/; a finished one is read, and on
 
 import io
 import json
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, fields, replace
@@ -21,6 +22,8 @@ from evaluation_dart.training.recipe import Training
 from trainer_scripts import finetune, in_context
 from trainer_scripts.biotype_embeddings import biotype_embeddings
 from trainer_scripts.runtime import runtime
+
+logger = logging.getLogger(__name__)
 
 PROTOCOL = "paper"  # unless the plan says another: what published values are of
 OURS = "HyenaDNA"  # whose run a ratio is over
@@ -111,6 +114,7 @@ def run_once(cell: Cell, plan: Plan, done: dict[Path, Ran]) -> Ran:
     """A cell's run, unless it has been run for another cell."""
     folder = folder_of(cell, plan)
     if folder not in done:
+        logger.info("%s, %s, %s: %s", cell.table, cell.setting, cell.column, cell.row)
         done[folder] = run_cell(cell, plan, folder)
     return done[folder]
 
@@ -197,7 +201,8 @@ def timed(cell: Cell, plan: Plan, folder: Path) -> Ran:
     if longest is not None and length > longest:
         return Ran(cell.row, {}, folder, reason=f"longer than the {longest:,} tokens that the plan measures")
     try:
-        record = runtime(cell.row, length, folder / "runtime.json", device=plan.arguments.get("device"))
+        options = {name: plan.arguments[name] for name in ("device", "overwrite") if name in plan.arguments}
+        record = runtime(cell.row, length, folder / "runtime.json", **options)
     except (MemoryError, RuntimeError) as error:
         said = "not enough memory" if "memory" in str(error) or isinstance(error, MemoryError) else str(error)
         return Ran(cell.row, {}, folder, reason=said, failed=True)

@@ -127,13 +127,8 @@ def chosen_models(paper: Paper, given: Mapping[str, Any]) -> dict[str, Model]:
             continue
         usual = paper.models[row]
         note = model.note or f"in place of {usual.name or USUAL}"
-        chosen[row] = replace(model, note=note, arguments=kept_arguments(usual) | dict(model.arguments))
+        chosen[row] = replace(model, note=note, arguments={**usual.arguments, **model.arguments})
     return chosen
-
-
-def kept_arguments(usual: Model) -> dict[str, Any]:
-    """Those arguments of the paper's model that say what the row is, and hold for another model, too."""
-    return {name: value for name, value in usual.arguments.items() if name != "trust_remote_code"}
 
 
 def check_names(what: str, given: Iterable[str], known: Iterable[str]) -> None:

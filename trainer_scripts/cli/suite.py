@@ -42,6 +42,8 @@ def suite(
     if paper is not None:
         if tasks:
             raise InputError("--tasks: the tasks of --paper are those of its tables")
+        if paper == "hyenadna" and "batch_size" in given:
+            raise InputError("--batch-size: HyenaDNA's cells are trainings, whose batches are those of the paper")
         paper_suite(paper, config, inputs, figures, given)
         return
     if config is None or inputs is not None:
@@ -75,11 +77,14 @@ def config_suite(config: Path, tasks: list[str] | None, given: dict[str, Any]) -
 
 def paper_suite(name: str, config: Path | None, inputs: Path | None, figures: str, given: dict[str, Any]) -> None:
     """Run what there is for the cells of a paper's tables."""
+    from datasets_dart.errors import InputError
     from evaluation_dart.papers.plan import failures, plan_of, read_plan
     from evaluation_dart.papers.tables import read_paper
     from evaluation_dart.report.papers import counts, paper_rows, write_paper
 
     paper, content = read_paper(name), {} if config is None else read_plan(config)
+    if inputs is not None and not inputs.is_dir():
+        raise InputError(f"{inputs}: is no folder of inputs")
     output = given.pop("output", None) or content.get("output") or f"results/{name}"
     arguments = (content.get("arguments") or {}) | given
     inputs_from, measure = programs(name)
