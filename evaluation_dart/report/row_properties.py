@@ -150,7 +150,10 @@ def windows(record: Record, predictions: pa.Table) -> tuple[list[str], np.ndarra
     names = [name for name in ("chrom", position) if name in predictions.column_names]
     if record.kind != "task" or len(names) < 2 or any(predictions[name].null_count for name in names):
         raise InputError(f"{record.folder}: does not say where its rows lie; give a table of their sequences")
-    whole = BUILDERS[record.task].BUILDER_CONFIG_CLASS.inputs()["window"].default
+    options = BUILDERS[record.task].BUILDER_CONFIG_CLASS.inputs()
+    whole = options["window"].default if "window" in options else record.recipe.get("window")
+    if whole is None:
+        raise InputError(f"{record.folder}: its rows have windows of several lengths; give a table of their sequences")
     width = record.recipe.get("window") or whole
     start = predictions[position].to_numpy().astype(np.int64)
     if position == "position":  # 1-based, at index whole // 2 of the window

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from evaluation_dart import TASKS, evaluate
+from evaluation_dart.report.row_properties import windows
 from evaluation_dart.scoring.token_losses import LONGER
 from evaluation_dart.tasks.long_range_recall import pieces
 
@@ -119,3 +120,9 @@ def test_models_and_arguments_that_cannot_be(cache, tmp_path):
         evaluate(str(HYENADNA), "long_range_recall", distances=64, window=100, **where)
     with pytest.raises(ValueError, match="recipe carbon is for likelihoods"):
         evaluate(str(HYENADNA), "long_range_recall", distances=64, recipe="carbon", **where)
+
+
+def test_strata_of_windows_of_several_lengths_are_refused(cache, tmp_path):
+    record = evaluate(str(HYENADNA), "long_range_recall", distances=64, output=tmp_path, cache_dir=cache, **OPTIONS)
+    with pytest.raises(ValueError, match="its rows have windows of several lengths; give a table of their sequences"):
+        windows(record, record.predictions())
