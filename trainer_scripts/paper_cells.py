@@ -21,6 +21,7 @@ from evaluation_dart.report.tables import sound_metrics
 from evaluation_dart.training.recipe import Training
 from trainer_scripts import finetune, in_context
 from trainer_scripts.biotype_embeddings import biotype_embeddings
+from trainer_scripts.prompts import NoRoom
 from trainer_scripts.runtime import runtime
 
 logger = logging.getLogger(__name__)
@@ -132,6 +133,8 @@ def run_cell(cell: Cell, plan: Plan, folder: Path) -> Ran:
     usual = plan.models[cell.row].name or ""
     try:
         return PROGRAMS[cell.run["program"]](cell, plan, folder)
+    except NoRoom as error:  # a cell that this model cannot have
+        return Ran(usual, {}, folder, reason=str(error))
     except (InputError, MissingExtra, OSError) as error:
         return Ran(usual, {}, folder, reason=" ".join(str(error).split()), failed=True)
     except SystemExit as error:  # of a parser, which has said why

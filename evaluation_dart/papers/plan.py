@@ -144,7 +144,7 @@ def measured_of(
     """A cell's measured value from the metrics of the run that gives it."""
     name = str(cell.run["metric"])
     if name not in metrics:
-        said = f"the record has no metric {name}, only {', '.join(metrics)}"
+        said = f"on these rows there is no {name}"
         return Measured(model=ran, note=model.note, reason=said, record=str(record))
     own = metrics[name]
     value, low, high = (None if own[key] is None else own[key] * cell.scale for key in ("value", "low", "high"))

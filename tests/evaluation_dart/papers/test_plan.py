@@ -81,7 +81,7 @@ def test_a_cell_is_measured_in_its_own_unit():
     metrics["accuracy"] |= {"value": None}
     assert measured_of(CELL, metrics, Model(), "cnn", "").reason == "accuracy is not defined"
     none = measured_of(CELL, {"mcc": {}}, Model(), "cnn", "")
-    assert (none.value, none.reason) == (None, "the record has no metric accuracy, only mcc")
+    assert (none.value, none.reason) == (None, "on these rows there is no accuracy")
 
 
 def test_reasons_of_failures_are_told_once():

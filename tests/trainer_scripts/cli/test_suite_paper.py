@@ -122,7 +122,7 @@ def test_cells_of_hyenadna_are_run_or_marked(tmp_path):
     line = (*line, "--figures", "none", "--device", "cpu")
     status, out, _ = dart_eval(*line)
     rows = rows_of(output)
-    assert len(rows) == 368
+    assert len(rows) == 352
     assert all(row["measured"] or row["reason"] for row in rows)
     cells = {(row["table"], row["row"], row["column"]): row for row in rows}
     one = cells["Table A.4", "k-mers", "human_enhancers_cohn"]
