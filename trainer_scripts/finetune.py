@@ -435,6 +435,7 @@ def train_and_judge(
             folder,
             described,
             score=scorer(task.metric, splits.validation.labels, len(splits.classes)),
+            stage=network.read_at_most if isinstance(network, SequenceClassifier) else None,
         )
         if (folder / RESULTS).is_file():
             return finished_record(folder)

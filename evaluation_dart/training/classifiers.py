@@ -29,8 +29,8 @@ class SequenceClassifier(nn.Module):
         self.classifier = classifier  # no submodule: its model is, under a name of its own
         self.model, self.tokenizer = classifier.model, classifier.tokenizer
         self.special_tokens, self.masked = special_tokens, masked
-        added = classifier.before + classifier.after if special_tokens else 0
-        self.padded = length + added
+        self.added = added = classifier.before + classifier.after if special_tokens else 0
+        self.padded = self.longest = length + added
         if classifier.max_tokens is not None:
             tokens = added + max(len(self.tokenizer("A" * length, add_special_tokens=False)["input_ids"]), 1)
             if tokens > classifier.max_tokens:
@@ -38,6 +38,10 @@ class SequenceClassifier(nn.Module):
                     f"{classifier.name} reads at most {classifier.max_tokens} tokens, but {length} bases are {tokens}: "
                     f"choose max_length {classifier.max_tokens - added}, or another model"
                 )
+
+    def read_at_most(self, bases: int | None) -> None:
+        """From now on sequences are cut to so many bases (None: to none), and pads that are read fill no more."""
+        self.padded = self.longest if bases is None else min(self.longest, bases + self.added)
 
     def forward(self, sequences: Sequence[str]) -> torch.Tensor:
         """Outputs (B, outputs) of these sequences."""

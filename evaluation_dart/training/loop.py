@@ -116,6 +116,7 @@ def fit(
     described: Mapping[str, Any],
     *,
     score: Callable[[np.ndarray], float] | None = None,
+    stage: Callable[[int | None], None] | None = None,
 ) -> Progress:
     """Train `network`, which maps what rows read to outputs; it then has the weights of the best epoch.
 
@@ -128,6 +129,7 @@ def fit(
         validation: None where every epoch is as good as the last, which is then kept.
         score: of the validation rows' outputs, higher is better; None: the smallest validation loss. The first of
             equal epochs is taken.
+        stage: is told how many bases are read from then on, by an epoch and by validation; None: all.
 
     Raises:
         InputError: if the folder holds another training, or the loss is not a number.
@@ -176,6 +178,8 @@ def fit(
         lengths = train.lengths if bases is None else train.lengths.clip(max=bases)
         batches = epoch_batches(lengths, train.nonpeak, training, epoch, train.nonpeaks)
         flips = reversed_rows(len(train), epoch, training.seed) if training.reverse_complement else None
+        if stage is not None:
+            stage(bases)
         module.train()
         while progress.place < len(batches) and progress.step < steps:
             batch = batches[progress.place]
@@ -187,6 +191,8 @@ def fit(
             bar.update()
             if progress.step % training.save_steps == 0 and progress.place < len(batches):
                 keep_state()
+        if stage is not None:
+            stage(None)
         _end_epoch(accelerator, network, optimizer, validation, objective, score, training, progress, folder)
         progress.stopped |= progress.step >= steps
         if plateau:

@@ -548,6 +548,21 @@ def test_a_run_killed_while_it_warms_up_goes_on_to_the_same_weights(model, data,
     assert all((one[name] == two[name]).all() for name in one)
 
 
+def test_pads_that_are_read_fill_a_shorter_stage_only(model, data, tmp_path):
+    """By protocol paper: as the original, whose windows are of the stage's length."""
+    network = SequenceClassifier(load_classifier(model, 2), 60, special_tokens=True, masked=False).eval()
+    ids = torch.tensor([[4] * 4 + [7, 8, 9, 10, 1]])
+    with torch.no_grad():
+        network.read_at_most(8)
+        torch.testing.assert_close(network(["ACGT"]), network.model(ids, attention_mask=torch.ones_like(ids)).logits)
+        network.read_at_most(None)
+        ids = torch.cat([torch.full((1, 52), 4), ids], dim=1)
+        torch.testing.assert_close(network(["ACGT"]), network.model(ids, attention_mask=torch.ones_like(ids)).logits)
+    told = []
+    fit(network, *data, CLASSES_OF_TWO, warming(), tmp_path, {}, stage=told.append)
+    assert told == [8, None, 20, None, 20, None, None, None]
+
+
 def test_a_warm_up_of_lengths_in_one_command(model, gue, tmp_path):
     more = ["--warmup_lengths", "15", "30", "--warmup_length_epochs", "2", "--max_length", "60"]
     words = command("gue/toy", gue, model, tmp_path / "run", *more)
@@ -563,9 +578,7 @@ def test_a_warm_up_of_lengths_in_one_command(model, gue, tmp_path):
 
 def test_freeze_trains_only_the_head(model, gue, tmp_path):
     before = load_classifier(model, 2).model.state_dict()
-    words = command(
-        "gue/toy", gue, model, tmp_path / "run", "--freeze", "true", "--protocol", "paper", "--max_length", "60"
-    )
+    words = command("gue/toy", gue, model, tmp_path / "run", "--freeze", "--protocol", "paper", "--max_length", "60")
     record = train(words)
     weights = load_file(tmp_path / "run" / "weights.safetensors")
     assert {name: array.shape for name, array in weights.items()} == {
