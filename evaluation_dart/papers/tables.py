@@ -55,7 +55,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A published table or figure; printed: where the paper has it; axis, logarithmic: of its figure of lines."""
+    """A published table or figure.
+
+    Attributes:
+        printed: where the paper has it. axis, logarithmic: of its figure of lines. motifs: whether it also has a figure
+            of the accuracies of motifs.
+    """
 
     name: str
     title: str
@@ -63,6 +68,7 @@ class Table:
     cells: tuple[Cell, ...]
     axis: str | None = None
     logarithmic: bool = False
+    motifs: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def model_of(row: str, own: Mapping[str, Any]) -> Model:
 def table_of(own: Mapping[str, Any], columns: Mapping[str, Any]) -> Table:
     """A table from its mapping; columns: what several groups have, by name."""
     cells = tuple(cell for group in own["groups"] for cell in cells_of(own, group, columns))
-    about = {key: own[key] for key in ("axis", "logarithmic") if key in own}
+    about = {key: own[key] for key in ("axis", "logarithmic", "motifs") if key in own}
     return Table(own["name"], own["title"], own.get("printed", own["name"]), cells, **about)
 
 

@@ -9,7 +9,9 @@ from datasets_dart.files import replacing, write_text
 from datasets_dart.formats.text import one_line
 from evaluation_dart.papers.plan import Measured
 from evaluation_dart.papers.tables import Cell, Paper, Table
-from evaluation_dart.report.figures import FORMATS, check_figure
+from evaluation_dart.records import load_record
+from evaluation_dart.report.figures import FORMATS, check_figure, motif_figure
+from evaluation_dart.report.motifs import motif_table
 from evaluation_dart.report.published_figures import Point, lines_figure, published_figure
 
 COLUMNS = (
@@ -192,7 +194,18 @@ def draw(table: Table, rows: Sequence[Row], folder: Path, ending: str) -> list[P
         lines_figure(path, known, table.axis, table.logarithmic)
     else:
         published_figure(path, known, f"{table.title}: circle published, square measured with its 95 % interval")
-    return [path]
+    return [path, *(motif_curves(rows, path) if table.motifs else ())]
+
+
+def motif_curves(rows: Sequence[Row], path: Path) -> Iterator[Path]:
+    """Figures of the accuracies of all motifs, one for each setting that was run, a curve for each model."""
+    for setting, own in by_setting(rows).items():
+        records = {row["row"]: load_record(row["record"]) for row in own if row["measured"] is not None}
+        if records:
+            accuracies = {name: motif_table(record)["accuracy"].to_numpy() for name, record in records.items()}
+            curves = path.with_name(f"{path.stem}_{setting}{path.suffix}")
+            motif_figure(curves, accuracies, {})
+            yield curves
 
 
 def by_setting(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -14,6 +14,7 @@ import yaml
 from trainer_scripts.cli.dart_eval import main
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
+MOTIFS = FIXTURES / "task2" / "motifs.meme"
 GENOME, ELEMENTS = FIXTURES / "genome" / "genome.fa", FIXTURES / "task1" / "ccre.bed"
 MODEL = FIXTURES / "model" / "small_d32_l2_s130"
 BASES, READ = 20_000, 60
@@ -52,6 +53,10 @@ def test_cells_of_dart_eval_are_run_or_marked(tmp_path):
     genome = tmp_path / "genome.fa"
     genome.write_bytes(GENOME.read_bytes())
     inputs = {"regulatory_elements": {"genome": str(genome), "elements": str(ELEMENTS), "window": 100}}
+    rng = np.random.default_rng(0)
+    backgrounds = tmp_path / "backgrounds.txt"
+    backgrounds.write_text("".join("".join(rng.choice(list("ACGT"), 350)) + "\n" for _ in range(2)))
+    inputs["motif_footprinting"] = {"motifs": str(MOTIFS), "backgrounds": str(backgrounds), "window": 100}
     models = {
         "HyenaDNA": {"model": str(MODEL), "note": "a small one"},
         "Caduceus": str(tmp_path / "none"),
@@ -59,7 +64,9 @@ def test_cells_of_dart_eval_are_run_or_marked(tmp_path):
     }
     models |= dict.fromkeys(("GENA-LM", "Mistral-DNA", "Nucleotide Transformer"))
     arguments = {"budget": "small", "hyperparameters": {"num_train_epochs": 1}}
-    config = plan_file(tmp_path, models=models, inputs=inputs, arguments=arguments, tables=["Task 1", "Task 2"])
+    config = plan_file(
+        tmp_path, models=models, inputs=inputs, arguments=arguments, tables=["Task 1", "Task 2", "Task 3"]
+    )
     output = tmp_path / "out"
     line = ("suite", "--paper", "dart-eval", "--config", config, "--output", output, "--figures", "svg", "--device")
     status, out, _ = dart_eval(*line, "cpu")
@@ -83,10 +90,14 @@ def test_cells_of_dart_eval_are_run_or_marked(tmp_path):
     assert by_row["DNABERT-2"]["reason"] == "no model: no weights"
     assert by_row["GENA-LM"]["reason"] == "no model: left out"
     reasons = {row["table"]: row["reason"] for row in rows if row["row"] == "HyenaDNA"}
-    assert reasons["Task 2"] == "no data of motif_footprinting: no inputs are named for it"
+    assert reasons["Task 3"] == "no data of cell_type_elements: no inputs are named for it"
     assert reasons["Task 5"] == "the table is left out"
     assert all(row["measured"] or row["reason"] for row in rows)
-    assert {path.name for path in (output / "figures").iterdir()} >= {"task_1.svg", "task_4.svg"}
+    likelihoods, embeddings = (row for row in rows if (row["table"], row["row"]) == ("Task 2", "HyenaDNA"))
+    assert (likelihoods["source"], likelihoods["measured"] != "") == ("plot", True)
+    assert (embeddings["published"], embeddings["difference"], embeddings["measured"] != "") == ("", "", True)
+    drawn = {"task_1.svg", "task_2.svg", "task_2_zero_shot_likelihood.svg", "task_4.svg"}
+    assert {path.name for path in (output / "figures").iterdir()} >= drawn
     kept = (Path(own["record"]) / "results.json").stat().st_mtime_ns
     dart_eval(*line, "cpu")
     assert rows_of(output) == rows
