@@ -7,6 +7,7 @@ or 1 cannot distinguish an element from a shuffle that keeps its dinucleotides.
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets_dart.errors import InputError
-from datasets_dart.files import replacing
-from datasets_dart.outputs import LOCK, check_output, locked, sweep
+from datasets_dart.files import replacing, write_text
+from datasets_dart.formats.bed import read_intervals
+from datasets_dart.formats.fasta import open_genome
+from datasets_dart.outputs import LOCK, check_output, locked, made_folder, sweep
 from datasets_dart.samples import cpg_islands_chrx
 from evaluation_dart import evaluate, load_scorer
 from evaluation_dart.models.markov import MarkovScorer
@@ -25,7 +28,9 @@ from evaluation_dart.statistics.metric import Metric
 
 ORDERS = (3, 5, 7)
 SEED = 0
-PICTURE = "demo.png"
+PICTURE, INPUTS = "demo.png", "inputs"
+VARIANTS = 20
+TRANSITION = {"A": "G", "C": "T", "G": "A", "T": "C"}
 INSTALLED = Path(__file__).parent / "demo_models"
 MODEL, MARKOV = INSTALLED / "hyenadna-tiny-1k-demo", INSTALLED / "markov-chrX" / "markov.safetensors"
 
@@ -39,6 +44,27 @@ class Outcome(NamedTuple):
     folder: Path
     metrics: dict[str, Metric]
     differences: np.ndarray
+
+
+def write_inputs(folder: Path) -> None:
+    """What other commands can be tried on: the installed model, the sample's genome and elements, and variants.
+
+    The variants are made up: a transition in the middle of each of the first elements.
+    """
+    folder.mkdir()
+    shutil.copytree(MODEL, folder / "model")
+    sample = cpg_islands_chrx()
+    for path in sample["genome"].parent.glob(f"{sample['genome'].name}*"):
+        shutil.copyfile(path, folder / path.name.replace(sample["genome"].name, "genome.fa.gz"))
+    shutil.copyfile(sample["elements"], folder / "elements.bed")
+    lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+    genome = open_genome(sample["genome"])
+    _, elements = next(read_intervals(sample["elements"], rows=VARIANTS))
+    for contig, start, end in zip(elements.chrom, elements.start, elements.end, strict=True):
+        middle = int(start + end) // 2
+        ref = genome.fetch(contig, middle, middle + 1).upper()
+        lines.append(f"{contig}\t{middle + 1}\t.\t{ref}\t{TRANSITION[ref]}\t.\t.\t.")
+    write_text(folder / "variants.vcf", "\n".join(lines) + "\n")
 
 
 def contestants(model: Path, markov: Path) -> Iterator[tuple[str, Any]]:
@@ -130,6 +156,7 @@ def compare_models(
         sweep(output / PICTURE)
         if os.path.lexists(output / PICTURE) and not any(output.glob(f"local__*/*/*/*/{RESULTS}")):
             raise InputError(f"{output / PICTURE}: is no picture of a demo, and one goes there; move it")
+        made_folder(output / INPUTS, write_inputs, [])
         return compared(model, markov, output, limit)
 
 

@@ -32,7 +32,7 @@ def demo(
     from rich.console import Console
     from rich.table import Table
 
-    from trainer_scripts.demo import MARKOV, MODEL, compare_models
+    from trainer_scripts.demo import INPUTS, MARKOV, MODEL, compare_models
 
     disable_progress_bars()
     outcomes, picture = compare_models(model or MODEL, markov or MARKOV, output, limit)
@@ -56,7 +56,8 @@ def demo(
     folders = [str(outcome.folder) for outcome in outcomes]
     lines = [captured.get().rstrip(), "records", *(f"  {own}" for own in folders)]
     lines += ["picture", f"  {picture}"] if picture else ["no picture: pip install 'hyenadna-dart[plot]' for one"]
-    result({"records": folders, "picture": picture}, "\n".join(lines))
+    lines += ["files to try other commands on", f"  {output / INPUTS}"]
+    result({"records": folders, "picture": picture, "inputs": output / INPUTS}, "\n".join(lines))
 
 
 def with_interval(metric: "Metric", digits: int) -> str:
