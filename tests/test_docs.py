@@ -26,7 +26,21 @@ PAGES = [page for page in PAGES if "_build" not in page.parts]
 SHELL = ("bash", "sh", "shell", "console")
 APPS = {"hyenadna": hyenadna.app, "dart-eval": dart_eval.app}
 # Programs of others, which are not looked into
-OTHERS = {"bcftools", "bedtools", "cd", "cp", "curl", "export", "git", "hf", "lm_eval", "mkdir", "tabix"}
+OTHERS = {
+    "apptainer",
+    "bcftools",
+    "bedtools",
+    "cd",
+    "cp",
+    "curl",
+    "docker",
+    "export",
+    "git",
+    "hf",
+    "lm_eval",
+    "mkdir",
+    "tabix",
+}
 # Of a block that does not say its language, which may be what a command printed: lines that begin so are commands
 OURS = {*APPS, "accelerate", "torchrun", "python", "pytest", ".venv/bin/python", ".venv/bin/pytest", "make", "pip"}
 UsageError = typer.BadParameter.__mro__[1]  # typer has a click of its own

@@ -12,8 +12,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from trainer_scripts.demo import write_inputs
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ["modeling_hyenadna", "datasets_dart", "datasets_hyenadna", "evaluation_dart", "trainer_scripts"]
@@ -175,6 +178,21 @@ def test_every_import_is_declared():
             assert {canonicalize_name(o) for o in names} & declared, f"{package} imports {module}"
 
 
+def test_the_conda_recipe_needs_what_setup_cfg_needs():
+    names = {"pytorch": "torch"}
+    recipe = yaml.safe_load((ROOT / "install" / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
+    assert recipe["package"]["version"] == SETUP["metadata"]["version"]
+    needed = [Requirement(line) for line in recipe["requirements"]["run"]]
+    found = {canonicalize_name(names.get(r.name, r.name)): r.specifier for r in needed}
+    found = {name: specifier for name, specifier in found.items() if name not in ("python", "cxx-compiler")}
+    assert found == {canonicalize_name(r.name): r.specifier for r in CORE}
+
+
+def test_every_extra_is_on_the_page():
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "install.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`([a-z0-9]+)`", row)} == set(EXTRAS)
+
+
 def test_constraints_name_a_tested_version_of_every_direct_dependency():
     assert {canonicalize_name(r.name) for r in ALL} == set(TESTED)
     for r in ALL:
@@ -206,6 +224,8 @@ def test_python_on_a_page_runs_as_printed(tmp_path, page):
     for entry in ROOT.iterdir():
         if not entry.name.startswith(".") and entry.name not in ("results", "build"):
             (tmp_path / entry.name).symlink_to(entry)
+    (tmp_path / "results" / "demo").mkdir(parents=True)
+    write_inputs(tmp_path / "results" / "demo" / "inputs")  # as after `hyenadna demo`
     run = subprocess.run(
         [sys.executable, "-c", f"exec(compile({program!r}, {page!r}, 'exec'))"],
         cwd=tmp_path,
