@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from datasets_dart.errors import InputError
-from evaluation_dart.models.families import FAMILIES, family_of_config
+from evaluation_dart.models.families import FAMILIES, known_family_of_config
 from evaluation_dart.models.families.family import Family
 from evaluation_dart.models.families.own_code import is_of_repository
 from evaluation_dart.models.language_model import LanguageModel, load_language_model, model_id
@@ -19,6 +19,7 @@ from evaluation_dart.training.finetuning import FineTuned, load_classifier
 LONG, SHORT = 300, 61  # bases of the sequences that are read
 ROUNDING = 1e-4  # the most of it, in parts of the largest logit or hidden state
 LORA = (8, 16, 0.0)
+OTHER = "other"  # a model of no family of the paper
 
 
 class FamilyCheck(NamedTuple):
@@ -54,14 +55,14 @@ def verify_family(
     """Load a model of a family, and look at its tokens, mask, padding, forward passes and fine-tuning.
 
     Args:
-        family: a key of `FAMILIES`. repository: Hub id or folder.
+        family: a key of `FAMILIES`, or "other". repository: Hub id or folder.
 
     Raises:
         InputError: for an unknown family. A model that cannot be loaded is a failed check.
     """
-    if family not in FAMILIES:
-        raise InputError(f"family {family!r}: there are {', '.join(FAMILIES)}")
-    known = FAMILIES[family]
+    if family not in (*FAMILIES, OTHER):
+        raise InputError(f"family {family!r}: there are {', '.join(FAMILIES)}, and {OTHER} for any other model")
+    known = FAMILIES.get(family)
     options: dict[str, Any] = {"revision": revision, "device": device, "trust_remote_code": trust_remote_code}
     try:
         scorer = load_language_model(repository, **options)
@@ -78,13 +79,13 @@ def verify_family(
     return FamilyReport(checks, line_of(known, repository, commit, failures))
 
 
-def line_of(family: Family, repository: str, commit: str, failures: list[str]) -> str:
+def line_of(family: Family | None, repository: str, commit: str, failures: list[str]) -> str:
     """What `dart-eval ls` is to say of a family: its `status`."""
     where = ", ".join([model_id(repository) + (f"@{commit[:12]}" if commit else ""), date.today().isoformat()])
-    versions = f"transformers {transformers.__version__}"
+    versions, name = f"transformers {transformers.__version__}", "another model" if family is None else family.name
     if failures:
-        return f"{family.name}: fails ({failures[0]}), {where}, {versions}"
-    return f"{family.name}: loads here ({where}, {versions})"
+        return f"{name}: fails ({failures[0]}), {where}, {versions}"
+    return f"{name}: loads here ({where}, {versions})"
 
 
 def found_by(look: Callable[[LanguageModel], FamilyCheck], scorer: LanguageModel) -> FamilyCheck:
@@ -95,15 +96,16 @@ def found_by(look: Callable[[LanguageModel], FamilyCheck], scorer: LanguageModel
         return FamilyCheck(look.__name__, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", False)
 
 
-def loading(scorer: LanguageModel, family: Family) -> FamilyCheck:
+def loading(scorer: LanguageModel, family: Family | None) -> FamilyCheck:
     """Which class it is, and whether it is known as a model of the family, with its kind."""
     model = scorer.model
     whose = "its repository's code" if is_of_repository(model) else type(model).__module__.partition(".")[0]
-    found = family_of_config(scorer.name, model.config)
+    found = known_family_of_config(scorer.name, model.config)
     outcome = f"{type(model).__name__} of {whose}, {scorer.num_parameters:,} parameters, {scorer.kind}"
-    if found.key != family.key:
-        return FamilyCheck("loading", f"{outcome}; known as a model of {found.name}", False)
-    return FamilyCheck("loading", outcome, scorer.kind == family.kind)
+    if found != family:
+        of = f"a model of {found.name}" if found else "a model of no family of the paper"
+        return FamilyCheck("loading", f"{outcome}; known as {of}", False)
+    return FamilyCheck("loading", outcome, family is None or scorer.kind == family.kind)
 
 
 def tokens(scorer: LanguageModel) -> FamilyCheck:

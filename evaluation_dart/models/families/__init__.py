@@ -20,9 +20,14 @@ FAMILIES: dict[str, Family] = {
 
 
 def family_of(name: str, model_type: str, code: Iterable[str] = ()) -> Family:
+    """Which family's choices a model gets: those of its own, or of HyenaDNA. Arguments as of [`known_family`]."""
+    return known_family(name, model_type, code) or FAMILIES["hyenadna"]
+
+
+def known_family(name: str, model_type: str, code: Iterable[str] = ()) -> Family | None:
     """Which family a model belongs to: by its name, by the files of its own code, then by its architecture.
 
-    HyenaDNA for all others, whose recipes they get. code: "file.Class" of the repository's code.
+    code: "file.Class" of the repository's code.
     """
     for text in (name.lower(), model_type.lower()):
         for family in FAMILIES.values():
@@ -31,11 +36,16 @@ def family_of(name: str, model_type: str, code: Iterable[str] = ()) -> Family:
     files = {reference.rpartition("--")[2].partition(".")[0] for reference in code}
     of_code = (family for family in FAMILIES.values() if files & {*family.code})
     of_type = (family for family in FAMILIES.values() if model_type in family.model_types)
-    return next(of_code, None) or next(of_type, FAMILIES["hyenadna"])
+    return next(of_code, None) or next(of_type, None)
 
 
 def family_of_config(name: str, config: Any) -> Family:
+    """Which family's choices a model of that name and configuration gets."""
+    return known_family_of_config(name, config) or FAMILIES["hyenadna"]
+
+
+def known_family_of_config(name: str, config: Any) -> Family | None:
     """Which family a model of that name and configuration belongs to."""
     declared = getattr(config, "auto_map", None) or {}
     code = [reference for reference in declared.values() if isinstance(reference, str)]
-    return family_of(name, config.model_type, code)
+    return known_family(name, config.model_type, code)

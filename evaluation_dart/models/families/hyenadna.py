@@ -19,7 +19,7 @@ FAMILY = Family(
     },
     # The official port's classifier: it reads the last token, and never applies its embedding dropout.
     paper_head={"pooling": "last", "embed_dropout": 0.0},
-    code=("modeling_hyena",),
+    model_types=("hyenadna",),
     status="tried on a copy (shubhamtkr/checkpoint-62500@18ec6529, the port, 2026-11-26): tiny model equals ours; "
     "published weights not at hand",
 )

@@ -68,7 +68,14 @@ def test_another_family_and_nothing_at_all(wide, tmp_path):
     report = verify_family("caduceus", str(wide), device="cpu")
     assert report.failed == ["loading"]
     assert report.line.startswith("Caduceus: fails (")
-    with pytest.raises(ValueError, match="family 'mamba': there are hyenadna, caduceus, "):
+    plain = tmp_path / "small"
+    write_small(plain, code=MODEL.replace("torch.arange(64)", "torch.arange(512)"))
+    assert verify_family("other", str(plain), device="cpu", trust_remote_code=True).line.startswith(
+        "another model: loads here (local/small@"
+    )
+    report = verify_family("hyenadna", str(plain), device="cpu", trust_remote_code=True)
+    assert report.checks[0].outcome.endswith("known as a model of no family of the paper")
+    with pytest.raises(ValueError, match=r"family 'mamba': there are hyenadna, caduceus, .* and other for any other"):
         verify_family("mamba", str(wide))
     today = date.today().isoformat()
     assert line_of(FAMILIES["gena_lm"], "org/model", "0123456789abcdef", []) == (
