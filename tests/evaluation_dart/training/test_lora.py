@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
+from transformers import MixtralConfig, MixtralModel
 
 import modeling_hyenadna  # noqa: F401
 from evaluation_dart.training import lora as adapters
 from evaluation_dart.training.finetuning import FineTuned, load_classifier
-from evaluation_dart.training.lora import WeightLoRA, add_lora
+from evaluation_dart.training.lora import WeightLoRA, add_lora, layers_called, merge_lora
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 GOLDEN = FIXTURES / "task4" / "minlora"
@@ -181,3 +182,44 @@ def test_random_weights_are_of_the_same_architecture_and_seeded():
 def test_no_such_model(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder"):
         load_classifier(tmp_path / "none", 2)
+
+
+def test_experts_and_routers_of_mixtral():
+    """As many parameters as adapters of nn.Linear have, of which transformers 4 made up each expert and the router."""
+    torch.manual_seed(0)
+    width, inner, experts, rank = 8, 12, 3, 2
+    config = MixtralConfig(
+        vocab_size=11,
+        hidden_size=width,
+        intermediate_size=inner,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        num_local_experts=experts,
+        num_experts_per_tok=2,
+    )
+    model = MixtralModel(config)
+    ids = torch.arange(11)[None]
+    before = model(ids).last_hidden_state
+    add_lora(model, rank, 4, 0.0, layers_called(model, lambda: model(ids)))
+    torch.testing.assert_close(model(ids).last_hidden_state, before)
+    trained = {name: own for name, own in model.named_parameters() if own.requires_grad}
+    linear = 4 * (width + width) + (width + experts) + experts * 3 * (width + inner) + (11 + width)
+    assert sum(own.numel() for own in trained.values()) == rank * linear
+    generator = torch.Generator().manual_seed(1)
+    for own in trained.values():
+        own.data.normal_(0, 0.3, generator=generator)
+    layer = model.layers[0].mlp.experts
+    a, b = (getattr(layer.parametrizations.gate_up_proj[0], f"lora_{letter}") for letter in "AB")
+    original = layer.parametrizations.gate_up_proj.original
+    for expert in range(experts):
+        for part in range(2):  # gate, then up
+            rows = slice(part * inner, (part + 1) * inner)
+            expected = original[expert, rows] + 4 / rank * b[expert, part] @ a[expert, part]
+            torch.testing.assert_close(layer.gate_up_proj[expert, rows], expected)
+    adapted = model(ids).last_hidden_state
+    adapted.square().sum().backward()
+    assert all(own.grad is not None and own.grad.any() for own in trained.values())
+    merge_lora(model)
+    torch.testing.assert_close(model(ids).last_hidden_state, adapted)
+    assert layer.gate_up_proj.shape == (experts, 2 * inner, width)
