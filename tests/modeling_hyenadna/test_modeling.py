@@ -253,7 +253,7 @@ def test_device_map(tmp_path, model):
         ({"emb_dim": 4}, "emb_dim must be odd and at least 3"),
         ({"use_bias": False}, "use_bias=False is not supported"),
         ({"long_conv_backend": "cufft"}, "one of auto, reference, plain, torch, cpu, cuda, got 'cufft'"),
-        ({"pooling": "median"}, "pooling must be one of mean, last, first, max, got 'median'"),
+        ({"pooling": "median"}, "pooling must be one of mean, last, first, max, sum, got 'median'"),
     ],
 )
 def test_config_refuses_what_the_maths_does_not_cover(change, message):
