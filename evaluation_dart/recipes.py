@@ -194,7 +194,7 @@ def variant_recipe(
     if label is not None and name != HEAD:
         raise InputError(f"label {label}: recipe {name} has no labels; recipe {HEAD} has")
     if layer != -1 and name not in DISTANCES:
-        raise InputError(f"layer {layer}: recipe {name} takes no layer; {' and '.join(DISTANCES)} do")
+        raise InputError(f"layer {layer}: recipe {name} takes no layer; {', '.join(DISTANCES)} do")
     if name in RECIPES:
         return VariantRecipe(name, strand or RECIPES[name].strand, RECIPES[name])
     return VariantRecipe(name, strand or ("mean" if name in OF_BASES else "forward"), None, layer, label)

@@ -385,7 +385,10 @@ def test_a_header_alone(tmp_path, run):
         (("--recipe", "dart"), "recipe dart: there are dart-eval, "),
         (("--name", "AF"), "in.vcf: the INFO key AF is there already; choose another name for the new ones"),
         (("--label", "1"), "label 1: recipe whole-alleles has no labels; recipe head has"),
-        (("--layer", "2"), "layer 2: recipe whole-alleles takes no layer; embedding-cosine and embedding-l2 do"),
+        (
+            ("--layer", "2"),
+            "layer 2: recipe whole-alleles takes no layer; embedding-cosine, embedding-l2, embedding-l2-tokens do",
+        ),
         (("--name", "END"), "name END: the VCF format has given this INFO key a meaning of its own"),
         (("--name", "a;b"), "name 'a;b': letters, digits and _ only"),
         (("--output", "out.bam"), "out.bam: name an output that ends with .vcf.gz, .tsv, .tsv.gz, .parquet"),
