@@ -149,7 +149,8 @@ def real_papers(
         subprocess.run([*line, "--config", str(path), "--output", str(output / name)], check=False)
     if write:
         parts = [[f"## {name}", "", *page_of(read_rows(output / name / "tables.csv"))] for name in PLANS]
-        put(PAGE, "\n".join(line for part in parts for line in [*part, ""]))
+        text = "\n".join(line for part in parts for line in [*part, ""])
+        put(PAGE, text.replace(f"{output}/", ""))
 
 
 if __name__ == "__main__":

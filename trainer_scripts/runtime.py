@@ -40,13 +40,14 @@ def transformer(length: int) -> Any:
         num_attention_heads=HEADS,
         intermediate_size=4 * WIDTH,
         max_position_embeddings=length,
+        use_cache=False,
         bos_token_id=0,
         eos_token_id=1,
     )
     return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
 
 
-MODELS: dict[str, Callable[[int], Any]] = {"HyenaDNA": hyenadna, "GPT with fused attention": transformer}
+MODELS: dict[str, Callable[[int], Any]] = {"HyenaDNA of 2 layers": hyenadna, "GPT with fused attention": transformer}
 
 
 def step_milliseconds(model: Any, ids: torch.Tensor) -> float:

@@ -121,7 +121,7 @@ def markdown(paper: Paper, rows: Sequence[Row]) -> Iterator[str]:
 
 def texts_of(row: Row) -> list[str]:
     """What is shown of a cell."""
-    published = NOT_SEEN if row["published"] is None else number(row["published"])
+    published = NOT_SEEN if row["published"] is None else number(row, "published")
     if row["source"] not in ("", "printed"):
         published += f" ({row['source']})"
     measured = with_ends(row, "measured", "low", "high")
@@ -136,17 +136,18 @@ def escaped(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def number(value: float) -> str:
-    """A value to three or four places that tell something."""
-    return f"{value:.3f}" if abs(value) < 1.5 else f"{value:.1f}"
+def number(row: Row, name: str) -> str:
+    """A value of a row, to three decimals where the row's are shares or correlations, and to one where they are not."""
+    known = [abs(row[key]) for key in ("published", "measured", "high") if row[key] is not None]
+    return f"{row[name]:.3f}" if max(known) < 1.5 else f"{row[name]:.1f}"
 
 
-def with_ends(row: Row, *names: str) -> str:
+def with_ends(row: Row, value: str, low: str, high: str) -> str:
     """A value with its interval; nothing where there is no value."""
-    value, low, high = (row[name] for name in names)
-    if value is None:
+    if row[value] is None:
         return ""
-    return number(value) + ("" if low is None or high is None else f" [{number(low)}, {number(high)}]")
+    has_ends = row[low] is not None and row[high] is not None
+    return number(row, value) + (f" [{number(row, low)}, {number(row, high)}]" if has_ends else "")
 
 
 def latex(paper: Paper, rows: Sequence[Row]) -> Iterator[str]:
@@ -170,7 +171,7 @@ def latex(paper: Paper, rows: Sequence[Row]) -> Iterator[str]:
 def in_brackets(row: Row) -> str:
     """A cell: measured (published)."""
     return " ".join(
-        form.format("--" if row[name] is None else number(row[name]))
+        form.format("--" if row[name] is None else number(row, name))
         for name, form in (("measured", "{}"), ("published", "({})"))
     )
 

@@ -26,5 +26,7 @@ def test_the_two_are_of_about_one_size():
 
 
 def test_an_unknown_model_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="no model 'LSTM' to measure: there are HyenaDNA, GPT with fused attention"):
+    with pytest.raises(
+        InputError, match="no model 'LSTM' to measure: there are HyenaDNA of 2 layers, GPT with fused attention"
+    ):
         runtime("LSTM", 32, tmp_path / "runtime.json")
