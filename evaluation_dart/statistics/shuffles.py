@@ -18,7 +18,7 @@ import numpy as np
 from datasets_dart.errors import InputError
 from evaluation_dart.statistics import estimates, jackknife
 from evaluation_dart.statistics.blocks import Blocks
-from evaluation_dart.statistics.estimates import PLAIN, Estimate, estimated, no_interval
+from evaluation_dart.statistics.estimates import LOGIT, Estimate, estimated, no_interval
 from evaluation_dart.statistics.metrics import paired_likelihood_estimates
 
 
@@ -66,7 +66,7 @@ def several_shuffles_estimates(score: np.ndarray, controls: np.ndarray, blocks: 
     if not np.isfinite(difference).all():
         raise InputError(f"the scores of row {int(np.argwhere(~np.isfinite(difference))[0, 0])} are not finite")
     right = (difference > 0).astype(float)
-    found["accuracy"] = estimates.mean(right.mean(axis=1), blocks, estimates.LOGIT)
+    found["accuracy"] = estimates.mean(right.mean(axis=1), blocks, LOGIT)
     for name, outcomes in (("accuracy", right), ("mean_diff", difference)):
         own = components(outcomes)
         error = float(np.sqrt(own.of_shuffles / (n * k)))
@@ -97,5 +97,7 @@ def share_of_shuffles(outcomes: np.ndarray, blocks: Blocks) -> Estimate:
         return jackknife.counts_without(sums, share)
 
     value = float(share(terms.sum(axis=0)))
-    found = estimated(value, blocks, without, PLAIN, "no outcome differs from another")
+    if value in (0.0, 1.0):
+        return no_interval(value, len(means), "no interval: all of the variance is of one kind", None)
+    found = estimated(value, blocks, without, LOGIT, "no outcome differs from another")
     return replace(found, higher_is_better=None)

@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from evaluation_dart.statistics.blocks import row_blocks
+from evaluation_dart.statistics.estimates import metric
 from evaluation_dart.statistics.shuffles import components, several_shuffles_estimates, share_of_shuffles
 
 
@@ -46,6 +47,15 @@ def test_accuracies_and_what_shuffles_add_by_hand():
     assert found["accuracy_shuffle_share"].value == pytest.approx(0.25 / (0.25 + variance - 0.125))
     assert "0.102 of its standard error is the draw of 2 shuffles" in found["accuracy"].note
     assert found["wilcoxon_p"].n == 12
+
+
+def test_intervals_of_shares_stay_within_them():
+    rng = np.random.default_rng(1)
+    outcomes = rng.normal(0, 1.0, (30, 1)) + rng.normal(0, 0.3, (30, 2))
+    found = metric(share_of_shuffles(outcomes, row_blocks(30)))
+    assert 0 < found.low < found.value < found.high < 1
+    alike = metric(share_of_shuffles(np.repeat(rng.normal(size=(12, 1)), 3, axis=1), row_blocks(12)))
+    assert (alike.value, alike.low, alike.method) == (0, None, "no interval: all of the variance is of one kind")
 
 
 def test_the_error_of_shuffles_is_what_new_shuffles_show():
