@@ -192,3 +192,21 @@ def test_families_are_known_by_name_code_or_type():
     assert family_of("my-copy", "esm", ["org/repo--modeling_esm.EsmForMaskedLM"]).key == "nucleotide_transformer"
     assert family_of("my-copy", "mixtral").key == "mistral_dna"
     assert family_of("my-copy", "gpt2", ["modeling_gpt2.GPT2LMHeadModel"]).key == "hyenadna"
+
+
+def test_code_and_weights_are_of_one_commit_of_the_hub(tmp_path, monkeypatch):
+    """From a cache as the Hub's client leaves it, with another commit beside it."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    main, older = "0123456789abcdef" * 2 + "01234567", "fedcba9876543210" * 2 + "fedcba98"
+    repository = tmp_path / "models--someone--caduceus"
+    weights = write_small(repository / "snapshots" / main)
+    write_small(repository / "snapshots" / older, code=MODEL.replace("fill_(0.25)", "fill_(0.5)"))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(main)
+    scorer = load_language_model("someone/caduceus", device="cpu", trust_remote_code=True)
+    assert scorer.revision == main
+    assert scorer.log_likelihood(["ACGT"])[0] == pytest.approx(expected_log_likelihood(weights, "ACGT"), rel=1e-5)
+    for revision, head in ((main, 0.25), (older, 0.5)):
+        classifier = load_classifier("someone/caduceus", 2, revision=revision, device="cpu", trust_remote_code=True)
+        assert (classifier.model.score.weight == head).all()
