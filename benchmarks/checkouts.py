@@ -1,7 +1,7 @@
 """The model of this checkout against that of another one, a pair of runs at a time.
 
     git worktree add /tmp/before COMMIT
-    python benchmarks/checkouts.py /tmp/before [--pairs 30] [--threads 1]
+    python benchmarks/checkouts.py /tmp/before [--pairs 30] [--threads 1] [--cases training]
 
 The two take turns, every run in a new process: how its memory happens to lie makes one process 5 % slower than the
 next, for good. Times are of the processor, which other programs disturb less. A ratio is the median over the pairs,
@@ -108,13 +108,14 @@ if __name__ == "__main__":
     options = parser(__doc__)
     options.add_argument("other", type=Path, help="the checkout to compare with")
     options.add_argument("--pairs", type=int, default=30, help="pairs of runs of each case")
+    options.add_argument("--cases", default="", help="only cases with this in their names")
     options.add_argument("--case", choices=CASES, help="measure this case here and print its milliseconds")
     arguments = parsed(options)
     if arguments.case:
         print(measure(arguments.case))
     else:
         rows = []
-        for name in CASES:
+        for name in (name for name in CASES if arguments.cases in name):
             rows.append(compared(name, arguments.other, arguments.pairs, arguments.threads))
             print(name, {key: round(value, 4) for key, value in rows[-1]["ratio"].items()}, flush=True)
         write("checkouts", rows)
