@@ -52,7 +52,7 @@ COMMANDS = {
 }
 # What needs an extra, which it must name before it begins: the words of its error.
 NEED_EXTRAS = {
-    "hyenadna mutagenesis --model MODEL --genome GENOME --regions regions.bed --output m --logo l.png": "attribution",
+    "hyenadna mutagenesis --model MODEL --genome GENOME --regions r.bed --output m.tsv --logo l.png": "attribution",
     "hyenadna export-onnx MODEL m.onnx --max-length 100": "onnx",
     "hyenadna embed --regions regions.bed --genome GENOME --model MODEL --output v.zarr": "zarr",
     "hyenadna train --data data --model MODEL --method lora --no-logo --output lora": "peft",
