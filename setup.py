@@ -1,10 +1,11 @@
-"""The compiled library of a wheel for one kind of machine; all else is in setup.cfg.
+"""The compiled library of a wheel for one kind of machine, and the README for PyPI; all else is in setup.cfg.
 
 `HYENADNA_WHEEL_MACHINE=x86_64` (or aarch64, with CXX its cross compiler) makes such a wheel, where torch is installed:
 `make wheels`. Without it the wheel is pure Python, and compiles the library on first use.
 """
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -15,6 +16,13 @@ from setuptools.command.build_py import build_py
 
 MACHINE = os.environ.get("HYENADNA_WHEEL_MACHINE")
 LIBRARIES = "modeling_hyenadna/long_conv/lib"
+
+
+def readme() -> str:
+    """README.md without what only a checkout has: pictures, and links to other files (their text stays)."""
+    text = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"^!\[[^]]*\]\((?!https?:)[^)]*\)\n+", "", text, flags=re.MULTILINE)
+    return re.sub(r"\[([^]]*)\]\((?!https?:)[^)]*\)", r"\1", text)
 
 
 class WithLibrary(build_py):
@@ -58,4 +66,9 @@ class ForMachine(bdist_wheel):
         return ("py3", "none", super().get_tag()[2])
 
 
-setup(distclass=OfMachine, cmdclass={"build_py": WithLibrary, "bdist_wheel": ForMachine})
+setup(
+    distclass=OfMachine,
+    cmdclass={"build_py": WithLibrary, "bdist_wheel": ForMachine},
+    long_description=readme(),
+    long_description_content_type="text/markdown",
+)

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -131,6 +132,30 @@ def test_the_wheel_holds_the_files_that_packages_read():
         files = {name.removeprefix(f"{package}/") for name in listed if not name.endswith(".py")}
         left = {name for name in files if not any(fnmatch(name, pattern) for pattern in data[package].split())}
         assert not left, f"{package}: {sorted(left)}"
+
+
+def test_a_wheel_has_the_demo_and_a_readme_without_links_into_the_checkout(tmp_path):
+    """Of the last commit; tried without the checkout. An empty environment: make try-wheel."""
+    source, wheels, unpacked = (tmp_path / name for name in ("source", "wheels", "unpacked"))
+    source.mkdir()
+    packed = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True).stdout
+    subprocess.run(["tar", "-x"], cwd=source, check=True, input=packed)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels]
+    subprocess.run([*build, source], check=True, capture_output=True)
+    (wheel,) = wheels.iterdir()
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert wheel.stat().st_size < 4e6
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(unpacked)
+    (metadata,) = unpacked.glob("*.dist-info/METADATA")
+    assert "hyenadna demo" in metadata.read_text(encoding="utf-8")
+    assert re.findall(r"\]\((?!https?:)[^)]*\)", metadata.read_text(encoding="utf-8")) == []
+    command = [sys.executable, "-W", "ignore", "-m", "trainer_scripts.hyenadna", "demo", "--limit", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(unpacked)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len([*(tmp_path / "results" / "demo").rglob("results.json")]) == 5
+    assert (tmp_path / "results" / "demo" / "inputs" / "variants.vcf").read_text().count("chrX") == 20
 
 
 def test_no_private_name_is_imported():
