@@ -140,7 +140,17 @@ def test_a_wheel_has_the_demo_and_a_readme_without_links_into_the_checkout(tmp_p
     source.mkdir()
     packed = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True).stdout
     subprocess.run(["tar", "-x"], cwd=source, check=True, input=packed)
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels]
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        wheels,
+    ]
     subprocess.run([*build, source], check=True, capture_output=True)
     (wheel,) = wheels.iterdir()
     assert wheel.name.endswith("-py3-none-any.whl")
