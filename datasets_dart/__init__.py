@@ -69,18 +69,26 @@ def load_dart(
     effect favours allele 2, so that effects of dsQTLs change their sign; what is not a change of one base, and
     duplicates, are left out.
 
-    protocol: "fixed", where N stays N and an element longer than the window is cut to its centre; or "paper", which
-    equals the original bit for bit, its N written as A included.
-    splits: "paper", the published chromosomes, or a BED of blocks whose column 4 is train, validation or test. An
-    element that is not wholly in one block is left out. Splits without rows are left out. The published rows of
-    motif_footprinting and variant_effects are all for testing; "folds" sets some aside as split validation, to develop
-    models on: a fifth of the backgrounds, by a digest of their sequence, and the variants of chr6 and chr21. Split test
-    is then the others.
-    split: one split (or a slice, "test[:1000]"), else all as a dict. streaming: rows are made as they are asked for.
-    cache_dir, num_proc: as in `datasets.load_dataset`. The cache is named by the contents of the inputs.
     Contigs may be named with or without "chr" in any input: rows come under the genome's names.
 
-    Raises ValueError and FileNotFoundError naming file, line and value at fault; then nothing is left in the cache.
+    Args:
+        task: one of the above, or of `BUILDERS`, which has those of other packages too.
+        protocol: "fixed", where N stays N and an element longer than the window is cut to its centre; or "paper", which
+            equals the original bit for bit, its N written as A included.
+        split: one split (or a slice, "test[:1000]"); None for all as a dict.
+        splits: "paper", the published chromosomes, or a BED of blocks whose column 4 is train, validation or test. An
+            element that is not wholly in one block is left out. Splits without rows are left out. The published rows of
+            motif_footprinting and variant_effects are all for testing; "folds" sets some aside as split validation, to
+            develop models on: a fifth of the backgrounds, by a digest of their sequence, and the variants of chr6 and
+            chr21. Split test is then the others.
+        streaming: rows are made as they are asked for.
+        cache_dir: as in `datasets.load_dataset`. The cache is named by the contents of the inputs.
+        num_proc: as in `datasets.load_dataset`.
+        inputs: of the task, by name, as above.
+
+    Raises:
+        ValueError: naming file, line and value at fault; then nothing is left in the cache.
+        FileNotFoundError: naming an input that is missing.
     """
     from datasets_dart.files import default_cache
     from datasets_dart.loading import plain, rows_of

@@ -26,21 +26,28 @@ def load_task(
     Every task has the columns id and sequence (upper case; what is no base is N), and label (ClassLabel), labels or
     biotype. Inputs by family, `data=` being the folder that has a folder for each task:
 
-    genomic_benchmarks: `{train,test}/{class}.csv.gz`, the published intervals, with `genome=` (a FASTA, or a mapping
-    from class to FASTA); or `{train,test}/{class}/*.txt`; or parquet. Classes are in alphabetical order.
-    nucleotide_transformer: FASTA or parquet, `train` and `test`, as on the Hub; the label ends the header.
-    gue: `{train,dev,test}.csv` with the columns sequence and label.
-    chromatin_profile: `{train,val,test}_{build}_coords_targets.csv`, `genome=`, `build=`, `window=` in bp.
-    species: a folder of FASTAs for each species (or one FASTA each), `length=` in bp, `windows=` drawn for each split,
-    `species=` in the order of their classes, `splits=`, the chromosomes of validation and test, `seed=`.
-    biotypes: `annotation=`, GTF; `genome=`; `classes=`, how many of the commonest biotypes.
+    - genomic_benchmarks: `{train,test}/{class}.csv.gz`, the published intervals, with `genome=` (a FASTA, or a mapping
+      from class to FASTA); or `{train,test}/{class}/*.txt`; or parquet. Classes are in alphabetical order.
+    - nucleotide_transformer: FASTA or parquet, `train` and `test`, as on the Hub; the label ends the header.
+    - gue: `{train,dev,test}.csv` with the columns sequence and label.
+    - chromatin_profile: `{train,val,test}_{build}_coords_targets.csv`, `genome=`, `build=`, `window=` in bp.
+    - species: a folder of FASTAs for each species (or one FASTA each), `length=` in bp, `windows=` drawn for each split,
+      `species=` in the order of their classes, `splits=`, the chromosomes of validation and test, `seed=`.
+    - biotypes: `annotation=`, GTF; `genome=`; `classes=`, how many of the commonest biotypes.
 
-    protocol: "fixed", where a tenth of the training rows, chosen only by their sequence so that equal sequences stay
-    together, is held out as split validation, unless the task has one of its own; or "paper", where validation IS the
-    test split, on which the original chose its epochs and its hyper-parameters.
-    split, streaming, cache_dir: as in `datasets.load_dataset`. The cache is named by the contents of the inputs.
+    Args:
+        task: `family/name`.
+        protocol: "fixed", where a tenth of the training rows, chosen only by their sequence so that equal sequences stay
+            together, is held out as split validation, unless the task has one of its own; or "paper", where validation
+            IS the test split, on which the original chose its epochs and its hyper-parameters.
+        split: one split; None for all as a dict.
+        streaming: rows are made as they are asked for.
+        cache_dir: as in `datasets.load_dataset`. The cache is named by the contents of the inputs.
+        inputs: of the family, by name, as above.
 
-    Raises ValueError and FileNotFoundError naming file, line and value at fault.
+    Raises:
+        ValueError: naming file, line and value at fault.
+        FileNotFoundError: naming an input that is missing.
     """
     from datasets_dart.files import default_cache
     from datasets_dart.loading import plain, rows_of

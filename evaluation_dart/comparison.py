@@ -226,8 +226,8 @@ def compare(*given: Record | str | os.PathLike[str], blocks: str | None = None) 
     of whole blocks where a metric is a mean over rows, else by Student's t of that difference.
 
     Args:
-        given: records, or folders with records in or below them. blocks: which rows are alike, see
-            `evaluation_dart.tasks.base.blocks_of`; None: as the records have it.
+        given: records, or folders with records in or below them.
+        blocks: which rows are alike, see `evaluation_dart.tasks.base.blocks_of`; None: as the records have it.
 
     Raises:
         InputError: for records of different tasks or protocols, fewer than two to compare, no row in common, or rows of

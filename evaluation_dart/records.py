@@ -67,7 +67,8 @@ class Record:
     """A record in its folder.
 
     Attributes:
-        folder: where it is. content: what its results.json holds.
+        folder: where it is.
+        content: what its results.json holds.
     """
 
     folder: Path
@@ -92,7 +93,8 @@ class Record:
         """The predictions that the record was made from.
 
         Raises:
-            FileNotFoundError, InputError: if they are missing, or are not those.
+            FileNotFoundError: if they are missing.
+            InputError: if they are not those.
         """
         return predictions_of(self.folder, self.content)
 
@@ -106,8 +108,12 @@ class Record:
 def load_record(folder: str | os.PathLike[str]) -> Record:
     """The record of a folder.
 
+    Args:
+        folder: what `evaluate` wrote: it holds results.json, and predictions.parquet beside it.
+
     Raises:
-        FileNotFoundError: naming the file that is missing. InputError: naming file and field at fault.
+        FileNotFoundError: naming the file that is missing.
+        InputError: naming file and field at fault.
     """
     return Record(Path(folder), read_record(folder))
 

@@ -105,10 +105,43 @@ def evaluate(
     The same call goes on with a run that was killed, and reads the record of one that is done.
 
     Args:
-        model: a name (see `load_scorer`), or a scorer. inputs: of the task. The others: see [`RunSpec`].
+        model: a name (see `load_scorer`), or a scorer.
+        task: a name, see `TASKS`.
+        setting: of the task; None for its first.
+        protocol: "fixed", the sound one, or "paper", the original with its defects.
+        recipe: of likelihoods, a name (`RECIPES`); None for the task's.
+        layer: of embeddings and probes, an index into the hidden states; -1 is the last.
+        split: "train", "validation" or "test".
+        splits: "paper"; a BED of blocks with these names; or, of motif_footprinting and variant_effects, "folds", which
+            sets rows aside for validation.
+        window: only the central so many bases of each sequence; None for all.
+        limit: only so many rows: the first or, with `sample_seed`, rows at random.
+        sample_seed: of the rows that `limit` draws.
+        blocks: which rows intervals and tests take as alike: "1Mb" of the genome, "chromosomes", or a column of the
+            predictions, whose equal values are one block; None for the setting's.
+        batch_size: rows in a forward pass; "auto" for as many as fit.
+        seed: of what is drawn: random weights, new heads, the order of training rows.
+        output: folder of records.
+        overwrite: replace a record, and start anew.
+        method: of settings that train: "cnn" or "linear" (probed), "lora" or "full" (finetuned).
+        budget: of settings that train: "full", or "small" of few rows and steps.
+        training: folder that trainings are kept in.
+        trained: of variant_effects, the folder of a training of chromatin_activity.
+        cache: folder to keep embeddings in.
+        hyperparameters: of settings that train, values in place of the paper's.
+        revision: branch, tag or commit of a model on the Hub.
+        device: "cpu", "cuda:0", ...; None for a GPU if there is one.
+        dtype: of the model's weights: "float32", "bfloat16" or "float16".
+        trust_remote_code: run the code that a model's repository brings.
+        cache_dir: cache of the datasets library.
+        num_proc: processes that build the dataset.
+        pretrained_on: what the model has read, where its card does not say it (`evaluation_dart.pretraining`): "hg38",
+            "hg38:chr1,chr2", "hg38:FILE.bed", a BED of the test's build, a FASTA; or several.
+        inputs: of the task's builder, by name (`TASKS[task].inputs`).
 
     Raises:
-        InputError, OSError: naming the input, argument or model at fault.
+        InputError: naming the input or argument at fault.
+        OSError: if there is no such file or model.
     """
     arguments = {name: value for name, value in locals().items() if name not in ("model", "inputs")}
     scorer = None if isinstance(model, str | os.PathLike) else model

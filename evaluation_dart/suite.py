@@ -84,9 +84,12 @@ def evaluate_suite(
     Runs that are recorded already are read. A run that fails leaves its reason in the table.
 
     Args:
-        models: names, see `load_scorer`. tasks: names, "all" those of DART-Eval, or a mapping from names to arguments
-            of their own, `settings` among them. settings: of each task, those that it has; by default its first.
+        models: names, see `load_scorer`.
+        tasks: names; "all" for those of DART-Eval; or a mapping from names to arguments of their own, `settings` among
+            them.
+        settings: of each task, those that it has; None for its first.
         seeds: of what is trained or has random weights; all else runs once.
+        output: folder of records and of the tables.
         arguments: of `evaluate`, for all runs; a task takes the inputs that it has.
 
     Raises:

@@ -33,7 +33,7 @@ class HyenaDNAConfig(PreTrainedConfig):
         num_inner_mlps: its hidden layers after the first.
         activation_freq: initial frequency of its sine activations.
         train_freq: whether these frequencies are trained.
-        shift: constant added to the decay window, exp(-t |delta|) + shift. 0.05 in the official port and its released
+        shift: constant added to the decay window, `exp(-t |delta|) + shift`. 0.05 in the official port and its released
             weights' loader, 0.0 in the original training code.
         short_filter_order: taps of the short causal convolution.
         hyena_order: order of the Hyena recurrence; only 2 is defined for DNA and accepted.

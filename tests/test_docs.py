@@ -219,3 +219,6 @@ def test_site_builds(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONWARNINGS": "ignore"})
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "mutagenesis.html").is_file()
+    assert 'id="hyenadna-score"' in (tmp_path / "commands.html").read_text()
+    api = (tmp_path / "api.html").read_text()
+    assert 'id="evaluation_dart.evaluate"' in api and "<strong>sample_seed</strong>" in api

@@ -36,14 +36,20 @@ def load_scorer(
 
     Args:
         spec: Hub id or folder of a language model, or one of `KINDS` and what it is of.
-        model, tokenizer: objects in memory in place of `spec`; they are left as they are; the revision in records is
-            a digest of the weights as they are now. kind: "causal", "masked" or "encoder"; by default what the model's
-            config says.
-        revision, device, dtype, trust_remote_code: of a language model. head: False where its embeddings will do.
+        model: an object in memory in place of `spec`, which is left as it is; the revision in records is a digest of
+            its weights as they are now.
+        tokenizer: of `model`.
+        kind: of `model`: "causal", "masked" or "encoder"; None for what its config says.
+        revision: branch, tag or commit of a model on the Hub.
+        device: "cpu", "cuda:0", ...; None for a GPU if there is one.
+        dtype: of the model's weights; None for float32.
+        trust_remote_code: run the code that a model's repository brings.
+        head: False where a language model's embeddings will do.
         seed: of random weights.
 
     Raises:
-        InputError, OSError: for a model that cannot be loaded, or an argument that the kind does not take.
+        InputError: for a model that is not what its files say, or an argument that the kind does not take.
+        OSError: for a model that cannot be found or read.
     """
     if (spec is None) == (model is None):
         raise InputError("load_scorer takes either the name of a model, or model= with tokenizer=")

@@ -18,11 +18,15 @@ class Metric(Entries):
     """A metric as JSON holds it, with its entries as attributes too.
 
     Attributes:
-        value: the metric; NaN where it is not defined, for the reason that `method` says; low, high: the ends of its
-            95 % interval, None where there is none; n: how many rows (or motifs, seeds) it is of; method: how the
-            interval was made; higher_is_better: None where neither is; iid: the interval that takes rows as
-            independent of one another; honest: of protocol "paper", whose low, high and method are the original's,
-            the interval that allows for rows that are alike. These two have low, high and method, or are None.
+        value: the metric; NaN where it is not defined, for the reason that `method` says.
+        low: the lower end of its 95 % interval; None where there is none.
+        high: the upper end.
+        n: how many rows (or motifs, seeds) it is of.
+        method: how the interval was made.
+        higher_is_better: None where neither is.
+        iid: the interval that takes rows as independent of one another (low, high, method), or None.
+        honest: of protocol "paper", whose low, high and method are the original's: the interval that allows for rows
+            that are alike (low, high, method); otherwise None.
     """
 
     value: float

@@ -71,24 +71,32 @@ def dependency_map(
     """How much a substitution at each base of a region moves what a model says of each other base.
 
     Args:
-        genome: FASTA. model: a Hub id or folder of a causal or masked language model with a token for each base; or a
-            scorer in memory.
+        genome: FASTA.
+        model: a Hub id or folder of a causal or masked language model with a token for each base; or a scorer in
+            memory.
         region: "chr20:1,001-1,200": from 1, both ends in it, at most 2,048 bases; None for a FASTA of one sequence.
-        output: .parquet, .tsv[.gz] or .bed[.gz]. figure: a heat map: .png, .svg or .pdf.
+        output: .parquet, .tsv[.gz] or .bed[.gz].
+        figure: a heat map: .png, .svg or .pdf.
         window: bases that the model reads, the region in the middle; None for the region.
         measure: "log-odds" or "log-probability"; None for the former of masked models, the latter of causal ones.
         combine: "mean" or "max" of both directions of a pair, or "directed"; None for the projects' own: "directed" of
             masked models, "mean" of causal ones.
         strands: "both" or "forward"; None for "forward" of masked models, "both" of causal ones, of whose map one
             strand is a half.
-        batch_size: sequences in a forward pass. overwrite: start afresh, and replace what is there.
+        batch_size: sequences in a forward pass; "auto" for as many as fit.
+        revision: branch, tag or commit of a model on the Hub.
+        device: "cpu", "cuda:0", ...; None for a GPU if there is one.
+        dtype: of the model's weights: "float32", "bfloat16" or "float16".
+        trust_remote_code: run the code that a model's repository brings.
+        overwrite: start afresh, and replace what is there.
 
     Returns:
         A table with a row for each pair of bases, `SCHEMA`: the mutated base is [start, end), the other at `target`
         (all from 0); with `output` or `figure`, what OUTPUT.json says.
 
     Raises:
-        InputError: naming what cannot be used, or what the model cannot do. OSError: if there is no such file or model.
+        InputError: naming what cannot be used, or what the model cannot do.
+        OSError: if there is no such file or model.
         MissingExtra: if what draws figures is not installed.
     """
     for name, value, known in (

@@ -76,13 +76,19 @@ def generate(
         model: a Hub id or folder of a causal language model, or a scorer of one in memory.
         output: FASTA to write: .fa, .fasta or either with .gz.
         prompts: what to continue: FASTA, or sequences by name; None for no prompt.
-        number: sequences for each prompt. length: bases to generate.
-        temperature: 1, as the model says; 0, always the likeliest. top_k: sample among so many of the likeliest tokens;
-            0 for all. top_p: among the likeliest that have this share.
+        number: sequences for each prompt.
+        length: bases to generate.
+        temperature: 1, as the model says; 0, always the likeliest.
+        top_k: sample among so many of the likeliest tokens; 0 for all.
+        top_p: sample among the likeliest tokens that together have this share of the probability.
         with_prompt: give prompt and continuation together.
         reference: FASTA to compare with: a genome, of which windows are drawn, or sequences.
         seed: the same call makes the same sequences on the same device.
         batch_size: sequences at once; with another, other sequences are drawn.
+        revision: branch, tag or commit of a model on the Hub.
+        device: "cpu", "cuda:0", ...; None for a GPU if there is one.
+        dtype: of the model's weights: "float32", "bfloat16" or "float16".
+        trust_remote_code: run the code that a model's repository brings.
         overwrite: sample anew, and replace what is there.
 
     Returns:

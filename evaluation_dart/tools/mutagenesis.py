@@ -101,22 +101,29 @@ def mutagenesis(
         model: a Hub id or folder of a causal or masked language model, or of one with a trained head; or a scorer in
             memory.
         regions: to mutate: a BED file; or a pandas or polars frame or a pyarrow.Table with columns chrom, start and end
-            (from 0, half-open). region: one of them, as "chr20:1,001-1,200": from 1, both ends in it.
-        output: .parquet, .tsv[.gz] or .bed[.gz]. logo: a picture of the regions, at most 20: .png or .svg.
+            (from 0, half-open).
+        region: a single one, as "chr20:1,001-1,200": from 1, both ends in it.
+        output: .parquet, .tsv[.gz] or .bed[.gz].
+        logo: a picture of the regions, at most 20: .png or .svg.
         window: bases that the model reads, the region in the middle; None for the region.
         recipe: of likelihoods, or head; None for head where there is one, otherwise whole-alleles.
         strand: forward or mean; None for the recipe's, of heads forward.
         label: of a head with several outputs: which, by name or number.
-        batch_size: sequences in a forward pass. overwrite: start afresh, and replace what is there.
+        batch_size: sequences in a forward pass; "auto" for as many as fit.
+        revision: branch, tag or commit of a model on the Hub.
+        device: "cpu", "cuda:0", ...; None for a GPU if there is one.
+        dtype: of the model's weights: "float32", "bfloat16" or "float16".
+        trust_remote_code: run the code that a model's repository brings.
+        overwrite: start afresh, and replace what is there.
 
     Returns:
         A table with a row for each substitution, [`SCHEMA`], without positions that are none of A, C, G, T or that
-            nothing predicts; with
-        `output`, what OUTPUT.json says.
+        nothing predicts; with `output`, what OUTPUT.json says.
 
     Raises:
         InputError: naming file, line and region that cannot be used, or what the model cannot do.
-        OSError: if there is no such file or model. MissingExtra: if what draws logos is not installed.
+        OSError: if there is no such file or model.
+        MissingExtra: if what draws logos is not installed.
     """
     target = None if output is None else Path(output)
     if target is not None and not target.name.endswith(TABLES):

@@ -85,7 +85,12 @@ def embed_regions(
         strand: forward, reverse, or the mean of the vectors of both.
         chunk: bases read at once; None for what the model reads, 32,768 at most.
         stored_dtype: float32 or float16, of the vectors.
-        batch_size: chunks in a forward pass. part: regions in a part, the most that a kill can cost.
+        batch_size: chunks in a forward pass; "auto" for as many as fit.
+        part: regions in a part, the most that a kill can cost.
+        revision: branch, tag or commit of a model on the Hub.
+        device: "cpu", "cuda:0", ...; None for a GPU if there is one.
+        dtype: of the model's weights: "float32", "bfloat16" or "float16".
+        trust_remote_code: run the code that a model's repository brings.
         overwrite: start afresh, even if these vectors are there.
 
     Returns:
@@ -95,7 +100,8 @@ def embed_regions(
 
     Raises:
         InputError: naming file, line and value that cannot be used, or what the model cannot do.
-        OSError: if there is no such file or model, or no room to write. MissingExtra: if zarr is not installed.
+        OSError: if there is no such file or model, or no room to write.
+        MissingExtra: if zarr is not installed.
     """
     if stored_dtype not in STORED:
         raise InputError(f"stored_dtype {stored_dtype!r}: there are {', '.join(STORED)}")

@@ -112,7 +112,12 @@ def score_variants(
         name: of the INFO keys of a VCF.
         layer: of embeddings: index into the hidden states.
         label: of a head with several outputs: which, by name or number.
-        batch_size: windows in a forward pass. part: records in a part, the most that a kill can cost.
+        batch_size: windows in a forward pass; "auto" for as many as fit.
+        part: records in a part, the most that a kill can cost.
+        revision: branch, tag or commit of a model on the Hub.
+        device: "cpu", "cuda:0", ...; None for a GPU if there is one.
+        dtype: of the model's weights: "float32", "bfloat16" or "float16".
+        trust_remote_code: run the code that a model's repository brings.
         overwrite: start afresh, even if these scores are there.
 
     Returns:

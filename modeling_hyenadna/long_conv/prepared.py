@@ -58,7 +58,20 @@ def unpacked(
 
 
 def prepare_kernel(k: torch.Tensor, length: int, backend: str = "auto") -> PreparedKernel:
-    """Transform `k` (D, L') once for inputs of up to `length` <= L' positions; accepted as `k`, without gradient."""
+    """Transform a kernel once for many inputs; what is returned is accepted as `k`, without gradient.
+
+    Args:
+        k: (D, L').
+        length: the longest input, at most L' positions.
+        backend: as of [`long_conv`], except "reference".
+
+    Returns:
+        The kernel with its transform, for this backend only.
+
+    Raises:
+        ValueError: for an unknown backend, "reference", or a length that `k` does not cover.
+        RuntimeError: if the backend asked for is not available.
+    """
     if k.ndim != 2 or not 1 <= length <= k.shape[1]:
         raise ValueError(f"cannot prepare a kernel of shape {tuple(k.shape)} for inputs of length {length}")
     chosen = chosen_backend(resolved(backend), k.device)

@@ -23,6 +23,16 @@ class MarkovArguments:
     overwrite: bool = field(default=False, metadata={"help": "replace what is there"})
 
 
+def option_parser() -> Any:
+    """The parser of the command's options, an HfArgumentParser."""
+    from transformers import HfArgumentParser
+
+    from trainer_scripts.pretraining_data import DataArguments
+
+    kinds: Any = (DataArguments, MarkovArguments)
+    return HfArgumentParser(kinds, prog="hyenadna fit-markov", description=fit_markov.__doc__)
+
+
 def fit_markov(context: typer.Context) -> None:
     """Fit a Markov model to the bases that `pretrain` draws its windows from.
 
@@ -31,16 +41,12 @@ def fit_markov(context: typer.Context) -> None:
     hyenadna fit-markov --genome hg19.chrX.fa.gz --exclude held_out.bed --exclude-margin 10000 --order 7 \\
         --output markov.safetensors
     """
-    from transformers import HfArgumentParser
-
     from datasets_dart.errors import InputError
     from datasets_dart.outputs import described, made
     from evaluation_dart.models.markov import MarkovModel
-    from trainer_scripts.pretraining_data import DataArguments, read_genome, training_and_validation_regions
+    from trainer_scripts.pretraining_data import read_genome, training_and_validation_regions
 
-    kinds: Any = (DataArguments, MarkovArguments)
-    parser = HfArgumentParser(kinds, prog="hyenadna fit-markov", description=fit_markov.__doc__)
-    data, arguments = parser.parse_args_into_dataclasses(context.args)
+    data, arguments = option_parser().parse_args_into_dataclasses(context.args)
     inputs = [value for value in asdict(data).values() if isinstance(value, str) and Path(value).is_file()]
     choices = {name: described(value) for name, value in (asdict(data) | asdict(arguments)).items() if name != "output"}
     choices.pop("overwrite")
