@@ -31,15 +31,15 @@ def load_task(
     - nucleotide_transformer: FASTA or parquet, `train` and `test`, as on the Hub; the label ends the header.
     - gue: `{train,dev,test}.csv` with the columns sequence and label.
     - chromatin_profile: `{train,val,test}_{build}_coords_targets.csv`, `genome=`, `build=`, `window=` in bp.
-    - species: a folder of FASTAs for each species (or one FASTA each), `length=` in bp, `windows=` drawn for each split,
-      `species=` in the order of their classes, `splits=`, the chromosomes of validation and test, `seed=`.
+    - species: a folder of FASTAs for each species (or one FASTA each), `length=` in bp, `windows=` drawn for each
+      split, `species=` in the order of their classes, `splits=`, the chromosomes of validation and test, `seed=`.
     - biotypes: `annotation=`, GTF; `genome=`; `classes=`, how many of the commonest biotypes.
 
     Args:
         task: `family/name`.
-        protocol: "fixed", where a tenth of the training rows, chosen only by their sequence so that equal sequences stay
-            together, is held out as split validation, unless the task has one of its own; or "paper", where validation
-            IS the test split, on which the original chose its epochs and its hyper-parameters.
+        protocol: "fixed", where a tenth of the training rows, chosen only by their sequence so that equal sequences
+            stay together, is held out as split validation, unless the task has one of its own; or "paper", where
+            validation IS the test split, on which the original chose its epochs and its hyper-parameters.
         split: one split; None for all as a dict.
         streaming: rows are made as they are asked for.
         cache_dir: as in `datasets.load_dataset`. The cache is named by the contents of the inputs.

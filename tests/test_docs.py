@@ -221,4 +221,5 @@ def test_site_builds(tmp_path):
     assert (tmp_path / "mutagenesis.html").is_file()
     assert 'id="hyenadna-score"' in (tmp_path / "commands.html").read_text()
     api = (tmp_path / "api.html").read_text()
-    assert 'id="evaluation_dart.evaluate"' in api and "<strong>sample_seed</strong>" in api
+    assert 'id="evaluation_dart.evaluate"' in api
+    assert "<strong>sample_seed</strong>" in api
