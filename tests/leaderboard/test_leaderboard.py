@@ -1,20 +1,30 @@
 """The leaderboard in a real browser: it renders, sorts, filters, and takes what it shows for text."""
 
+import csv
 import functools
+import hashlib
 import http.server
+import io
 import json
+import os
 import re
 import shutil
+import struct
 import threading
+import zlib
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
-from evaluation_dart.report.leaderboard import build, published_rows, script
+from evaluation_dart import compare
+from evaluation_dart.records import load_record
+from evaluation_dart.report.leaderboard import build, hub_address, published_rows, script
 from tests.evaluation_dart.report.test_report import submit
 
 ROOT = Path(__file__).parents[2]
 LEADERBOARD = ROOT / "leaderboard"
+PICTURE = ROOT / "docs/leaderboard.png"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = "<img src=x onerror=\"document.title='pwned'\"></script><script>document.title='pwned'</script>"
 
@@ -98,7 +108,7 @@ def test_published_figures_say_where_they_were_read_and_of_how_many_variants():
 
 
 def models(page):
-    return page.locator("td.model").evaluate_all("cells => cells.map(cell => cell.firstChild.textContent)")
+    return page.locator("th.model").evaluate_all("cells => cells.map(cell => cell.firstChild.textContent)")
 
 
 def test_what_the_repository_shows(page, site):
@@ -111,14 +121,17 @@ def test_what_the_repository_shows(page, site):
     assert "DART-Eval: African caQTLs" in page.locator("h2").all_inner_texts()
     section = page.locator("section[data-board='DART-Eval: African caQTLs']")
     assert "0.525" in section.locator("tbody tr").first.inner_text()
-    assert section.locator("tbody a").first.get_attribute("href").startswith("https://github.com/kundajelab/DART-Eval")
+    source = section.locator("td[data-label=Source] a").first.get_attribute("href")
+    assert source.startswith("https://github.com/kundajelab/DART-Eval")
     assert all(url.startswith((address, "data:")) for url in page.addresses)
 
 
 def test_runs_link_to_their_records(page, site):
     address = site()
     page.goto(address + "#task=regulatory_elements&setting=zero_shot_likelihood&source=run")
-    links = page.locator("tbody a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    links = page.locator("td[data-label=Source] a").evaluate_all(
+        "links => links.map(link => link.getAttribute('href'))"
+    )
     assert links
     for link in links:
         record = json.loads((LEADERBOARD / link).read_text())
@@ -130,7 +143,7 @@ def test_sorts_by_every_column_and_keeps_the_keyboard_there(page, site):
     rows = [row("b", 0.6, parameters=None), row("a", 0.7, parameters=5), row("c", 0.5, parameters=9)]
     page.goto(site(rows))
     assert models(page) == ["a", "b", "c"]
-    assert page.locator("th[aria-sort=descending]").inner_text().startswith("Value")
+    assert page.locator("th[aria-sort=descending]").inner_text() == "accuracy"
     page.locator("th button[data-column=value]").focus()
     page.keyboard.press("Enter")
     assert models(page) == ["c", "b", "a"]
@@ -147,7 +160,7 @@ def test_lower_is_better_starts_ascending(page, site):
     rows = [row(name, metrics={"perplexity": metric | {"value": value}}) for name, value in (("a", 3.0), ("b", 2.0))]
     page.goto(site(rows))
     assert models(page) == ["b", "a"]
-    assert page.locator("svg").first.get_attribute("aria-label") == "2.000, no interval"
+    assert page.locator("svg[role=img]").first.get_attribute("aria-label") == "2.000, no interval"
 
 
 def test_filters(page, site):
@@ -198,7 +211,7 @@ def test_hostile_values_stay_text(page, site):
     page.goto(site(rows))
     assert page.title() == "DART-Eval leaderboard"
     page.locator("#task").select_option("regulatory_elements")
-    assert page.locator("td.model").first.inner_text().startswith(HOSTILE)
+    assert page.locator("th.model").first.inner_text().startswith(HOSTILE)
     assert page.locator("#boards img, #boards script, tbody a").count() == 0
     page.locator("#task").select_option(HOSTILE)
     assert page.locator("tbody tr").count() == 1
@@ -261,7 +274,7 @@ def test_the_interval_of_independent_rows_is_in_the_tooltip(page, site):
         "iid": {"low": 0.45, "high": 0.55, "method": "of rows"},
     }
     page.goto(site([row(metrics={"accuracy": metric})]))
-    assert page.locator("td.interval").get_attribute("title") == (
+    assert page.locator("tbody td.interval").get_attribute("title") == (
         "95 % interval 0.400 to 0.600 (of blocks), if rows were independent of one another: 0.450 to 0.550 (of rows)"
     )
 
@@ -280,7 +293,7 @@ def test_fits_a_phone(browser, site):
     page.goto(site())
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.locator("th button[data-column=model]").first.click()
-    first = page.locator("section").first.locator("td.model").all_inner_texts()
+    first = page.locator("section").first.locator("th.model").all_inner_texts()
     assert first == sorted(first, key=str.lower)
     page.close()
 
@@ -307,3 +320,294 @@ def test_labels_are_permuted_where_a_record_comes_to_the_board(tmp_path):
     controls.write_text('{"labels_permuted": {"accuracy": 3}}')
     with pytest.raises(ValueError, match=r"controls\.json: not metrics with labels permuted"):
         build(tmp_path / "board")
+
+
+VIEWS = (
+    "",
+    "#task=variant_effects&setting=zero_shot_likelihood&metric=auroc&plots=true",
+    "#view=overview",
+    "#view=compare",
+)
+
+
+def metric(value, half=0.1, **other):
+    return {"value": value, "low": value - half, "high": value + half, "n": 100, "higher_is_better": True} | other
+
+
+def address_of(page):
+    return page.evaluate("location.href")
+
+
+def test_a_metric_has_one_scale_with_ticks_and_chance(page, site):
+    rows = [row("a", metrics={"auroc": metric(0.5)}), row("b", metrics={"auroc": metric(0.9)}, data="other")]
+    page.goto(site(rows) + "#metric=auroc")
+    assert page.locator("svg.ticks text").all_text_contents() == ["0.4", "0.6", "0.8", "1.0"] * 2
+    mark = page.locator("svg[role=img] circle").first
+    assert mark.get_attribute("cx") == "21.33%"  # 7 % + 86 % of (0.5 - 0.4) / (1.0 - 0.4)
+    assert (
+        page.locator("svg[role=img] .chance").evaluate_all("lines => lines.map(l => l.getAttribute('x1'))")
+        == ["21.33%"] * 2
+    )
+    assert page.locator("svg[role=img] .range").last.get_attribute("x1") == "64.33%"
+    assert page.locator("svg[role=img] .range").last.get_attribute("x2") == "93.00%"
+    page.locator("#model").fill("a")  # what is filtered away does not change the scale
+    assert page.locator("svg.ticks text").all_text_contents() == ["0.4", "0.6", "0.8", "1.0"]
+    assert page.locator("tr.scale").inner_text().strip().endswith("dashed: chance, 0.500")
+
+
+def test_chance_is_of_the_definition_else_of_permuted_labels_else_not_known(page, site):
+    chance = {"accuracy": {"value": 0.25, "low": 0.2, "high": 0.3}}
+    rows = [
+        row("a", data="permuted", permuted=chance),
+        row("b", data="nothing"),
+        row("c", setting="zero_shot_likelihood", data="pairs"),
+    ]
+    page.goto(site(rows) + "#setting=probed")
+    said = page.locator("tr.scale").all_inner_texts()
+    assert [text.strip().splitlines()[-1].strip() for text in said] == [
+        "dashed: chance, 0.250", "chance is not known here",
+    ]  # fmt: skip
+    page.locator("#setting").select_option("zero_shot_likelihood")
+    assert page.locator("tr.scale").inner_text().strip().endswith("dashed: chance, 0.500")
+
+
+def test_models_link_to_the_hub(page, site):
+    address = "https://huggingface.co/org/model/tree/" + "a" * 40
+    rows = [
+        row("org/model", hub=address),
+        row("x", 0.4, hub="https://huggingface.co.evil/a/b"),
+        row("y", 0.3, hub=None),
+    ]
+    page.goto(site(rows))
+    assert page.locator("th.model a").evaluate_all("links => links.map(l => l.href)") == [address]
+
+
+def test_which_models_are_on_the_hub():
+    assert hub_address("HyenaDNA") == "https://huggingface.co/LongSafari/hyenadna-large-1m-seqlen-hf"
+    assert hub_address("org/model", "b" * 40) == "https://huggingface.co/org/model/tree/" + "b" * 40
+    assert hub_address("org/model", "main") == "https://huggingface.co/org/model"
+    for name in ("Evo", "local/own", "ab-initio/kmers-6", "track/phyloP", "a/b/c", "../x", "org/<b>"):
+        assert hub_address(name) is None
+
+
+def test_values_read_off_plots_are_marked_and_off_until_asked_for(page, site):
+    rows = [row("table", 0.6, source="quoted"), row("plot", 0.7, source="read off a plot")]
+    page.goto(site(rows))
+    assert models(page) == ["table"]
+    page.locator("#plots").check()
+    assert models(page) == ["plot", "table"]
+    marked = page.locator("tbody tr").first
+    assert marked.locator(".tag").inner_text() == "read off a plot"
+    assert "about 0.700" in marked.inner_text()
+    assert marked.locator("svg").get_attribute("aria-label").startswith("about 0.700")
+    assert page.locator("circle.open").count() == 1
+    assert "plots=true" in address_of(page)
+
+
+def test_runs_are_never_among_published_figures(page, site):
+    page.goto(site() + "#view=overview&plots=true")
+    assert page.locator("section h2").all_inner_texts() == ["Published figures", "Runs with a record"]
+    own = {json.loads(path.read_text())["model"]["id"] for path in LEADERBOARD.glob("records/*/results.json")}
+    published = {own["model"] for own in published_rows(LEADERBOARD / "published.json")}
+    for kind, names in (("published figures", published), ("runs with a record", own)):
+        shown = page.locator(f"section[data-kind='{kind}'] th.model").evaluate_all(
+            "cells => cells.map(cell => cell.firstChild.textContent)"
+        )
+        assert set(shown) == names
+
+
+def test_a_run_on_data_of_a_published_name_has_a_board_of_its_own(page, site):
+    page.goto(site([row("ours", 0.9), row("theirs", 0.8, source="authors' notebook")]))
+    boards = page.locator("section")
+    assert boards.locator(".kind").all_inner_texts() == ["Runs with a record", "Published figures, copied"]
+    assert [boards.nth(place).locator("tbody tr").count() for place in (0, 1)] == [1, 1]
+
+
+def test_the_address_says_every_choice(browser, page, site):
+    address = site()
+    page.goto(address + "#task=variant_effects&setting=zero_shot_likelihood&metric=auroc")
+    page.locator("#model").fill("n")
+    page.locator("#protocol").select_option("paper")
+    page.locator("#source").select_option("authors' notebook")
+    page.locator("#parameters").select_option("500000000")
+    page.locator("#context").select_option("2000")
+    page.locator("#baselines").uncheck()
+    page.locator("#plots").check()
+    page.locator("button[data-column=model]").first.click()
+    page.locator("button[data-column=model]").first.click()
+    wanted = dict(parse_qsl(address_of(page).partition("#")[2]))
+    assert wanted == {
+        "task": "variant_effects", "setting": "zero_shot_likelihood", "metric": "auroc", "model": "n",
+        "protocol": "paper", "source": "authors' notebook", "parameters": "500000000", "context": "2000",
+        "baselines": "false", "plots": "true", "sort": "model", "order": "descending",
+    }  # fmt: skip
+    names = models(page)
+    assert names
+    other = browser.new_page()
+    other.goto(address_of(page))
+    assert (models(other), address_of(other)) == (names, address_of(page))
+    other.goto(address + "#task=none&metric=none&context=7&sort=none&view=none&first=none")
+    other.reload()  # what is not offered is as usual
+    assert models(other)
+    assert "none" not in address_of(other)
+    other.close()
+
+
+def test_all_tasks_by_model(page, site):
+    rows = [
+        row("b", 0.55, permuted={"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}),
+        row("a", 0.8, data="other", setting="finetuned"),
+        row("gc", 0.3, baseline=True, control="GC content", task="variant_effects"),
+    ]
+    page.goto(site(rows) + "#view=overview")
+    assert models(page) == ["gc", "a", "b"]  # baselines first
+    cells = page.locator("tbody tr").evaluate_all(
+        "rows => rows.map(r => [...r.cells].slice(1).map(c => c.innerText.replaceAll('\\n', ' ')))"
+    )
+    assert cells == [
+        ["–", "–", "0.300 0.200 to 0.400; r"],
+        ["0.800 0.700 to 0.900; r", "–", "–"],
+        ["–", "0.550 0.450 to 0.650; chance within; r", "–"],
+    ]
+    page.locator("thead a", has_text="fine-tuned").click()
+    page.locator("button[data-column=model]").wait_for()
+    assert models(page) == ["a"]
+    assert page.locator("#views a[aria-current]").inner_text() == "Boards"
+    page.go_back()
+    page.locator("table.overview").wait_for()
+    assert page.locator("#views a[aria-current]").inner_text() == "All tasks by model"
+
+
+def test_two_models_compared_by_their_paired_rows(page, site, tmp_path):
+    rows = [
+        row("a", 0.7, link="records/aa/results.json"),
+        row("b", 0.6, link="records/bb/results.json"),
+        row("a", 0.7, data="other"),
+        row("b", 0.5, data="other"),
+        row("a", 0.7, source="quoted", data="third"),
+        row("b", 0.5, source="quoted", data="third"),
+        row("b", 0.5, data="fourth"),
+    ]
+    address = site(rows)
+    own = {"value": 0.1, "low": -0.05, "high": 0.25, "p": 0.2, "n": 90, "method": "paired"}
+    data = tmp_path / "site/data.js"
+    pairs = [{"first": "aa", "second": "bb", "metrics": {"accuracy": own}}]
+    data.write_text(data.read_text() + script(pairs, "DIFFERENCES"))
+    page.goto(address + "#view=compare&first=a&second=b")
+    assert (
+        page.locator("#count").inner_text()
+        == "3 pairs of results on the same board, 1 of them with a paired difference"
+    )
+    cells = page.locator("tbody td.interval").all_inner_texts()
+    assert cells[0].strip() == "0.100 [-0.050 to 0.250], p 0.200, n 90"
+    assert cells[1:] == [
+        "Not in the data: these rows were not paired here: dart-eval compare pairs them.",
+        "Not in the data: published values have no rows to pair.",
+    ]
+    page.goto(address + "#view=compare&first=b&second=a")
+    page.locator("h2", has_text="b and a").wait_for()
+    assert page.locator("tbody td.interval").first.inner_text().strip() == "-0.100 [-0.250 to 0.050], p 0.200, n 90"
+
+
+def test_what_is_shown_as_csv(page, site):
+    page.goto(
+        site([row("=1+1", 0.7, data='a "b", c'), row("b", 0.6), row("c", setting="finetuned")]) + "#setting=probed"
+    )
+    with page.expect_download() as waiting:
+        page.locator("#csv").click()
+    text = Path(waiting.value.path()).read_text()
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert [(line["model"], line["data"], line["value"], line["low"]) for line in lines] == [
+        ("'=1+1", 'a "b", c', "0.7", "0.6"), ("b", "elements", "0.6", "0.5"),
+    ]  # fmt: skip
+    assert {line["metric"] for line in lines} == {"accuracy"}
+
+
+def test_a_comparison_as_csv(page, site):
+    page.goto(site([row("a"), row("b", 0.4)]) + "#view=compare&first=a&second=b")
+    with page.expect_download() as waiting:
+        page.locator("#csv").click()
+    (line,) = csv.DictReader(io.StringIO(Path(waiting.value.path()).read_text()))
+    assert (line["first"], line["second"], line["first_value"], line["second_value"]) == ("a", "b", "0.5", "0.4")
+    assert line["difference"] == ""
+
+
+def test_the_keyboard_reaches_everything_in_order(page, site):
+    page.goto(site([row()]))
+    reached = []
+    for _ in range(22):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate(
+                "(e => e.id || e.dataset.column || (e.dataset.view ?? e.className) || 'boards')(document.activeElement)"
+            )
+        )
+    assert reached == [
+        "boards", "overview", "compare", "task", "setting", "metric", "model", "protocol", "source", "parameters",
+        "context", "baselines", "plots", "csv", "scroll", "model", "value", "parameters", "context", "protocol", "n",
+        "source",
+    ]  # fmt: skip
+    page.locator("#views a[data-view=overview]").focus()
+    page.keyboard.press("Enter")
+    page.locator("table.overview").wait_for()
+    page.locator("#plots").focus()
+    page.keyboard.press("Space")
+    assert "plots=true" in address_of(page)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
+def test_axe_finds_nothing(browser, site, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    address = site()
+    for view in VIEWS:
+        page.goto(address + view)
+        page.reload()
+        found = axe.Axe().run(page).response
+        assert [(own["id"], own["nodes"][0]["html"]) for own in found["violations"]] == []
+        assert len(found["passes"]) > 20
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.close()
+
+
+def test_differences_come_to_the_board_with_the_records(tmp_path):
+    shutil.copytree(LEADERBOARD, tmp_path / "board", ignore=shutil.ignore_patterns("records"))
+    folders = [submit(tmp_path / name, model=f"org/{name}", seed=seed) for seed, name in enumerate(("a", "b"))]
+    build(tmp_path / "board", folders)
+    (path,) = (tmp_path / "board/records").rglob("differences.json")
+    ((other, found),) = json.loads(path.read_text()).items()
+    place = {load_record(own).fingerprint[:12]: own for own in folders}
+    pair = compare(place[path.parent.name], place[other])
+    assert {name: own["value"] for name, own in found.items()} == {
+        name: own.difference for name, own in pair.metrics.items()
+    }
+    accuracy = pair.metrics["accuracy"]
+    assert found["accuracy"] == {
+        "value": accuracy.difference, "low": accuracy.low, "high": accuracy.high, "p": accuracy.p, "n": 40,
+        "method": accuracy.method,
+    }  # fmt: skip
+    text = (tmp_path / "board/data.js").read_text()
+    assert f'"first":"{path.parent.name}","second":"{other}"' in text
+    shutil.rmtree(path.parent.parent / other)  # of a record that has gone there is nothing to show
+    build(tmp_path / "board")
+    assert "window.DIFFERENCES = [];" in (tmp_path / "board/data.js").read_text()
+    path.write_text("[]")
+    with pytest.raises(ValueError, match=r"differences\.json: not differences by record"):
+        build(tmp_path / "board")
+
+
+def test_the_picture_in_the_docs_is_of_this_page(browser, site):
+    """HYENADNA_WRITE_DOCS=1 makes it anew; it names the files that it was made of, by their digest."""
+    files = sorted(path for path in LEADERBOARD.iterdir() if path.suffix in (".html", ".css", ".js"))
+    made_of = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    if os.environ.get("HYENADNA_WRITE_DOCS"):
+        page = browser.new_page(viewport={"width": 1280, "height": 1300}, color_scheme="light")
+        page.goto(site())
+        picture = page.screenshot()
+        note = b"tEXtSource\0" + made_of.encode()
+        chunk = struct.pack(">I", len(note) - 4) + note + struct.pack(">I", zlib.crc32(note))
+        PICTURE.write_bytes(picture[:33] + chunk + picture[33:])  # after the signature and the header
+        page.close()
+    written = PICTURE.read_bytes()
+    assert struct.unpack(">II", written[16:24]) == (1280, 1300)
+    assert b"tEXtSource\0" + made_of.encode() in written, "HYENADNA_WRITE_DOCS=1 makes docs/leaderboard.png anew"
