@@ -641,6 +641,7 @@ INTERRUPTED = """
 import os, signal
 from trainer_scripts.cli.hyenadna import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored where tests run in the background
 replace = os.replace
 
 def replace_and_interrupt(source, target):

@@ -156,8 +156,9 @@ def compare_models(
         sweep(output / PICTURE)
         if os.path.lexists(output / PICTURE) and not any(output.glob(f"local__*/*/*/*/{RESULTS}")):
             raise InputError(f"{output / PICTURE}: is no picture of a demo, and one goes there; move it")
+        found = compared(model, markov, output, limit)
         made_folder(output / INPUTS, write_inputs, [])
-        return compared(model, markov, output, limit)
+        return found
 
 
 def compared(model: Path, markov: Path, output: Path, limit: int | None) -> tuple[list[Outcome], Path | None]:

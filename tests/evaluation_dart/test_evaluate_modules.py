@@ -5,7 +5,6 @@ from evaluation_dart.evaluate_modules import dart_eval_metric
 from evaluation_dart.statistics.blocks import genome_blocks
 from evaluation_dart.statistics.estimates import metrics_of
 from evaluation_dart.statistics.metrics import paired_likelihood_estimates, variant_estimates
-from evaluation_dart.tasks import TASKS
 
 
 def test_modules_wrap_the_same_functions(tmp_path, monkeypatch):
@@ -49,5 +48,5 @@ def test_the_other_tasks():
     for task, values in columns.items():
         computed = dart_eval_metric(task).compute(**values)
         assert computed[name.get(task, "pearson_peaks")]["value"] == pytest.approx(1.0)
-    with pytest.raises(ValueError, match=f"there are {', '.join(TASKS)}"):
+    with pytest.raises(ValueError, match=r"there are regulatory_elements, .*, variant_effects$"):
         dart_eval_metric("secret")

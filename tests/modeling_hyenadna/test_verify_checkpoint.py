@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import sys
 
 import pytest
 import torch
@@ -97,6 +98,8 @@ def test_official_code_is_run_beside_ours(checkpoint, capsys, monkeypatch, tmp_p
     folder, *_ = checkpoint
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    for name in [own for own in sys.modules if own.partition(".")[0] == "transformers_modules"]:
+        monkeypatch.delitem(sys.modules, name)  # of another cache
     code = tmp_path / "code"
     code.mkdir()
     (code / "config.json").write_text((folder / "config.json").read_text())
