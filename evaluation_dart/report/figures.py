@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 FORMATS = (".png", ".svg", ".pdf")
 ROW_INCHES, MOST_FOREST_ROWS = 0.28, 200
 DARK, LIGHT = "#1f4e79", "#9aa5b1"
+# Of Okabe and Ito (2008), which people with any colour vision tell apart; black and yellow are left away
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 class Bar(NamedTuple):

@@ -20,12 +20,14 @@ from datasets_dart.formats.bed import NO_BASE, Intervals, has_column, listed, no
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.outputs import check_output
 from evaluation_dart.models.language_model import BatchSize
+from evaluation_dart.report.embedding_figures import check_method
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.finite import stored_as
 from evaluation_dart.scoring.regions import RegionRecipe, chunk_length, embed_sequences
 from evaluation_dart.shards import shards_of
 from evaluation_dart.tools.loading import REGION_COLUMNS, Model, Table, as_file, load, paths_of
 from evaluation_dart.tools.parts import begin, complete, one_process
+from evaluation_dart.tools.plots import check_plot, plot_embeddings
 from evaluation_dart.training.accelerators import process_state
 
 PART = 256
@@ -58,6 +60,8 @@ def embed_regions(
     model: Model,
     *,
     output: str | Path | None = None,
+    plot: str | Path | None = None,
+    plot_method: str = "pca",
     pooling: str = "mean",
     layer: int = -1,
     strand: str = "forward",
@@ -80,6 +84,9 @@ def embed_regions(
         model: a Hub id or folder of a model, with or without a language-model head; or a scorer in memory.
         output: .parquet, one vector a region; .zarr, one vector a base. A run that was killed goes on where it stopped
             when it is asked for again.
+        plot: a picture of the vectors in two dimensions, coloured by the regions' names: .png, .svg or .pdf; not for
+            .zarr.
+        plot_method: "pca", principal components, or "umap".
         pooling: over a region's tokens: mean, max or last; not for .zarr.
         layer: index into the hidden states; -1 is the last.
         strand: forward, reverse, or the mean of the vectors of both.
@@ -101,7 +108,7 @@ def embed_regions(
     Raises:
         InputError: naming file, line and value that cannot be used, or what the model cannot do.
         OSError: if there is no such file or model, or no room to write.
-        MissingExtra: if zarr is not installed.
+        MissingExtra: if zarr, what draws figures, or UMAP is not installed.
     """
     if stored_dtype not in STORED:
         raise InputError(f"stored_dtype {stored_dtype!r}: there are {', '.join(STORED)}")
@@ -111,6 +118,11 @@ def embed_regions(
     if output is not None:
         check_output(output, paths_of(regions, genome, model))
     state = process_state(device)
+    if plot is not None:
+        check_method(plot_method)
+        if suffix == ".zarr":
+            raise InputError(f"plot {plot}: a picture is of one vector a region, and {output} has one a base")
+        check_plot(plot, paths_of(regions, genome, model), overwrite)
     with as_file(regions, REGION_COLUMNS, "regions.bed") as bed, TemporaryDirectory() as scratch, ExitStack() as stack:
         target = Path(scratch) / "embeddings.parquet" if output is None else Path(output)
         bases = open_genome(genome)
@@ -133,12 +145,18 @@ def embed_regions(
             "recipe": recipe._asdict() | {"stored": stored_dtype},
             "inputs": described_inputs(bed=bed, fasta=Path(genome)),
         } | ({"left_out": left_out} if left_out else {})
+
+        def draw(summary: dict[str, Any]) -> None:
+            if plot is not None and state.is_main_process:
+                plot_embeddings(plot, target, plot_method, summary, overwrite)
+
         if pooled is None:
             part = max(1, min(part, BASES_IN_PART // longest))
         work = begin(stack, target, about, part, overwrite, folder=suffix == ".zarr")
         if isinstance(work, dict):
             if state.is_main_process:
                 log.info("%s: these embeddings are there already", output)
+            draw(work)
             return work
         if state.is_main_process:
             log.info(f"{len(lengths):,} regions, {lengths.sum():,} bases, the longest {longest:,}")
@@ -168,6 +186,7 @@ def embed_regions(
             return {"regions": len(lengths), "bases": int(lengths.sum()), "channels": channels}
 
         summary = complete(work, len(lengths), lambda: embed, write, scorer.device_name, "regions_embedded_now", step)
+        draw(summary)
         return summary if output is not None else pq.read_table(target)
 
 

@@ -50,6 +50,7 @@ from evaluation_dart.tools.loading import (
     paths_of,
 )
 from evaluation_dart.tools.parts import begin, complete, one_process
+from evaluation_dart.tools.plots import check_plot, plot_scores
 from evaluation_dart.tools.variant_files import Named, output_suffix, write_scores
 from evaluation_dart.training.accelerators import process_state
 
@@ -78,6 +79,7 @@ def score_variants(
     model: Model,
     *,
     output: str | Path | None = None,
+    plot: str | Path | None = None,
     recipe: str | None = None,
     strand: str | None = None,
     window: int = WINDOW,
@@ -103,6 +105,7 @@ def score_variants(
             markov:FILE.safetensors; or a scorer in memory.
         output: .vcf.gz, .tsv, .tsv.gz or .parquet, sorted and indexed. A run that was killed goes on where it stopped
             when it is asked for again.
+        plot: a picture of the distribution of scores by class of variant: .png, .svg or .pdf.
         recipe: of likelihoods; embedding-cosine, embedding-l2 or, of SNVs, embedding-l2-tokens; of SNVs and causal
             models next-token-jsd or four-base-llr; or head, of a trained head. None for head where there is one,
             otherwise whole-alleles.
@@ -126,6 +129,7 @@ def score_variants(
     Raises:
         InputError: naming file, line and value that cannot be used, or what the model cannot do.
         OSError: if there is no such file or model, or no room to write.
+        MissingExtra: if what draws figures is not installed.
     """
     how = variant_recipe(recipe or default_recipe(model, revision, trust_remote_code), strand, layer, label)
     if ref_mismatch not in MISMATCHES:
@@ -136,6 +140,8 @@ def score_variants(
         output_suffix(Path(output))
         check_output(output, paths_of(variants, genome, model), (*INDEXES, MISMATCH_LIST))
     state = process_state(device)
+    if plot is not None:
+        check_plot(plot, paths_of(variants, genome, model), overwrite)
     with (
         as_file(variants, VARIANT_COLUMNS, "variants.vcf") as vcf,
         TemporaryDirectory() as scratch,
@@ -159,10 +165,16 @@ def score_variants(
             "ref_mismatch": ref_mismatch,
             "inputs": described_inputs(vcf=vcf, fasta=Path(genome)),
         }
+
+        def draw(summary: dict[str, Any]) -> None:
+            if plot is not None and state.is_main_process:
+                plot_scores(plot, target, name, how, summary, overwrite)
+
         work = begin(stack, target, about, part, overwrite, companions=INDEXES, name=name)
         if isinstance(work, dict):
             if state.is_main_process:
                 log.info("%s: these scores are there already", output)
+            draw(work)
             return work
         with state.main_process_first():
             found = checked(vcf, bases, target, name, write_list=state.is_main_process)
@@ -199,6 +211,7 @@ def score_variants(
 
         step = max(1, BASES_AT_ONCE // window)
         summary = complete(work, found.records, prepare, write, scorer.device_name, "records_scored_now", step)
+        draw(summary)
         return summary if output is not None else pq.read_table(target)
 
 

@@ -32,6 +32,13 @@ def embed(
     genome: Genome,
     model: Model,
     output: Annotated[Path, typer.Option(help=".parquet: one vector a region; .zarr: one vector a base (extra: zarr)")],
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="picture of the vectors, coloured by the BED's names: .png, .svg or .pdf (extra: plot)"),
+    ] = None,
+    plot_method: Annotated[
+        Literal["pca", "umap"], typer.Option(help="principal components, or UMAP (extra: umap)")
+    ] = "pca",
     pooling: Annotated[
         Literal["mean", "max", "last"], typer.Option(help="over a region's tokens, for .parquet")
     ] = "mean",
@@ -54,7 +61,7 @@ def embed(
     Beside the output OUTPUT.json says what was done, and with which commit of the model. A run that was killed goes on
     where it stopped when it is started again.
 
-    hyenadna embed --regions regions.bed --genome hg38.fa --model my-model --output out.parquet
+    hyenadna embed --regions regions.bed --genome hg38.fa --model my-model --output out.parquet --plot out.png
     """
     from evaluation_dart.tools.regions import embed_regions
 
@@ -63,6 +70,8 @@ def embed(
         genome,
         model,
         output=output,
+        plot=plot,
+        plot_method=plot_method,
         pooling=pooling,
         layer=layer,
         strand=strand,

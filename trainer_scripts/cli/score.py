@@ -33,6 +33,10 @@ def score(
     genome: Genome,
     model: Model,
     output: Annotated[Path, typer.Option(help="file to write: .vcf.gz, .tsv, .tsv.gz or .parquet")],
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="picture of the scores, by class of variant: .png, .svg or .pdf (extra: plot)"),
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -62,7 +66,7 @@ def score(
     The output is sorted and indexed. Beside it OUTPUT.json says what was done, and OUTPUT.ref_mismatches.tsv lists
     records whose REF is not the genome's. A run that was killed goes on where it stopped when it is started again.
 
-    hyenadna score --variants in.vcf.gz --genome hg38.fa --model my-model --output out.vcf.gz
+    hyenadna score --variants in.vcf.gz --genome hg38.fa --model my-model --output out.vcf.gz --plot out.png
     """
     from evaluation_dart.tools.variants import score_variants
 
@@ -71,6 +75,7 @@ def score(
         genome,
         model,
         output=output,
+        plot=plot,
         recipe=recipe,
         strand=strand,
         window=window,

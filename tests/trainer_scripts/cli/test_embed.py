@@ -1,6 +1,7 @@
 """`hyenadna embed`: Parquet and zarr, what a kill leaves, and errors of one line."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +182,26 @@ def test_former_names_of_options_work_and_say_so(bed, tmp_path, capsys, monkeypa
     for old, new in (("bed", "regions"), ("fasta", "genome"), ("half", "stored-dtype float16")):
         assert errors.count(f"hyenadna embed: --{old} is now --{new}; ") == 1
     assert len(pq.read_table(tmp_path / "out.parquet")["embedding"][0]) == 32
+
+
+def test_a_picture_of_the_vectors(bed, tmp_path, run, monkeypatch):
+    pytest.importorskip("matplotlib", reason="the extra plot is not installed")
+    bed.write_text(bed.read_text() + "chr5\t7000\t7090\tone\n")
+    for name in ("a.png", "b.svg"):
+        status, errors = run(bed, tmp_path / "out.parquet", "--plot", tmp_path / name)
+        assert status == 0, errors
+    vectors = np.stack(pq.read_table(tmp_path / "out.parquet")["embedding"].to_pylist()).astype(float)
+    values = np.linalg.svd(vectors - vectors.mean(axis=0), compute_uv=False) ** 2
+    about = json.loads((tmp_path / "a.png.json").read_text())
+    shares = 100 * values / values.sum()
+    assert about["axes"] == [f"PC {n + 1} ({share:.1f} % of the variance)" for n, share in enumerate(shares[:2])]
+    assert about["groups"] == ["one", "three", "two"]
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert "<!-- one, n = 2 -->" in (tmp_path / "b.svg").read_text()
+
+    status, errors = run(bed, tmp_path / "out.zarr", "--plot", tmp_path / "c.png")
+    assert (status, "a picture is of one vector a region" in errors) == (1, True), errors
+    monkeypatch.setitem(sys.modules, "umap", None)
+    status, errors = run(bed, tmp_path / "d.parquet", "--plot", tmp_path / "d.png", "--plot-method", "umap")
+    assert (status, "pip install 'hyenadna-dart[umap]'" in errors) == (1, True), errors
+    assert not (tmp_path / "d.parquet").exists()

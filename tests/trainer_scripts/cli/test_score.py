@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -420,3 +421,41 @@ def test_a_name_of_a_model_adds_no_line_to_the_header(variants, tmp_path, run):
         assert "planted" not in file.header.filters
         assert sum("planted" in line for line in str(file.header).splitlines()) == 3  # in what the scores say
         list(file)
+
+
+def test_a_picture_of_the_scores_by_class(variants, tmp_path, run, monkeypatch):
+    pytest.importorskip("matplotlib", reason="the extra plot is not installed")
+    found = []
+    for suffix, picture in (("vcf.gz", "png"), ("tsv", "svg"), ("parquet", "png")):
+        plot = tmp_path / f"{suffix}.{picture}"
+        status, errors = run(variants, tmp_path / f"out.{suffix}", "--plot", plot)
+        assert status == 0, errors
+        assert plot.read_bytes().startswith(b"\x89PNG" if picture == "png" else b"<?xml")
+        about = json.loads(plot.with_name(f"{plot.name}.json").read_text())
+        found.append((about["classes"], about["without_score"]))
+    rows = rows_of(tmp_path / "out.tsv")
+    lengths = [(len(row["ref"]), len(row["alt"])) for row in rows if row["score"]]
+    expected = {
+        "SNV": lengths.count((1, 1)),
+        "insertion": lengths.count((1, 4)),
+        "deletion": lengths.count((4, 1)),
+    }
+    assert sum(expected.values()) == len(lengths)
+    assert found == [(expected, len(rows) - len(lengths))] * 3
+
+    before = plot.stat().st_mtime_ns
+    assert run(variants, tmp_path / "out.parquet", "--plot", plot)[0] == 0
+    assert plot.stat().st_mtime_ns == before  # it is there already
+    late = tmp_path / "late.svg"
+    assert run(variants, tmp_path / "out.parquet", "--plot", late)[0] == 0  # of scores that are there already
+    assert late.is_file()
+
+    (tmp_path / "mine.png").write_text("mine")
+    for plot, said in (("out.jpg", "a figure is written as .png, .svg, .pdf"), ("mine.png", "is there already")):
+        status, errors = run(variants, tmp_path / "other.tsv", "--plot", tmp_path / plot)
+        assert (status, said in errors) == (1, True), errors
+        assert not (tmp_path / "other.tsv").exists()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    status, errors = run(variants, tmp_path / "other.tsv", "--plot", tmp_path / "other.png")
+    assert (status, "pip install 'hyenadna-dart[plot]'" in errors) == (1, True), errors
+    assert not (tmp_path / "other.tsv").exists()
