@@ -100,9 +100,10 @@ def embedding_figure(path: Path, found: Projection, groups: Sequence[str] | None
     figure = figure_of(5.6, 4.0)
     axis = figure.subplots()
     raster = len(found.places) > MANY
+    x, y = found.places.T
     size = 12 if len(found.places) <= 2000 else 3
     if groups is None:
-        axis.scatter(*found.places.T, s=size, color=COLOURS[0], linewidths=0, alpha=0.7, rasterized=raster)
+        axis.scatter(x, y, s=size, color=COLOURS[0], linewidths=0, alpha=0.7, rasterized=raster)
     else:
         names = np.array(groups, dtype=object)
         counts = Counter(groups)
@@ -110,7 +111,8 @@ def embedding_figure(path: Path, found: Projection, groups: Sequence[str] | None
         for number, name in enumerate(ordered):
             colour = LIGHT if name.startswith("other names (") else COLOURS[number]
             axis.scatter(
-                *found.places[names == name].T,
+                x[names == name],
+                y[names == name],
                 s=size,
                 color=colour,
                 marker=MARKERS[number],
