@@ -19,7 +19,7 @@ import pytest
 
 from evaluation_dart import compare
 from evaluation_dart.records import load_record
-from evaluation_dart.report.leaderboard import build, hub_address, published_rows, script
+from evaluation_dart.report.leaderboard import add_differences, build, hub_address, published_rows, script
 from tests.evaluation_dart.report.test_report import submit
 
 ROOT = Path(__file__).parents[2]
@@ -594,6 +594,16 @@ def test_differences_come_to_the_board_with_the_records(tmp_path):
     path.write_text("[]")
     with pytest.raises(ValueError, match=r"differences\.json: not differences by record"):
         build(tmp_path / "board")
+
+
+def test_records_that_cannot_be_paired_are_said(tmp_path):
+    shutil.copytree(LEADERBOARD, tmp_path / "board", ignore=shutil.ignore_patterns("records"))
+    folders = [submit(tmp_path / name, model=f"org/{name}", seed=seed) for seed, name in enumerate(("a", "b"))]
+    build(tmp_path / "board", folders[:1])
+    shutil.copy(folders[0] / "predictions.parquet", folders[1])
+    (line,) = add_differences(tmp_path / "board", [load_record(folder) for folder in folders])
+    assert line.startswith(f"not compared: {folders[1]}")
+    assert not list((tmp_path / "board").rglob("differences.json"))
 
 
 def test_the_picture_in_the_docs_is_of_this_page(browser, site):
