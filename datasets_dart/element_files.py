@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from datasets import IterableDataset
-from tqdm.auto import tqdm
 
 from datasets_dart.cell_type_elements import WINDOW, write_elements
 from datasets_dart.chromatin_activity import COUNTED
@@ -44,6 +43,7 @@ from datasets_dart.formats.meme import read_meme
 from datasets_dart.gc_matching import STRIDE, gc_matched_negatives
 from datasets_dart.motif_footprinting import backgrounds_from_elements, original_key
 from datasets_dart.peaks import consensus_windows, on_contigs, summit_windows
+from datasets_dart.progress import counted
 from datasets_dart.regulatory_elements import PROCESSED_HEADER, read_elements
 from datasets_dart.regulatory_elements import WINDOW as ELEMENT_WINDOW
 
@@ -142,7 +142,7 @@ def write_count_matrix(
     contigs = open_genome(genome).contigs if genome else {}
     count = partial(count_sample, windows=where, protocol=protocol, contigs=contigs)
     with ProcessPoolExecutor(min(num_proc, len(reads))) as pool:
-        columns = list(tqdm(pool.map(count, map(str, reads.values())), "samples", len(reads)))
+        columns = list(counted(pool.map(count, map(str, reads.values())), "counting", "samples", len(reads)))
     write_counts(output, CountMatrix(where, list(reads), np.stack(columns, axis=1)))
     return Written(output, len(where.start), Counter())
 
@@ -160,7 +160,8 @@ def write_differential_elements(
     """Task 3, steps 4 to 7: DESeq2's model of each cell line against the others, and the elements of only one."""
     matrix = read_counts(tables)
     results = {}
-    for cell in tqdm(sorted(set(matrix.cells())), "cell lines"):
+    cells = sorted(set(matrix.cells()))
+    for cell in counted(cells, "DESeq2", "cell lines", len(cells)):
         results[cell] = differential_accessibility(matrix, cell, num_proc)
         write_differential(output / f"{cell}.csv", matrix.windows, results[cell])
     return write_selection(output, matrix.windows, results, top, protocol)

@@ -47,18 +47,20 @@ from evaluation_dart.records import (
     remeasure,
     write_record,
 )
+from evaluation_dart.scoring.embeddings import ORIGINAL_BATCH
 from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.scoring.rows import embedding_recipe
-from evaluation_dart.shards import read_shard, score_in_shards, shards_of
+from evaluation_dart.shards import part_rows, read_shard, score_in_shards, shards_of
 from evaluation_dart.spec import RunSpec
 from evaluation_dart.tasks import SUPERVISED, Job, Setting, Task, task_named
 from evaluation_dart.tasks.base import CHROMOSOMES, MEGABASES, Columns, Score
 from evaluation_dart.training.accelerators import in_first_process, process_state
+from evaluation_dart.workload import announce
 
 logger = logging.getLogger(__name__)
 
-# Rows in a shard: what a kill can cost. A masked model needs hundreds of passes for a likelihood. The environment
-# variable DART_EVAL_SHARD_ROWS sets another number.
+# Rows in a shard, at most: what a kill can cost (see [`part_rows`]). A masked model needs hundreds of passes for a
+# likelihood. The environment variable DART_EVAL_SHARD_ROWS sets another number.
 SHARD_ROWS, MASKED_SHARD_ROWS = 512, 16
 SMALL_TEST_ROWS = 1024  # of budget "small"
 Loaded = dict[tuple[Any, ...], Any]  # datasets and models by what they are, shared by the runs of a suite
@@ -182,7 +184,8 @@ def run(spec: RunSpec, scorer: Any = None, loaded: Loaded | None = None) -> Reco
     if trains:
         scorer, described, recipe = train(spec, task, rows_of, inputs, device)
     elif setting.needs != "tokens":  # whose rows are of several lengths; those that cannot be read have no value
-        note_passes(scorer, task, recipe, dataset[0], spec.window, len(dataset))
+        passes = passes_of(scorer, task, recipe, dataset[0], spec.window, len(dataset))
+        note_passes(scorer, task, recipe, passes)
     return evaluate_rows(scorer, dataset, spec, recipe, inputs=inputs, subset=subset, described=described)
 
 
@@ -245,19 +248,31 @@ def evaluate_rows(
                 remeasure(folder, spec.blocks)
         state.wait_for_everyone()
         return load_record(folder)
+    passes = len(dataset) * len(task.columns)
+    if setting.needs in ("likelihoods", "embeddings"):
+        passes = passes_of(scorer, task, recipe, dataset[0], spec.window, len(dataset))
     masked = setting.needs == "likelihoods" and isinstance(scorer, LanguageModel) and scorer.kind == "masked"
-    shard_rows = int(os.environ.get("DART_EVAL_SHARD_ROWS", MASKED_SHARD_ROWS if masked else SHARD_ROWS))
+    step = None
+    if isinstance(scorer, Encoder):
+        auto = job.batch_size == "auto"
+        step = largest_batch(scorer.device, spec.window or length) if auto else int(job.batch_size)
+    tokens = passes * (spec.window or length) / len(dataset)
+    usual = part_rows(MASKED_SHARD_ROWS if masked else SHARD_ROWS, tokens, ORIGINAL_BATCH)
+    shard_rows = int(os.environ.get("DART_EVAL_SHARD_ROWS", usual))
     shards = folder / f".shards-{identity[:16]}-{shard_rows}"
     with ExitStack() as stack:
         in_first_process(lambda: hold_record(stack, folder, keep=None if spec.overwrite else shards))
         started = time.perf_counter()
-        prepare = partial(finite_scores, setting, scorer, dataset, job)
-        step = shard_rows
-        if isinstance(scorer, Encoder):
-            auto = job.batch_size == "auto"
-            step = largest_batch(scorer.device, spec.window or length) if auto else int(job.batch_size)
+
+        def prepare() -> Score:
+            what = f"scoring {len(dataset):,} rows of {spec.task}, {spec.chosen_setting}"
+            tokens = spec.window or length
+            announce(what, scorer, passes=passes, tokens=tokens, batch_size=spec.batch_size)
+            return finite_scores(setting, scorer, dataset, job)
+
         # gather_object: waits for all, too
-        scored = sum(gather_object([score_in_shards(prepare, len(dataset), shards, shard_rows, identity, step)]))
+        own = score_in_shards(prepare, len(dataset), shards, shard_rows, identity, step, passes, "passes")
+        scored = sum(gather_object([own]))
         seconds = time.perf_counter() - started
         if state.is_main_process:
             predictions = pa.concat_tables(map(read_shard, shards_of(shards)))
@@ -405,24 +420,36 @@ def recipe_of(spec: RunSpec, task: Task, setting: Setting, scorer: Any) -> Any:
     return embedding_recipe(task, scorer, spec.protocol, spec.layer) if setting.needs == "embeddings" else None
 
 
-def note_passes(scorer: Any, task: Task, recipe: Any, row: Mapping[str, Any], window: int | None, rows: int) -> None:
-    """Refuse sequences too long for a model before anything is scored; say how many passes a masked model needs.
+def passes_of(scorer: Any, task: Task, recipe: Any, row: Mapping[str, Any], window: int | None, rows: int) -> int:
+    """About how many rows go through a model for those of a dataset, by the first of them, `row`.
 
     Raises:
-        InputError: naming the model and the lengths.
+        InputError: naming the model and the lengths, for sequences too long for it.
     """
+    sequences = rows * len(task.columns)
     if not isinstance(scorer, Encoder):
-        return
+        return sequences
     special = recipe.special_tokens if isinstance(recipe, Recipe) else NOT_SCORED
     _, own = scorer.encode(Job(None, window).crop([row[next(iter(task.columns))]]), special)
-    if scorer.kind != "masked":
-        return
-    likelihoods = isinstance(recipe, Recipe)
-    one_pass = not likelihoods or (task.alleles and recipe.alleles == MASKED)
-    sequences = rows * (1 if likelihoods and one_pass else len(task.columns))
-    passes = sequences * (2 if likelihoods and recipe.strand == "mean" else 1) * (1 if one_pass else int(own.sum()))
-    why = "one for each sequence" if one_pass else "one for each token"
-    logger.info("masked model: about %s rows through the model, %s", f"{passes:,}", why)
+    if not isinstance(recipe, Recipe):
+        return sequences
+    sequences = rows if task.alleles and recipe.alleles == MASKED else sequences
+    each = 1 if is_one_pass(scorer, task, recipe) else int(own.sum())
+    return sequences * (2 if recipe.strand == "mean" else 1) * each
+
+
+def is_one_pass(scorer: Any, task: Task, recipe: Any) -> bool:
+    """Whether a sequence, or two alleles, go through the model once, and not once for each token."""
+    if scorer.kind != "masked" or not isinstance(recipe, Recipe):
+        return True
+    return task.alleles and recipe.alleles == MASKED
+
+
+def note_passes(scorer: Any, task: Task, recipe: Any, passes: int) -> None:
+    """Say how many passes a masked model needs."""
+    if isinstance(scorer, Encoder) and scorer.kind == "masked":
+        why = "one for each sequence" if is_one_pass(scorer, task, recipe) else "one for each token"
+        logger.info("masked model: about %s rows through the model, %s", f"{passes:,}", why)
 
 
 def train(

@@ -15,9 +15,20 @@ from accelerate import PartialState
 
 from datasets_dart.files import replacing
 from datasets_dart.outputs import digest_of, sweep_folder
-from evaluation_dart.training.accelerators import progress_bar
+from evaluation_dart.training.accelerators import DONE, progress_bar
 
 PLACE = b"rows of run"  # metadata of a shard's schema
+TOKENS_IN_PART = 1 << 21  # about a minute of a small model on two cores
+
+
+def part_rows(most: int, tokens: float, step: int = 1) -> int:
+    """Rows of a part of about a minute, `most` at most: whole steps, if there is time for one.
+
+    Args:
+        tokens: that a model reads for a row, in all its passes.
+    """
+    rows = max(1, min(most, int(TOKENS_IN_PART // max(tokens, 1))))
+    return rows - rows % step if rows > step else rows
 
 
 def shards_of(folder: Path) -> list[Path]:
@@ -37,38 +48,45 @@ def score_in_shards(
     shard_rows: int,
     identity: str,
     step: int | None = None,
+    passes: int | None = None,
+    unit: str = "rows",
 ) -> int:
     """Score this process's shards of `rows` rows that are missing; returns the number of rows scored now.
 
     A shard is `shard_rows` rows of predictions. It appears under its name when it is whole. `prepare` is called only
-    if there is something to score; `step` rows at once, after each of which the progress bar moves.
+    if there is something to score, and its function is given `step` rows at once.
 
     Args:
         identity: of the run: shards of another one are removed.
+        passes: about how many rows go through a model for all `rows`, to show the progress; `unit`: what they are.
     """
     state = PartialState()
     folder.mkdir(parents=True, exist_ok=True)
     shards = [range(start, min(start + shard_rows, rows)) for start in range(0, rows, shard_rows)]
     if state.is_main_process:
         sweep_folder(folder)
+        for path in folder.glob(f"{DONE}*"):
+            path.unlink()
         remove_unfit(folder, shards, identity)
     state.wait_for_everyone()
     there = {first_row(path) for path in shards_of(folder)}
     state.wait_for_everyone()  # all have looked before one writes, so that all share out the same list
-    mine = [own for own in shards if own.start not in there][state.process_index :: state.num_processes]
+    missing = [own for own in shards if own.start not in there]
+    mine = missing[state.process_index :: state.num_processes]
     if not mine:
         return 0
     score = prepare()
-    total = sum(map(len, mine))
-    with progress_bar(desc="scoring", unit=" rows", total=total) as progress:
+    total = sum(map(len, missing))
+    passes = None if passes is None else round(passes * total / rows)
+    with progress_bar("scoring", total, unit, passes=passes, shared=folder) as progress:
         for shard in mine:
             parts = []
             for start in range(shard.start, shard.stop, step or shard_rows):
                 part = range(start, min(start + (step or shard_rows), shard.stop))
-                parts.append(pa.table(score(part)))
-                progress.update(len(part))
+                with progress.step(len(part)):
+                    parts.append(pa.table(score(part)))
             write_shard(folder, shard, pa.concat_tables(parts), identity)
-    return total
+    return sum(map(len, mine))
 
 
 def write_shard(folder: Path, rows: range, table: pa.Table, identity: str) -> None:

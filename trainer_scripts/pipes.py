@@ -16,7 +16,17 @@ from datasets_dart.errors import InputError
 
 STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0")
 # Options whose values are written, or are no files
-NOT_READ = ("--output", "--output-dir", "--logo", "--training", "--cache", "--cache-dir", "--index-dir", "--download")
+NOT_READ = (
+    "--output",
+    "--output-dir",
+    "--logo",
+    "--training",
+    "--cache",
+    "--cache-dir",
+    "--index-dir",
+    "--download",
+    "--log-file",
+)
 
 _COPIES: dict[str, str] = {}  # path of a copy -> the word that it stands for
 

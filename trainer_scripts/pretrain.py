@@ -553,14 +553,8 @@ def train_held(
     factor = schedule(optimizer, arguments, arguments.max_steps).lr_lambdas[0]  # a function of the step
     began, logged = time.perf_counter(), first
     model.train()
-    bar = progress_bar(
-        range(first, arguments.max_steps),
-        initial=first,
-        total=arguments.max_steps,
-        unit="step",
-        mininterval=5,
-    )
-    for step in bar:
+    bar = progress_bar("pretraining", arguments.max_steps, "steps", initial=first)
+    for step in bar.over(range(first, arguments.max_steps)):
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * factor(step)
         # Dropout is a function of seed, step and process; the processes share the weights, not the masks.
@@ -579,7 +573,7 @@ def train_held(
             entry["learning_rate"] = arguments.learning_rate * factor(step)
             entry["tokens_per_second"] = round((tokens_before(done) - tokens_before(logged)) / (now - began))
             began, logged = now, done
-            bar.set_postfix(loss=f"{entry['loss']:.4f}", refresh=False)
+            bar.note(loss=f"{entry['loss']:.4f}")
         evaluated = done % arguments.eval_steps == 0 or done == arguments.max_steps
         if evaluated:
             entry["validation_loss"] = evaluate(

@@ -39,6 +39,7 @@ from transformers.utils import logging
 from datasets_dart.alphabet import BASES, as_dna
 from datasets_dart.errors import InputError
 from datasets_dart.formats.text import plain_name
+from datasets_dart.progress import is_open, passed
 from evaluation_dart.models.families import family_of_config
 from evaluation_dart.models.families.family import Family
 from evaluation_dart.models.families.own_code import declared_class, is_of_repository, load_own_code, runs_own_code
@@ -365,6 +366,7 @@ class Encoder:
         """
         trained = [module for module in self.model.modules() if module.training]
         self.model.eval()
+        counting = self.model.register_forward_hook(count_rows, with_kwargs=True) if is_open() else None
         try:
             yield
         except RuntimeError as error:
@@ -375,8 +377,16 @@ class Encoder:
                 "take a smaller batch size"
             ) from error
         finally:
+            if counting is not None:
+                counting.remove()
             for module in trained:
                 module.training = True
+
+
+def count_rows(model: torch.nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+    """A hook of forward passes: their rows move the progress bar."""
+    tensors = (own for own in (*given, *named.values()) if isinstance(own, torch.Tensor))
+    passed(len(next(tensors)))
 
 
 class LanguageModel(Encoder):

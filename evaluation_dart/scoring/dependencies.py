@@ -11,7 +11,7 @@ A masked model reads both sides of a target, which is not masked. A causal model
 the substitution only: that of the other strand has those before it, and both together are the map.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,6 @@ def strand_map(
     end: int,
     measure: str,
     batch_size: int | str = "auto",
-    advance: Callable[[int], object] = lambda number: None,
 ) -> np.ndarray:
     """(end - start, end - start) of one strand: rows are mutated bases, columns targets; 0 on the diagonal.
 
@@ -64,7 +63,6 @@ def strand_map(
         changed = scale(base_log_p(scorer, mutants, start, end, batch_size))
         moved = np.abs(changed - own).reshape(len(rows), 3, end - start, len(BASES)).max(axis=(1, 3))
         found[rows] = moved
-        advance(len(mutants))
     if scorer.kind == "causal":  # which reads no further than its target
         found[np.tril_indices(len(found))] = 0.0
     np.fill_diagonal(found, 0.0)
@@ -104,7 +102,6 @@ def dependencies_of(
     combine: str,
     both_strands: bool,
     batch_size: int | str = "auto",
-    advance: Callable[[int], object] = lambda number: None,
 ) -> np.ndarray:
     """The map (end - start, end - start) of both strands, or of one: rows are mutated bases, columns targets.
 
@@ -114,11 +111,11 @@ def dependencies_of(
             substitution; of a masked one both maps are averaged.
     """
     length = len(sequence)
-    found = strand_map(scorer, sequence, start, end, measure, batch_size, advance)
+    found = strand_map(scorer, sequence, start, end, measure, batch_size)
     if both_strands:
-        turned = strand_map(
-            scorer, reverse_complement(sequence), length - end, length - start, measure, batch_size, advance
-        )[::-1, ::-1]
+        turned = strand_map(scorer, reverse_complement(sequence), length - end, length - start, measure, batch_size)[
+            ::-1, ::-1
+        ]
         found = found + turned if scorer.kind == "causal" else (found + turned) / 2
     elif scorer.kind == "causal":
         found[np.tril_indices(len(found), -1)] = np.nan  # not read

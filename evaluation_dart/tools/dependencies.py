@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tqdm.auto import tqdm
 
 from datasets_dart.alphabet import known_bases
 from datasets_dart.errors import InputError
@@ -30,6 +29,8 @@ from evaluation_dart.scoring.dependencies import (
 from evaluation_dart.scoring.four_bases import base_ids
 from evaluation_dart.tools.loading import Model, load, paths_of
 from evaluation_dart.tools.mutagenesis import TABLES, Region, regions_of, write_table
+from evaluation_dart.training.accelerators import progress_bar
+from evaluation_dart.workload import announce
 
 MOST_BASES = 2048  # of a region, whose pairs are four million
 SOURCES = {
@@ -133,11 +134,11 @@ def dependency_map(
 
     @cache
     def computed() -> np.ndarray:
-        total = 3 * (last - first - sequence[first:last].count("N")) * (2 if both else 1)
-        with tqdm(desc="dependencies", unit=" sequences", total=total) as bar:
-            return dependencies_of(
-                scorer, sequence, first, last, measure, combine, both, batch_size, advance=bar.update
-            )
+        passes = (2 if both else 1) * (3 * (last - first - sequence[first:last].count("N")) + 1)
+        what = f"dependencies between the {last - first:,} bases of {place.name}"
+        announce(what, scorer, passes=passes, tokens=len(sequence), batch_size=batch_size)
+        with progress_bar("dependencies", 1, "passes", passes=passes) as bar, bar.step():
+            return dependencies_of(scorer, sequence, first, last, measure, combine, both, batch_size)
 
     def write(path: Path) -> dict[str, Any]:
         table = as_pairs(place, sequence[first:last], computed())

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 from scipy.spatial.distance import jensenshannon
-from tqdm.auto import tqdm
 from transformers import LogitsProcessorList, StoppingCriteriaList
 
 from datasets_dart.alphabet import checked_bases
@@ -27,6 +26,8 @@ from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.statistics.blocks import Blocks
 from evaluation_dart.statistics.estimates import LOGIT, PLAIN, Scale, estimated, metric
 from evaluation_dart.tools.loading import Model, load, paths_of
+from evaluation_dart.training.accelerators import progress_bar
+from evaluation_dart.workload import announce
 
 SUFFIXES = (".fa", ".fasta", ".fa.gz", ".fasta.gz")
 LINE = 80
@@ -216,17 +217,18 @@ def sample(
     groups: dict[tuple[int, int], list[int]] = {}
     for row, own in enumerate(ids):
         groups.setdefault((len(own), wanted[row]), []).append(row)
-    with tqdm(desc="generation", unit=" sequences", total=len(prompts)) as bar:
+    what = f"{len(prompts):,} sequences of {length:,} bases"
+    announce(what, model, passes=sum(wanted), tokens=longest + length, batch_size=batch_size)
+    with progress_bar("generation", len(prompts), "bases", passes=sum(wanted)) as bar:
         for (given, need), rows in groups.items():
 
             def run(batch: slice, size: int, rows: list[int] = rows, need: int = need) -> None:
                 wanted = rows[batch]
-                with model.passing(size, len(ids[wanted[0]]) + need):
+                with bar.step(len(wanted)), model.passing(size, len(ids[wanted[0]]) + need):
                     names = [prompts[row].name for row in wanted]
                     continued = continuations(model, [ids[row] for row in wanted], need, lengths, sampling, names)
                 for row, bases in zip(wanted, continued, strict=True):
                     sampled[row] = bases if prompts[row].given else prompts[row].sequence + bases
-                bar.update(len(wanted))
 
             model.in_batches(len(rows), given + need, batch_size, run)
     return sampled

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from tqdm.auto import tqdm
 
 from datasets_dart.alphabet import BASES, UNKNOWN, encode_bases, known_bases, one_hot, reverse_complement
 from datasets_dart.contigs import find_contig
@@ -40,9 +39,11 @@ from evaluation_dart.tools.loading import (
     paths_of,
 )
 from evaluation_dart.tools.regions import LeftOut, read_regions
+from evaluation_dart.training.accelerators import progress_bar
+from evaluation_dart.workload import announce
 
 TABLES = (".parquet", ".tsv", ".tsv.gz", ".bed", ".bed.gz")
-AT_ONCE = 512  # sequences scored between two steps of a progress bar, a multiple of the usual batches
+AT_ONCE = 512  # sequences in one call of a scorer, a multiple of the usual batches
 SCHEMA = pa.schema(
     [
         ("chrom", pa.string()),
@@ -55,7 +56,6 @@ SCHEMA = pa.schema(
     ]
 )
 Score = Callable[[Sequence[str]], np.ndarray]
-Advance = Callable[[int], object]
 
 log = logging.getLogger(__name__)
 
@@ -153,18 +153,21 @@ def mutagenesis(
         trust_remote_code=trust_remote_code,
     )
     table_of, how = method_of(scorer, recipe, strand, label, batch_size)
-    if isinstance(scorer, LanguageModel) and how["name"] != HEAD:
-        report_rows(scorer, places, Recipe(**how))
+    passes = model_rows(scorer, places, how)
     positions = sum(own.end - own.start for own in places)
 
     @cache
     def computed() -> tuple[pa.Table, list[tuple[str, np.ndarray]], int]:
         panels, tables, unknown = [], [], 0
-        with tqdm(desc="mutagenesis", unit=" sequences", total=3 * positions + len(places)) as bar:
+        widest = max(own.window_end - own.window_start for own in places)
+        what = f"every substitution of {positions:,} positions in {len(places):,} regions, by {how['name']}"
+        announce(what, scorer, passes=passes, tokens=widest, batch_size=batch_size)
+        with progress_bar("mutagenesis", positions, "passes", passes=passes) as bar:
             for own in places:
                 sequence = known_bases(bases.fetch(own.chrom, own.window_start, own.window_end))
                 first, last = own.start - own.window_start, own.end - own.window_start
-                table = table_of(sequence, first, last, advance=bar.update, place=own.name)
+                with bar.step(last - first):
+                    table = table_of(sequence, first, last, place=own.name)
                 tables.append(as_table(own, sequence[first:last], table))
                 unknown += sequence[first:last].count("N")
                 if logo is not None:
@@ -202,10 +205,6 @@ def mutagenesis(
     return computed()[0] if target is None else summary
 
 
-def do_nothing(_: int) -> None:
-    """Where nobody looks at the progress."""
-
-
 def substitutions(sequence: str, start: int, end: int) -> tuple[list[str], np.ndarray]:
     """Every sequence with one known base of [start, end) replaced.
 
@@ -228,7 +227,6 @@ def changes(
     sequence: str,
     start: int,
     end: int,
-    advance: Advance = do_nothing,
     model: str = "the model",
     place: str = "the sequence",
 ) -> np.ndarray:
@@ -237,18 +235,14 @@ def changes(
     0 at a position's own base; NaN in all four columns where that is none of A, C, G, T.
 
     Args:
-        score: of sequences, (n,). advance: called with the number of sequences scored, as they are. model, place: what
-            errors call the model, and bases [start, end) of the sequence.
+        score: of sequences, (n,). model, place: what errors call the model, and bases [start, end) of the sequence.
 
     Raises:
         NotFinite: naming model, place and substitution, for a score that is NaN or infinite.
     """
     mutants, places = substitutions(sequence, start, end)
-    wanted, found = [sequence, *mutants], []
-    for first in range(0, len(wanted), AT_ONCE):
-        found.append(score(wanted[first : first + AT_ONCE]))
-        advance(len(found[-1]))
-    scores = np.concatenate(found)
+    wanted = [sequence, *mutants]
+    scores = np.concatenate([score(wanted[first : first + AT_ONCE]) for first in range(0, len(wanted), AT_ONCE)])
 
     def name(row: int) -> str:
         return place if row == 0 else f"{place} with {BASES[places[row - 1, 1]]} for its base {places[row - 1, 0] + 1}"
@@ -328,7 +322,6 @@ def likelihood_changes(
     end: int,
     recipe: Recipe,
     batch_size: BatchSize = 64,
-    advance: Advance = do_nothing,
     place: str = "the sequence",
 ) -> np.ndarray:
     """Changes of the (pseudo-)log-likelihood by a recipe, in nats: of masked alleles, or of whole sequences.
@@ -336,11 +329,9 @@ def likelihood_changes(
     NaN for a sequence of one base, if nothing predicts it.
     """
     if recipe.alleles == MASKED:
-        table = conditional_changes(model, sequence, start, end, recipe, batch_size, place)
-        advance(3 * len(table) + 1)
-        return table
+        return conditional_changes(model, sequence, start, end, recipe, batch_size, place)
     score = partial(score_sequences, model, recipe=recipe, batch_size=batch_size)
-    table = changes(score, sequence, start, end, advance, model.name, place)
+    table = changes(score, sequence, start, end, model.name, place)
     if len(sequence) == 1 and not np.nan_to_num(table).any():  # a sum over no token
         table[:] = np.nan
     return table
@@ -405,7 +396,7 @@ def placed(genome: Genome, source: str, chrom: str, start: int, end: int, window
 def method_of(
     scorer: Any, recipe: str, strand: str | None, label: str | int | None, batch_size: BatchSize
 ) -> tuple[Callable[..., np.ndarray], dict[str, Any]]:
-    """Changes as a function of (sequence, start, end, advance=), and the fields of the recipe."""
+    """Changes as a function of (sequence, start, end, place=), and the fields of the recipe."""
     if recipe == HEAD:
         config = scorer.model.config
         how = {"name": HEAD, "strand": strand or "forward", "output": config.id2label[label_index(config, label)]}
@@ -419,21 +410,26 @@ def method_of(
     return partial(likelihood_changes, scorer, recipe=chosen, batch_size=batch_size), chosen._asdict()
 
 
-def report_rows(model: LanguageModel, regions: list[Region], recipe: Recipe) -> None:
-    """Refuse a window that the model cannot read; log how much a masked model has to do."""
+def model_rows(model: Any, regions: list[Region], how: dict[str, Any]) -> int:
+    """About how many rows go through a model; refuse a window that a language model cannot read."""
+    strands = 2 if how["strand"] == "mean" else 1
+    mutants = strands * sum(3 * (own.end - own.start) + 1 for own in regions)
+    if how["name"] == HEAD or not isinstance(model, LanguageModel):
+        return mutants
+    recipe = Recipe(**how)
     width = max(own.window_end - own.window_start for own in regions)
     model.encode([("ACGT" * width)[:width]])
     if model.kind != "masked":
-        return
-    strands = 2 if recipe.strand == "mean" else 1
+        return strands * len(regions) if recipe.alleles == MASKED else mutants
     fewest = strands * sum(own.end - own.start for own in regions)
     if recipe.alleles == MASKED:
         log.info("masked model: about %s rows through the model", f"{fewest:,}")
-        return
+        return fewest
     widths = {own.window_end - own.window_start for own in regions}
     passes = {width: model.forward_passes([("ACGT" * width)[:width]], recipe.special_tokens) for width in widths}
     rows = strands * sum(passes[own.window_end - own.window_start] * (3 * (own.end - own.start) + 1) for own in regions)
     log.info("masked model: about %s rows through the model; the recipe dart-eval takes %s", f"{rows:,}", f"{fewest:,}")
+    return rows
 
 
 def as_table(region: Region, sequence: str, changes: np.ndarray) -> pa.Table:

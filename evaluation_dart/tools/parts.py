@@ -18,7 +18,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import link_target
 from datasets_dart.outputs import Output, Paths, held, hidden, remove
 from evaluation_dart.records import digest, package_versions
-from evaluation_dart.shards import score_in_shards
+from evaluation_dart.shards import score_in_shards, shards_of
 from evaluation_dart.training.accelerators import in_first_process
 
 
@@ -87,7 +87,8 @@ def begin(
 def remove_empty(folder: Path) -> None:
     """Remove a folder of parts in which there is none, as nothing can go on from it."""
     with suppress(OSError):
-        folder.rmdir()
+        if not shards_of(folder):
+            remove(folder)
 
 
 def complete(
@@ -98,6 +99,8 @@ def complete(
     device: str,
     counted: str,
     step: int,
+    passes: int | None = None,
+    unit: str = "rows",
 ) -> dict[str, Any]:
     """Do the parts that are not there yet, shared among processes, write the output of all, and remove the parts.
 
@@ -105,14 +108,15 @@ def complete(
         prepare: makes the function that does the rows of a range, later ranges after earlier ones.
         write: writes the output from the parts, under the name that it is given, in the main process, and returns what
             the sidecar says of it.
-        step: rows between two steps of the progress bar.
+        step: rows that are done at once. passes, unit: see [`score_in_shards`].
         counted: what the sidecar calls the number of rows done by this call, and not by one before it that was killed.
 
     Returns:
         What the sidecar says.
     """
     state, begun = PartialState(), time.perf_counter()
-    now = sum(gather_object([score_in_shards(prepare, rows, work.folder, work.part, work.fingerprint, step)]))
+    own = score_in_shards(prepare, rows, work.folder, work.part, work.fingerprint, step, passes, unit)
+    now = sum(gather_object([own]))
     about = work.about | {
         "fingerprint": work.fingerprint,
         "device": device,

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,16 +24,17 @@ from evaluation_dart.report.embedding_figures import check_method
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.finite import stored_as
 from evaluation_dart.scoring.regions import RegionRecipe, chunk_length, embed_sequences
-from evaluation_dart.shards import shards_of
+from evaluation_dart.shards import part_rows, shards_of
 from evaluation_dart.tools.loading import REGION_COLUMNS, Model, Table, as_file, load, paths_of
 from evaluation_dart.tools.parts import begin, complete, one_process
 from evaluation_dart.tools.plots import check_plot, plot_embeddings
 from evaluation_dart.training.accelerators import process_state
+from evaluation_dart.workload import announce
 
 PART = 256
 BASES_IN_PART = 1 << 21  # of vectors a base, so that a part fits into memory
 ZARR_CHUNK = 4096  # bases
-STEP = 64  # regions, at most, between two steps of the progress bar
+STEP = 64  # regions, at most, that are read at once
 SUFFIXES = (".parquet", ".zarr")
 STORED = ("float32", "float16")
 
@@ -68,7 +69,7 @@ def embed_regions(
     chunk: int | None = None,
     stored_dtype: str = "float32",
     batch_size: BatchSize = "auto",
-    part: int = PART,
+    part: int | None = None,
     revision: str | None = None,
     device: Any = None,
     dtype: str = "float32",
@@ -93,7 +94,8 @@ def embed_regions(
         chunk: bases read at once; None for what the model reads, 32,768 at most.
         stored_dtype: float32 or float16, of the vectors.
         batch_size: chunks in a forward pass; "auto" for as many as fit.
-        part: regions in a part, the most that a kill can cost.
+        part: regions in a part, the most that a kill can cost; None for about a minute's work of a small model on a
+            CPU, at most 256.
         revision: branch, tag or commit of a model on the Hub.
         device: "cpu", "cuda:0", ...; None for a GPU if there is one.
         dtype: of the model's weights: "float32", "bfloat16" or "float16".
@@ -145,6 +147,9 @@ def embed_regions(
             "recipe": recipe._asdict() | {"stored": stored_dtype},
             "inputs": described_inputs(bed=bed, fasta=Path(genome)),
         } | ({"left_out": left_out} if left_out else {})
+        step = max(1, min(STEP, BASES_IN_PART // longest))
+        strands = 2 if recipe.strand == "mean" else 1
+        part = part or part_rows(PART, strands * float(lengths.mean()), step)
 
         def draw(summary: dict[str, Any]) -> None:
             if plot is not None and state.is_main_process:
@@ -165,7 +170,12 @@ def embed_regions(
                     "regions of more than %s bases are read in separate chunks of this length", f"{recipe.chunk:,}"
                 )
 
-        step = max(1, min(STEP, BASES_IN_PART // longest))
+        passes = strands * int((-(-lengths // recipe.chunk)).sum())
+
+        def prepare() -> Callable[[range], dict[str, Any]]:
+            what = f"vectors of {len(lengths):,} regions"
+            announce(what, scorer, passes=passes, tokens=min(recipe.chunk, longest), batch_size=batch_size)
+            return embed
 
         def embed(rows: range) -> dict[str, Any]:
             regions = [*zip(found.chrom[rows], found.start[rows].tolist(), found.end[rows].tolist(), strict=True)]
@@ -185,7 +195,17 @@ def embed_regions(
             log.info("%s regions, %s channels", f"{len(lengths):,}", channels)
             return {"regions": len(lengths), "bases": int(lengths.sum()), "channels": channels}
 
-        summary = complete(work, len(lengths), lambda: embed, write, scorer.device_name, "regions_embedded_now", step)
+        summary = complete(
+            work,
+            len(lengths),
+            prepare,
+            write,
+            scorer.device_name,
+            "regions_embedded_now",
+            step,
+            passes=passes,
+            unit="passes",
+        )
         draw(summary)
         return summary if output is not None else pq.read_table(target)
 

@@ -40,6 +40,7 @@ from evaluation_dart.records import SCHEMA_VERSION
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.alleles import Scores, VariantScorer
 from evaluation_dart.scoring.finite import check_finite
+from evaluation_dart.shards import part_rows
 from evaluation_dart.tools.loading import (
     VARIANT_COLUMNS,
     Model,
@@ -53,6 +54,7 @@ from evaluation_dart.tools.parts import begin, complete, one_process
 from evaluation_dart.tools.plots import check_plot, plot_scores
 from evaluation_dart.tools.variant_files import Named, output_suffix, write_scores
 from evaluation_dart.training.accelerators import process_state
+from evaluation_dart.workload import announce
 
 WINDOW = 1024
 PART = 2048
@@ -88,7 +90,7 @@ def score_variants(
     layer: int = -1,
     label: str | int | None = None,
     batch_size: BatchSize = "auto",
-    part: int = PART,
+    part: int | None = None,
     revision: str | None = None,
     device: Any = None,
     dtype: str = "float32",
@@ -116,7 +118,8 @@ def score_variants(
         layer: of embeddings: index into the hidden states.
         label: of a head with several outputs: which, by name or number.
         batch_size: windows in a forward pass; "auto" for as many as fit.
-        part: records in a part, the most that a kill can cost.
+        part: records in a part, the most that a kill can cost; None for about a minute's work of a small model on a
+            CPU, at most 2,048.
         revision: branch, tag or commit of a model on the Hub.
         device: "cpu", "cuda:0", ...; None for a GPU if there is one.
         dtype: of the model's weights: "float32", "bfloat16" or "float16".
@@ -165,6 +168,8 @@ def score_variants(
             "ref_mismatch": ref_mismatch,
             "inputs": described_inputs(vcf=vcf, fasta=Path(genome)),
         }
+        step = max(1, BASES_AT_ONCE // window)
+        part = part or part_rows(PART, window * passes_of(scorer, how, 1, 1, window), step)
 
         def draw(summary: dict[str, Any]) -> None:
             if plot is not None and state.is_main_process:
@@ -185,9 +190,14 @@ def score_variants(
             write_sorted(vcf, source, bases, found)
         state.wait_for_everyone()
 
+        apply = VariantScorer(scorer, how, batch_size)
+        passes = passes_of(scorer, how, found.records, found.alleles, window, apply.shares)
+
         def prepare() -> Callable[[range], dict[str, Any]]:
-            report_passes(scorer, how, found, window, state.is_main_process)
-            return record_scorer(source, bases, VariantScorer(scorer, how, batch_size), window, ref_mismatch == "swap")
+            report_passes(scorer, how, passes, state.is_main_process)
+            what = f"{found.alleles:,} alleles of {found.records:,} records, by {how.name}"
+            announce(what, scorer, passes=passes, tokens=window, batch_size=apply.batch_size)
+            return record_scorer(source, bases, apply, window, ref_mismatch == "swap")
 
         def write(path: Path) -> dict[str, Any]:
             own = about["model"]
@@ -209,8 +219,17 @@ def score_variants(
                 "date": datetime.now(UTC).isoformat(timespec="seconds"),
             }
 
-        step = max(1, BASES_AT_ONCE // window)
-        summary = complete(work, found.records, prepare, write, scorer.device_name, "records_scored_now", step)
+        summary = complete(
+            work,
+            found.records,
+            prepare,
+            write,
+            scorer.device_name,
+            "records_scored_now",
+            step,
+            passes=passes,
+            unit="passes",
+        )
         draw(summary)
         return summary if output is not None else pq.read_table(target)
 
@@ -315,15 +334,30 @@ def write_sorted(vcf: Path, copy: Path, genome: Genome, found: Summary) -> None:
         sort_records(input_file(vcf), temporary, order)
 
 
-def report_passes(scorer: Any, recipe: VariantRecipe, found: Summary, window: int, main_process: bool) -> None:
-    """Before it begins: refuse a window that does not fit; log what a masked model's whole alleles cost."""
+def passes_of(scorer: Any, recipe: VariantRecipe, records: int, alleles: int, window: int, shares: bool = False) -> int:
+    """About how many rows go through a model; refuse a window that does not fit.
+
+    Args:
+        shares: whether what the alleles of a record have in common is read once.
+    """
+    likelihood, strands = recipe.likelihood, 2 if recipe.strand == "mean" else 1
+    windows = strands * (records + alleles)
     if not isinstance(scorer, Encoder):
-        return
+        return windows
     _, own = scorer.encode([("ACGT" * window)[:window]])
+    if likelihood is not None and likelihood.alleles != WHOLE:
+        return strands * alleles
+    if likelihood is not None and scorer.kind == "masked":
+        return windows * int(own.sum())
+    return windows + (strands * records if shares else 0)  # what alleles share is a pass of its own
+
+
+def report_passes(scorer: Any, recipe: VariantRecipe, passes: int, main_process: bool) -> None:
+    """Log what a masked model's whole alleles cost."""
     likelihood = recipe.likelihood
-    if main_process and scorer.kind == "masked" and likelihood is not None and likelihood.alleles == WHOLE:
-        rows = int(own.sum()) * (found.records + found.alleles) * (2 if recipe.strand == "mean" else 1)
-        log.info("masked model: about %s rows through the model, one for each token", f"{rows:,}")
+    masked = isinstance(scorer, Encoder) and scorer.kind == "masked"
+    if main_process and masked and likelihood is not None and likelihood.alleles == WHOLE:
+        log.info("masked model: about %s rows through the model, one for each token", f"{passes:,}")
         log.info("the recipe dart-eval takes one row for each allele")
 
 

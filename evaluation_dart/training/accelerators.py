@@ -4,6 +4,8 @@ processes of an evaluation."""
 import os
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
@@ -15,11 +17,13 @@ from accelerate.utils import (
     broadcast_object_list,
 )
 from torch.distributed.fsdp import MixedPrecisionPolicy
-from tqdm.auto import tqdm
 
 from datasets_dart.errors import InputError
+from datasets_dart.files import replacing
+from datasets_dart.progress import Progress
 
 Found = TypeVar("Found")
+DONE = "done-"  # of files in which processes say how much they have done
 
 
 def training_accelerator(
@@ -75,9 +79,24 @@ def in_first_process(act: Callable[[], Found]) -> Found:
     return cast(Found, found[0])
 
 
-def progress_bar(*given: Any, **options: Any) -> Any:
-    """tqdm's bar, on the main process alone. TQDM_DISABLE=1 hides it, which an argument of False would overrule."""
-    return tqdm(*given, **options, **({} if PartialState().is_main_process else {"disable": True}))
+def progress_bar(desc: str, rows: int, unit: str, *, shared: Path | None = None, **options: Any) -> Progress:
+    """A bar of the main process over what all processes do; see [`Progress`].
+
+    Args:
+        shared: a folder in which processes that do rows of their own say how many are done; None where each step is of
+            all processes.
+    """
+    state = PartialState()
+    exchange = None if shared is None or state.num_processes == 1 else partial(exchanged, shared, state.process_index)
+    return Progress(desc, rows, unit, shown=state.is_main_process, exchange=exchange, **options)
+
+
+def exchanged(folder: Path, process: int, done: int) -> int:
+    """Say in a folder how much this process has done; returns what the others have."""
+    with replacing(folder / f"{DONE}{process}") as temporary:
+        temporary.write_text(str(done))
+    others = [path for path in folder.glob(f"{DONE}*") if path.name != f"{DONE}{process}"]
+    return sum(int(path.read_text()) for path in others)
 
 
 def process_state(device: str | None) -> PartialState:

@@ -24,6 +24,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import sha256, write_text
 from datasets_dart.formats.documents import read_json
 from datasets_dart.outputs import LOCK, locked
+from datasets_dart.progress import passed
 from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.training.accelerators import in_first_process, progress_bar
 from evaluation_dart.training.probing import Embedder
@@ -141,9 +142,12 @@ def write_cache(
             if state.is_main_process:
                 write_text(folder / ABOUT, json.dumps(about, indent=2) + "\n")
             mine = missing[state.process_index :: state.num_processes]
-            for start in progress_bar(mine, desc="embedding", unit=" shards"):
-                sequences = read(range(start, min(start + shard_rows, rows)))
-                _write_shard(folder, start, _embed(embedder, sequences, batch_size, start))
+            total = sum(min(start + shard_rows, rows) - start for start in missing)
+            with progress_bar("embedding", total, "sequences", passes=total, shared=folder) as bar:
+                for start in mine:
+                    shard = range(start, min(start + shard_rows, rows))
+                    with bar.step(len(shard)):
+                        _write_shard(folder, start, _embed(embedder, read(shard), batch_size, start))
         state.wait_for_everyone()
         return EmbeddingCache(folder, about["channels"])
 
@@ -170,6 +174,7 @@ def _embed(embedder: Embedder, sequences: Sequence[str], batch_size: int, start:
         if len({*map(len, batch), len(sequences[0])}) > 1:
             raise InputError("a cache of embeddings needs sequences of one length")
         embeddings, covering = embedder.embed(batch)
+        passed(len(batch))
         numbers = range(start + first, start + first + len(batch))
         check_finite(
             embeddings.float().cpu().numpy(),

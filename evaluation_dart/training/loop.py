@@ -171,34 +171,35 @@ def fit(
         kept = best if progress.best_epoch else []
         save_state(accelerator, states, progress.step, state, device=device, files=kept)
 
-    bar = progress_bar(total=steps, initial=progress.step, unit="step", mininterval=5)
-    while progress.epoch < training.num_train_epochs and not progress.stopped:
-        epoch = progress.epoch
-        bases = training.bases_read(epoch)
-        lengths = train.lengths if bases is None else train.lengths.clip(max=bases)
-        batches = epoch_batches(lengths, train.nonpeak, training, epoch, train.nonpeaks)
-        flips = reversed_rows(len(train), epoch, training.seed) if training.reverse_complement else None
-        if stage is not None:
-            stage(bases)
-        module.train()
-        while progress.place < len(batches) and progress.step < steps:
-            batch = batches[progress.place]
-            progress.loss += take_step(accelerator, module, optimizer, train, batch, flips, epoch, objective, training)
-            progress.weight += objective.weight(train.labels[batch])
-            if not plateau:
-                scheduler.step()
-            progress.place, progress.step = progress.place + 1, progress.step + 1
-            bar.update()
-            if progress.step % training.save_steps == 0 and progress.place < len(batches):
-                keep_state()
-        if stage is not None:
-            stage(None)
-        _end_epoch(accelerator, network, optimizer, validation, objective, score, training, progress, folder)
-        progress.stopped |= progress.step >= steps
-        if plateau:
-            scheduler.step(progress.history[-1]["validation_loss"])
-        keep_state()
-    bar.close()
+    with progress_bar("training", steps, "steps", initial=progress.step) as bar:
+        while progress.epoch < training.num_train_epochs and not progress.stopped:
+            epoch = progress.epoch
+            bases = training.bases_read(epoch)
+            lengths = train.lengths if bases is None else train.lengths.clip(max=bases)
+            batches = epoch_batches(lengths, train.nonpeak, training, epoch, train.nonpeaks)
+            flips = reversed_rows(len(train), epoch, training.seed) if training.reverse_complement else None
+            if stage is not None:
+                stage(bases)
+            module.train()
+            while progress.place < len(batches) and progress.step < steps:
+                batch = batches[progress.place]
+                progress.loss += take_step(
+                    accelerator, module, optimizer, train, batch, flips, epoch, objective, training
+                )
+                progress.weight += objective.weight(train.labels[batch])
+                if not plateau:
+                    scheduler.step()
+                progress.place, progress.step = progress.place + 1, progress.step + 1
+                bar.advance()
+                if progress.step % training.save_steps == 0 and progress.place < len(batches):
+                    keep_state()
+            if stage is not None:
+                stage(None)
+            _end_epoch(accelerator, network, optimizer, validation, objective, score, training, progress, folder)
+            progress.stopped |= progress.step >= steps
+            if plateau:
+                scheduler.step(progress.history[-1]["validation_loss"])
+            keep_state()
     load_trained(network, folder)
     accelerator.wait_for_everyone()
     progress.weights = sha256(folder / WEIGHTS)

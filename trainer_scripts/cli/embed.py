@@ -50,7 +50,7 @@ def embed(
     stored_dtype: Annotated[Literal["float32", "float16"], typer.Option(help="of the vectors in the file")] = "float32",
     overwrite: Overwrite = False,
     batch_size: BatchSize = "auto",
-    part: Part = 256,
+    part: Part = None,
     device: Device = None,
     dtype: DtypeOption = "float32",
     revision: Revision = None,

@@ -46,6 +46,11 @@ BatchSize = Annotated[
     ),
 ]
 Part = Annotated[
-    int, typer.Option(help="rows in a part: the most that a kill can cost", min=1, rich_help_panel=COMPUTING)
+    int | None,
+    typer.Option(
+        help="rows in a part, the most that a kill can cost; default: about a minute's work",
+        min=1,
+        rich_help_panel=COMPUTING,
+    ),
 ]
 DtypeOption = Annotated[Dtype, typer.Option("--dtype", help="of the model's weights", rich_help_panel=COMPUTING)]

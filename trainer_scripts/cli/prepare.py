@@ -9,7 +9,7 @@ import typer
 
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.outputs import described, made
-from trainer_scripts.cli.app import result
+from trainer_scripts.cli.app import result, say
 from trainer_scripts.cli.inputs import InputsCommand
 from trainer_scripts.cli.options import Genome, Output, Overwrite, ProtocolOption
 
@@ -75,11 +75,11 @@ def prepare(
             inputs = inputs_of(task, download, given.get("protocol", "fixed"), num_proc or 1)
         given = {**inputs, **given}
         for line in said:
-            typer.echo(line, err=True)
+            say(line)
     rows: Any = load_dart(task, cache_dir=cache_dir, num_proc=num_proc, **given)
     for split, part in rows.items():
         typer.echo(f"{split}: {len(part)} rows, {', '.join(part.column_names)}")
-    typer.echo(next(iter(rows.values())).info.description, err=True)
+    say(next(iter(rows.values())).info.description)
     if output is not None:
         from datasets_dart.export import export_parquet
 
@@ -147,7 +147,7 @@ def prepare_all(
     protocol = given.get("protocol", "fixed")
     names = dataset_names()
     for line in fetch_needed(needed_files(folder, list(dict.fromkeys(map(task_of, names))), ask=False), folder):
-        typer.echo(line, err=True)
+        say(line)
     failed = []
     for name in names:
         task, _, part = name.partition("/")
@@ -160,9 +160,9 @@ def prepare_all(
             typer.echo(failed[-1])
             continue
         typer.echo(f"{name}: {', '.join(f'{split} {len(own):,} rows' for split, own in rows.items())}")
-        typer.echo(next(iter(rows.values())).info.description, err=True)
+        say(next(iter(rows.values())).info.description)
         for path in files:
-            typer.echo(f"written: {path}", err=True)
+            say(f"written: {path}")
     if failed:
         raise typer.Exit(1)
 

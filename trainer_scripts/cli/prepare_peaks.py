@@ -9,6 +9,7 @@ import typer
 
 from datasets_dart.files import files_by_name
 from datasets_dart.outputs import described, made, made_folder
+from trainer_scripts.cli.app import say
 from trainer_scripts.cli.inputs import by_name
 from trainer_scripts.cli.options import Genome, Overwrite, ProtocolOption
 
@@ -190,14 +191,14 @@ def named(words: list[str]) -> dict[str, str]:
 def selected(selection: "Selection", output: Path) -> None:
     """Say what each cell line gained, and what was written."""
     for cell, (gained, sole) in selection.gained.items():
-        typer.echo(f"{cell}: {gained} elements gained, {sole} of them by no other cell line", err=True)
+        say(f"{cell}: {gained} elements gained, {sole} of them by no other cell line")
     report(*(file._replace(path=output / Path(file.path).name) for file in selection.files))
 
 
 def report(*files: "Written") -> None:
     """Say what was written and left out."""
     for file in files:
-        typer.echo(f"{file.path}: {file.rows} rows", err=True)
+        say(f"{file.path}: {file.rows} rows")
         for reason, count in file.left_out.items():
             if count:
-                typer.echo(f"  {count} left out: {reason}", err=True)
+                say(f"  {count} left out: {reason}")

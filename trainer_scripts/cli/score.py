@@ -55,7 +55,7 @@ def score(
     name: Annotated[str, typer.Option(help="of the INFO keys in a VCF")] = "DNALM",
     overwrite: Overwrite = False,
     batch_size: BatchSize = "auto",
-    part: Part = 2048,
+    part: Part = None,
     device: Device = None,
     dtype: DtypeOption = "float32",
     revision: Revision = None,
