@@ -1,4 +1,4 @@
-"""Bars: where they are after batches, steps and rows, and the lines a minute of the log. The clock is the test's own."""
+"""Bars: where they are after batches, steps and rows, and lines in the log. The clock is the test's own."""
 
 import io
 import logging
