@@ -23,6 +23,7 @@ from datasets_dart.files import Position, contents_key, input_file
 from datasets_dart.formats.bed import CHUNK_ROWS
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.formats.hdf5 import SPLIT_GROUPS, Slice, open_hdf5, read_slice, slices
+from datasets_dart.progress import counted, is_shown
 from datasets_dart.splits import FOLDS, NAMED, PAPER, SPLITS, Blocks, read_splits
 
 PROTOCOLS = ("fixed", "paper")
@@ -145,6 +146,7 @@ class TaskBuilder(datasets.ArrowBasedBuilder):
 
     VERSION = datasets.Version("1.1.0")
     DESCRIPTION: ClassVar[str]  # of the rows, with {task}, {config} and {report}, for people to read
+    preparing: int | None = None  # the process that writes the rows
 
     def columns(self) -> dict[str, Any]:
         """Name of each column and its type: a name of Arrow's, or a feature."""
@@ -187,6 +189,7 @@ class TaskBuilder(datasets.ArrowBasedBuilder):
 
     def _download_and_prepare(self, dl_manager: Any, verification_mode: Any, **options: Any) -> None:
         """Rows as Arrow files, with counts of duplicates beside them and in the description."""
+        self.preparing = os.getpid()
         super()._download_and_prepare(dl_manager, verification_mode, **options)
         if options.get("file_format") in (None, "arrow"):
             rows = {split: self._as_dataset(split, in_memory=False) for split in self.info.splits}
@@ -195,7 +198,11 @@ class TaskBuilder(datasets.ArrowBasedBuilder):
             self.info.description += f"\nDuplicates: {said(counts)}."
 
     def _generate_tables(self, **source: Any) -> Iterator[tuple[Key, pa.Table]]:
-        for number, rows in enumerate(self.tables(**source)):
+        tables, pieces = self.tables(**source), source.get("shards")
+        # Rows that are streamed have no bar, and of several processes each only lines in the log
+        if pieces and self.preparing is not None and (os.getpid() == self.preparing or not is_shown()):
+            tables = counted(tables, f"rows of {source.get('split', 'a split')}", "pieces", len(pieces))
+        for number, rows in enumerate(tables):
             yield Key(number, 0), rows if isinstance(rows, pa.Table) else self.table(rows)
 
 

@@ -55,6 +55,7 @@ def prepare(
     """
     from datasets_dart import load_dart
 
+    hide_bars(num_proc)
     if (to == "parquet") != (output is not None):
         raise InputError("--to parquet and --output go together")
     given: dict[str, Any] = ctx.obj
@@ -85,6 +86,16 @@ def prepare(
 
         for path in export_parquet(rows, output, task, given.get("protocol", "fixed")):
             typer.echo(f"written: {path}")
+
+
+def hide_bars(num_proc: int | None) -> None:
+    """Leave progress to our bars and lines, but on a terminal to the datasets library's bar over several processes."""
+    from datasets import disable_progress_bars
+
+    from datasets_dart.progress import is_shown
+
+    if num_proc in (None, 1) or not is_shown():
+        disable_progress_bars()
 
 
 def list_needed(task: str, folder: Path) -> None:
