@@ -17,6 +17,7 @@ import torch
 import typer
 from transformers import TrainingArguments
 
+from evaluation_dart.recipes import DART_EVAL, TRAITGYM
 from trainer_scripts.cli import dart_eval, hyenadna
 
 ROOT = Path(__file__).parents[1]
@@ -190,7 +191,8 @@ def test_python_of_the_new_pages_runs(monkeypatch):
 
 WITH_OTHER_TOOLS = ROOT / "docs/with_other_tools.md"
 NEEDS = re.compile(r"^<!-- needs: (\w+) -->\n```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-BLOCKS = NEEDS.findall(WITH_OTHER_TOOLS.read_text())
+COMING_FROM = ROOT / "docs/coming_from.md"
+BLOCKS = NEEDS.findall(WITH_OTHER_TOOLS.read_text()) + NEEDS.findall(COMING_FROM.read_text())
 
 
 @pytest.mark.parametrize(("package", "block"), BLOCKS, ids=[f"{number} {own[0]}" for number, own in enumerate(BLOCKS)])
@@ -204,8 +206,15 @@ def test_blocks_run_where_the_tool_is_installed(tmp_path, monkeypatch, package, 
         torch.set_grad_enabled(True)  # some tools switch gradients off
 
 
-def test_every_block_of_that_page_says_what_it_needs():
-    assert len(BLOCKS) == WITH_OTHER_TOOLS.read_text().count("```python")
+def test_projects_are_read_at_the_commits_of_the_recipes():
+    page = COMING_FROM.read_text()
+    for source in (DART_EVAL, TRAITGYM):
+        name, _, commit = source.partition("@")
+        assert f"Read at {name}@{commit[:7]}." in page
+
+
+def test_every_block_of_those_pages_says_what_it_needs():
+    assert len(BLOCKS) == sum(path.read_text().count("```python") for path in (WITH_OTHER_TOOLS, COMING_FROM))
     spec = importlib.util.spec_from_file_location("run_clients", ROOT / "tests/clients/run.py")
     run_clients = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(run_clients)
