@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from accelerate import PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import link_target
@@ -112,7 +112,7 @@ def complete(
         counted: what the sidecar calls the number of rows done by this call, and not by one before it that was killed.
 
     Returns:
-        What the sidecar says.
+        What the sidecar says, in all processes.
     """
     state, begun = PartialState(), time.perf_counter()
     own = score_in_shards(prepare, rows, work.folder, work.part, work.fingerprint, step, passes, unit)
@@ -129,8 +129,9 @@ def complete(
         about |= write(work.held.scratch / work.held.named.name)
         about = work.held.commit(about)
         remove(work.folder)
-    state.wait_for_everyone()
-    return about
+    whole = [about]
+    broadcast_object_list(whole)
+    return whole[0]
 
 
 def one_process() -> None:

@@ -93,8 +93,9 @@ def say(text: str) -> None:
 
 
 def result(found: Any, text: str) -> None:
-    """Write what a command found to standard output: `text`, or with `--json` `found` as JSON."""
-    print(json.dumps(found, indent=1, default=str) if GENERAL.json else text)
+    """Write what a command found to standard output, in the first process: `text`, or with `--json` `found` as JSON."""
+    if os.environ.get("RANK", "0") == "0":
+        print(json.dumps(found, indent=1, default=str) if GENERAL.json else text)
 
 
 def show_version(wanted: bool) -> None:

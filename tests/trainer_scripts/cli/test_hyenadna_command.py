@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from trainer_scripts.cli import hyenadna
+from trainer_scripts.cli.app import result
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 GOLDEN = sorted((FIXTURES / "model").iterdir())
@@ -122,3 +123,10 @@ def test_quiet_writes_nothing_and_a_file_of_another_kind_is_no_log(tmp_path, cap
     assert (status, out) == (1, "")
     assert err == f"hyenadna: {bed}: is there already and is no log of a command; name another file\n"
     assert bed.read_bytes() == before
+
+
+@pytest.mark.parametrize(("rank", "printed"), [("0", "found\n"), ("1", "")])
+def test_the_first_of_several_processes_prints_the_result(capsys, monkeypatch, rank, printed):
+    monkeypatch.setenv("RANK", rank)
+    result({}, "found")
+    assert capsys.readouterr().out == printed
