@@ -53,6 +53,9 @@ COMMANDS = {
 # What needs an extra, which it must name before it begins: the words of its error.
 NEED_EXTRAS = {
     "hyenadna mutagenesis --model MODEL --genome GENOME --regions r.bed --output m.tsv --logo l.png": "attribution",
+    "hyenadna score --variants variants.vcf --genome GENOME --model MODEL --output s.tsv --plot s.png": "plot",
+    "hyenadna embed --regions regions.bed --genome GENOME --model MODEL --output v.parquet --plot v.png "
+    "--plot-method umap": "umap",
     "hyenadna export-onnx MODEL m.onnx --max-length 100": "onnx",
     "hyenadna embed --regions regions.bed --genome GENOME --model MODEL --output v.zarr": "zarr",
     "hyenadna train --data data --model MODEL --method lora --no-logo --output lora": "peft",
