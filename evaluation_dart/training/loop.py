@@ -4,6 +4,7 @@ A step's gradient is that of the mean loss over its whole batch, however many pr
 """
 
 import json
+import logging
 import math
 import shutil
 from collections.abc import Callable, Mapping
@@ -37,6 +38,8 @@ from evaluation_dart.training.states import (
     save_state,
     write_choices,
 )
+
+log = logging.getLogger(__name__)
 
 WEIGHTS, CHOICES, LOG, STATES = "weights.safetensors", "training.yaml", "log.json", "checkpoints"
 FILES = (CHOICES, WEIGHTS, STATES, LOG)  # of a training, in the order in which they are written
@@ -171,6 +174,14 @@ def fit(
         kept = best if progress.best_epoch else []
         save_state(accelerator, states, progress.step, state, device=device, files=kept)
 
+    if main:
+        log.info(
+            "training on %s rows, %s for validation: %s steps of %s rows, %s a forward pass, on %s, %s",
+            *(f"{number:,}" for number in (*rows.values(), steps, training.batch_size)),
+            min(training.batch_size, training.per_device_train_batch_size),
+            device,
+            "bfloat16 by autocast" if training.bf16 else str(next(network.parameters()).dtype).removeprefix("torch."),
+        )
     with progress_bar("training", steps, "steps", initial=progress.step) as bar:
         while progress.epoch < training.num_train_epochs and not progress.stopped:
             epoch = progress.epoch

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -274,7 +275,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch, me
     assert np.array_equal(*outputs)
 
 
-def test_the_first_epoch_of_smallest_validation_loss_is_kept(tmp_path, monkeypatch):
+def test_the_first_epoch_of_smallest_validation_loss_is_kept(tmp_path, monkeypatch, caplog):
     dataset = pairs()
     objective = TASKS["regulatory_elements"].objective(dataset)
     rows = examples_of(dataset, "regulatory_elements")
@@ -286,8 +287,12 @@ def test_the_first_epoch_of_smallest_validation_loss_is_kept(tmp_path, monkeypat
 
     monkeypatch.setattr(Objective, "loss", scripted)
     training = dataclasses.replace(QUICK, num_train_epochs=4)
+    caplog.set_level(logging.INFO, logger="evaluation_dart.training.loop")
     progress = fit(trained, rows, rows, objective, training, tmp_path, {})
     assert (progress.best_epoch, progress.validation_loss, progress.step) == (2, 1.0, 12)
+    batch, passed = training.batch_size, min(training.batch_size, training.per_device_train_batch_size)
+    counts = f"training on {len(rows)} rows, {len(rows)} for validation: 12 steps of {batch} rows"
+    assert caplog.messages == [f"{counts}, {passed} a forward pass, on cpu, float32"]
     kept = load_file(tmp_path / "weights.safetensors")
     assert all(torch.equal(kept[name], states[1][name]) for name in kept)
 
