@@ -134,6 +134,18 @@ class DartConfig(TaskConfig):
         return ", ".join(map(os.path.basename, self.sources()))
 
 
+@dataclass
+class WindowsConfig(DartConfig):
+    """Inputs and options of a task whose rows are windows of a genome, none of which is processed already."""
+
+    WITHOUT_COORDINATES: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.processed:
+            raise InputError(f"processed={self.processed!r}: this task has windows of a genome only")
+
+
 def paths_by_name(value: Paths) -> dict[str, str]:
     """Paths of an input by name; by number where they have none."""
     if isinstance(value, str):

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from datasets_dart.base import DartBuilder, DartConfig, Shards, chunks_at, deal, file_input, option
+from datasets_dart.base import DartBuilder, Shards, WindowsConfig, chunks_at, deal, file_input, option
 from datasets_dart.contigs import contig_ends, find_contig, renamed
 from datasets_dart.errors import InputError
 from datasets_dart.files import Position, input_file
@@ -23,10 +23,8 @@ NOT_WHOLE = "with a window beyond the contig, left out"
 
 
 @dataclass
-class ConservationGapConfig(DartConfig):
+class ConservationGapConfig(WindowsConfig):
     """Inputs and options of conservation_gap; see `datasets_dart.load_dart`."""
-
-    WITHOUT_COORDINATES: ClassVar[tuple[str, ...]] = ()
 
     genome: str = file_input("FASTA: plain, gzip or bgzip")
     regions: str = file_input("BED, whose middles are those of the windows")
@@ -37,8 +35,6 @@ class ConservationGapConfig(DartConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.length = whole_number("length", self.length, 2)
-        if self.processed:
-            raise InputError(f"processed={self.processed!r}: this task has windows of a genome only")
         if self.is_track != (self.threshold is not None):
             raise InputError("a bigWig of conservation and a threshold go together")
         if self.threshold is not None:

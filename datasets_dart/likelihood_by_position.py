@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from datasets_dart.base import TABLE_BYTES, DartBuilder, DartConfig, Shards, file_input, option
-from datasets_dart.errors import InputError
+from datasets_dart.base import TABLE_BYTES, DartBuilder, Shards, WindowsConfig, file_input, option
 from datasets_dart.held_out import held_out
 from datasets_dart.options import whole_number
 
@@ -16,10 +15,8 @@ LENGTH, TRIALS, SEGMENT = 1024, 128, 64
 
 
 @dataclass
-class LikelihoodByPositionConfig(DartConfig):
+class LikelihoodByPositionConfig(WindowsConfig):
     """Inputs and options of likelihood_by_position; see `datasets_dart.load_dart`."""
-
-    WITHOUT_COORDINATES: ClassVar[tuple[str, ...]] = ()
 
     genome: str = file_input("FASTA: plain, gzip or bgzip")
     length: int = option(LENGTH, "bp of a window")
@@ -29,8 +26,6 @@ class LikelihoodByPositionConfig(DartConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.processed:
-            raise InputError(f"processed={self.processed!r}: this task has windows of a genome only")
         self.segment = whole_number("segment", self.segment, 1)
         self.length = whole_number("length", self.length, self.segment + 1)
         self.trials = whole_number("trials", self.trials, 1)

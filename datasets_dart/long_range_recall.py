@@ -11,11 +11,11 @@ the genome has there ("native"), or a piece from elsewhere ("foreign"). Source: 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets_dart.base import TABLE_BYTES, DartBuilder, DartConfig, Shards, file_input, option
+from datasets_dart.base import TABLE_BYTES, DartBuilder, Shards, WindowsConfig, file_input, option
 from datasets_dart.errors import InputError
 from datasets_dart.held_out import HeldOut, held_out
 from datasets_dart.options import numbers, whole_number
@@ -89,10 +89,8 @@ def trials(blocks: HeldOut, own: Layout, number: int, mutation_rate: float, seed
 
 
 @dataclass
-class LongRangeRecallConfig(DartConfig):
+class LongRangeRecallConfig(WindowsConfig):
     """Inputs and options of long_range_recall; see `datasets_dart.load_dart`."""
-
-    WITHOUT_COORDINATES: ClassVar[tuple[str, ...]] = ()
 
     genome: str = file_input("FASTA: plain, gzip or bgzip")
     distances: str = option(DISTANCES, "bp between the copies, with commas")
@@ -105,8 +103,6 @@ class LongRangeRecallConfig(DartConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.processed:
-            raise InputError(f"processed={self.processed!r}: this task has windows of a genome only")
         self.segment = whole_number("segment", self.segment, 1)
         self.trials = whole_number("trials", self.trials, 1)
         self.context = whole_number("context", self.context, 0)

@@ -19,29 +19,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "wheel.json"
-INPUTS = """
-import gzip, itertools
-from datasets_dart.samples import cpg_islands_chrx
-from trainer_scripts.demo import MODEL
-import pysam
-sample = cpg_islands_chrx()
-genome = pysam.FastaFile(str(sample["genome"]))
-rows = [line.split()[:3] for line in open(sample["elements"]) if not line.startswith("#")][:60]
-with open("variants.vcf", "w") as vcf:
-    print("##fileformat=VCFv4.2", "#CHROM\\tPOS\\tID\\tREF\\tALT\\tQUAL\\tFILTER\\tINFO", sep="\\n", file=vcf)
-    for chrom, start, end in rows[:20]:
-        at = (int(start) + int(end)) // 2
-        ref = genome.fetch(chrom, at, at + 1).upper()
-        print(chrom, at + 1, ".", ref, "ACGT"["ACGT".index(ref) - 1], ".", ".", ".", sep="\\t", file=vcf)
-with open("regions.bed", "w") as bed:
-    for (chrom, start, end), label in zip(rows, itertools.cycle(["first", "second"])):
-        print(chrom, start, end, label, sep="\\t", file=bed)
-print(MODEL, *(sample[name] for name in ("genome", "elements", "splits")), sep="\\n")
-"""
-# What each command line does, with the sample's files for its words in capitals.
+INPUTS = Path("results/demo/inputs")  # which the demo leaves
+REGIONS = 60
+SPLITS = "from datasets_dart.samples import cpg_islands_chrx; print(cpg_islands_chrx()['splits'])"
+# Command lines, with the demo's files for the words in capitals.
 COMMANDS = {
     "demo": "hyenadna demo --limit 20",
-    "score": "hyenadna score --variants variants.vcf --genome GENOME --model MODEL --output scores.tsv",
+    "score": "hyenadna score --variants VARIANTS --genome GENOME --model MODEL --output scores.tsv",
     "embed": "hyenadna embed --regions regions.bed --genome GENOME --model MODEL --output vectors.parquet",
     "dataset": "hyenadna dataset --regions regions.bed --label-column 4 --genome GENOME --window 200 --splits random "
     "--output data",
@@ -53,7 +37,7 @@ COMMANDS = {
 # What needs an extra, which it must name before it begins: the words of its error.
 NEED_EXTRAS = {
     "hyenadna mutagenesis --model MODEL --genome GENOME --regions r.bed --output m.tsv --logo l.png": "attribution",
-    "hyenadna score --variants variants.vcf --genome GENOME --model MODEL --output s.tsv --plot s.png": "plot",
+    "hyenadna score --variants VARIANTS --genome GENOME --model MODEL --output s.tsv --plot s.png": "plot",
     "hyenadna embed --regions regions.bed --genome GENOME --model MODEL --output v.parquet --plot v.png "
     "--plot-method umap": "umap",
     "hyenadna export-onnx MODEL m.onnx --max-length 100": "onnx",
@@ -85,14 +69,17 @@ def main() -> None:
         work.mkdir()
         os.environ |= {"PATH": f"{python.parent}:/usr/bin:/bin", "HYENADNA_CACHE": str(place / "cache"), "CXX": "/none"}
         os.environ.pop("PYTHONPATH", None)
-        prepared = run([str(python), "-c", INPUTS], work)
-        words = dict(zip(("MODEL", "GENOME", "ELEMENTS", "SPLITS"), prepared.stdout.split(), strict=True))
+        names = {"MODEL": "model", "GENOME": "genome.fa.gz", "ELEMENTS": "elements.bed", "VARIANTS": "variants.vcf"}
+        words = {word: str(INPUTS / name) for word, name in names.items()}
+        words["SPLITS"] = run([str(python), "-c", SPLITS], work).stdout.strip()
         seconds = {}
         for name, line in COMMANDS.items():
             start = time.perf_counter()
             run([words.get(word, word) for word in line.split()], work)
             seconds[name] = round(time.perf_counter() - start, 1)
             print(f"{name}: {seconds[name]} s")
+            if name == "demo":
+                write_regions(work)
         for line, extra in NEED_EXTRAS.items():
             refused = run([words.get(word, word) for word in line.split()], work, status=1)
             if f"hyenadna-dart[{extra}]" not in refused.stderr:
@@ -111,6 +98,13 @@ def main() -> None:
         }
     RESULT.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"written to {RESULT}")
+
+
+def write_regions(work: Path) -> None:
+    """regions.bed: some of the demo's elements, with made-up labels."""
+    lines = (work / INPUTS / "elements.bed").read_text(encoding="utf-8").splitlines()[:REGIONS]
+    labelled = ("\t".join([*line.split("\t")[:3], ("first", "second")[row % 2]]) for row, line in enumerate(lines))
+    (work / "regions.bed").write_text("\n".join(labelled) + "\n", encoding="utf-8")
 
 
 def run(command: list[str], folder: Path, status: int = 0) -> subprocess.CompletedProcess[str]:

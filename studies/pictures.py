@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from datasets_dart.files import write_text
 from datasets_dart.formats.bed import read_intervals
 from datasets_dart.formats.fasta import Genome, open_genome
+from evaluation_dart.tools.loading import VCF_HEADER
 from hyenadna_dart import embed_regions, score_variants
 from trainer_scripts.demo import TRANSITION, write_inputs
 
@@ -36,7 +37,7 @@ def write_variants(folder: Path, genome: Genome, places: int) -> Path:
     Around an island's middle: a transition; the next two bases as their transitions, together; three bases deleted; and
     the three bases after those inserted again.
     """
-    lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+    rows = []
     for _, (contig, start, end) in zip(range(places), elements_of(folder), strict=False):
         first = (start + end) // 2
         bases = genome.fetch(contig, first, first + 16).upper()
@@ -46,9 +47,9 @@ def write_variants(folder: Path, genome: Genome, places: int) -> Path:
             8: (bases[8:12], bases[8]),
             12: (bases[12], bases[12:16]),
         }
-        lines += [f"{contig}\t{first + at + 1}\t.\t{ref}\t{alt}\t.\t.\t." for at, (ref, alt) in alleles.items()]
+        rows += [f"{contig}\t{first + at + 1}\t.\t{ref}\t{alt}\t.\t.\t.\n" for at, (ref, alt) in alleles.items()]
     path = folder / "all_classes.vcf"
-    write_text(path, "\n".join(lines) + "\n")
+    write_text(path, VCF_HEADER + "".join(rows))
     return path
 
 

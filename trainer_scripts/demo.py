@@ -25,6 +25,7 @@ from evaluation_dart import evaluate, load_scorer
 from evaluation_dart.models.markov import MarkovScorer
 from evaluation_dart.records import RESULTS
 from evaluation_dart.statistics.metric import Metric
+from evaluation_dart.tools.loading import VCF_HEADER
 
 ORDERS = (3, 5, 7)
 SEED = 0
@@ -57,14 +58,14 @@ def write_inputs(folder: Path) -> None:
     for path in sample["genome"].parent.glob(f"{sample['genome'].name}*"):
         shutil.copyfile(path, folder / path.name.replace(sample["genome"].name, "genome.fa.gz"))
     shutil.copyfile(sample["elements"], folder / "elements.bed")
-    lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+    rows = []
     genome = open_genome(sample["genome"])
     _, elements = next(read_intervals(sample["elements"], rows=VARIANTS))
     for contig, start, end in zip(elements.chrom, elements.start, elements.end, strict=True):
         middle = int(start + end) // 2
         ref = genome.fetch(contig, middle, middle + 1).upper()
-        lines.append(f"{contig}\t{middle + 1}\t.\t{ref}\t{TRANSITION[ref]}\t.\t.\t.")
-    write_text(folder / "variants.vcf", "\n".join(lines) + "\n")
+        rows.append(f"{contig}\t{middle + 1}\t.\t{ref}\t{TRANSITION[ref]}\t.\t.\t.\n")
+    write_text(folder / "variants.vcf", VCF_HEADER + "".join(rows))
 
 
 def contestants(model: Path, markov: Path) -> Iterator[tuple[str, Any]]:

@@ -519,19 +519,18 @@ def folder_of(name: str, revision: str | None = None) -> Path | None:
 
 
 @contextmanager
-def loading_of(name: str) -> Iterator[None]:
+def loading_of(name: str, revision: str | None = None) -> Iterator[Path | None]:
     """While a model is loaded: errors name it and stand for transformers' report of weights, and no bar is shown.
 
-    Raises:
-        FileNotFoundError: for a path that is no folder.
+    Yields [`folder_of`] the name, and raises as that does.
     """
-    folder = folder_of(name)
+    folder = folder_of(name, revision)
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()  # of a second's work
     try:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # torch's, of pickles that it refuses
-            yield
+            yield folder
     except FileExistsError:
         raise
     except (ImportError, OSError, RuntimeError, ValueError, *DAMAGED_FILES) as error:
@@ -590,11 +589,10 @@ def load_language_model(
         OSError: if there is no such model.
     """
     name = os.fspath(name)
-    folder = folder_of(name, revision)
     register_models()
     device, dtype = usable_device(device), usable_dtype(dtype)
     remote = {"trust_remote_code": trust_remote_code}
-    with loading_of(name):
+    with loading_of(name, revision) as folder:
         config, family = load_config(name, revision, trust_remote_code)
         commit = folder_digest(folder) if folder else commit_of(name, revision)
         # Weights and tokenizer of the very commit that the record will name, even if a branch moves meanwhile

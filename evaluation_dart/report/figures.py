@@ -1,8 +1,8 @@
 """Figures of results, as PNG, SVG or PDF."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -48,32 +48,56 @@ def check_figure(path: Path) -> None:
         raise MissingExtra("drawing figures", "plot") from error
 
 
+def rows_figure(
+    path: Path,
+    panels: Mapping[str, Sequence[Any]],
+    unit: str,
+    draw: Callable[["Axes", int, Any], None],
+    what: str,
+    line: float | None = None,
+) -> None:
+    """Rows with labels below one another, a panel for each title, and a line at a value, if there is one.
+
+    Args:
+        panels: rows with a `label`, by title. draw: draws a row at its place in a panel. what: the rows are, and the
+            figure is, as an error says it.
+
+    Raises:
+        InputError: for no row, or more than `MOST_FOREST_ROWS`.
+    """
+    count = sum(map(len, panels.values()))
+    if not 0 < count <= MOST_FOREST_ROWS:
+        raise InputError(f"{path}: {count} {what} has 1 to {MOST_FOREST_ROWS}")
+    heights = [len(rows) + 2 for rows in panels.values()]
+    figure = figure_of(8, ROW_INCHES * sum(heights) + 0.6)
+    axes = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
+    for axis, (title, rows) in zip(axes, panels.items(), strict=True):
+        for place, row in enumerate(reversed(rows)):
+            draw(axis, place, row)
+        if line is not None:
+            axis.axvline(line, color="black", linewidth=0.8, linestyle=":")
+        axis.set_yticks(range(len(rows)), [plot_text(row.label) for row in reversed(rows)], fontsize=7)
+        axis.set_ylim(-0.7, len(rows) - 0.3)
+        axis.set_title(plot_text(title), fontsize=9, loc="left")
+        axis.tick_params(axis="x", labelsize=7)
+    axes[-1].set_xlabel(plot_text(unit), fontsize=8)
+    write_figure(figure, path)
+
+
 def forest_figure(path: Path, panels: Mapping[str, Sequence[Bar]], unit: str, line: float | None = 0.0) -> None:
     """Values with intervals below one another, a panel for each title, and a line at a value, if there is one.
 
     Raises:
         InputError: for no value, or more than `MOST_FOREST_ROWS`.
     """
-    count = sum(map(len, panels.values()))
-    if not 0 < count <= MOST_FOREST_ROWS:
-        raise InputError(f"{path}: {count} values; a forest plot has 1 to {MOST_FOREST_ROWS}")
-    heights = [len(bars) + 2 for bars in panels.values()]
-    figure = figure_of(8, ROW_INCHES * sum(heights) + 0.6)
-    axes = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
-    for axis, (title, bars) in zip(axes, panels.items(), strict=True):
-        for row, bar in enumerate(reversed(bars)):
-            colour = DARK if bar.strong else LIGHT
-            if bar.low is not None and bar.high is not None:
-                axis.plot([bar.low, bar.high], [row, row], color=colour, linewidth=1.6)
-            axis.plot([bar.value], [row], "s", color=colour, markersize=4)
-        if line is not None:
-            axis.axvline(line, color="black", linewidth=0.8, linestyle=":")
-        axis.set_yticks(range(len(bars)), [plot_text(bar.label) for bar in reversed(bars)], fontsize=7)
-        axis.set_ylim(-0.7, len(bars) - 0.3)
-        axis.set_title(plot_text(title), fontsize=9, loc="left")
-        axis.tick_params(axis="x", labelsize=7)
-    axes[-1].set_xlabel(plot_text(unit), fontsize=8)
-    write_figure(figure, path)
+
+    def draw(axis: "Axes", place: int, bar: Bar) -> None:
+        colour = DARK if bar.strong else LIGHT
+        if bar.low is not None and bar.high is not None:
+            axis.plot([bar.low, bar.high], [place, place], color=colour, linewidth=1.6)
+        axis.plot([bar.value], [place], "s", color=colour, markersize=4)
+
+    rows_figure(path, panels, unit, draw, "values; a forest plot", line)
 
 
 def comparison_figure(path: Path, comparison: Comparison) -> None:

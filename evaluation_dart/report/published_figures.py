@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from datasets_dart.errors import InputError
 from datasets_dart.formats.text import plot_text
-from evaluation_dart.report.figures import DARK, MOST_FOREST_ROWS, ROW_INCHES, figure_of, write_figure
+from evaluation_dart.report.figures import DARK, figure_of, rows_figure, write_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class Point(NamedTuple):
@@ -31,26 +33,16 @@ def published_figure(path: Path, panels: Mapping[str, Sequence[Point]], unit: st
     Raises:
         InputError: for no point, or more than `MOST_FOREST_ROWS`.
     """
-    count = sum(map(len, panels.values()))
-    if not 0 < count <= MOST_FOREST_ROWS:
-        raise InputError(f"{path}: {count} cells; such a figure has 1 to {MOST_FOREST_ROWS}")
-    heights = [len(points) + 2 for points in panels.values()]
-    figure = figure_of(8, ROW_INCHES * sum(heights) + 0.6)
-    axes = figure.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
-    for axis, (title, points) in zip(axes, panels.items(), strict=True):
-        for row, point in enumerate(reversed(points)):
-            if point.low is not None and point.high is not None:
-                axis.plot([point.low, point.high], [row, row], color=DARK, linewidth=1.6)
-            if point.value is not None:
-                axis.plot([point.value], [row], "s", color=DARK, markersize=4)
-            if point.published is not None:
-                axis.plot([point.published], [row], "o", color="black", fillstyle="none", markersize=5)
-        axis.set_yticks(range(len(points)), [plot_text(point.label) for point in reversed(points)], fontsize=7)
-        axis.set_ylim(-0.7, len(points) - 0.3)
-        axis.set_title(plot_text(title), fontsize=9, loc="left")
-        axis.tick_params(axis="x", labelsize=7)
-    axes[-1].set_xlabel(plot_text(unit), fontsize=8)
-    write_figure(figure, path)
+
+    def draw(axis: "Axes", place: int, point: Point) -> None:
+        if point.low is not None and point.high is not None:
+            axis.plot([point.low, point.high], [place, place], color=DARK, linewidth=1.6)
+        if point.value is not None:
+            axis.plot([point.value], [place], "s", color=DARK, markersize=4)
+        if point.published is not None:
+            axis.plot([point.published], [place], "o", color="black", fillstyle="none", markersize=5)
+
+    rows_figure(path, panels, unit, draw, "cells; such a figure")
 
 
 def lines_figure(path: Path, panels: Mapping[str, Sequence[Point]], x_label: str, logarithmic: bool = False) -> None:

@@ -20,6 +20,7 @@ import torch
 from datasets_dart.alphabet import BASES, UNKNOWN, encode_bases, reverse_complement
 from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.scoring.four_bases import base_ids, four_base_log_p
+from evaluation_dart.scoring.substitutions import substitutions
 
 LOG_ODDS, LOG_PROBABILITY = MEASURES = ("log-odds", "log-probability")
 MEAN, MAX, DIRECTED = COMBINED = ("mean", "max", "directed")
@@ -51,15 +52,11 @@ def strand_map(
     own = scale(base_log_p(scorer, [sequence], start, end, batch_size))[0]
     codes = encode_bases(sequence[start:end])
     found = np.full((end - start, end - start), np.nan)
-    known = np.flatnonzero(codes != UNKNOWN)
-    for first in range(0, len(known), AT_ONCE // 3):
-        rows = known[first : first + AT_ONCE // 3]
-        mutants = [
-            sequence[: start + row] + base + sequence[start + row + 1 :]
-            for row in rows.tolist()
-            for base in BASES
-            if base != BASES[codes[row]]
-        ]
+    for first in range(start, end, AT_ONCE // 3):
+        mutants, places = substitutions(sequence, first, min(first + AT_ONCE // 3, end))
+        if not mutants:
+            continue
+        rows = first - start + places[::3, 0]
         changed = scale(base_log_p(scorer, mutants, start, end, batch_size))
         moved = np.abs(changed - own).reshape(len(rows), 3, end - start, len(BASES)).max(axis=(1, 3))
         found[rows] = moved

@@ -29,6 +29,7 @@ from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.scoring.four_bases import base_ids
 from evaluation_dart.scoring.heads import head_scorer, label_index
 from evaluation_dart.scoring.likelihoods import score_sequences
+from evaluation_dart.scoring.substitutions import places_of, substitutions
 from evaluation_dart.tools.loading import (
     REGION_COLUMNS,
     Model,
@@ -203,23 +204,6 @@ def mutagenesis(
         return computed()[0]
     summary = made_together(writes, about, overwrite=overwrite)
     return computed()[0] if target is None else summary
-
-
-def substitutions(sequence: str, start: int, end: int) -> tuple[list[str], np.ndarray]:
-    """Every sequence with one known base of [start, end) replaced.
-
-    Returns:
-        m strings, and (m, 2) int64: the position replaced, counted from `start`, and the new base's index.
-    """
-    places = places_of(sequence[start:end])
-    mutants = [sequence[: start + row] + BASES[base] + sequence[start + row + 1 :] for row, base in places.tolist()]
-    return mutants, places
-
-
-def places_of(sequence: str) -> np.ndarray:
-    """(m, 2) int64: position and index of the new base of every substitution of a known base."""
-    codes = encode_bases(sequence)[:, None]
-    return np.argwhere((codes != UNKNOWN) & (codes != np.arange(len(BASES))))
 
 
 def changes(

@@ -18,7 +18,6 @@ from evaluation_dart.models.language_model import (
     check_size,
     commit_of,
     folder_digest,
-    folder_of,
     load_config,
     load_language_model,
     loading_of,
@@ -58,10 +57,9 @@ def load_classifier(
         OSError: if there is no such model.
     """
     name = os.fspath(name)
-    folder = folder_of(name, revision)
     weights = usable_dtype(dtype)
     register_models()
-    with loading_of(name):  # a new head is what is wanted; what else is missing is told below
+    with loading_of(name, revision) as folder:  # a new head is what is wanted; what else is missing is told below
         commit = folder_digest(folder) if folder else commit_of(name, revision)
         remote: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": None if folder else commit}
         new_head = {} if outputs is None else {"num_labels": outputs}

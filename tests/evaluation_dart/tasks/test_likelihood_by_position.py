@@ -42,17 +42,14 @@ def options(tmp_path):
     return {"genome": GENOME, "length": 100, "trials": 3, "segment": 20, **where}
 
 
+def rows_of(options):
+    inputs = {name: value for name, value in options.items() if name != "output"}
+    return load_dart("likelihood_by_position", split="test", **inputs)
+
+
 def test_by_position_is_of_the_models_logits(losses_of, options):
     record = evaluate(str(MODEL), "likelihood_by_position", **options)
-    rows = load_dart(
-        "likelihood_by_position",
-        split="test",
-        cache_dir=options["cache_dir"],
-        genome=GENOME,
-        length=100,
-        trials=3,
-        segment=20,
-    )
+    rows = rows_of(options)
     losses = np.stack([losses_of(sequence) for sequence in rows["sequence"]])  # of bases 1 to 99
     for context in (1, 2, 16, 32, 64):
         expected = losses[:, context - 1 : 2 * context - 1].mean()
@@ -66,15 +63,7 @@ def test_by_position_is_of_the_models_logits(losses_of, options):
 
 def test_same_bases_are_read_with_less_before_them(losses_of, options):
     record = evaluate(str(MODEL), "likelihood_by_position", "same_bases", **options)
-    rows = load_dart(
-        "likelihood_by_position",
-        split="test",
-        cache_dir=options["cache_dir"],
-        genome=GENOME,
-        length=100,
-        trials=3,
-        segment=20,
-    )
+    rows = rows_of(options)
     for context in (1, 16, 64):
         expected = np.mean([losses_of(sequence[-20 - context :])[-20:] for sequence in rows["sequence"]])
         assert record.metrics[f"nats_given_{context}"].value == pytest.approx(expected, abs=1e-5)

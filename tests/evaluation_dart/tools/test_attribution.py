@@ -20,8 +20,9 @@ from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.recipes import RECIPES
 from evaluation_dart.scoring.heads import head_score, head_scorer, label_index
 from evaluation_dart.scoring.likelihoods import score_alleles
+from evaluation_dart.scoring.substitutions import substitutions
 from evaluation_dart.tools.attribution import OneHotModel, path_rule
-from evaluation_dart.tools.mutagenesis import changes, importance, likelihood_changes, substitutions
+from evaluation_dart.tools.mutagenesis import changes, importance, likelihood_changes
 from evaluation_dart.training.finetuning import load_classifier
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

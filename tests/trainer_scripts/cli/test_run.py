@@ -1,15 +1,12 @@
 """The command from end to end: golden result, resumption after kill -9, two processes, and every bad input."""
 
-import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +21,7 @@ from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.records import read_record, validate_record, write_record
 from evaluation_dart.shards import PLACE, read_shard, write_shard
 from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNATokenizer
-from trainer_scripts.cli.dart_eval import main
+from tests.trainer_scripts.cli.in_process import dart_eval
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 GENOME, ELEMENTS = FIXTURES / "genome" / "genome.fa", FIXTURES / "task1" / "ccre.bed"
@@ -32,25 +29,6 @@ MODEL = FIXTURES / "model" / "tiny1k_d128_l2_s1026"
 BERT = FIXTURES / "task1" / "bert_char"
 MOTIFS = FIXTURES / "task2" / "motifs.meme"
 SMALL = FIXTURES / "model" / "small_d32_l2_s130"
-
-
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def dart_eval(*arguments):
-    """The command in this process: exit status and what it prints."""
-    out, err = io.StringIO(), io.StringIO()
-    status = 0
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr(sys, "argv", ["dart-eval", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code or 0
-    return Done(status, out.getvalue(), err.getvalue())
 
 
 def command(*arguments, launcher=("-m",)):
@@ -136,6 +114,7 @@ def one_thread():
 # The command, killed as kill -9 does once its third part of the predictions is in place
 KILLED = """
 import os, signal
+from tests.trainer_scripts.cli.in_process import dart_eval
 from trainer_scripts.cli.dart_eval import main
 
 replace, parts = os.replace, []

@@ -1,9 +1,6 @@
 """`dart-eval run --setting probed | finetuned | ab_initio` from end to end, on a small genome made up here."""
 
-import io
 import json
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +10,12 @@ import pytest
 import yaml
 
 from evaluation_dart.records import read_record, validate_record
-from trainer_scripts.cli.dart_eval import main
+from tests.trainer_scripts.cli.in_process import dart_eval
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 MODEL = FIXTURES / "model" / "small_d32_l2_s130"
 LENGTH, WINDOW, BLOCK = 240_000, 100, 80_000
 QUICK = ("--set", "num_train_epochs=1", "--set", "batch_size=8", "--set", "learning_rate=1e-3", "--window", WINDOW)
-
-
-def dart_eval(*arguments):
-    """Exit status and what the command prints to stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    status = 0
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr(sys, "argv", ["dart-eval", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code or 0
-    return status, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,7 @@
 """`dart-eval run` for tasks 2 to 5 from files to valid records, with baselines, and what is refused."""
 
-import io
 import json
 import shutil
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +14,7 @@ from datasets_dart.alphabet import reverse_complement
 from evaluation_dart.recipes import RECIPES
 from evaluation_dart.records import read_record
 from evaluation_dart.scoring.likelihoods import score_alleles, score_sequences
-from trainer_scripts.cli.dart_eval import main
+from tests.trainer_scripts.cli import in_process
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 MODEL, BERT = FIXTURES / "model" / "small_d32_l2_s130", FIXTURES / "task1" / "bert_char"
@@ -26,15 +23,8 @@ MARKOV = f"markov:{Path(__file__).parents[3] / 'model_cards' / 'markov-chrX' / '
 
 def dart_eval(*arguments):
     """The command in this process: exit status, output with what goes to stderr, and the error it would print."""
-    out, err = io.StringIO(), io.StringIO()
-    status = 0
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr(sys, "argv", ["dart-eval", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code or 0
-    return status, out.getvalue() + err.getvalue(), err.getvalue()
+    status, out, err = in_process.dart_eval(*arguments)
+    return status, out + err, err
 
 
 @pytest.fixture(scope="module")

@@ -1,36 +1,20 @@
 """`dart-eval suite --paper` from end to end, on a small genome made up here: run, marked, and read again."""
 
 import csv
-import io
 import json
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from trainer_scripts.cli.dart_eval import main
+from tests.trainer_scripts.cli.in_process import dart_eval
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 MOTIFS = FIXTURES / "task2" / "motifs.meme"
 GENOME, ELEMENTS = FIXTURES / "genome" / "genome.fa", FIXTURES / "task1" / "ccre.bed"
 MODEL = FIXTURES / "model" / "small_d32_l2_s130"
 BASES, READ = 20_000, 60
-
-
-def dart_eval(*arguments):
-    """Exit status and what the command prints to stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    status = 0
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr(sys, "argv", ["dart-eval", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code or 0
-    return status, out.getvalue(), err.getvalue()
 
 
 def rows_of(output):
