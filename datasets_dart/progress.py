@@ -24,7 +24,13 @@ _open: list["Progress"] = []  # the innermost last
 
 def is_shown() -> bool:
     """Whether bars are drawn: on a terminal or in a notebook, unless TQDM_DISABLE hides them."""
-    return not os.environ.get("TQDM_DISABLE") and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    return not os.environ.get("TQDM_DISABLE") and (sys.stderr.isatty() or in_notebook())
+
+
+def in_notebook() -> bool:
+    """Whether this process runs the cells of a notebook; some libraries import ipykernel where there is none."""
+    ipython = sys.modules.get("IPython")
+    return hasattr(ipython and ipython.get_ipython(), "kernel")
 
 
 def write_above(text: str) -> None:

@@ -3,11 +3,12 @@
 import io
 import logging
 import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from datasets_dart import progress as bars
-from datasets_dart.progress import Progress, counted, is_open, passed
+from datasets_dart.progress import Progress, counted, is_open, is_shown, passed
 
 
 class Clock:
@@ -111,10 +112,17 @@ def test_a_terminal_has_a_bar_unless_it_is_disabled(monkeypatch, disabled, shown
     assert ("2/2" in screen.getvalue()) is shown
 
 
+@pytest.mark.parametrize(("shell", "shown"), [(None, False), (object(), False), (SimpleNamespace(kernel=1), True)])
+def test_a_file_has_no_bar_unless_this_is_a_notebook(monkeypatch, shell, shown):
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))  # some libraries import it anywhere
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    assert is_shown() is shown
+
+
 def test_a_file_has_no_bar(monkeypatch):
     file = io.StringIO()
     monkeypatch.setattr("sys.stderr", file)
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     assert list(counted("ab", "counting", "letters", 2)) == ["a", "b"]
     assert file.getvalue() == ""
 
