@@ -17,15 +17,18 @@ if find_spec("transformers") is not None:
         AutoTokenizer,
     )
 
+    from . import export_hub_code
     from .configuration_hyenadna import HyenaDNAConfig
     from .modeling_hyenadna import (
         HyenaDNAForCausalLM,
         HyenaDNAForSequenceClassification,
         HyenaDNAForTokenClassification,
         HyenaDNAModel,
+        HyenaDNAPreTrainedModel,
     )
     from .tokenization_hyenadna import HyenaDNATokenizer
 
+    HyenaDNAPreTrainedModel.add_hub_code = staticmethod(export_hub_code.export_hub_code)
     AutoConfig.register("hyenadna", HyenaDNAConfig, exist_ok=True)
     AutoModel.register(HyenaDNAConfig, HyenaDNAModel, exist_ok=True)
     AutoModelForCausalLM.register(HyenaDNAConfig, HyenaDNAForCausalLM, exist_ok=True)

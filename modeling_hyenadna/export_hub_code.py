@@ -14,6 +14,7 @@ from pathlib import Path
 from .configuration_hyenadna import HyenaDNAConfig
 
 PACKAGE = Path(__file__).parent
+CONFIG = "config.json"
 ENTRY = PACKAGE / "modeling_hyenadna.py"
 AUTO_MAP = {
     "AutoConfig": "configuration_hyenadna.HyenaDNAConfig",
@@ -65,7 +66,18 @@ def export_hub_code(folder: str | os.PathLike[str]) -> list[str]:
         FileNotFoundError: if there is no config.json in `folder`.
         ValueError: if it is not that of a HyenaDNA model.
     """
-    path = Path(folder) / "config.json"
+    path = Path(folder) / CONFIG
+    files = with_hub_code(path)
+    for leftover in path.parent.glob(".writing-*"):  # of a run that was killed
+        leftover.unlink()
+    for name, text in files.items():
+        _replace(path.parent / name, text)
+    return sorted(files.keys() - {CONFIG})
+
+
+def with_hub_code(path: Path) -> dict[str, str]:
+    """The text of each file of the Hub code by its name, and of config.json, which names them, for the model whose
+    config.json `path` is. Writes nothing; errors as of [`export_hub_code`]."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
@@ -75,15 +87,10 @@ def export_hub_code(folder: str | os.PathLike[str]) -> list[str]:
     if not isinstance(config, dict) or config.get("model_type") != HyenaDNAConfig.model_type:
         raise ValueError(f"{path}: not the config of a HyenaDNA model")
     files = hub_code()
-    for leftover in path.parent.glob(".writing-*"):  # of a run that was killed
-        leftover.unlink()
     for name in files:
         if (path.parent / name).exists() and not (path.parent / name).read_text(errors="replace").startswith(HEADER):
-            raise ValueError(f"{path.parent / name}: is there already, and was not written by this command; move it")
-    for name, source in files.items():
-        _replace(path.parent / name, source)
-    _replace(path, json.dumps(config | {"auto_map": AUTO_MAP}, indent=2, sort_keys=True) + "\n")
-    return sorted(files)
+            raise ValueError(f"{path.parent / name}: is there already, and is not of the Hub code; move it")
+    return files | {CONFIG: json.dumps(config | {"auto_map": AUTO_MAP}, indent=2, sort_keys=True) + "\n"}
 
 
 def hub_code() -> dict[str, str]:

@@ -5,9 +5,10 @@ specification as this project records it. Shapes: B sequences, L tokens, D chann
 """
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NoReturn, Self, cast
+from typing import Any, ClassVar, NoReturn, Self, cast
 
 import torch
 from torch import nn
@@ -509,6 +510,15 @@ class HyenaDNAPreTrainedModel(PreTrainedModel):
     ]
     _can_record_outputs = {"hidden_states": HyenaDNABlock}
     _supports_context_parallel = False
+    # Adds to a folder the code that loads it without this package; set by the package, as the Hub code itself has none.
+    add_hub_code: ClassVar[Callable[[str | os.PathLike[str]], object] | None] = None
+
+    def _upload_modified_files(self, working_dir: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
+        """As the base class, which has no other place between saving and uploading, with the Hub code."""
+        add_hub_code = type(self).add_hub_code
+        if add_hub_code is not None:
+            add_hub_code(working_dir)
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -1,15 +1,17 @@
 """Models to the Hub: what is checked of a folder before it is uploaded."""
 
-import glob
+import json
 from pathlib import Path, PurePath
 
 import yaml
-from huggingface_hub import HfApi, ModelCard
+from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.repocard import RepoCard
 
 from datasets_dart.errors import InputError
 from datasets_dart.formats.documents import parse_yaml
+from modeling_hyenadna import HyenaDNAConfig
+from modeling_hyenadna.export_hub_code import AUTO_MAP, CONFIG, with_hub_code
 
 REQUIRED = ("license", "pipeline_tag", "library_name", "tags")
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".joblib")
@@ -43,8 +45,8 @@ def check_model_folder(folder: Path) -> None:
     """Raise FileNotFoundError or ValueError saying why `folder` should not go to the Hub as a model."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder / 'config.json'}: no such file")
+    if not (folder / CONFIG).is_file():
+        raise FileNotFoundError(f"{folder / CONFIG}: no such file")
     check_card(folder / "README.md")
     for path in (folder / name for name in files_in(folder) if is_uploaded(name)):
         if path.suffix in PICKLES:
@@ -72,10 +74,34 @@ def local_path_in(text: str, folder: Path) -> str | None:
     return next((f"{place}/" for place in map(str, places) if len(place) > 1 and f"{place}/" in text), None)
 
 
+def is_native(folder: Path) -> bool:
+    """Whether a folder holds a HyenaDNA model that names no code of its own, or the code that this package exports."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return config.get("model_type") == HyenaDNAConfig.model_type and config.get("auto_map") in (None, {}, AUTO_MAP)
+
+
+def operations_of(folder: Path, code: bool) -> list[CommitOperationAdd]:
+    """The files of a model's folder to upload and, with `code`, the Hub code, which config.json then names."""
+    written = with_hub_code(folder / CONFIG) if code else {}
+    files: dict[str, str | bytes] = {name: text.encode() for name, text in written.items()}
+    for name in files_in(folder):
+        if is_uploaded(name):
+            files.setdefault(name.as_posix(), str(folder / name))
+    return [CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in sorted(files.items())]
+
+
 def push_model(
-    folder: Path, repo_id: str, private: bool = False, revision: str | None = None, create_pr: bool = False
+    folder: Path,
+    repo_id: str,
+    private: bool = False,
+    revision: str | None = None,
+    create_pr: bool = False,
+    code: bool = True,
 ) -> str:
     """Upload a model's folder, hidden `.eval_results` included, to a repository that is made if need be.
+
+    With `code`, a HyenaDNA model goes up with the Python files that load it where this package is not imported
+    (modeling_hyenadna/export_hub_code.py). The folder itself is left as it is.
 
     Returns:
         The address of the commit, or of the pull request.
@@ -85,15 +111,15 @@ def push_model(
         ConnectionError: if the Hub cannot be reached.
     """
     check_model_folder(folder)
+    operations = operations_of(folder, code and is_native(folder))
     api = HfApi()
     try:
         api.create_repo(repo_id, private=private, exist_ok=True)
         if revision is not None and not create_pr:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
-        commit = api.upload_folder(
+        commit = api.create_commit(
             repo_id=repo_id,
-            folder_path=folder,
-            ignore_patterns=[glob.escape(name.as_posix()) for name in files_in(folder) if not is_uploaded(name)],
+            operations=operations,
             revision=None if create_pr else revision,
             create_pr=create_pr,
             commit_message=f"Upload {folder.resolve().name}",

@@ -26,6 +26,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNot
 
 from datasets_dart.samples import cpg_islands_chrx
 from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNATokenizer
+from modeling_hyenadna.export_hub_code import AUTO_MAP
 from trainer_scripts.cli import hyenadna
 from trainer_scripts.push_model import check_model_folder
 
@@ -226,6 +227,59 @@ print(json.dumps([type(model).__name__, type(tokenizer).__name__, logits[0, :, 7
     assert [(entry.task_id, entry.value) for entry in entries] == [("regulatory_elements", 0.845)]
 
 
+# A process without this package: what a user has who was given the name of a repository only.
+WITHOUT_PACKAGE = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name == "modeling_hyenadna":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Hidden())
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+try:
+    AutoModelForCausalLM.from_pretrained(sys.argv[1])
+except ValueError as error:
+    assert "trust_remote_code=True" in str(error), error
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], trust_remote_code=True)
+print("", model(**tokenizer("ACGTNACGT", return_tensors="pt")).logits[0, :, 7].tolist(), sep="\\n")
+"""
+
+
+def test_pushed_models_carry_their_code(hub, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(DEMO, folder, ignore=shutil.ignore_patterns("*.jsonl", "*.png"))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    push = [SCRIPTS / "hyenadna", "push", str(folder)]
+    run([*push, "owner/by-command"], hub, tmp_path)
+    for repo_id in ("owner/no-code", "owner/by-model"):  # the second for its card, which this server asks for
+        run([*push, repo_id, "--no-code"], hub, tmp_path)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    by_model = f"""
+from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNATokenizer
+
+model = HyenaDNAForCausalLM.from_pretrained({str(folder)!r})
+model.push_to_hub("owner/by-model")
+HyenaDNATokenizer.from_pretrained({str(folder)!r}).push_to_hub("owner/by-model")
+assert model.config.auto_map == {{}}
+"""
+    python(by_model, hub, tmp_path)
+    inputs = HyenaDNATokenizer.from_pretrained(DEMO)("ACGTNACGT", return_tensors="pt")
+    with torch.no_grad():
+        expected = HyenaDNAForCausalLM.from_pretrained(DEMO)(**inputs).logits[0, :, 7]
+    for repo_id in ("owner/by-command", "owner/by-model"):
+        assert json.loads(hub.files(repo_id)["config.json"])["auto_map"] == AUTO_MAP
+        program = [sys.executable, "-W", "ignore", "-c", WITHOUT_PACKAGE, repo_id]
+        found = json.loads(run(program, hub, tmp_path).splitlines()[-1])  # after the question whether to run the code
+        torch.testing.assert_close(torch.tensor(found), expected, atol=1e-4, rtol=0)
+    plain = hub.files("owner/no-code")
+    assert plain["config.json"] == (folder / "config.json").read_bytes()
+    assert not [name for name in plain if name.endswith(".py")]
+
+
 def test_official_layout_loads_natively_without_trust(hub, api, tmp_path):
     """A repository as LongSafari's: auto_map in both configs, Python files beside; none of them is fetched or run."""
     golden = ROOT / "tests/fixtures/model/tiny1k_d128_l2_s1026"
@@ -361,7 +415,7 @@ def test_readme_lines_run_as_printed(hub, tmp_path):
     section = (ROOT / "README.md").read_text().partition("## On the Hub\n")[2].partition("\n## ")[0]
     block = section.partition("```\n")[2].partition("```")[0].replace("\\\n", "")
     lines = [re.sub(r"\bme/", "owner/", line.replace("me__", "owner__")) for line in block.splitlines() if line]
-    assert len(lines) == 12
+    assert len(lines) == 11
     sample = cpg_islands_chrx()
     shutil.copytree(DEMO, tmp_path / "my-model")
     shutil.copytree(ROOT / "leaderboard", tmp_path / "leaderboard")
