@@ -15,6 +15,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
 MACHINE = os.environ.get("HYENADNA_WHEEL_MACHINE")
+MACOS = "macosx_11_0"  # the oldest that torch's own wheels run on
 LIBRARIES = "modeling_hyenadna/long_conv/lib"
 
 
@@ -53,13 +54,13 @@ class OfMachine(Distribution):
 
 
 class ForMachine(bdist_wheel):
-    """A wheel for any Python 3 on Linux machines of one kind."""
+    """A wheel for any Python 3 on Linux machines of one kind, or on Macs."""
 
     def finalize_options(self) -> None:
         """Name the platform."""
         super().finalize_options()
         if MACHINE:
-            self.plat_name = f"linux_{MACHINE}"
+            self.plat_name = f"{'linux' if sys.platform == 'linux' else MACOS}_{MACHINE}"
 
     def get_tag(self) -> tuple[str, str, str]:
         """py3: the library is loaded by ctypes."""
