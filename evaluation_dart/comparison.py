@@ -243,6 +243,16 @@ def compare(*given: Record | str | os.PathLike[str], blocks: str | None = None) 
         groups = [labelled([(own,) for own in records])]
     else:
         groups, left_out = matched(given)
+    return compared(groups, left_out, blocks)
+
+
+def compared(groups: Sequence[Sequence[Side]], left_out: Iterable[str] = (), blocks: str | None = None) -> Comparison:
+    """All pairs within each group of models, see [`compare`].
+
+    Args:
+        groups: see [`matched`]. left_out: what is in no group, and why.
+    """
+    left_out = list(left_out)
     found: list[Pair] = []
     known: dict[Any, dict[str, Estimate]] = {}
     for sides in groups:

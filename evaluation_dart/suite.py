@@ -30,6 +30,7 @@ from evaluation_dart.training.accelerators import in_first_process
 logger = logging.getLogger(__name__)
 
 TABLES = ("suite.parquet", "suite.csv")
+DEFAULT_OUTPUT = "results"
 SCHEMA = pa.schema(
     [
         ("model", pa.string()),
@@ -74,7 +75,7 @@ def evaluate_suite(
     *,
     settings: Sequence[str] | None = None,
     seeds: Iterable[int] = (0,),
-    output: str | os.PathLike[str] = "results",
+    output: str | os.PathLike[str] = DEFAULT_OUTPUT,
     **arguments: Any,
 ) -> Suite:
     """Run models on tasks; writes the records, suite.csv and suite.parquet below `output`.

@@ -4,6 +4,11 @@ import re
 
 # Control characters, line and paragraph separators, and halves of surrogate pairs (bytes of names that are not UTF-8)
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+LATEX = {letter: f"\\{letter}" for letter in "_&%#${}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
 MARKDOWN = re.compile(r"([\\`*\[\]<>|&])")
 
 
@@ -30,6 +35,11 @@ def markdown(text: object) -> str:
 def markdown_code(text: object) -> str:
     """Text in Markdown as code."""
     return "`{}`".format(one_line(text).replace("`", "'").replace("|", "\\|"))
+
+
+def latex(text: object) -> str:
+    """Text that LaTeX sets as it is."""
+    return "".join(LATEX.get(letter, letter) for letter in one_line(text))
 
 
 def plot_text(text: object) -> str:

@@ -19,10 +19,11 @@ from evaluation_dart.controls import CHANCE_SCHEMA, chance_rows, orientation
 from evaluation_dart.records import Record
 from evaluation_dart.report.classes import calibration_table, label_table
 from evaluation_dart.report.distances import distance_figure, distance_table
-from evaluation_dart.report.figures import Bar, calibration_figure, forest_figure, motif_figure
+from evaluation_dart.report.figures import PICTURES, Bar, calibration_figure, forest_figure, motif_figure
 from evaluation_dart.report.motifs import families_of, family_table, motif_table
 from evaluation_dart.report.strata import strata_table
 from evaluation_dart.report.tables import headline, shown_table, shown_value
+from evaluation_dart.report.words import known_chance, metric_axis, setting_words
 from evaluation_dart.seeds import each_seed, means_of
 from evaluation_dart.statistics.estimates import metric
 
@@ -104,40 +105,63 @@ def tables_of(
 
 
 def draw(output: Path, tables: Mapping[str, pa.Table], records: Sequence[Record]) -> list[Path]:
-    """Draw those of the tables that have a figure, as SVG; returns their files."""
+    """Draw those of the tables that have a figure, as SVG and PNG; returns their files."""
     drawn = []
     for name, table in tables.items():
-        path, rows = output / f"{plain_name(name)}.svg", table.to_pylist()
-        if name == "calibration":
-            calibration_figure(path, by_model(rows))
-        elif name == "distances":
-            distance_figure(path, rows)
-        elif name == "motifs":
-            accuracies = {title: np.array([row["accuracy"] for row in own]) for title, own in by_model(rows).items()}
-            families = by_model(tables["motif_families"].to_pylist())
-            motif_figure(
-                path, accuracies, {title: bars(own[:MOST_FAMILIES], "family") for title, own in families.items()}
-            )
-        elif name.startswith("strata_"):
-            wanted = {own.fingerprint: headline(own.content) for own in records}
-            own = [row for row in rows if row["metric"] == wanted[row["record"]]]
-            forest_figure(
-                path, {title: bars(part, "stratum") for title, part in by_model(own).items()}, "95 % interval", None
-            )
-        else:
+        make = figure_of_table(name, table, tables, records)
+        if make is None:
             continue
-        drawn.append(path)
+        for ending in PICTURES:
+            path = output / f"{plain_name(name)}{ending}"
+            make(path)
+            drawn.append(path)
     return drawn
 
 
-def by_model(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def figure_of_table(
+    name: str, table: pa.Table, tables: Mapping[str, pa.Table], records: Sequence[Record]
+) -> Callable[[Path], None] | None:
+    """What draws a table of this name; None for one that has no figure."""
+    rows = table.to_pylist()
+    if name == "calibration":
+        return partial(calibration_figure, curves=by_model(rows))
+    if name == "distances":
+        return partial(distance_figure, rows=rows)
+    if name == "motifs":
+        accuracies = {title: np.array([row["accuracy"] for row in own]) for title, own in by_model(rows).items()}
+        families = by_model(tables["motif_families"].to_pylist())
+        shown = {title: bars(own[:MOST_FAMILIES], "family") for title, own in families.items()}
+        return partial(motif_figure, accuracies=accuracies, families=shown)
+    if name.startswith("strata_"):
+        return partial(strata_figure, rows=rows, records=records)
+    return None
+
+
+def strata_figure(path: Path, rows: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> None:
+    """Each record's metric to look at in each stratum, a panel a record, with chance where the metric says what it is.
+
+    Args:
+        rows: of [`strata_table`], of these records.
+    """
+    wanted = {own.fingerprint: headline(own.content) for own in records}
+    own = [row for row in rows if row["metric"] == wanted[row["record"]]]
+    panels = {title: bars(part, "stratum") for title, part in by_model(own).items()}
+    kinds = {(row["metric"], row["task"], row["setting"]) for row in own}
+    names = dict.fromkeys(metric_axis(name) for name, _, _ in sorted(kinds))
+    lines = {known_chance(*kind) for kind in kinds}
+    line = lines.pop() if len(lines) == 1 else None
+    key = "" if line is None else f"; dotted: chance, {line:g}"
+    forest_figure(path, panels, f"{', '.join(names)}, 95 % interval{key}", line, one_scale=len(names) == 1)
+
+
+def by_model(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """Rows of each record, under the name of its model and setting."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[Mapping[str, Any]]] = {}
     names: dict[str, str] = {}
     for row in rows:
         name = names.get(row["record"])
         if name is None:
-            name = f"{row['model']}, {row['setting']}"
+            name = f"{row['model']}, {setting_words(row['setting'])}"
             name = names[row["record"]] = f"{name} ({row['record'][:8]})" if name in found else name
         found.setdefault(name, []).append(row)
     return found

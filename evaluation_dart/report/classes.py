@@ -100,15 +100,21 @@ def calls_of(record: Record) -> Calls:
     """
     predictions = record.predictions()
     blocks = blocks_of(predictions, blocks_named(record.content))
-    if record.kind == "task":
-        calls = TASKS.named(record.task).settings[record.setting].calls
-        if calls is not None:
-            return calls(predictions, blocks)
-    elif not record.content.get("label_tokens") and not record.content.get("groups") and has_classes(record):
-        from evaluation_dart.training.downstream import outputs_of
+    calls = TASKS.named(record.task).settings[record.setting].calls if record.kind == "task" else None
+    if calls is not None:
+        return calls(predictions, blocks)
+    if not gives_probabilities(record):
+        raise InputError(f"{record.folder}: {record.setting} of {record.task} gives no probabilities of classes")
+    from evaluation_dart.training.downstream import outputs_of
 
-        return class_calls(outputs_of(predictions), predictions["label"].to_numpy(), blocks)
-    raise InputError(f"{record.folder}: {record.setting} of {record.task} gives no probabilities of classes")
+    return class_calls(outputs_of(predictions), predictions["label"].to_numpy(), blocks)
+
+
+def gives_probabilities(record: Record) -> bool:
+    """Whether a record's model gives probabilities, which can be compared with what came true."""
+    if record.kind == "task":
+        return TASKS.named(record.task).settings[record.setting].calls is not None
+    return not record.content.get("label_tokens") and not record.content.get("groups") and has_classes(record)
 
 
 def has_classes(record: Record) -> bool:

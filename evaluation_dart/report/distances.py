@@ -8,8 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from datasets_dart.errors import InputError
+from datasets_dart.formats.text import plot_text
 from evaluation_dart.records import Record
-from evaluation_dart.report.figures import figure_of, write_figure
+from evaluation_dart.report.figures import figure_of, legend_below, look_of, plain, write_figure
+from evaluation_dart.report.words import metric_axis
 from evaluation_dart.statistics.metric import ends_text
 
 RECALL, WORTH = "long_range_recall", "likelihood_by_position"
@@ -53,26 +55,27 @@ def distance_table(record: Record) -> pa.Table:
 def distance_figure(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Values with their intervals against distance, on a scale of powers of two: a panel a metric, a line a model."""
     names = list(dict.fromkeys(row["measure"] for row in rows))
-    figure = figure_of(6, 2.6 * len(names) + 0.4)
-    for axis, name in zip(figure.subplots(len(names), squeeze=False)[:, 0], names, strict=True):
-        lines: dict[str, list[Mapping[str, Any]]] = {}
-        for row in rows:
-            if row["measure"] == name:
-                lines.setdefault(f"{row['model']}, {row['setting']}", []).append(row)
-        for title, own in lines.items():
-            distance, value = [row["distance"] for row in own], [row["value"] for row in own]
-            (line,) = axis.plot(distance, value, "o-", markersize=3, linewidth=1, label=title)
+    figure = figure_of(7, 2.8 * len(names) + 0.4)
+    axes = figure.subplots(len(names), squeeze=False)[:, 0]
+    titles = list(dict.fromkeys(title_of(row) for row in rows))
+    for axis, name in zip(axes, names, strict=True):
+        for number, title in enumerate(titles):
+            own = [row for row in rows if row["measure"] == name and title_of(row) == title]
+            look = look_of(number)
+            axis.plot([row["distance"] for row in own], [row["value"] for row in own], **look, label=plot_text(title))
             known = [row for row in own if row["low"] is not None]
             ends = [[row[end] for row in known] for end in ("low", "high")]
-            axis.vlines([row["distance"] for row in known], *ends, color=line.get_color(), linewidth=1)
+            axis.vlines([row["distance"] for row in known], *ends, color=look["color"], linewidth=1.2)
         axis.axhline(0, color="black", linewidth=0.8, linestyle=":")
+        plain(axis, x="distance (bp)", y=metric_axis(name))
         axis.set_xscale("log", base=2)
-        axis.set(
-            xlabel="distance, bases",
-            ylabel="nats a base" if name == "nats" else f"{name.replace('_', ' ')}, nats a base",
-        )
-        axis.legend(fontsize=7, frameon=False)
+    legend_below(figure, axes[0])
     write_figure(figure, path)
+
+
+def title_of(row: Mapping[str, Any]) -> str:
+    """Which line of a figure a row is on."""
+    return f"{row['model']}, {row['setting']}"
 
 
 def card_line(records: Sequence[Record]) -> str:

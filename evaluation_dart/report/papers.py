@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets_dart.files import replacing, write_text
+from datasets_dart.formats.text import latex as latex_text
 from datasets_dart.formats.text import one_line
 from evaluation_dart.papers.plan import Measured
 from evaluation_dart.papers.tables import Cell, Paper, Table
@@ -66,24 +67,25 @@ def row_of(paper: str, printed: str, cell: Cell, own: Measured) -> dict[str, Any
     return where | about | values | ends | differences | ran | drawn
 
 
-def write_paper(paper: Paper, rows: Sequence[Row], folder: Path, figure: str | None = None) -> list[Path]:
+def write_paper(paper: Paper, rows: Sequence[Row], folder: Path, figures: Sequence[str] = ()) -> list[Path]:
     """tables.csv, tables.md and tables.tex, and a figure of each table; the files.
 
     Args:
-        figure: ending of the figures' names, ".png", ".svg" or ".pdf"; None: none are drawn.
+        figures: endings of the figures' names, ".png", ".svg" or ".pdf".
 
     Raises:
         InputError: for another ending. MissingExtra: if there is nothing to draw with.
     """
-    if figure is not None:
-        check_figure(Path(f"figure{figure}"))
+    for ending in figures:
+        check_figure(Path(f"figure{ending}"))
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(rows, folder / "tables.csv")
     write_text(folder / "tables.md", "\n".join(markdown(paper, rows)) + "\n")
     write_text(folder / "tables.tex", "\n".join(latex(paper, rows)) + "\n")
     written = [folder / name for name in ("tables.csv", "tables.md", "tables.tex")]
-    for table in paper.tables if figure is not None else ():
-        written += draw(table, of_table(rows, table), folder / "figures", str(figure))
+    for table in paper.tables:
+        for ending in figures:
+            written += draw(table, of_table(rows, table), folder / "figures", ending)
     return written
 
 
@@ -159,12 +161,12 @@ def latex(paper: Paper, rows: Sequence[Row]) -> Iterator[str]:
         yield f"% {table.name}: {table.title}; in the paper {table.printed}"
         yield f"\\begin{{tabular}}{{ll{'c' * len(columns)}}}"
         yield "\\toprule"
-        yield " & ".join(["", "", *map(protected, columns)]) + " \\\\"
+        yield " & ".join(["", "", *map(latex_text, columns)]) + " \\\\"
         yield "\\midrule"
         for setting, name in dict.fromkeys((row["setting"], row["row"]) for row in own):
             found = {row["column"]: row for row in own if (row["setting"], row["row"]) == (setting, name)}
             cells = [in_brackets(found[column]) if column in found else "" for column in columns]
-            yield " & ".join([protected(setting), protected(name), *cells]) + " \\\\"
+            yield " & ".join([latex_text(setting), latex_text(name), *cells]) + " \\\\"
         yield from ("\\bottomrule", "\\end{tabular}")
 
 
@@ -174,11 +176,6 @@ def in_brackets(row: Row) -> str:
         form.format("--" if row[name] is None else number(row, name))
         for name, form in (("measured", "{}"), ("published", "({})"))
     )
-
-
-def protected(text: str) -> str:
-    """Text in LaTeX."""
-    return "".join(f"\\{letter}" if letter in "_&%#$" else letter for letter in text)
 
 
 def draw(table: Table, rows: Sequence[Row], folder: Path, ending: str) -> list[Path]:

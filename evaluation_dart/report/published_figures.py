@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from datasets_dart.formats.text import plot_text
-from evaluation_dart.report.figures import DARK, figure_of, rows_figure, write_figure
+from evaluation_dart.report.figures import DARK, SMALL, figure_of, look_of, plain, rows_figure, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,19 +54,18 @@ def lines_figure(path: Path, panels: Mapping[str, Sequence[Point]], x_label: str
     figure = figure_of(5, 3.2 * len(panels))
     axes = figure.subplots(len(panels), squeeze=False)[:, 0]
     for axis, (title, points) in zip(axes, panels.items(), strict=True):
-        for name in dict.fromkeys(point.series for point in points):
+        for number, name in enumerate(dict.fromkeys(point.series for point in points)):
             own = [point for point in points if point.series == name and point.value is not None]
-            (line,) = axis.plot([p.x for p in own], [p.value for p in own], "s-", markersize=3, linewidth=1)
-            line.set_label(plot_text(name))
+            look = look_of(number)
+            axis.plot([p.x for p in own], [p.value for p in own], **look, label=plot_text(name))
             known = [(p.x, p.low, p.high) for p in own if p.low is not None and p.high is not None]
             if known:
-                axis.vlines(*zip(*known, strict=True), color=line.get_color(), linewidth=1)
+                axis.vlines(*zip(*known, strict=True), color=look["color"], linewidth=1.2)
         told = [(p.x, p.published) for p in points if p.published is not None]
         if told:
             axis.plot(*zip(*told, strict=True), "o", color="black", fillstyle="none", label="published")
         axis.set_xscale("symlog", base=2, linthresh=2)
         axis.set_yscale("log" if logarithmic else "linear")
-        axis.set_xlabel(plot_text(x_label), fontsize=8)
-        axis.set_title(plot_text(title), fontsize=9, loc="left")
-        axis.legend(fontsize=7, frameon=False)
+        plain(axis, title, x_label)
+        axis.legend(fontsize=SMALL, frameon=False)
     write_figure(figure, path)

@@ -65,13 +65,17 @@ def report(
         bool, typer.Option("--over-seeds", help="only a table of means over seeds", rich_help_panel=CLOSER)
     ] = False,
     figures: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--figures", help="of --per-motif, --per-distance, --calibration and --by, as SVG", rich_help_panel=CLOSER
+            help="draw, as PNG and SVG; default: of a report where the extra plot is installed, not of a closer look"
         ),
-    ] = False,
+    ] = None,
 ) -> None:
-    """Turn records into what the Hub shows, after recomputing every metric from its predictions.
+    """Turn records into a report and what the Hub shows, after recomputing every metric from its predictions.
+
+    Writes report.md and report.tex: of each task, setting and data set a table of the models, their paired differences
+    and all metrics; and in figures/ forest plots with chance, the differences, panels by motif and chromosome, and
+    reliability diagrams.
 
     Writes results/, a dataset in Parquet with one row for each metric; and of whole runs of pretrained models,
     models/{model}/.eval_results/dart-eval.yaml for each model's repository, and dataset/eval.yaml for that of the
@@ -88,8 +92,10 @@ def report(
 
     dart-eval report results --per-motif --families H12CORE_motifs.tsv --figures
     """
+    from evaluation_dart.report.figures import PICTURES, drawn_formats
     from evaluation_dart.report.hub import write_report
     from evaluation_dart.report.leaderboard import build
+    from evaluation_dart.report.summary import PAGE, write_summary
     from evaluation_dart.report.tables import valid_records_below
 
     rows = {"table": table, "on": on}
@@ -104,20 +110,22 @@ def report(
         "seeds": {} if over_seeds else None,
     }
     if wanted := {name: options for name, options in asked.items() if options is not None}:
-        look_closer(records, output, wanted, figures)
+        look_closer(records, output, wanted, bool(figures))
         return
-    if unused := [name for name, given in (("figures", figures), ("table", table), ("families", families)) if given]:
+    if unused := [name for name, given in (("table", table), ("families", families)) if given]:
         raise InputError(f"{unused[0]} is for a closer look, which none of the other options asks for")
+    formats, none_drawn = drawn_formats(None if figures is None else PICTURES if figures else ())
     valid, skipped = valid_records_below(records)
     refuse_none(valid, skipped)
     contents = [record.content for record in valid]
     values, left_out = write_report(contents, output, dataset, source_url)
+    skipped += write_summary(valid, output, formats) + none_drawn
     if leaderboard is not None:
         skipped += build(leaderboard, [record.folder for record in valid])[1]
     for line in skipped + left_out:
         say(line)
     models = len({record["model"]["id"] for record in contents})
-    text = f"{output}: {len(valid)} records of {models} models, {values} values"
+    text = f"{output}: {len(valid)} records of {models} models, {values} values\n{output / PAGE}"
     result({"output": str(output), "records": len(valid), "models": models, "values": values}, text)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trainer_scripts.cli.app import result
+from trainer_scripts.cli.app import result, say
 from trainer_scripts.cli.options import BatchSize, Device
 
 
@@ -18,7 +18,10 @@ def suite(
     ] = None,
     paper: Annotated[str | None, typer.Option(help="the cells of a paper's tables: dart-eval or hyenadna")] = None,
     inputs: Annotated[Path | None, typer.Option(help="of --paper: folder of its public inputs")] = None,
-    figures: Annotated[str, typer.Option(help="of --paper: png, svg, pdf or none")] = "png",
+    figures: Annotated[
+        str | None,
+        typer.Option(help="png, svg, pdf, several as png,svg, or none; default: png,svg, of --paper png"),
+    ] = None,
     tasks: Annotated[list[str] | None, typer.Option(help="in place of the file's; all: those of DART-Eval")] = None,
     output: Annotated[Path | None, typer.Option(help="folder of records and of the table")] = None,
     batch_size: BatchSize = None,
@@ -27,7 +30,8 @@ def suite(
 ) -> None:
     """Run models on tasks. What is recorded already is read; a run that fails does not stop the others.
 
-    Writes suite.csv and suite.parquet beside the records. With --paper it runs what gives the cells of a paper's
+    Writes beside the records suite.csv and suite.parquet; report.md and report.tex, and pictures in figures/, as
+    dart-eval report does. With --paper it runs what gives the cells of a paper's
     tables, and writes tables.md, tables.csv, tables.tex and figures: published beside measured. The exit status is 1 if
     a run failed.
 
@@ -48,12 +52,15 @@ def suite(
         return
     if config is None or inputs is not None:
         raise InputError("--config: a suite needs one, and takes --inputs with --paper only")
-    config_suite(config, tasks, given)
+    config_suite(config, tasks, given, figures)
 
 
-def config_suite(config: Path, tasks: list[str] | None, given: dict[str, Any]) -> None:
+def config_suite(config: Path, tasks: list[str] | None, given: dict[str, Any], figures: str | None) -> None:
     """Run what a file says."""
-    from evaluation_dart.suite import evaluate_suite, read_suite
+    from evaluation_dart.report.figures import drawn_formats
+    from evaluation_dart.report.summary import check_place, write_summary
+    from evaluation_dart.suite import DEFAULT_OUTPUT, evaluate_suite, read_suite
+    from evaluation_dart.training.accelerators import in_first_process
 
     arguments: dict[str, Any] = read_suite(config) | given
     if tasks:
@@ -62,7 +69,13 @@ def config_suite(config: Path, tasks: list[str] | None, given: dict[str, Any]) -
             "all" if tasks == ["all"] else {name: own.get(name) if isinstance(own, dict) else None for name in tasks}
         )
         arguments["tasks"] = chosen
+    output = Path(arguments.get("output", DEFAULT_OUTPUT))
+    endings, none_drawn = drawn_formats(None if figures is None else endings_of(figures))
+    check_place(output)
     done = evaluate_suite(**arguments)
+    if done.records:
+        for line in in_first_process(lambda: write_summary(done.records, output, endings)) + none_drawn:
+            say(line)
     rows = done.table.to_pylist()
     lines = [
         f"{row['model']}  {row['task']}  {row['setting']}  {which(row)}  {row['metric']} {shown(row)}"
@@ -75,11 +88,14 @@ def config_suite(config: Path, tasks: list[str] | None, given: dict[str, Any]) -
         raise typer.Exit(1)
 
 
-def paper_suite(name: str, config: Path | None, inputs: Path | None, figures: str, given: dict[str, Any]) -> None:
+def paper_suite(
+    name: str, config: Path | None, inputs: Path | None, figures: str | None, given: dict[str, Any]
+) -> None:
     """Run what there is for the cells of a paper's tables."""
     from datasets_dart.errors import InputError
     from evaluation_dart.papers.plan import failures, plan_of, read_plan
     from evaluation_dart.papers.tables import read_paper
+    from evaluation_dart.report.figures import drawn_formats
     from evaluation_dart.report.papers import counts, paper_rows, write_paper
 
     paper, content = read_paper(name), {} if config is None else read_plan(config)
@@ -91,11 +107,12 @@ def paper_suite(name: str, config: Path | None, inputs: Path | None, figures: st
     protocol = {"protocol": arguments["protocol"]} if "protocol" in arguments and name == "dart-eval" else {}
     source = None if inputs is None else lambda data: inputs_from(inputs, data, **protocol)
     plan = plan_of(paper, {**content, "arguments": arguments}, source, output)
-    ending = None if figures == "none" else f".{figures}"
-    check_ending(ending)
+    endings, none_drawn = drawn_formats(None if figures is None else endings_of(figures), default=(".png",))
     measured = measure(paper, plan)
     rows = paper_rows(paper, measured)
-    written = write_paper(paper, rows, plan.output, ending)
+    written = write_paper(paper, rows, plan.output, endings)
+    for line in none_drawn:
+        say(line)
     failed = failures(measured)
     lines = [f"{paper.name}: {counts(rows)}", *(f"failed: {reason}" for reason in failed), *map(str, written)]
     result(rows, "\n".join(lines))
@@ -114,12 +131,9 @@ def programs(name: str) -> tuple[Any, Any]:
     return paper_cells.inputs_from, paper_cells.measure_hyenadna
 
 
-def check_ending(ending: str | None) -> None:
-    """Refuse figures that cannot be drawn, before any work is done."""
-    from evaluation_dart.report.figures import check_figure
-
-    if ending is not None:
-        check_figure(Path(f"figure{ending}"))
+def endings_of(figures: str) -> tuple[str, ...]:
+    """The endings of files that are named as in png,svg; none of "none"."""
+    return () if figures == "none" else tuple(f".{own.strip()}" for own in figures.split(","))
 
 
 def which(row: dict[str, Any]) -> str:

@@ -210,13 +210,13 @@ def test_the_command_writes_tables_and_figures(motifs, classes, tmp_path, capsys
     assert status == 0
     assert "left out: " in err
     assert sorted(path.name for path in output.iterdir()) == [
-        "calibration.svg", "calibration.tsv", "labels.tsv", "motif_families.tsv", "motifs.svg", "motifs.tsv",
-        "strata_chrom.svg", "strata_chrom.tsv",
+        "calibration.png", "calibration.svg", "calibration.tsv", "labels.tsv", "motif_families.tsv", "motifs.png",
+        "motifs.svg", "motifs.tsv", "strata_chrom.png", "strata_chrom.svg", "strata_chrom.tsv",
     ]  # fmt: skip
     assert all(b"<svg" in path.read_bytes() for path in output.glob("*.svg"))
     names = [row["motif"] for row in csv.DictReader((output / "motifs.tsv").open(), delimiter="\t")]
     assert names == ["KLF4.X", "KLF5.X", "SP1.X"]
     assert "p_bh_over_motifs" in out
-    status, _, err = run(capsys, monkeypatch, "report", tmp_path / "records", "--figures", "--output", output)
+    status, _, err = run(capsys, monkeypatch, "report", tmp_path / "records", "--table", output / "labels.tsv")
     assert (status, err.count("\n")) == (1, 1)
-    assert "figures is for a closer look, which none of the other options asks for" in err
+    assert "table is for a closer look, which none of the other options asks for" in err

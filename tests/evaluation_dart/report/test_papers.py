@@ -62,7 +62,7 @@ def test_tables_for_people():
 def test_files_are_written_and_the_same_again(tmp_path):
     pytest.importorskip("matplotlib")
     rows = paper_rows(PAPER, MEASURED)
-    written = write_paper(PAPER, rows, tmp_path, ".svg")
+    written = write_paper(PAPER, rows, tmp_path, (".svg",))
     names = [str(path.relative_to(tmp_path)) for path in written]
     assert names == ["tables.csv", "tables.md", "tables.tex", "figures/table_1.svg", "figures/figure_2.svg"]
     with open(tmp_path / "tables.csv", newline="") as file:
@@ -70,13 +70,13 @@ def test_files_are_written_and_the_same_again(tmp_path):
     assert [row["measured"] for row in read] == ["0.75", "", "0.5", "2.0", "320.0"]
     assert [row["reason"] for row in read][1] == "no | data"
     first = [path.read_bytes() for path in written]
-    assert [path.read_bytes() for path in write_paper(PAPER, rows, tmp_path, ".svg")] == first
+    assert [path.read_bytes() for path in write_paper(PAPER, rows, tmp_path, (".svg",))] == first
 
 
 def test_nothing_is_drawn_of_a_table_without_numbers(tmp_path):
     pytest.importorskip("matplotlib")
     paper = Paper("toy", "", {}, {}, (Table("Table 1", "", "", BARS[2:]),))
-    written = write_paper(paper, paper_rows(paper, [Measured(reason="none")]), tmp_path, ".png")
+    written = write_paper(paper, paper_rows(paper, [Measured(reason="none")]), tmp_path, (".png",))
     assert [path.name for path in written] == ["tables.csv", "tables.md", "tables.tex"]
     with pytest.raises(InputError, match="a figure is written as"):
-        write_paper(paper, [], tmp_path, ".gif")
+        write_paper(paper, [], tmp_path, (".gif",))

@@ -172,7 +172,7 @@ def test_report_command(tmp_path, capsys, monkeypatch):
     root, output = tmp_path / "results", tmp_path / "report"
     submit(root)
     submit(root, model="org/other", seed=1)
-    command = ("report", root, "--output", output, "--dataset", "org/dart-eval")
+    command = ("report", root, "--output", output, "--dataset", "org/dart-eval", "--no-figures")
     status, out, _ = run(capsys, monkeypatch, *command)
     assert (status, out.startswith(f"{output}: 2 records of 2 models, ")) == (0, True)
     results = output / "models/org__other/.eval_results/dart-eval.yaml"
@@ -217,7 +217,7 @@ def test_entries_of_the_benchmark_are_whole_runs_on_the_published_data(
 ):
     monkeypatch.setitem(FINGERPRINTS, "regulatory_elements", known)
     submit(tmp_path / "results", **changes)
-    command = ("report", tmp_path / "results", "--output", tmp_path / "report", *named)
+    command = ("report", tmp_path / "results", "--output", tmp_path / "report", "--no-figures", *named)
     status, _, err = run(capsys, monkeypatch, *command)
     assert status == 0, err
     entries = [*(tmp_path / "report").rglob("dart-eval.yaml"), *(tmp_path / "report").rglob("eval.yaml")]
@@ -239,7 +239,7 @@ def test_a_limited_run_of_random_weights_on_own_data_is_no_entry_of_any_board(tm
     folder, output = tmp_path / "results", tmp_path / "report"
     submit(folder, model="local/tiny-random-weights", dataset=FULL | {"subset": "the first 64"})
     for named in ((), ("--dataset", "me/my-data")):
-        status, _, err = run(capsys, monkeypatch, "report", folder, "--output", output, *named)
+        status, _, err = run(capsys, monkeypatch, "report", folder, "--output", output, "--no-figures", *named)
         assert (status, err.count("not all rows of the test split (test, the first 64)")) == (0, 1)
         assert not [*output.rglob("*eval.yaml")]
 
