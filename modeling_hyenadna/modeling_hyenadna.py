@@ -34,6 +34,7 @@ from transformers.utils.output_capturing import capture_outputs
 from .cache_hyenadna import HyenaDNACacheLayer
 from .configuration_hyenadna import HyenaDNAConfig
 from .kernel_cache import KernelCache, effective_weights
+from .lockstep import Lockstep, in_lockstep
 from .long_conv import PreparedKernel, functions_transformed, hyena_mixer, long_conv, resolved, short_convolution
 from .packing import Packing, read_packing
 from .registration import register_with_transformers
@@ -292,6 +293,7 @@ class HyenaDNAMixer(nn.Module):
         mask: torch.Tensor | None = None,
         cache_layer: HyenaDNACacheLayer | None = None,
         packing: Packing | None = None,
+        lockstep: Lockstep | None = None,
     ) -> torch.Tensor:
         """(B, L, D) -> (B, L, D). `mask` (B, L) is true at real tokens and false at padding.
 
@@ -309,7 +311,11 @@ class HyenaDNAMixer(nn.Module):
             )
         if cache_layer is not None:
             cache_layer.start(projected, self.taps, self.backend)
-        if packing is not None:
+        if lockstep is not None:
+            kernel, skip = self.filter_fn(lockstep.length, self.backend)
+            weights = cast(tuple[torch.Tensor, torch.Tensor], self.short_weights())
+            y = lockstep.mixed(projected, mask, kernel, skip, weights, self.backend)
+        elif packing is not None:
             y = self.convolved_apart(projected, packing)
         elif cache_layer is not None and (self.drops_out() or cache_layer.get_seq_length() > 0):
             y = self.continued(projected, mask, cache_layer)
@@ -448,11 +454,12 @@ class HyenaDNABlock(GradientCheckpointingLayer):
         mask: torch.Tensor | None = None,
         past_key_values: Cache | None = None,
         packing: Packing | None = None,
+        lockstep: Lockstep | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> torch.Tensor:
         cache_layer = past_key_values.layers[self.mixer.layer_idx] if past_key_values is not None else None
         residual = hidden_states.to(torch.promote_types(hidden_states.dtype, torch.float32))
-        mixed = self.mixer(self.norm1(residual.to(self.norm1.weight.dtype)), mask, cache_layer, packing)
+        mixed = self.mixer(self.norm1(residual.to(self.norm1.weight.dtype)), mask, cache_layer, packing, lockstep)
         return in_pieces(self.feed_forward, residual + self.dropout(mixed))
 
     def feed_forward(self, residual: torch.Tensor) -> torch.Tensor:
@@ -574,6 +581,30 @@ class HyenaDNAPreTrainedModel(PreTrainedModel):
         past = self.cached_length(past_key_values)
         return cast(Packing | None, read_packing((rows, length), attention_mask, *descriptions, past=past))
 
+    def read_alike(
+        self,
+        input_ids: torch.Tensor,
+        reference: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """What `self(input_ids, attention_mask=attention_mask, **kwargs)` gives of rows that begin alike, for less.
+
+        A row that is of another, its reference, is computed from the first token on in which one of them differs from
+        its reference, as that row and a difference (long_conv/differences.py); equal to rounding. Rows are read whole
+        where there is nothing to gain, with gradients, in training, and where torch follows the operations.
+
+        Args:
+            input_ids: (B, L) token ids.
+            reference: (B,) int64, the row that each row is compared with; that row's own is itself.
+            attention_mask: (B, L).
+            kwargs: of the model, such as output_hidden_states.
+
+        Raises:
+            ValueError: as the model's forward; for references that have others themselves.
+        """
+        return in_lockstep(self, input_ids, reference, attention_mask, followed(), **kwargs)
+
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> nn.Embedding:
         """Resize to exactly `new_num_tokens` rows, so that the saved config describes the saved weights."""
         embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
@@ -611,6 +642,7 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
         cu_seq_lens_q: torch.Tensor | None = None,
         seq_idx: torch.Tensor | None = None,
         packing: Packing | None = None,
+        lockstep: Lockstep | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
         r"""
@@ -626,6 +658,7 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
             cu_seq_lens_q: (sequences + 1,), for one row that holds several sequences: 0 and the end of each.
             seq_idx: (B, L) or (1, L), the number of the sequence that each token belongs to.
             packing: instead of the three, what [`read_packing`] makes of them.
+            lockstep: how the tokens (1, N) of rows that begin alike follow one another: see [`read_alike`].
 
         Returns:
             `last_hidden_state` (B, L, D); on request `hidden_states`, n_layer + 1 of them: the embeddings, then after
@@ -661,11 +694,14 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
         if packing is not None and past_key_values is not None:
             raise ValueError("packed rows keep no cache: give each sequence a row of its own, or set use_cache=False")
         total = past + length if packing is None else packing.longest
+        total = total if lockstep is None else lockstep.length
         if total > self.config.max_seq_len:
             raise ValueError(
                 f"the input has {total} tokens, but this model's limit (config.max_seq_len) is "
                 f"{self.config.max_seq_len}; shorten or split it"
             )
+        if lockstep is not None:
+            kwargs["lockstep"] = lockstep
         last_hidden_state = self.backbone(inputs_embeds, mask, past_key_values, packing, **kwargs)
         return BaseModelOutputWithPast(
             last_hidden_state=last_hidden_state, past_key_values=past_key_values if use_cache else None
@@ -996,6 +1032,7 @@ class HyenaDNAForSequenceClassification(HyenaDNAClassifier):
         position_ids: torch.LongTensor | None = None,
         cu_seq_lens_q: torch.Tensor | None = None,
         seq_idx: torch.Tensor | None = None,
+        lockstep: Lockstep | None = None,
         **kwargs: Any,
     ) -> SequenceClassifierOutput:
         r"""
@@ -1018,10 +1055,14 @@ class HyenaDNAForSequenceClassification(HyenaDNAClassifier):
             inputs_embeds=inputs_embeds,
             use_cache=False,
             return_dict=True,
+            lockstep=lockstep,
             **kwargs,
         )
-        hidden_states = outputs.last_hidden_state
-        mask = attention_mask
+        hidden_states, mask = outputs.last_hidden_state, attention_mask
+        if lockstep is not None:
+            hidden_states = lockstep.rows_of(hidden_states)
+            input_ids = None if input_ids is None else cast(torch.LongTensor, lockstep.rows_of(input_ids))
+            mask = None if mask is None else lockstep.rows_of(mask)
         if mask is None:
             mask = hidden_states.new_ones(hidden_states.shape[:2])
             if self.config.pooling == "last" and input_ids is not None and self.config.pad_token_id is not None:

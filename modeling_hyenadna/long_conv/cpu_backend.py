@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ TENSORS = (
 VECTORS = ("skip", "dskip", "spectrum", "short_weight", "short_bias", "dshort_weight", "dshort_bias")
 MOST_TAPS = 8
 BEST_BUILD = 2
+KEPT = ("before", "kept_input", "kept_convolved")  # of rows that others differ from
 
 
 class _Problem(ctypes.Structure):
@@ -52,6 +53,9 @@ class _Problem(ctypes.Structure):
         ("taps", ctypes.c_int32),
         *((name, Strided) for name in TENSORS),
         *((name, ctypes.c_void_p) for name in VECTORS),
+        ("start", ctypes.c_int64),
+        ("reference", ctypes.c_void_p),
+        *((name, Strided) for name in KEPT),
     ]
 
 
@@ -135,6 +139,17 @@ def compile_library(compiler: str, machine: str, target: Path) -> None:
 
 def _run(name: str, shape: Sequence[int], **tensors: torch.Tensor | None) -> None:
     """Call the library. `shape` is (B, D, L), `tensors` are the problem's, read and written in float32."""
+    _run_from(name, shape, 0, None, tensors)
+
+
+def _run_from(
+    name: str,
+    shape: Sequence[int],
+    start: int,
+    reference: torch.Tensor | None,
+    tensors: Mapping[str, torch.Tensor | None],
+) -> None:
+    """[`_run`] of rows that others differ from at `start`, or of these, (B,) int64 being which each differs from."""
     given = {
         key: tensor.float().contiguous() if key in VECTORS else tensor.float()
         for key, tensor in tensors.items()
@@ -145,6 +160,7 @@ def _run(name: str, shape: Sequence[int], **tensors: torch.Tensor | None) -> Non
     problem = _Problem(*shape, points, torch.get_num_threads(), taps)
     for key, tensor in given.items():
         setattr(problem, key, tensor.data_ptr() if key in VECTORS else strided(tensor))
+    problem.start, problem.reference = start, None if reference is None else reference.data_ptr()
     if getattr(library(), f"hyena_{name}")(BEST_BUILD, ctypes.byref(problem)) != 0:
         raise MemoryError(f"no memory for the scratch space of a long convolution of {shape[2]} positions")
 
@@ -223,6 +239,51 @@ def mixer_forward(
     y = projected.new_empty(*projected.shape[:2], skip.shape[0], dtype=torch.float32)
     inputs = _mixer_inputs(projected, weight, bias, k, skip, mask)
     _run("forward", y.mT.shape, **inputs, y=y.mT, spectrum=spectrum)
+    return y.to(projected.dtype)
+
+
+def reference_mixer(
+    projected: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    mask: torch.Tensor | None,
+    start: int,
+    spectrum: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """[`mixer_forward`], and from position `start` on its gated input and that convolved, (B, L - start, D)."""
+    batch, length, channels = projected.shape[0], projected.shape[1], skip.shape[0]
+    y = projected.new_empty(batch, length, channels, dtype=torch.float32)
+    kept = [projected.new_empty(batch, length - start, channels, dtype=torch.float32) for _ in range(2)]
+    tensors = _mixer_inputs(projected, weight, bias, k, skip, mask) | {"y": y.mT, "spectrum": spectrum}
+    tensors |= {"kept_input": kept[0].mT, "kept_convolved": kept[1].mT}
+    _run_from("lockstep", y.mT.shape, start, None, tensors)
+    return y.to(projected.dtype), kept[0], kept[1]
+
+
+def difference_mixer(
+    projected: torch.Tensor,
+    before: torch.Tensor,
+    kept_input: torch.Tensor,
+    kept_convolved: torch.Tensor,
+    reference: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    mask: torch.Tensor | None,
+    spectrum: torch.Tensor | None,
+) -> torch.Tensor:
+    """The mixer of rows (A, n, 3 D) that differ from others of [`reference_mixer`] in their last n positions only.
+
+    Args:
+        before: (B, taps - 1, 3 D), `projected` of the others before these positions. reference: (A,) int64, of which.
+    """
+    y = projected.new_empty(*projected.shape[:2], skip.shape[0], dtype=torch.float32)
+    tensors = _mixer_inputs(projected, weight, bias, k, skip, mask) | {"y": y.mT, "spectrum": spectrum}
+    tensors |= {"before": before.mT, "kept_input": kept_input.mT, "kept_convolved": kept_convolved.mT}
+    _run_from("lockstep", y.mT.shape, 0, reference.contiguous(), tensors)
     return y.to(projected.dtype)
 
 

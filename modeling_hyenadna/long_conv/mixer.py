@@ -75,7 +75,8 @@ def hyena_mixer(
     return _mixer(projected, weight, bias, kernel, skip, mask, spectrum, backend)  # type: ignore[no-any-return]
 
 
-def _fused(backend: str, projected: torch.Tensor, weight: torch.Tensor) -> bool:
+def is_fused(backend: str, projected: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Whether the whole mixer is one pass of the C++ library."""
     return weight.shape[1] <= cpu_backend.MOST_TAPS and chosen_backend(backend, projected.device) == "cpu"
 
 
@@ -112,7 +113,7 @@ def _mixer(
     spectrum: torch.Tensor | None,
     backend: str,
 ) -> torch.Tensor:
-    if _fused(backend, projected, weight):
+    if is_fused(backend, projected, weight):
         return cpu_backend.mixer_forward(projected, weight, bias, k, skip, mask, spectrum)
     forward = MODULES[chosen_backend(backend, projected.device)].forward
     batch, length, channels = projected.shape
@@ -137,7 +138,7 @@ def _mixer_backward(
     mask: torch.Tensor | None,
     backend: str,
 ) -> Gradients:
-    if _fused(backend, projected, weight):
+    if is_fused(backend, projected, weight):
         return cpu_backend.mixer_backward(dy, projected, weight, bias, k, skip, mask)
     x0, x1, v = _branches(projected, weight, bias, mask)
     module = MODULES[chosen_backend(backend, v.device)]

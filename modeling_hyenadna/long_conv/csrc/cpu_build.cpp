@@ -12,6 +12,10 @@ void HYENA_NAME(hyena_forward_, HYENA_ARCH)(const hyena::Plan& plan, const hyena
   using namespace hyena::HYENA_ARCH;
   p.taps ? run_forward<MixerSource>(plan, p) : run_forward<GivenSource>(plan, p);
 }
+void HYENA_NAME(hyena_lockstep_, HYENA_ARCH)(const hyena::Plan& plan, const hyena::Problem& p) {
+  using namespace hyena::HYENA_ARCH;
+  p.reference ? run_forward<DifferenceSource>(plan, p) : run_forward<ReferenceSource>(plan, p);
+}
 void HYENA_NAME(hyena_backward_, HYENA_ARCH)(const hyena::Plan& plan, const hyena::Problem& p) {
   using namespace hyena::HYENA_ARCH;
   p.taps ? run_backward<MixerSource>(plan, p) : run_backward<GivenSource>(plan, p);

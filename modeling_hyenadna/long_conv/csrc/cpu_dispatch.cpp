@@ -14,7 +14,7 @@ using Kernel = void(const hyena::Plan&, const hyena::Problem&);
 struct Build {
   const char* name;
   int lanes;
-  Kernel *prepare, *forward, *backward;
+  Kernel *prepare, *forward, *lockstep, *backward;
 };
 
 }  // namespace
@@ -22,8 +22,10 @@ struct Build {
 #define HYENA_DECLARE(arch)                \
   extern "C" Kernel hyena_prepare_##arch;  \
   extern "C" Kernel hyena_forward_##arch;  \
+  extern "C" Kernel hyena_lockstep_##arch; \
   extern "C" Kernel hyena_backward_##arch;
-#define HYENA_BUILD(arch, lanes) {#arch, lanes, hyena_prepare_##arch, hyena_forward_##arch, hyena_backward_##arch}
+#define HYENA_BUILD(arch, lanes) \
+  {#arch, lanes, hyena_prepare_##arch, hyena_forward_##arch, hyena_lockstep_##arch, hyena_backward_##arch}
 
 HYENA_DECLARE(portable)
 #if defined(__x86_64__)
@@ -89,5 +91,6 @@ const char* hyena_build_name(int level) { return build(level).name; }
 int hyena_lanes(int level) { return build(level).lanes; }
 int hyena_prepare(int level, const hyena::Problem* p) { return run(build(level).prepare, p); }
 int hyena_forward(int level, const hyena::Problem* p) { return run(build(level).forward, p); }
+int hyena_lockstep(int level, const hyena::Problem* p) { return run(build(level).lockstep, p); }
 int hyena_backward(int level, const hyena::Problem* p) { return run(build(level).backward, p); }
 }

@@ -204,6 +204,10 @@ struct GivenSource {
   bool gated() const { return bool(gate_out); }
   HYENA_INLINE Vector input(int64_t i) const { return gate_in ? v[i] * gate_in[i] : v[i]; }
   HYENA_INLINE Vector gate(int64_t i) const { return gate_out[i]; }
+  HYENA_INLINE Vector output(int64_t i, Vector convolved, Vector skip) const {
+    const Vector result = convolved + skip * input(i);
+    return gate_out ? result * gate(i) : result;
+  }
   HYENA_INLINE void set_input_gradient(int64_t i, Vector du) const {
     if (gate_in) {
       dgate_in.set(i, du * v[i]);
@@ -216,18 +220,23 @@ struct GivenSource {
 
 // ... or the short convolution of a projection, computed where it is needed and never stored.
 struct ShortConvolution {
-  View projected;
+  View projected, before;
   int taps;
   Vector weight[kMostTaps], bias;
   ShortConvolution(const Problem& p, int64_t batch, int64_t channel, int lanes)
-      : projected(p.projected, batch, channel, lanes), taps(p.taps), bias(load(p.short_bias + channel, 1, lanes)) {
+      : projected(p.projected, batch, channel, lanes),
+        before(p.before, p.reference ? p.reference[batch] : 0, channel, lanes), taps(p.taps),
+        bias(load(p.short_bias + channel, 1, lanes)) {
     for (int tap = 0; tap < taps; tap++) weight[tap] = load(p.short_weight + channel * taps + tap, taps, lanes);
   }
   HYENA_INLINE Vector operator[](int64_t i) const {
     Vector sum = bias;
     for (int tap = 0; tap < taps; tap++) {
       const int64_t from = i - (taps - 1) + tap;
-      if (from >= 0) sum += weight[tap] * projected[from];
+      if (from >= 0)
+        sum += weight[tap] * projected[from];
+      else if (before)
+        sum += weight[tap] * before[from + taps - 1];
     }
     return sum;
   }
@@ -245,12 +254,44 @@ struct MixerSource {
   HYENA_INLINE float kept(int64_t i) const { return mask ? mask.data[i * mask.stride] : 1.0f; }
   HYENA_INLINE Vector input(int64_t i) const { return v[i] * gate_in[i] * kept(i); }
   HYENA_INLINE Vector gate(int64_t i) const { return gate_out[i]; }
+  HYENA_INLINE Vector output(int64_t i, Vector convolved, Vector skip) const {
+    return (convolved + skip * input(i)) * gate(i);
+  }
   HYENA_INLINE void set_input_gradient(int64_t i, Vector du) const {
     du *= kept(i);
     dgate_in.set(i, du * v[i]);
     dv.set(i, du * gate_in[i]);
   }
   HYENA_INLINE void set_gate_gradient(int64_t i, Vector dgate) const { dgate_out.set(i, dgate); }
+};
+
+// A row that others differ from: what they need of it from `start` on is kept.
+struct ReferenceSource : MixerSource {
+  View kept_input, kept_convolved;
+  int64_t start;
+  ReferenceSource(const Problem& p, int64_t batch, int64_t channel, int lanes)
+      : MixerSource(p, batch, channel, lanes), kept_input(p.kept_input, batch, channel, lanes),
+        kept_convolved(p.kept_convolved, batch, channel, lanes), start(p.start) {}
+  HYENA_INLINE Vector output(int64_t i, Vector convolved, Vector skip) const {
+    const Vector u = input(i);
+    if (i >= start) {
+      kept_input.set(i - start, u);
+      kept_convolved.set(i - start, convolved);
+    }
+    return (convolved + skip * u) * gate(i);
+  }
+};
+
+// One of those others, from `start` on: convolved is the difference, which is zero before.
+struct DifferenceSource : MixerSource {
+  View kept_input, kept_convolved;
+  DifferenceSource(const Problem& p, int64_t batch, int64_t channel, int lanes)
+      : MixerSource(p, batch, channel, lanes), kept_input(p.kept_input, p.reference[batch], channel, lanes),
+        kept_convolved(p.kept_convolved, p.reference[batch], channel, lanes) {}
+  HYENA_INLINE Vector input(int64_t i) const { return MixerSource::input(i) - kept_input[i]; }
+  HYENA_INLINE Vector output(int64_t i, Vector convolved, Vector skip) const {
+    return (convolved + kept_convolved[i] + skip * MixerSource::input(i)) * gate(i);
+  }
 };
 
 // A sum of many terms of both signs, whose rounding does not grow with their number.
@@ -287,10 +328,7 @@ void forward_group(const Plan& plan, const Problem& p, int64_t batch, int64_t gr
   const View y(p.y, batch, channel, lanes), k(p.k, 0, channel, lanes);
   const Vector skip = load(p.skip + channel, 1, lanes);
   auto input = [&](int64_t i) { return source.input(i); };
-  auto output = [&](int64_t i, Vector convolved) {
-    const Vector result = convolved + skip * input(i);
-    y.set(i, source.gated() ? result * source.gate(i) : result);
-  };
+  auto output = [&](int64_t i, Vector convolved) { y.set(i, source.output(i, convolved, skip)); };
   transform(plan, head, input, data, columns);
   for (int64_t row = 0; row < plan.columns.n; row++) {
     C* a = data + row * n2;

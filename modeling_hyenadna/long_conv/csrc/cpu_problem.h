@@ -24,6 +24,12 @@ struct Problem {
   // this order, and the mask (batch, 1, position) of the gated input.
   Strided projected, mask, dprojected;
   float *skip, *dskip, *spectrum, *short_weight, *short_bias, *dshort_weight, *dshort_bias;
+  // Of rows that others differ from, from position `start` on: the gated input and its convolution are kept from there.
+  // Where there is `reference` (batch), each row is one of the others and begins at `start`: `before` it are the
+  // projected inputs (references, 3 * channels, taps - 1), and what was kept is read.
+  int64_t start;
+  int64_t* reference;
+  Strided before, kept_input, kept_convolved;
 };
 
 struct Transform {
