@@ -20,6 +20,7 @@ import torch
 from table import table
 
 from datasets_dart.files import write_text
+from modeling_hyenadna.long_conv import cpu_backend
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "transformers", "datasets", "tokenizers", "numpy")
@@ -87,7 +88,13 @@ def about(benchmark: str, gpu: str | None = None) -> dict[str, Any]:
         "benchmark": benchmark,
         "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": {"processor": processor(), "cores": len(os.sched_getaffinity(0)), "gpu": gpu},
+        "machine": {
+            "processor": processor(),
+            "cores": len(os.sched_getaffinity(0)),
+            "gpu": gpu,
+            "long_conv_build": cpu_backend.build_name(),
+            "torch_capability": torch.backends.cpu.get_cpu_capability(),
+        },
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     }
 

@@ -146,8 +146,11 @@ def digest(value: Any) -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """The versions of the packages that numbers depend on."""
-    return {name: version(name) for name in VERSIONS}
+    """The versions of the packages that numbers depend on, and the instructions that a CPU computes with."""
+    from torch.backends.cpu import get_cpu_capability
+
+    named = {"HYENADNA_CPU": build} if (build := os.environ.get("HYENADNA_CPU")) else {}
+    return {name: version(name) for name in VERSIONS} | {"cpu": get_cpu_capability()} | named
 
 
 def completed(

@@ -1,4 +1,5 @@
-"""The long convolution on a CPU in C++ (csrc/cpu_kernel.h): AVX-512, AVX2 or portable vectors, chosen at run time.
+"""The long convolution on a CPU in C++ (csrc/cpu_kernel.h): AVX-512, AVX2 or portable vectors, the best of those that
+this processor has, or the one that HYENADNA_CPU names.
 
 A wheel for one kind of machine has the library in it. Elsewhere the sources are compiled on first use, once for each
 version of them and of the compiler, into a cache folder (HYENADNA_CACHE, by default ~/.cache/hyenadna). Where there is
@@ -37,8 +38,8 @@ TENSORS = (
 )
 VECTORS = ("skip", "dskip", "spectrum", "short_weight", "short_bias", "dshort_weight", "dshort_bias")
 MOST_TAPS = 8
-BEST_BUILD = 2
 KEPT = ("before", "kept_input", "kept_convolved")  # of rows that others differ from
+BUILDS = ("portable", "avx2", "avx512")  # by level, as the library counts them
 
 
 class _Problem(ctypes.Structure):
@@ -61,10 +62,18 @@ class _Problem(ctypes.Structure):
 
 @cache
 def library() -> Any:
-    """The compiled kernels, built on the first call; None, after one warning, where they cannot be had."""
+    """The compiled kernels, built on the first call; None, after one warning, where they cannot be had.
+
+    Raises:
+        RuntimeError: in place of the warning where HYENADNA_CPU names a build.
+        ValueError: if it names none.
+    """
+    named = _named_build()
     try:
         compiled = from_wheel() or loaded(build)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        if named:
+            raise RuntimeError(f"HYENADNA_CPU={named} cannot be run: {error}") from error
         warnings.warn(
             f"the C++ long convolution is not available ({error}); torch's FFTs are used instead, several times slower",
             RuntimeWarning,
@@ -73,6 +82,35 @@ def library() -> Any:
         return None
     compiled.hyena_build_name.restype = ctypes.c_char_p
     return compiled
+
+
+def _named_build() -> str:
+    """The build that HYENADNA_CPU names; empty for the best one. ValueError for an unknown one."""
+    named = os.environ.get("HYENADNA_CPU", "")
+    if named and named not in BUILDS:
+        raise ValueError(f"HYENADNA_CPU={named} is no build of the long convolution; there are {', '.join(BUILDS)}")
+    return named
+
+
+def build_level() -> int:
+    """The level of the library's build in use: what HYENADNA_CPU names, or the best that this processor can run.
+
+    Raises:
+        ValueError: if HYENADNA_CPU names no build, or one that this processor cannot run.
+    """
+    named = _named_build()
+    if not named:
+        return len(BUILDS) - 1
+    level = BUILDS.index(named)
+    if (best := library().hyena_build_name(level).decode()) != named:
+        raise ValueError(f"HYENADNA_CPU={named} cannot be run by this processor; {best} can")
+    return level
+
+
+def build_name() -> str | None:
+    """Which build runs here, of [`BUILDS`]; None where the library cannot be had."""
+    compiled = library()
+    return None if compiled is None else compiled.hyena_build_name(build_level()).decode()
 
 
 def from_wheel() -> ctypes.CDLL | None:
@@ -155,19 +193,21 @@ def _run_from(
         for key, tensor in tensors.items()
         if tensor is not None
     }
+    if "spectrum" in given and given["spectrum"].shape[3] != library().hyena_lanes(build_level()):
+        raise ValueError("the kernel was prepared by another build of the long convolution; HYENADNA_CPU has changed")
     points = given["spectrum"].shape[1] if "spectrum" in given else right_angle_length(shape[2])
     taps = given["short_weight"].shape[1] if "short_weight" in given else 0
     problem = _Problem(*shape, points, torch.get_num_threads(), taps)
     for key, tensor in given.items():
         setattr(problem, key, tensor.data_ptr() if key in VECTORS else strided(tensor))
     problem.start, problem.reference = start, None if reference is None else reference.data_ptr()
-    if getattr(library(), f"hyena_{name}")(BEST_BUILD, ctypes.byref(problem)) != 0:
+    if getattr(library(), f"hyena_{name}")(build_level(), ctypes.byref(problem)) != 0:
         raise MemoryError(f"no memory for the scratch space of a long convolution of {shape[2]} positions")
 
 
 def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:
     """Spectrum of the first `length` taps of `k` (D, L'), in the kernels' own order: (groups, N, 2, lanes) floats."""
-    lanes, points = library().hyena_lanes(BEST_BUILD), right_angle_length(length)
+    lanes, points = library().hyena_lanes(build_level()), right_angle_length(length)
     spectrum = torch.empty(-(-k.shape[0] // lanes), points, 2, lanes, dtype=torch.float32)
     _run("prepare", (1, k.shape[0], length), k=k, spectrum=spectrum)
     return spectrum

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 import typer
 from huggingface_hub import eval_result_entries_to_yaml
 from hypothesis import HealthCheck, given, settings
@@ -371,3 +372,11 @@ def test_a_record_of_a_megabyte_of_faults_is_looked_through_as_far_as_needed(mon
             check_schema(changed(record, [(place, value)]), "results.json")
         assert len(seen) < 100_000, place
         seen.clear()
+
+
+def test_versions_name_what_a_cpu_computes_with(monkeypatch):
+    monkeypatch.delenv("HYENADNA_CPU", raising=False)
+    assert records.package_versions()["cpu"] == torch.backends.cpu.get_cpu_capability()
+    assert "HYENADNA_CPU" not in records.package_versions()
+    monkeypatch.setenv("HYENADNA_CPU", "portable")
+    assert records.package_versions()["HYENADNA_CPU"] == "portable"

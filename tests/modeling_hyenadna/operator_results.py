@@ -4,6 +4,7 @@ python tests/modeling_hyenadna/operator_results.py LIBRARY OUTPUT.pt
 """
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 
@@ -64,10 +65,9 @@ def main() -> None:
     library = load(sys.argv[1])
     cpu_backend.library = lambda: library
     found = {}
-    for level in range(3):
-        name = library.hyena_build_name(level).decode()
-        if name not in found:
-            cpu_backend.BEST_BUILD = level
+    for level, name in enumerate(cpu_backend.BUILDS):
+        if library.hyena_build_name(level).decode() == name:
+            os.environ["HYENADNA_CPU"] = name
             found[name] = list(results())
     torch.save(found, sys.argv[2])
 

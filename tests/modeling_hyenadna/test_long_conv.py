@@ -26,22 +26,25 @@ from modeling_hyenadna.long_conv.mixer import _mixer
 from modeling_hyenadna.long_conv.operator import chosen_backend, gated_convolution
 
 LENGTHS = [1, 2, 3, 7, 16, 17, 64, 97, 128, 130, 1025, 1026, 5003]
-BUILDS = {"portable": 0, "avx2": 1, "avx512": 2}
 NAMES = ("v", "k", "skip", "gate_in", "gate_out")
 
 
-@pytest.fixture(params=["torch", *BUILDS])
+@pytest.fixture(params=["torch", *cpu_backend.BUILDS])
 def backend(request, monkeypatch):
     """Each backend's name; the cpu backend once for each instruction set that this machine has."""
     if request.param == "torch":
         return "torch"
     if cpu_backend.library() is None:
         pytest.skip("no C++ compiler")
-    level = BUILDS[request.param]
-    if cpu_backend.library().hyena_build_name(level).decode() != request.param:
+    if request.param not in runnable_builds():
         pytest.skip(f"this processor has no {request.param}")
-    monkeypatch.setattr(cpu_backend, "BEST_BUILD", level)
+    monkeypatch.setenv("HYENADNA_CPU", request.param)
     return "cpu"
+
+
+def runnable_builds():
+    name_of = cpu_backend.library().hyena_build_name
+    return [name for level, name in enumerate(cpu_backend.BUILDS) if name_of(level).decode() == name]
 
 
 def inputs(batch=2, channels=3, length=17, dtype=torch.float32, seed=0, extra_taps=0):
@@ -379,6 +382,57 @@ def test_environment_names_the_backend(monkeypatch):
     monkeypatch.setenv("HYENADNA_LONG_CONV", "metal")
     with pytest.raises(ValueError, match="unknown long convolution backend 'metal'"):
         long_conv(v, k, skip)
+
+
+@pytest.mark.skipif(cpu_backend.library() is None, reason="no C++ compiler")
+def test_environment_names_the_build(monkeypatch):
+    v, k, skip, _, _ = inputs()
+    builds = runnable_builds()
+    assert cpu_backend.build_name() == builds[-1]
+    for name in builds:
+        monkeypatch.setenv("HYENADNA_CPU", name)
+        assert cpu_backend.build_name() == name
+    monkeypatch.setenv("HYENADNA_CPU", "sse9")
+    with pytest.raises(ValueError, match=r"HYENADNA_CPU=sse9 is no build .* there are portable, avx2, avx512"):
+        long_conv(v, k, skip)
+
+
+@pytest.mark.skipif(cpu_backend.library() is None, reason="no C++ compiler")
+def test_a_build_that_the_processor_lacks_is_an_error(monkeypatch):
+    v, k, skip, _, _ = inputs()
+    lacking = set(cpu_backend.BUILDS) - set(runnable_builds())
+    if not lacking:
+        pytest.skip("this processor has them all")
+    monkeypatch.setenv("HYENADNA_CPU", max(lacking))
+    with pytest.raises(ValueError, match=f"HYENADNA_CPU={max(lacking)} cannot be run by this processor"):
+        long_conv(v, k, skip)
+
+
+@pytest.mark.skipif(cpu_backend.library() is None, reason="no C++ compiler")
+def test_a_kernel_is_prepared_for_one_build(monkeypatch):
+    v, k, skip, _, _ = inputs()
+    if len(builds := runnable_builds()) == 1:
+        pytest.skip("this processor has one build")
+    monkeypatch.setenv("HYENADNA_CPU", builds[0])
+    prepared = prepare_kernel(k, v.shape[-1])
+    monkeypatch.setenv("HYENADNA_CPU", builds[1])
+    with pytest.raises(ValueError, match="prepared by another build"):
+        long_conv(v, prepared, skip)
+
+
+def test_a_named_build_is_not_replaced_by_torch(tmp_path):
+    script = """
+import torch
+from modeling_hyenadna.long_conv import long_conv
+try:
+    long_conv(torch.ones(1, 1, 5), torch.ones(1, 5), torch.ones(1))
+except RuntimeError as error:
+    print(error)
+"""
+    environment = {**os.environ, "PATH": str(tmp_path), "HYENADNA_CACHE": str(tmp_path), "HYENADNA_CPU": "portable"}
+    environment.pop("CXX", None)
+    done = subprocess.run([sys.executable, "-c", script], check=True, env=environment, capture_output=True, text=True)
+    assert done.stdout == "HYENADNA_CPU=portable cannot be run: no C++ compiler found\n"
 
 
 @pytest.mark.gpu
