@@ -23,7 +23,7 @@ from datasets_dart import alphabet
 from datasets_dart.files import numbered_lines, replacing
 from evaluation_dart.models.language_model import LanguageModel, load_language_model
 from evaluation_dart.recipes import RECIPES
-from evaluation_dart.report.logo import draw_logos
+from evaluation_dart.report.logo import Panel, draw_logos
 from evaluation_dart.scoring.heads import head_scorer
 from evaluation_dart.statistics.blocks import column_blocks, genome_blocks
 from evaluation_dart.statistics.estimates import mean, metric, proportion
@@ -286,9 +286,12 @@ def marginal_effect(
 
 def figure(path: Path, means: dict[str, np.ndarray], motif: np.ndarray) -> None:
     """The motif's logo in bits over the mean importance at its best hits, method by method."""
-    panels = [(f"JASPAR {MOTIF} (CTCF), bits", (motif * information(motif)).T)]
-    panels += [(f"mean importance at its best hits: {name}", heights.T) for name, heights in means.items()]
-    draw_logos(path, panels, "")
+    axis = "position in the motif (bp, from 1)"
+    panels = [Panel(f"JASPAR {MOTIF} (CTCF), bits", (motif * information(motif)).T, axis=axis)]
+    panels += [
+        Panel(f"mean importance at its best hits: {name}", heights.T, axis=axis) for name, heights in means.items()
+    ]
+    draw_logos(path, panels, "height")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import gzip
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache, partial
 from pathlib import Path
@@ -23,11 +23,12 @@ from datasets_dart.outputs import check_output, made_together
 from evaluation_dart.models.language_model import BatchSize, LanguageModel
 from evaluation_dart.recipes import HEAD, MASKED, RECIPES, Recipe
 from evaluation_dart.records import SCHEMA_VERSION, package_versions
-from evaluation_dart.report.logo import MOST_ROWS, check_logo, draw_logos
+from evaluation_dart.report.figures import check_figure
+from evaluation_dart.report.logo import MOST_ROWS, Panel, check_logo, draw_heat_maps, draw_logos, region_panel
 from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.scoring.four_bases import base_ids
-from evaluation_dart.scoring.heads import head_scorer, label_index
+from evaluation_dart.scoring.heads import exclusive, head_scorer, label_index
 from evaluation_dart.scoring.likelihoods import score_sequences
 from evaluation_dart.scoring.substitutions import places_of, substitutions
 from evaluation_dart.tools.loading import (
@@ -84,6 +85,7 @@ def mutagenesis(
     region: str | None = None,
     output: str | Path | None = None,
     logo: str | Path | None = None,
+    heat_map: str | Path | None = None,
     window: int | None = None,
     recipe: str | None = None,
     strand: str | None = None,
@@ -105,7 +107,9 @@ def mutagenesis(
             (from 0, half-open).
         region: a single one, as "chr20:1,001-1,200": from 1, both ends in it.
         output: .parquet, .tsv[.gz] or .bed[.gz].
-        logo: a picture of the regions, at most 20: .png or .svg.
+        logo: a picture of the regions, at most 20: .png or .svg. Each base that is there, as high as its score less the
+            mean over all four.
+        heat_map: a picture of the regions, at most 20: .png, .svg or .pdf. What every substitution changes.
         window: bases that the model reads, the region in the middle; None for the region.
         recipe: of likelihoods, or head; None for head where there is one, otherwise whole-alleles.
         strand: forward or mean; None for the recipe's, of heads forward.
@@ -129,11 +133,13 @@ def mutagenesis(
     target = None if output is None else Path(output)
     if target is not None and not target.name.endswith(TABLES):
         raise InputError(f"{target}: a table is written as {', '.join(TABLES)}")
-    for path in (output, logo):
+    for path in (output, logo, heat_map):
         if path is not None:
             check_output(path, paths_of(genome, regions, model))
     if logo is not None:
         check_logo(Path(logo))
+    if heat_map is not None:
+        check_figure(Path(heat_map))
     if strand not in (None, "forward", "mean"):
         raise InputError(f"strand {strand}: there are forward and mean")
     if recipe not in (None, HEAD, *RECIPES):
@@ -142,8 +148,9 @@ def mutagenesis(
     with nullcontext() if regions is None else as_file(regions, REGION_COLUMNS, "regions.bed") as bed:
         places, left_out = regions_of(bases, bed, region, window)
         inputs = described_inputs(fasta=genome) if bed is None else described_inputs(fasta=genome, bed=bed)
-    if logo is not None and len(places) > MOST_ROWS:
-        raise InputError(f"logo {logo}: a picture has at most {MOST_ROWS} regions, and here are {len(places)}")
+    for what, path in (("logo", logo), ("heat_map", heat_map)):
+        if path is not None and len(places) > MOST_ROWS:
+            raise InputError(f"{what} {path}: a picture has at most {MOST_ROWS} regions, and here are {len(places)}")
     recipe = recipe or default_recipe(model, revision, trust_remote_code)
     scorer = load(
         model,
@@ -159,7 +166,7 @@ def mutagenesis(
 
     @cache
     def computed() -> tuple[pa.Table, list[tuple[str, np.ndarray]], int]:
-        panels, tables, unknown = [], [], 0
+        shown, tables, unknown = [], [], 0
         widest = max(own.window_end - own.window_start for own in places)
         what = f"every substitution of {positions:,} positions in {len(places):,} regions, by {how['name']}"
         announce(what, scorer, passes=passes, tokens=widest, batch_size=batch_size)
@@ -171,9 +178,9 @@ def mutagenesis(
                     table = table_of(sequence, first, last, place=own.name)
                 tables.append(as_table(own, sequence[first:last], table))
                 unknown += sequence[first:last].count("N")
-                if logo is not None:
-                    panels.append((own.name, importance(table, sequence[first:last])))
-        return pa.concat_tables(tables), panels, unknown
+                if logo is not None or heat_map is not None:
+                    shown.append((sequence[first:last], table))
+        return pa.concat_tables(tables), shown, unknown
 
     def write(path: Path) -> dict[str, Any]:
         found, _, unknown = computed()
@@ -186,8 +193,18 @@ def mutagenesis(
             "versions": package_versions(),
         }
 
-    def draw(path: Path) -> dict[str, Any]:
-        draw_logos(path, computed()[1], "log-odds" if how["name"] == HEAD else "nats")
+    unit = unit_of(how, scorer)
+
+    def draw_heights(path: Path) -> dict[str, Any]:
+        shown = zip(places, computed()[1], strict=True)
+        panels = [panel_of(own, importance(table, sequence)) for own, (sequence, table) in shown]
+        draw_logos(path, panels, f"importance ({unit})")
+        return {}
+
+    def draw_changes(path: Path) -> dict[str, Any]:
+        shown = computed()[1]
+        panels = [panel_of(own, table) for own, (_, table) in zip(places, shown, strict=True)]
+        draw_heat_maps(path, panels, [sequence for sequence, _ in shown], f"change ({unit})")
         return {}
 
     about = {
@@ -199,7 +216,8 @@ def mutagenesis(
         "regions": len(places) if region is None else region,
         "window": window or "region",
     } | ({"left_out": left_out} if left_out else {})
-    writes = {path: act for path, act in ((target, write), (logo, draw)) if path is not None}
+    pictures = ((target, write), (logo, draw_heights), (heat_map, draw_changes))
+    writes = {path: act for path, act in pictures if path is not None}
     if not writes:
         return computed()[0]
     summary = made_together(writes, about, overwrite=overwrite)
@@ -328,6 +346,22 @@ def importance(table: np.ndarray, sequence: str) -> np.ndarray:
     """
     mean = table.mean(axis=1, keepdims=True)
     return np.where((one_hot(encode_bases(sequence)) > 0) & ~np.isnan(mean), -mean, 0.0)
+
+
+def panel_of(region: Region, values: np.ndarray) -> Panel:
+    """Values of a region's bases, as a picture has them."""
+    return region_panel(region.chrom, region.start, region.end, values)
+
+
+def unit_of(how: Mapping[str, Any], scorer: Any) -> str:
+    """The unit of changes.
+
+    Args:
+        how: the fields of the recipe.
+    """
+    if how["name"] == HEAD:
+        return "log-odds" if exclusive(scorer.model.config) else "output"
+    return "nats" if how["reduction"] == "sum" else "nats a token"
 
 
 def regions_of(

@@ -39,9 +39,9 @@ from evaluation_dart.records import (
     read_record,
     write_record,
 )
-from evaluation_dart.report.logo import check_logo, draw_logos
+from evaluation_dart.report.logo import Panel, check_logo, draw_logos, region_panel
 from evaluation_dart.scoring.finite import check_finite
-from evaluation_dart.scoring.heads import head_scorer
+from evaluation_dart.scoring.heads import exclusive, head_scorer
 from evaluation_dart.scoring.likelihoods import strands_of
 from evaluation_dart.statistics.estimates import Estimate
 from evaluation_dart.statistics.metric import Metric, interval_text
@@ -349,10 +349,11 @@ def _draw(path: Path, classifier: LanguageModel, rows: Dataset, scores: np.ndarr
     panels = []
     for row in np.argsort(-(scores[:, target] - others))[:SHOWN].tolist():
         own = rows[row]
-        place = f"{own['chrom']}:{own['start']}-{own['end']}" if own["start"] >= 0 else f"test row {row}"
         table = changes(score, own["sequence"], 0, len(own["sequence"]))
-        panels.append((place, importance(table, own["sequence"])))
-    draw_logos(path, panels, "score")
+        heights = importance(table, own["sequence"])
+        where = (own["chrom"], own["start"], own["end"])
+        panels.append(region_panel(*where, heights) if own["start"] >= 0 else Panel(f"test row {row}", heights))
+    draw_logos(path, panels, "importance (log-odds)" if exclusive(classifier.model.config) else "importance (output)")
 
 
 def with_interval(metric: Mapping[str, Any]) -> str:

@@ -38,6 +38,9 @@ def mutagenesis(
     ] = None,
     label: Label = None,
     logo: Annotated[Path | None, typer.Option(help="draw the regions, at most 20: .png or .svg")] = None,
+    heat_map: Annotated[
+        Path | None, typer.Option(help="draw every substitution in the regions, at most 20: .png, .svg or .pdf")
+    ] = None,
     batch_size: BatchSize = "auto",
     device: Device = None,
     dtype: DtypeOption = "float32",
@@ -61,6 +64,7 @@ def mutagenesis(
         region=region,
         output=output,
         logo=logo,
+        heat_map=heat_map,
         window=window,
         recipe=recipe,
         strand=strand,

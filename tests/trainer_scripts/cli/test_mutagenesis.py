@@ -85,7 +85,8 @@ def test_head_region_and_logo(tmp_path, fasta, capsys, monkeypatch):
     score = head_scorer(classifier, 2, "mean")
     expected = score([f"{base}A" for base in "ACT"] + [f"G{base}" for base in "CGT"]) - score(["GA"])
     np.testing.assert_allclose(table["change"], expected, atol=1e-5)
-    assert logo.read_text().lstrip().startswith("<?xml")
+    for said in ("chrA:3-4", "position on chrA (bp, from 1)", "importance (log-odds)"):
+        assert f"<!-- {said} -->" in logo.read_text()
     assert json.loads((tmp_path / "out.parquet.json").read_text())["recipe"] == {
         "name": "head",
         "strand": "mean",
@@ -96,13 +97,16 @@ def test_head_region_and_logo(tmp_path, fasta, capsys, monkeypatch):
 def test_masked_model_and_whole_sequences(tmp_path, fasta, capsys, monkeypatch):
     fasta.write_text(f">s1\n{SEQUENCE[:12]}\n>s2\nACGTACGT\n")
     output, logo = tmp_path / "out.parquet", tmp_path / "logo.png"
-    arguments = ["--genome", fasta, "--model", BERT, "--output", output, "--logo", logo]
+    heat_map = tmp_path / "map.svg"
+    arguments = ["--genome", fasta, "--model", BERT, "--output", output, "--logo", logo, "--heat-map", heat_map]
     status, _, err = run(capsys, monkeypatch, *arguments)
     assert status == 0
     assert "masked model: about 644 rows through the model; the recipe dart-eval takes 20" in err
     table = pd.read_parquet(output)
     assert table.groupby("chrom").size().to_dict() == {"s1": 36, "s2": 24}
     assert logo.read_bytes().startswith(b"\x89PNG")
+    for said in ("s1:1-12", "position on s2 (bp, from 1)", "change (nats)"):
+        assert f"<!-- {said} -->" in heat_map.read_text()
 
 
 def test_windows(fasta):
@@ -130,6 +134,7 @@ def test_windows(fasta):
         (["--region", "chrA:1-9", "--recipe", "head"], "{model}: no trained head: saved as HyenaDNAForCausalLM"),
         (["--region", "chrA:1-9", "--strand", "both"], "strand both: there are forward and mean"),
         (["--region", "chrA:1-9", "--logo", "l.pdf"], "l.pdf: a logo is written as .png or .svg"),
+        (["--region", "chrA:1-9", "--heat-map", "m.gif"], "m.gif: a figure is written as .png, .svg, .pdf"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, fasta, capsys, monkeypatch, options, message):
