@@ -28,7 +28,7 @@ from studies.real_inputs import (
     promoters,
     write_places,
 )
-from trainer_scripts.options import run_function
+from trainer_scripts.messages import run_function
 
 MOTIFS = 100  # of H12CORE, drawn at random
 SEEDS = 20  # of k-means

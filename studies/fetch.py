@@ -21,7 +21,7 @@ import typer
 from datasets_dart import downloads
 from datasets_dart.errors import InputError
 from datasets_dart.files import open_bytes, replacing
-from trainer_scripts.options import run_function
+from trainer_scripts.messages import run_function
 
 TABLE = Path(__file__).with_name("inputs.tsv")
 BY_HAND = "by hand"

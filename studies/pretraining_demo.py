@@ -23,7 +23,7 @@ from datasets_dart.files import write_text
 from datasets_dart.samples import cpg_islands_chrx
 from evaluation_dart.models.markov import MarkovModel
 from trainer_scripts.genome_windows import GenomeCodes, as_regions, sample_tiles
-from trainer_scripts.options import run_function
+from trainer_scripts.messages import run_function
 from trainer_scripts.perplexity import causal_window_losses, markov_window_losses
 from trainer_scripts.pretrain import ModelArguments, TrainingArguments, train
 from trainer_scripts.pretraining_data import DataArguments, read_genome, training_and_validation_regions

@@ -37,7 +37,7 @@ from evaluation_dart.training.finetuning import load_classifier
 from evaluation_dart.training.recipe import SupervisedTraining
 from studies.pages import read_json, write_json
 from studies.real_inputs import DEMO
-from trainer_scripts.options import run_function
+from trainer_scripts.messages import run_function
 
 PEAKS, MOTIFS = "benchmarks/gm12878_ctcf_top500.200bp.fa.gz", "motifs/JASPAR2022_vertebrates.pfm.gz"
 MOTIF = "MA0139.1"

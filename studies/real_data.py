@@ -29,7 +29,7 @@ from studies.real_inputs import (
     mutagenesis_inputs,
     piece_activity_inputs,
 )
-from trainer_scripts.options import run_function
+from trainer_scripts.messages import run_function
 
 Run = tuple[str, str, dict[str, Any]]  # suffix of the folder, model, options of the run
 

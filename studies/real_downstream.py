@@ -22,7 +22,7 @@ from datasets_dart.files import write_text
 from studies.real_inputs import DEMO, GUE, genome, gue_folder, rows_of
 from trainer_scripts.finetune import summary
 from trainer_scripts.finetune import train as finetune
-from trainer_scripts.options import run_function
+from trainer_scripts.messages import run_function
 
 GENOMIC_BENCHMARKS = (
     "human_enhancers_cohn",

@@ -34,7 +34,7 @@ from studies.real_inputs import (
     write_lines,
 )
 from studies.real_supervised import blocks, cell_type_inputs, element_inputs
-from trainer_scripts.options import run_function
+from trainer_scripts.messages import run_function
 
 PAGE = DOCS / "paper_tables.md"
 NOTE = "demo checkpoint, trained here on a part of chrX: not the official weights"

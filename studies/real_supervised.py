@@ -39,7 +39,7 @@ from studies.real_inputs import (
     write_lines,
     write_places,
 )
-from trainer_scripts.options import run_function
+from trainer_scripts.messages import run_function
 
 BLOCK = 5_000_000
 CHR20 = 63_025_520

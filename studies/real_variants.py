@@ -21,7 +21,7 @@ from evaluation_dart.statistics.metrics import variant_estimates
 from evaluation_dart.tools.variants import score_variants
 from studies.pages import RECORDS, write_json
 from studies.real_inputs import CONTIGS, DEMO, MARKOV, RANDOM, contig, dsqtl_rows, genome, mutagenesis_rows
-from trainer_scripts.options import run_function
+from trainer_scripts.messages import run_function
 
 FEWEST_BARCODES = 10  # of a variant of the mutagenesis, as its authors filter
 STRETCH = 10  # bp of the promoter that are one block

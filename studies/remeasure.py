@@ -13,7 +13,7 @@ import typer
 from datasets_dart.errors import InputError
 from evaluation_dart.records import remeasure
 from evaluation_dart.report.tables import record_folders
-from trainer_scripts.options import run_function
+from trainer_scripts.messages import run_function
 
 
 def remeasure_all(folder: Annotated[Path, typer.Argument(help="folder with records in or below it")]) -> None:

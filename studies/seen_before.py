@@ -17,7 +17,7 @@ from evaluation_dart.tasks import TASKS
 from studies.pages import RECORDS, ROOT, write_json
 from studies.real_inputs import DEMO
 from trainer_scripts.genome_windows import GenomeCodes, as_regions, subtract_regions
-from trainer_scripts.options import run_function
+from trainer_scripts.messages import run_function
 
 GENOME = "genomes/hg19.chrX_1-69999930.fa.gz"
 MARGIN = 10_000  # bp around each island that were kept out of the training

@@ -32,7 +32,7 @@ from studies.pages import (
     with_interval,
     write_json,
 )
-from trainer_scripts.options import run_function
+from trainer_scripts.messages import run_function
 
 # Metrics that a table shows, by task; the records hold all.
 SHOWN = {

@@ -41,7 +41,8 @@ from evaluation_dart.statistics.estimates import counted, metric
 from evaluation_dart.statistics.metric import Metric, interval_text
 from evaluation_dart.training.loop import CHOICES
 from evaluation_dart.training.states import check_same_run, hold_folder, write_choices
-from trainer_scripts.options import Device, Revision, TrustRemoteCode, run_function
+from trainer_scripts.messages import run_function
+from trainer_scripts.options import Device, Revision, TrustRemoteCode
 
 TREES = {"max_iter": 1000, "max_depth": 3, "learning_rate": 0.1, "early_stopping": False}
 PUBLISHED = {"DNABERT": 64.6, "Nucleotide Transformer": 66.5, "HyenaDNA": 72.0}

@@ -80,7 +80,8 @@ from evaluation_dart.training.objective import Objective
 from evaluation_dart.training.recipe import DownstreamTraining, Training, renewed, typed
 from evaluation_dart.training.rows import LabelledRows, limited
 from evaluation_dart.training.states import check_same_run, hold_folder, write_choices
-from trainer_scripts.options import argument_parser, renamed, run
+from trainer_scripts.messages import run_with_messages
+from trainer_scripts.options import argument_parser, renamed
 
 RECIPES = Path(__file__).parent / "downstream"
 CNN, KMERS, LENGTH = "network:cnn", "kmers:", "length"
@@ -564,7 +565,7 @@ def run_training(trained: Callable[[list[str]], dict[str, Any]], script: str) ->
         if PartialState().is_main_process:
             print(summary(record))
 
-    run(program, script)
+    run_with_messages(program, script)
 
 
 def main() -> None:

@@ -30,7 +30,8 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
 from evaluation_dart.statistics.metric import ends_text
 from trainer_scripts import in_context
-from trainer_scripts.options import argument_parser, renamed, run
+from trainer_scripts.messages import run_script
+from trainer_scripts.options import argument_parser
 from trainer_scripts.prompts import NoRoom
 
 SHORT = ("human_enhancers_cohn", "human_nontata_promoters", "human_enhancers_ensembl", "human_ensembl_regulatory")
@@ -179,19 +180,16 @@ def grid(arguments: GridArguments, words: Sequence[str]) -> list[dict[str, Any]]
 def main() -> None:
     """Run the command line."""
     parser = argument_parser((GridArguments,), "in_context_grid", __doc__)
-    parser.allow_abbrev = False  # --task is no --tasks
 
     def program(words: list[str]) -> None:
         logging.disable_progress_bar()
-        arguments, rest = parser.parse_args_into_dataclasses(
-            renamed(words, "in_context"), return_remaining_strings=True
-        )
+        arguments, rest = parser.parse_args_into_dataclasses(words, return_remaining_strings=True)
         found = grid(arguments, rest)
         if PartialState().is_main_process:
             print(f"{len(found)} cells, {sum('why_not' in own for own in found)} without room")
             print(f"written to {arguments.output}/grid.csv and {arguments.output}/grid.md")
 
-    run(program, "in_context_grid")
+    run_script(program, "in_context_grid", "in_context")
 
 
 if __name__ == "__main__":

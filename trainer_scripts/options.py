@@ -17,7 +17,10 @@ from trainer_scripts.pipes import errors_as_given, pipes_copied
 
 EXPECTED = (InputError, MissingExtra, OSError, MemoryError)
 COMPUTING = "Computing"
-DEBUG = "--debug shows the traceback of an error."
+COMMON = (
+    "--debug shows the traceback of an error; --quiet: no progress bars and no notes; --log-file FILE: notes, progress "
+    "and errors to the end of that file."
+)
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one", rich_help_panel=COMPUTING)
 ]
@@ -154,26 +157,34 @@ def run(main: Callable[[list[str]], object], prog: str, words: list[str] | None 
             signal.signal(signal.SIGTERM, before)
 
 
-def run_function(function: Callable[..., None]) -> None:
-    """Run a function whose arguments are typer's options, under its own name; see [`run`] for the exit status."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(epilog=DEBUG)(function)
-    name = function.__name__
-    run(lambda words: app(args=renamed(words, name), prog_name=name), name)
-
-
 class HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
     """Defaults shown, and the lines to copy left as they are."""
 
 
 def argument_parser(dataclasses: Any, script: str, description: str | None) -> Any:
-    """The HfArgumentParser of a script of this package, from the dataclasses of its arguments."""
+    """The HfArgumentParser of a script of this package, from the dataclasses of its arguments.
+
+    Words that it does not know end the program with status 2, as in every command: the class's own way is a traceback,
+    or to take them for the beginning of another option.
+    """
     from transformers import HfArgumentParser
 
-    return HfArgumentParser(
+    class Parser(HfArgumentParser):
+        def parse_args_into_dataclasses(
+            self, args: Any = None, return_remaining_strings: Any = False, *others: Any, **options: Any
+        ) -> Any:
+            found = super().parse_args_into_dataclasses(args, True, *others, **options)
+            if return_remaining_strings:
+                return found
+            if found[-1]:
+                self.error(f"unrecognized arguments: {' '.join(found[-1])}")
+            return found[:-1]
+
+    return Parser(
         dataclasses,
         prog=f"python -m trainer_scripts.{script}",
         description=description,
-        epilog=DEBUG,
+        epilog=COMMON,
         formatter_class=HelpFormatter,
+        allow_abbrev=False,  # --task is no --tasks
     )

@@ -37,7 +37,8 @@ from evaluation_dart.statistics import estimates
 from evaluation_dart.statistics.blocks import Blocks, column_blocks
 from evaluation_dart.statistics.metric import Metric, ends_text
 from trainer_scripts.genome_windows import GenomeCodes, sample_tiles, subtract_regions
-from trainer_scripts.options import argument_parser, renamed, run
+from trainer_scripts.messages import run_script
+from trainer_scripts.options import argument_parser
 from trainer_scripts.pretrain import window_losses
 from trainer_scripts.pretraining_data import base_token_ids
 
@@ -300,7 +301,7 @@ def main() -> None:
     parser = argument_parser(PerplexityArguments, "perplexity", __doc__)
 
     def program(words: list[str]) -> None:
-        (arguments,) = parser.parse_args_into_dataclasses(renamed(words, "perplexity"))
+        (arguments,) = parser.parse_args_into_dataclasses(words)
         bed = arguments.ranges if arguments.ranges != "hyenadna" else None
         read = [arguments.genome, arguments.markov, bed, *arguments.model]
         check_output(arguments.output, read)
@@ -311,7 +312,7 @@ def main() -> None:
             print(f"{value['value']:.3f}{ends_text(value)}  {name}")
         print(f"written to {arguments.output}")
 
-    run(program, "perplexity")
+    run_script(program, "perplexity")
 
 
 if __name__ == "__main__":

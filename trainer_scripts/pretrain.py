@@ -57,9 +57,11 @@ from evaluation_dart.training.states import (
     removed_on_failure,
     save_state,
 )
+from evaluation_dart.workload import megabytes
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNATokenizer
 from trainer_scripts.genome_windows import sample_tiles
-from trainer_scripts.options import argument_parser, renamed, run
+from trainer_scripts.messages import run_script
+from trainer_scripts.options import argument_parser
 from trainer_scripts.pretraining_data import (
     IGNORED,
     DataArguments,
@@ -72,6 +74,9 @@ from trainer_scripts.pretraining_data import (
     training_and_validation_regions,
     window_source,
 )
+from trainer_scripts.training_memory import training_footprint
+
+notes = getLogger("trainer_scripts.pretrain")  # __name__ is another where this is run
 
 RUN = "run.json"  # all arguments, by which a folder is known
 FILES = (
@@ -479,6 +484,41 @@ def train(model_arguments: ModelArguments, data_arguments: DataArguments, argume
         train_held(folder, accelerator, model_arguments, data_arguments, arguments)
 
 
+def described_work(
+    accelerator: Accelerator, model: torch.nn.Module, plan: list[Stage], arguments: TrainingArguments, held_out: int
+) -> str:
+    """What a pretraining is about to do, in a line: its steps, model, device and memory."""
+    own = accelerator.unwrap_model(model)
+    size, passes = accelerator.num_processes, arguments.gradient_accumulation_steps
+    last, precision = plan[-1], accelerator.mixed_precision
+    words = [
+        f"pretraining {own.num_parameters():,} parameters for {arguments.max_steps:,} steps of "
+        f"{last.windows * passes * size:,} windows of {last.length:,} bases",
+        f"{last.windows:,} in a forward pass",
+        f"{len(plan) - 1} shorter lengths first" if len(plan) > 1 else "",
+        f"{held_out:,} windows held out",
+        f"{size} processes" if size > 1 else "",
+        f"on {accelerator.device}",
+        "float32" if precision == "no" else f"{precision} by autocast",
+        memory_text(own.config, last, precision, arguments.gradient_checkpointing, size),
+    ]
+    return ", ".join(filter(None, words))
+
+
+def memory_text(config: Any, stage: Stage, precision: str, checkpointing: bool, processes: int) -> str:
+    """The memory of a step, where it is known: of HyenaDNA, whole in each process."""
+    if not isinstance(config, HyenaDNAConfig) or processes > 1:
+        return ""
+    footprint = training_footprint(
+        config,
+        stage.length,
+        batch_size=stage.windows,
+        checkpointing=checkpointing,
+        bf16=precision in ("bf16", "fp16"),
+    )
+    return f"about {megabytes(footprint.on_each_of(1))} of memory for a step"
+
+
 def paths_read(*arguments: Any) -> list[str]:
     """What of the arguments are files or folders that are there."""
     values = (value for own in arguments for value in asdict(own).values())
@@ -551,6 +591,8 @@ def train_held(
         return place(step, plan)[2] * arguments.gradient_accumulation_steps * int(size)
 
     factor = schedule(optimizer, arguments, arguments.max_steps).lr_lambdas[0]  # a function of the step
+    if main:
+        notes.info("%s", described_work(accelerator, model, plan, arguments, len(validation)))
     began, logged = time.perf_counter(), first
     model.train()
     bar = progress_bar("pretraining", arguments.max_steps, "steps", initial=first)
@@ -603,9 +645,9 @@ def main() -> None:
     def program(words: list[str]) -> None:
         logging.disable_progress_bar()  # transformers shows one for writing its single file
         getLogger("accelerate.utils.other").setLevel(ERROR)  # warns at every state that the head is tied
-        train(*parser.parse_args_into_dataclasses(renamed(words, "pretrain")))
+        train(*parser.parse_args_into_dataclasses(words))
 
-    run(program, "pretrain")
+    run_script(program, "pretrain")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from datasets_dart.errors import InputError, MissingExtra
-from trainer_scripts.cli.app import new_app, result, run_app, say
+from trainer_scripts.cli.app import new_app, run_app
+from trainer_scripts.messages import result, say
 from trainer_scripts.options import OLD_NAMES, renamed
 
 ROOT = Path(__file__).parents[2]

@@ -37,6 +37,7 @@ from trainer_scripts.pretraining_data import (
     training_and_validation_regions,
     window_source,
 )
+from trainer_scripts.training_memory import training_footprint
 
 REPOSITORY = Path(pretrain.__file__).parents[1]
 CONTEXT = 32
@@ -249,6 +250,36 @@ def test_errors_are_one_line(genome, tmp_path, monkeypatch, capsys):
         pretrain.main()
     assert stopped.value.code == 1
     assert re.fullmatch(r"pretrain: .*g\.fa.*'chrX'.*\n", capsys.readouterr().err)
+
+
+def test_words_that_are_not_known_are_a_line_that_cannot_be_understood(genome, tmp_path, monkeypatch, capsys):
+    command = ["pretrain", "--genome", str(genome), "--max_steps", "1", "--output", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", [*command, "--learning_rat", "1", "--chromosome", "chr1"])
+    with pytest.raises(SystemExit) as stopped:
+        pretrain.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.endswith("error: unrecognized arguments: --learning-rat 1 --chromosome chr1\n")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_says_at_its_start_what_it_does_and_keeps_a_log(genome, tmp_path, monkeypatch, capsys):
+    log = tmp_path / "log.txt"
+    words = f"""--genome {genome} --validation_block 500 --validation_windows 2 --context 64 --d_model 16 --n_layer 1
+        --max_steps 2 --per_device_train_batch_size 3 --gradient_accumulation_steps 2 --warmup_lengths 32
+        --warmup_length_steps 1 --output {tmp_path / "run"} --log-file {log}"""
+    monkeypatch.setattr(sys, "argv", ["pretrain", *words.split()])
+    pretrain.main()
+    size = AutoModelForCausalLM.from_pretrained(tmp_path / "run")
+    memory = training_footprint(size.config, 64, batch_size=3, bf16=False).on_each_of(1)
+    said = (
+        f"pretraining {size.num_parameters():,} parameters for 2 steps of 6 windows of 64 bases, 3 in a forward pass, "
+        "1 shorter lengths first, 2 windows held out, on cpu, float32, "
+        f"about {memory / 1e6:.1f} MB of memory for a step"
+    )
+    assert said in capsys.readouterr().err.splitlines()
+    lines = [line.split(" ", 2)[2] for line in log.read_text().splitlines()]
+    assert lines[0].startswith("INFO pretrain --genome ")
+    assert lines[1:] == [f"INFO {said}", "INFO exit status 0"]
 
 
 def test_excluded_bases_are_in_no_window(arguments, tmp_path):

@@ -21,12 +21,11 @@ from studies.pages import END, START
 from studies.pretraining_memory import (
     MEASURED,
     PAGE,
-    mlp_bytes,
     operator_tensors,
     released_configs,
     tables,
-    training_footprint,
 )
+from trainer_scripts.training_memory import OPERATOR, mlp_bytes, training_footprint
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "trainer_scripts" / "configs"
@@ -274,3 +273,4 @@ def test_page_is_what_the_command_writes():
     text = (ROOT / "docs" / PAGE).read_text()
     assert text.split(START)[1].split(END)[0].strip() == tables().strip()
     assert f"{operator_tensors(MEASURED):.2f} input tensors" in text
+    assert round(operator_tensors(MEASURED), 3) == OPERATOR

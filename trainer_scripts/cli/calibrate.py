@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from trainer_scripts.cli.app import result
 from trainer_scripts.cli.options import Genome
+from trainer_scripts.messages import result
 
 Scores = Annotated[Path, typer.Option(help="table of hyenadna score: .parquet, .tsv or .tsv.gz")]
 Written = Annotated[Path, typer.Option(help="table to write: .parquet or .tsv")]

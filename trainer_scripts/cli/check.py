@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from datasets_dart.errors import InputError
-from trainer_scripts.cli.app import GENERAL, result
 from trainer_scripts.cli.options import Overwrite
+from trainer_scripts.messages import GENERAL, result
 
 
 def check(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trainer_scripts.cli.app import result, say
+from trainer_scripts.messages import result, say
 
 
 def compare(

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from datasets_dart.errors import InputError
-from trainer_scripts.cli.app import checking, result
+from trainer_scripts.cli.app import checking
 from trainer_scripts.cli.options import NewFolder
+from trainer_scripts.messages import result
 
 
 def convert(

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from trainer_scripts.cli.app import result, say
 from trainer_scripts.cli.options import NewFolder, Seed
+from trainer_scripts.messages import result, say
 
 
 def dataset(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainer_scripts.cli.app import result
+from trainer_scripts.messages import result
 
 if TYPE_CHECKING:
     from evaluation_dart.statistics.metric import Metric

@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from trainer_scripts.cli.app import result
 from trainer_scripts.cli.options import (
     BatchSize,
     Device,
@@ -25,6 +24,7 @@ from trainer_scripts.cli.options import (
     Strand,
     TrustRemoteCode,
 )
+from trainer_scripts.messages import result
 
 
 def embed(

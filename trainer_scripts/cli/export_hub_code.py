@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from trainer_scripts.cli.app import checking, result
+from trainer_scripts.cli.app import checking
+from trainer_scripts.messages import result
 
 
 def export_hub_code(

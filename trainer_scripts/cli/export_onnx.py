@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from datasets_dart.errors import InputError
-from trainer_scripts.cli.app import checking, result, say
+from trainer_scripts.cli.app import checking
 from trainer_scripts.cli.options import Overwrite
+from trainer_scripts.messages import result, say
 
 
 def export_onnx(

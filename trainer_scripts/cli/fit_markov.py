@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from trainer_scripts.cli.app import result
+from trainer_scripts.messages import result
 
 # The words go to the parser of `pretrain`, whose options for the data are these.
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from trainer_scripts.cli.app import result
 from trainer_scripts.cli.options import (
     BatchSize,
     Device,
@@ -16,6 +15,7 @@ from trainer_scripts.cli.options import (
     Seed,
     TrustRemoteCode,
 )
+from trainer_scripts.messages import result
 
 
 def generate(

@@ -1,6 +1,6 @@
 """`dart-eval ls`: what there is to run."""
 
-from trainer_scripts.cli.app import result
+from trainer_scripts.messages import result
 
 
 def ls() -> None:

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from trainer_scripts.cli.app import result
 from trainer_scripts.cli.options import (
     BatchSize,
     Device,
@@ -17,6 +16,7 @@ from trainer_scripts.cli.options import (
     Revision,
     TrustRemoteCode,
 )
+from trainer_scripts.messages import result
 
 
 def mutagenesis(

@@ -9,9 +9,9 @@ import typer
 
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.outputs import described, made
-from trainer_scripts.cli.app import result, say
 from trainer_scripts.cli.inputs import InputsCommand
 from trainer_scripts.cli.options import Genome, Output, Overwrite, ProtocolOption
+from trainer_scripts.messages import result, say
 
 steps = typer.Typer(
     help="Single steps of tasks 1, 2 and 5 on the way from public inputs to rows (of tasks 3 and 4: prepare-peaks).",

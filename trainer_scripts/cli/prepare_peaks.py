@@ -9,9 +9,9 @@ import typer
 
 from datasets_dart.files import files_by_name
 from datasets_dart.outputs import described, made, made_folder
-from trainer_scripts.cli.app import say
 from trainer_scripts.cli.inputs import by_name
 from trainer_scripts.cli.options import Genome, Overwrite, ProtocolOption
+from trainer_scripts.messages import say
 
 if TYPE_CHECKING:
     from datasets_dart.element_files import Selection, Written

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trainer_scripts.cli.app import result
+from trainer_scripts.messages import result
 
 
 def rank_mean(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from datasets_dart.errors import InputError
-from trainer_scripts.cli.app import result, say
+from trainer_scripts.messages import result, say
 
 if TYPE_CHECKING:
     from evaluation_dart.records import Record

@@ -12,9 +12,9 @@ from datasets_dart.files import shown
 from datasets_dart.formats.documents import parse_yaml, read_yaml_mapping, yaml_text
 from evaluation_dart.spec import RunSpec
 from evaluation_dart.tasks import TASKS
-from trainer_scripts.cli.app import result
 from trainer_scripts.cli.inputs import by_name
 from trainer_scripts.cli.options import COMPUTING, BatchSize, Device, Dtype, Protocol, Revision, TrustRemoteCode
+from trainer_scripts.messages import result
 
 TRAINING = "Settings that train"
 ROWS = "Rows"
@@ -164,7 +164,7 @@ def print_metrics(record: Any) -> None:
     from rich.table import Table
 
     from evaluation_dart.statistics.metric import ends_text
-    from trainer_scripts.cli.app import GENERAL
+    from trainer_scripts.messages import GENERAL
 
     if not PartialState().is_main_process:
         return

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from datasets_dart.errors import InputError
-from trainer_scripts.cli.app import checking, result
+from trainer_scripts.cli.app import checking
+from trainer_scripts.messages import result
 from trainer_scripts.options import Revision
 
 WORDS = {True: "passed", False: "FAILED", None: "-"}

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from datasets_dart.errors import InputError
-from trainer_scripts.cli.app import result
+from trainer_scripts.messages import result
 from trainer_scripts.options import Device, Revision, TrustRemoteCode
 
 WORDS = {True: "passed", False: "FAILED", None: "-"}

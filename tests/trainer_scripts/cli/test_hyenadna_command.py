@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trainer_scripts.cli import hyenadna
-from trainer_scripts.cli.app import result
+from trainer_scripts.messages import result
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 GOLDEN = sorted((FIXTURES / "model").iterdir())
