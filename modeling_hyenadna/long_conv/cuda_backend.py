@@ -10,7 +10,7 @@ import math
 import shutil
 import subprocess
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -28,7 +28,8 @@ ARCHITECTURES = ("80", "90", "100", "120")
 KERNEL_REPOSITORY, KERNEL_VERSION = "hyenadna-dart/long-conv", 1  # hub_kernels/long-conv, its build.toml
 
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
-TENSORS = ("v", "gate_in", "gate_out", "y", "dy", "dv", "dgate_in", "dgate_out", "k", "dk")
+TENSORS = ("v", "gate_in", "gate_out", "y", "dy", "dv", "dgate_in", "dgate_out", "k", "dk", "projected", "mask")
+VECTORS = ("short_weight", "short_bias", "skip")
 MOST_LANES = 8  # channels that a block transforms side by side, and those of a prepared kernel's group
 MOST_COLUMNS = 1024
 MOST_THREADS = 512
@@ -55,8 +56,9 @@ class _Problem(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("batch", "channels", "length")),
         *((name, ctypes.c_int32) for name in ("device", "dtype", "lanes", "column_lanes", "threads", "shared_limit")),
         ("tiles", ctypes.c_int64),
+        ("taps", ctypes.c_int32),
         *((name, Strided) for name in TENSORS),
-        *((name, ctypes.c_void_p) for name in ("skip", "spectrum", "scratch")),
+        *((name, ctypes.c_void_p) for name in (*VECTORS, "spectrum", "scratch")),
         ("plan", _Plan),
         ("stream", ctypes.c_void_p),
     ]
@@ -250,7 +252,7 @@ def _run(
     spectrum: torch.Tensor | None = None,
     **tensors: torch.Tensor,
 ) -> None:
-    """Call the library. `tensors` are the problem's, (B, D, L) or (D, L'), and `skip`."""
+    """Call the library. `tensors` are the problem's by their names, (B, D, L) or (D, L'), and its vectors."""
     batch, channels, length = shape
     points = padded_length(length) if spectrum is None else spectrum.shape[1]
     device = tensors["k"].device
@@ -261,7 +263,7 @@ def _run(
     if preparing and columns > 1:
         lanes = MOST_LANES
     else:
-        given = tensors["k" if preparing else "v"]
+        given = _first(tensors)
         channel_last = given.stride(-2) < given.stride(-1)
         lanes = lanes_of(points, columns, channel_last, channels * (batch if spectrum is not None else 1), limits)
     all_tiles = -(-channels // lanes)
@@ -276,12 +278,13 @@ def _run(
         channels=channels,
         length=length,
         device=device.index or 0,
-        dtype=DTYPES[tensors["v"].dtype] if "v" in tensors else 0,
+        dtype=DTYPES[_first(tensors).dtype],
         lanes=lanes,
         column_lanes=MOST_LANES // lanes,
         threads=min(MOST_THREADS, max(64, -(-items // 64) * 32)),
         shared_limit=limits.shared_limit,
         tiles=tiles,
+        taps=tensors["short_weight"].shape[1] if "short_weight" in tensors else 0,
         scratch=scratch.data_ptr(),
         plan=made[0],
         stream=torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else None,
@@ -289,10 +292,15 @@ def _run(
     if spectrum is not None and not (preparing and columns > 1):
         problem.spectrum = spectrum.data_ptr()
     for key, tensor in tensors.items():
-        setattr(problem, key, tensor.data_ptr() if key == "skip" else strided(tensor))
+        setattr(problem, key, tensor.data_ptr() if key in VECTORS else strided(tensor))
     error = getattr(library(), f"hyena_gpu_{name}")(ctypes.addressof(problem))
     if error:
         raise RuntimeError(f"the CUDA long convolution failed: {library().hyena_gpu_error(error).decode()}")
+
+
+def _first(tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The tensor whose layout and precision are those of the work."""
+    return next(tensors[name] for name in ("v", "projected", "k") if name in tensors)
 
 
 def _same_dtype(**tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
@@ -374,5 +382,70 @@ def backward(
         gradients[f"d{name}"].to(tensor.dtype) if tensor is not None else None
         for name, tensor in (("v", v), ("gate_in", gate_in), ("gate_out", gate_out))
     ]
-    dskip = dk[:, 0].to(skip.dtype)  # sum over t of g_t u_t: the kernel's gradient at lag 0
-    return cast[0], dk.to(k.dtype), dskip, cast[1], cast[2]  # type: ignore[return-value]
+    return cast[0], dk.to(k.dtype), _skip_gradient(dk, skip), cast[1], cast[2]  # type: ignore[return-value]
+
+
+def _skip_gradient(dk: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+    """The sum over t of g_t u_t, the kernel's gradient at lag 0; a copy, because an operator may return no view."""
+    return dk[:, 0].to(skip.dtype, copy=True)
+
+
+def fuses(length: int, device: torch.device, spectrum: torch.Tensor | None) -> bool:
+    """Whether [`mixer_forward`] and [`mixer_backward`] can do this length, with this prepared kernel if any."""
+    return fits(length, device) and (spectrum is None or len(spectrum) > 0)
+
+
+def mixer_forward(
+    projected: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    mask: torch.Tensor | None,
+    spectrum: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The whole mixer between its projections; shapes of [`hyena_mixer`], `spectrum` as of [`forward`].
+
+    The short convolution is computed as its outputs are read, three multiply-adds from what the caches hold.
+    """
+    inputs = _mixer_inputs(projected, weight, bias, k, skip, mask)
+    y = projected.new_empty(*projected.shape[:2], skip.shape[0], dtype=inputs["projected"].dtype)
+    _run("forward", y.mT.shape, regions=2, spectrum=spectrum, **inputs, y=y.mT)
+    return y.to(projected.dtype)
+
+
+def mixer_backward(
+    dy: torch.Tensor,
+    projected: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    mask: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Gradients (outputs of the short convolution (B, L, 3 D), k, skip), everything recomputed from the inputs."""
+    inputs = _mixer_inputs(projected, weight, bias, k, skip, mask)
+    dmixed = torch.empty_like(inputs["projected"].mT, memory_format=torch.contiguous_format)
+    dx0, dx1, dv = dmixed.mT.chunk(3, dim=1)
+    dk = torch.zeros_like(k, dtype=torch.float32)
+    gradients = {"dgate_out": dx0, "dgate_in": dx1, "dv": dv, "dk": dk}
+    dy = dy.to(dmixed.dtype)
+    _run("backward", dy.mT.shape, regions=4, **inputs, dy=dy.mT, **gradients)
+    return dmixed.to(projected.dtype), dk.to(k.dtype), _skip_gradient(dk, skip)
+
+
+def _mixer_inputs(
+    projected: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    k: torch.Tensor,
+    skip: torch.Tensor,
+    mask: torch.Tensor | None,
+) -> dict[str, torch.Tensor]:
+    """The problem's tensors: `projected` in its own precision, if the kernels read it, all others in float32."""
+    single = {"short_weight": weight, "short_bias": bias, "skip": skip}
+    inputs = {name: tensor.float().contiguous() for name, tensor in single.items()} | {"k": k.float()}
+    if mask is not None:
+        inputs["mask"] = mask.float()[:, None]
+    known = projected.dtype in DTYPES
+    return inputs | {"projected": (projected if known else projected.float()).mT}

@@ -6,7 +6,7 @@ Channel-last in and out, so that nothing is transposed, and the three short-conv
 import torch
 from torch.nn import functional as F
 
-from . import cpu_backend
+from . import cpu_backend, cuda_backend
 from .operator import MODULES, Gradients, chosen_backend, save_inputs
 from .plain_backend import long_conv_plain
 from .prepared import PreparedKernel, unpacked
@@ -76,8 +76,14 @@ def hyena_mixer(
 
 
 def is_fused(backend: str, projected: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether the whole mixer is one pass of the C++ library."""
+    """Whether the whole mixer is one pass of the C++ library on a CPU."""
     return weight.shape[1] <= cpu_backend.MOST_TAPS and chosen_backend(backend, projected.device) == "cpu"
+
+
+def is_fused_on_gpu(backend: str, projected: torch.Tensor, spectrum: torch.Tensor | None = None) -> bool:
+    """Whether the CUDA kernels compute the short convolution too."""
+    on_gpu = chosen_backend(backend, projected.device) == "cuda"
+    return on_gpu and cuda_backend.fuses(projected.shape[1], projected.device, spectrum)
 
 
 def _branches(
@@ -115,6 +121,8 @@ def _mixer(
 ) -> torch.Tensor:
     if is_fused(backend, projected, weight):
         return cpu_backend.mixer_forward(projected, weight, bias, k, skip, mask, spectrum)
+    if is_fused_on_gpu(backend, projected, spectrum):
+        return cuda_backend.mixer_forward(projected, weight, bias, k, skip, mask, spectrum)
     forward = MODULES[chosen_backend(backend, projected.device)].forward
     batch, length, channels = projected.shape
     y = projected.new_empty(batch, length, channels // 3)
@@ -140,6 +148,9 @@ def _mixer_backward(
 ) -> Gradients:
     if is_fused(backend, projected, weight):
         return cpu_backend.mixer_backward(dy, projected, weight, bias, k, skip, mask)
+    if is_fused_on_gpu(backend, projected):
+        dmixed, dk, dskip = cuda_backend.mixer_backward(dy, projected, weight, bias, k, skip, mask)
+        return *_short_convolution_backward(dmixed, projected, weight), dk, dskip
     x0, x1, v = _branches(projected, weight, bias, mask)
     module = MODULES[chosen_backend(backend, v.device)]
     dv, dk, dskip, dx1, dx0 = module.backward(dy.transpose(1, 2), v, k, skip, x1, x0)

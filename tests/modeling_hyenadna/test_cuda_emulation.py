@@ -17,9 +17,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_hyenadna.long_conv import cuda_backend
+from modeling_hyenadna.long_conv import cuda_backend, hyena_mixer, long_conv, mixer, operator
 from modeling_hyenadna.long_conv.build import CSRC, loaded
 from modeling_hyenadna.long_conv.fft_plan import ODD_FACTORS
+from modeling_hyenadna.long_conv.mixer import short_convolution
 from modeling_hyenadna.long_conv.plain_backend import long_conv_plain
 
 H200, RTX = 232_448, 101_376  # bytes of shared memory that a block may have: sm_90, sm_120
@@ -144,6 +145,95 @@ def test_gates_are_optional(gpu):
             if gradient is not None:
                 torch.testing.assert_close(gradient, expected)
         assert [g is None for g in ours[3:]] == [g is None for g in gates]
+
+
+def mixer_inputs(batch, channels, length, taps=3, masked=True, dtype=torch.float32):
+    """dy, then the tensors of a mixer: projected, weight, bias, k, skip and mask; padding is 0 in `projected`."""
+    generator = torch.Generator().manual_seed(length)
+
+    def randn(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    mask = torch.ones(batch, length)
+    mask[0, : length // 3] = 0
+    projected = (randn(batch, length, 3 * channels) * mask[..., None]).to(dtype)
+    k = randn(channels, length + 3) * torch.exp(-torch.arange(length + 3) / length * 4)
+    weights = (randn(3 * channels, taps), randn(3 * channels), k, randn(channels))
+    return randn(batch, length, channels).to(dtype), (projected, *weights), mask if masked else None
+
+
+def check_mixer(dy, tensors, mask, tolerance):
+    exact = [tensor.double().requires_grad_() for tensor in tensors]
+    expected = hyena_mixer(*exact, None if mask is None else mask.double(), backend="plain")
+    expected.backward(dy.double())
+    projected, weight, bias, k, _ = tensors
+    assert relative_error(cuda_backend.mixer_forward(*tensors, mask), expected) < tolerance
+    spectrum = cuda_backend.transform_kernel(k, projected.shape[1])
+    assert relative_error(cuda_backend.mixer_forward(*tensors, mask, spectrum), expected) < tolerance
+    dmixed, dk, dskip = cuda_backend.mixer_backward(dy, *tensors, mask)
+    short = [tensor.detach().double().requires_grad_() for tensor in (projected, weight, bias)]
+    short_convolution(*short).backward(dmixed.double())
+    ours = (*(tensor.grad for tensor in short), dk, dskip)
+    for name, gradient, theirs in zip(("projected", "weight", "bias", "k", "skip"), ours, exact, strict=True):
+        assert relative_error(gradient, theirs.grad) < tolerance, name
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize(("length", "taps"), [(1, 3), (2, 3), (97, 3), (1026, 4), (2053, 3)])
+def test_the_whole_mixer(gpu, length, taps, masked):
+    check_mixer(*mixer_inputs(2, 9, length, taps, masked), tolerance=2e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_whole_mixer_in_half_precision_rounds_what_comes_out_only(gpu, dtype):
+    dy, tensors, mask = mixer_inputs(2, 9, 333, dtype=dtype)
+    single = [tensor.float() for tensor in tensors]
+    y = cuda_backend.mixer_forward(*tensors, mask)
+    assert torch.equal(y, cuda_backend.mixer_forward(*single, mask).to(dtype))
+    dmixed, dk, dskip = cuda_backend.mixer_backward(dy, *tensors, mask)
+    expected = cuda_backend.mixer_backward(dy.float(), *single, mask)
+    assert torch.equal(dmixed, expected[0].to(dtype))
+    assert torch.equal(dk, expected[1])
+    assert torch.equal(dskip, expected[2])
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Operators take CPU tensors for a GPU's; the names of the backend's functions as they are called."""
+    for module in (mixer, operator):
+        monkeypatch.setattr(module, "chosen_backend", lambda name, device: "cuda")
+    called: list[str] = []
+    for name in ("forward", "backward", "mixer_forward", "mixer_backward"):
+        own = getattr(cuda_backend, name)
+        monkeypatch.setattr(cuda_backend, name, lambda *a, own=own, name=name: called.append(name) or own(*a))
+    return called
+
+
+def check_operator(operator, dy, tensors, *rest):
+    exact = [tensor.double().requires_grad_() for tensor in tensors]
+    expected = operator(*exact, *rest, backend="plain")
+    expected.backward(dy.double())
+    leaves = [tensor.clone().requires_grad_() for tensor in tensors]
+    value = operator(*leaves, *rest)
+    value.backward(dy)
+    assert relative_error(value, expected) < 2e-6
+    for ours, theirs in zip(leaves, exact, strict=True):
+        assert relative_error(ours.grad, theirs.grad) < 2e-6
+
+
+@pytest.mark.parametrize(
+    ("shared", "names"), [(RTX, ["mixer_forward", "mixer_backward"]), (100, ["forward", "backward"])]
+)
+def test_the_mixer_of_a_gpu_is_one_pass_where_it_fits(gpu, as_on_a_gpu, monkeypatch, shared, names):
+    monkeypatch.setattr(cuda_backend, "properties", lambda _: cuda_backend.Device(shared, 2))
+    dy, tensors, mask = mixer_inputs(2, 9, 97)
+    check_operator(hyena_mixer, dy, tensors, mask)
+    assert as_on_a_gpu == names
+
+
+def test_the_operator_and_its_gradients_as_on_a_gpu(gpu, as_on_a_gpu):
+    check_operator(long_conv, *inputs(2, 9, 97))
+    assert as_on_a_gpu == ["forward", "backward"]
 
 
 def test_a_prepared_kernel_serves_shorter_inputs(gpu):

@@ -6,6 +6,9 @@
 // memory holds some channels at a time, whatever the batch.
 //
 // dskip is not computed: it is the first tap of dk.
+//
+// Of the whole mixer, v and the gates are the short convolution of `projected`, computed wherever they are needed and
+// stored nowhere; the gradients are then those of the short convolution's outputs.
 #pragma once
 
 #include <cstring>
@@ -74,13 +77,39 @@ HYENA_BODY void store(const Tensor& t, int dtype, int64_t b, int64_t c, int64_t 
     static_cast<uint16_t*>(t.data)[offset] = dtype == kBfloat16 ? float_to_bfloat16(value) : float_to_half(value);
 }
 
+enum Branch { kGateOut, kGateIn, kValue };  // as they follow each other in `projected`
+
+HYENA_BODY float short_convolved(const Problem& p, int branch, int64_t b, int64_t c, int64_t i) {
+  const int64_t channel = branch * p.channels + c;
+  const float* weight = p.short_weight + channel * p.taps;
+  float sum = fetch(p.short_bias + channel);
+  for (int tap = 0; tap < p.taps; tap++) {
+    const int64_t from = i - (p.taps - 1 - tap);
+    if (from >= 0) sum += fetch(weight + tap) * load(p.projected, p.dtype, b, channel, from);
+  }
+  return sum;
+}
+HYENA_BODY bool has_gate_in(const Problem& p) { return p.taps || p.gate_in.data; }
+HYENA_BODY bool has_gate_out(const Problem& p) { return p.taps || p.gate_out.data; }
+HYENA_BODY float masked(const Problem& p, int64_t b, int64_t i, float value) {
+  return p.mask.data ? value * load(p.mask, kFloat32, b, 0, i) : value;
+}
+HYENA_BODY float value_of(const Problem& p, int64_t b, int64_t c, int64_t i) {
+  return p.taps ? short_convolved(p, kValue, b, c, i) : load(p.v, p.dtype, b, c, i);
+}
+HYENA_BODY float gate_in_of(const Problem& p, int64_t b, int64_t c, int64_t i) {
+  return p.taps ? masked(p, b, i, short_convolved(p, kGateIn, b, c, i)) : load(p.gate_in, p.dtype, b, c, i);
+}
+HYENA_BODY float gate_out_of(const Problem& p, int64_t b, int64_t c, int64_t i) {
+  return p.taps ? short_convolved(p, kGateOut, b, c, i) : load(p.gate_out, p.dtype, b, c, i);
+}
 HYENA_BODY float gated_input(const Problem& p, int64_t b, int64_t c, int64_t i) {
-  const float v = load(p.v, p.dtype, b, c, i);
-  return p.gate_in.data ? v * load(p.gate_in, p.dtype, b, c, i) : v;
+  const float v = value_of(p, b, c, i);
+  return has_gate_in(p) ? v * gate_in_of(p, b, c, i) : v;
 }
 HYENA_BODY float output_gradient(const Problem& p, int64_t b, int64_t c, int64_t i) {
   const float dy = load(p.dy, p.dtype, b, c, i);
-  return p.gate_out.data ? dy * load(p.gate_out, p.dtype, b, c, i) : dy;
+  return has_gate_out(p) ? dy * gate_out_of(p, b, c, i) : dy;
 }
 
 HYENA_BODY float read(const Problem& p, int source, int64_t b, int64_t c, int64_t i) {
@@ -95,15 +124,15 @@ HYENA_BODY void write(const Problem& p, int sink, int64_t b, int64_t c, int64_t 
   if (sink == kKernelGradient) return store(p.dk, kFloat32, 0, c, i, value);
   if (sink == kInputGradient) {
     float du = value + p.skip[c] * output_gradient(p, b, c, i);
-    if (p.gate_in.data) {
-      store(p.dgate_in, p.dtype, b, c, i, du * load(p.v, p.dtype, b, c, i));
-      du *= load(p.gate_in, p.dtype, b, c, i);
+    if (has_gate_in(p)) {
+      store(p.dgate_in, p.dtype, b, c, i, masked(p, b, i, du * value_of(p, b, c, i)));
+      du *= gate_in_of(p, b, c, i);
     }
     return store(p.dv, p.dtype, b, c, i, du);
   }
   const float y = value + p.skip[c] * gated_input(p, b, c, i);
   if (sink == kGateGradient) return store(p.dgate_out, p.dtype, b, c, i, y * load(p.dy, p.dtype, b, c, i));
-  store(p.y, p.dtype, b, c, i, p.gate_out.data ? y * load(p.gate_out, p.dtype, b, c, i) : y);
+  store(p.y, p.dtype, b, c, i, has_gate_out(p) ? y * gate_out_of(p, b, c, i) : y);
 }
 
 HYENA_BODY int log2_of(int power) {
@@ -283,7 +312,7 @@ struct Whole : Row {
     read_forward(kOutputGradient, batch);
     combine(batch == 0);
     inverse_write(kInputGradient, batch);
-    if (!p.gate_out.data) return;
+    if (!has_gate_out(p)) return;
     load(kInputRegion);
     inverse_write(kGateGradient, batch);
   }

@@ -29,11 +29,14 @@ struct Plan {
 
 struct Problem {
   int64_t batch, channels, length;
-  int32_t device, dtype;         // dtype is that of v, the gates, y and their gradients; all else is float32
+  int32_t device, dtype;         // dtype is that of projected or v and the gates, y, gradients; all else is float32
   int32_t lanes, column_lanes;   // powers of two: channels, and adjacent columns of each, transformed side by side
   int32_t threads, shared_limit;  // threads of a block; bytes of shared memory that a block may have
   int64_t tiles;                 // groups of `lanes` channels that the scratch memory holds at once
+  int32_t taps;                  // of the short convolution; 0 where v and the gates are given as they are
   Tensor v, gate_in, gate_out, y, dy, dv, dgate_in, dgate_out, k, dk;
+  Tensor projected, mask;  // (batch, 3 channels, position): what becomes gate_out, gate_in and v; mask (batch, 1, position)
+  const float *short_weight, *short_bias;  // (3 channels, taps) and (3 channels)
   const float* skip;
   C* spectrum;  // of a prepared kernel: (channels / 8 rounded up, n, 8); null where k is to be transformed
   C* scratch;   // regions of (tiles, n, lanes) points

@@ -69,7 +69,7 @@ struct Schedule {
         run(kColumnsIn, kOutputGradient, kGradientRegion, batch, first, tiles);
         run(kRows, kBackward, 0, batch, first, tiles);
         run(kColumnsOut, kInputGradient, kGradientRegion, batch, first, tiles);
-        if (p.gate_out.data) run(kColumnsOut, kGateGradient, kInputRegion, batch, first, tiles);
+        if (p.taps || p.gate_out.data) run(kColumnsOut, kGateGradient, kInputRegion, batch, first, tiles);
       }
       run(kRows, kInverse, kSumRegion, 0, first, tiles);
       run(kColumnsOut, kKernelGradient, kSumRegion, 0, first, tiles);
