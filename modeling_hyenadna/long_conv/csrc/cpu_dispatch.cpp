@@ -14,6 +14,7 @@ using Kernel = void(const hyena::Plan&, const hyena::Problem&);
 struct Build {
   const char* name;
   int lanes;
+  hyena::Shape shape;
   Kernel *prepare, *forward, *lockstep, *backward;
 };
 
@@ -24,8 +25,8 @@ struct Build {
   extern "C" Kernel hyena_forward_##arch;  \
   extern "C" Kernel hyena_lockstep_##arch; \
   extern "C" Kernel hyena_backward_##arch;
-#define HYENA_BUILD(arch, lanes) \
-  {#arch, lanes, hyena_prepare_##arch, hyena_forward_##arch, hyena_lockstep_##arch, hyena_backward_##arch}
+#define HYENA_BUILD(arch, lanes, radix, one_level)                                                       \
+  {#arch, lanes, {radix, one_level}, hyena_prepare_##arch, hyena_forward_##arch, hyena_lockstep_##arch, hyena_backward_##arch}
 
 HYENA_DECLARE(portable)
 #if defined(__x86_64__)
@@ -35,10 +36,12 @@ HYENA_DECLARE(avx512)
 
 namespace {
 
-const Build kPortable = HYENA_BUILD(portable, 4);
 #if defined(__x86_64__)
-const Build kAvx2 = HYENA_BUILD(avx2, 8);
-const Build kAvx512 = HYENA_BUILD(avx512, 16);
+const Build kPortable = HYENA_BUILD(portable, 4, 4, 1024);
+const Build kAvx2 = HYENA_BUILD(avx2, 8, 4, 256);
+const Build kAvx512 = HYENA_BUILD(avx512, 16, 8, 4096);
+#else
+const Build kPortable = HYENA_BUILD(portable, 4, 8, 1024);  // NEON, with 32 registers
 #endif
 
 const Build& build(int level) {
@@ -50,33 +53,23 @@ const Build& build(int level) {
   return kPortable;
 }
 
-constexpr int64_t kOneLevel = 4096;  // points whose transform stays in the second-level cache
-
-int64_t column_length(int64_t n) {
-  if (n <= kOneLevel) return 1;
-  int64_t columns = 1;
-  while (columns * columns < n) columns *= 2;
-  while (n % columns || n / columns % 4) columns /= 2;
-  return columns;
-}
-
-std::shared_ptr<const hyena::Plan> plan_of(int64_t n) {
+std::shared_ptr<const hyena::Plan> plan_of(int64_t n, const hyena::Shape& shape) {
   static std::mutex mutex;
   static std::list<std::shared_ptr<const hyena::Plan>> plans;  // most recent first
   std::lock_guard<std::mutex> lock(mutex);
   for (auto plan = plans.begin(); plan != plans.end(); ++plan)
-    if ((*plan)->n == n) {
+    if ((*plan)->n == n && (*plan)->shape == shape) {
       plans.splice(plans.begin(), plans, plan);
       return plans.front();
     }
-  plans.push_front(std::make_shared<const hyena::Plan>(n, column_length(n)));
+  plans.push_front(std::make_shared<const hyena::Plan>(n, shape));
   if (plans.size() > 8) plans.pop_back();
   return plans.front();
 }
 
-int run(Kernel* kernel, const hyena::Problem* problem) {
+int run(const Build& build, Kernel* kernel, const hyena::Problem* problem) {
   try {
-    kernel(*plan_of(problem->transform_length), *problem);
+    kernel(*plan_of(problem->transform_length, build.shape), *problem);
     return 0;
   } catch (const std::bad_alloc&) {
     return 1;
@@ -89,8 +82,8 @@ extern "C" {
 // level: the best build to consider, 0 portable, 1 AVX2, 2 AVX-512.
 const char* hyena_build_name(int level) { return build(level).name; }
 int hyena_lanes(int level) { return build(level).lanes; }
-int hyena_prepare(int level, const hyena::Problem* p) { return run(build(level).prepare, p); }
-int hyena_forward(int level, const hyena::Problem* p) { return run(build(level).forward, p); }
-int hyena_lockstep(int level, const hyena::Problem* p) { return run(build(level).lockstep, p); }
-int hyena_backward(int level, const hyena::Problem* p) { return run(build(level).backward, p); }
+int hyena_prepare(int level, const hyena::Problem* p) { return run(build(level), build(level).prepare, p); }
+int hyena_forward(int level, const hyena::Problem* p) { return run(build(level), build(level).forward, p); }
+int hyena_lockstep(int level, const hyena::Problem* p) { return run(build(level), build(level).lockstep, p); }
+int hyena_backward(int level, const hyena::Problem* p) { return run(build(level), build(level).backward, p); }
 }

@@ -4,6 +4,11 @@
 // convolution in its real part (times w^n) and what wraps around in its imaginary part; so N >= L points suffice, and
 // the product with a conjugated spectrum gives the adjoint, the causal correlation, in the same way.
 // Transforms run forward by decimation in frequency and back by decimation in time, so nothing is bit-reversed.
+//
+// Tensors lie with their channels side by side, so that a few channels of all positions are spread over every page that
+// the tensor has. A block of channels is therefore packed in one sweep over the positions, gated on the way: each vector
+// of channels is then contiguous, and is transformed, multiplied and transformed back without touching a tensor. A
+// second sweep over the positions writes what came of it.
 #pragma once
 
 #if defined(_OPENMP)
@@ -13,7 +18,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
+#include <new>
+#include <type_traits>
 #include <vector>
 
 #include "cpu_problem.h"
@@ -29,64 +37,209 @@ typedef float LooseVector __attribute__((vector_size(4 * W), aligned(4)));
 using C = Complex<Vector>;
 
 constexpr int kMostTaps = 8;
-constexpr int kColumns = 4;  // columns transformed together: contiguous pieces of 4 * 8 W bytes
+constexpr int kTile = 16;             // positions that a sweep does of one group before the next
+constexpr int kFewestChannels = 16;   // of a block: a cache line
+constexpr int kMostChannels = 64;
+constexpr int64_t kPackedBytes = 8 << 20;  // of a block, if it may have more than the fewest channels
+
+#define HYENA_LAMBDA __attribute__((always_inline))
+#define HYENA_ONCE inline __attribute__((noinline))  // compiled once, not into every caller
+
+// One pass over n points, Q transforms side by side, from load(point, transform) to store(point, transform, value).
+template <int R, int S, int Q, class Load, class Store>
+HYENA_INLINE void pass(int64_t n, int64_t stride, const Twiddle* __restrict table, Load load, Store store) {
+  for (int64_t block = 0; block < n; block += R * stride)
+    for (int q = 0; q < Q; q++) {
+      C v[R];
+      for (int r = 0; r < R; r++) v[r] = load(block + r * stride, q);
+      butterfly<R, S>(v);
+      for (int r = 0; r < R; r++) store(block + r * stride, q, v[r]);
+    }
+  for (int64_t low = 1; low < stride; low++) {
+    Twiddle w[R];
+    for (int r = 1; r < R; r++) w[r] = table[low * (R - 1) + r - 1];
+    for (int64_t block = low; block < n; block += R * stride)
+      for (int q = 0; q < Q; q++) {
+        C v[R];
+        for (int r = 0; r < R; r++) v[r] = load(block + r * stride, q);
+        if constexpr (S > 0)
+          for (int r = 1; r < R; r++) v[r] = times_conjugate(v[r], w[r]);
+        butterfly<R, S>(v);
+        if constexpr (S < 0)
+          for (int r = 1; r < R; r++) v[r] = v[r] * w[r];
+        for (int r = 0; r < R; r++) store(block + r * stride, q, v[r]);
+      }
+  }
+}
 
 template <int R, int S>
-void pass(C* __restrict data, int64_t n, int64_t stride, const Twiddle* twiddles, int64_t step) {
-  for (int64_t low = 0; low < stride; low++) {
-    Twiddle w[R];
-    for (int r = 1; r < R; r++) w[r] = twiddles[low * r * step];
-    for (int64_t block = low; block < n; block += R * stride) {
-      C* q = data + block;
-      C v[R];
-      v[0] = q[0];
-      if constexpr (S < 0) {
-        for (int r = 1; r < R; r++) v[r] = q[r * stride];
-        butterfly<R, S>(v);
-        q[0] = v[0];
-        if (low == 0) {
-          for (int r = 1; r < R; r++) q[r * stride] = v[r];
-        } else {
-          for (int r = 1; r < R; r++) q[r * stride] = v[r] * w[r];
-        }
-      } else {
-        if (low == 0) {
-          for (int r = 1; r < R; r++) v[r] = q[r * stride];
-        } else {
-          for (int r = 1; r < R; r++) v[r] = times_conjugate(q[r * stride], w[r]);
-        }
-        butterfly<R, S>(v);
-        for (int r = 0; r < R; r++) q[r * stride] = v[r];
-      }
-    }
-  }
+void pass_in_place(const Transform& t, const Pass& own, C* data) {
+  pass<R, S, 1>(
+      t.n, own.stride, t.table(own), [=](int64_t i, int) HYENA_LAMBDA -> C { return data[i]; },
+      [=](int64_t i, int, C z) HYENA_LAMBDA { data[i] = z; });
 }
 
 template <int S>
-void pass(int radix, C* data, int64_t n, int64_t stride, const Twiddle* twiddles, int64_t step) {
+void pass_in_place(const Transform& t, const Pass& own, C* data) {
+  switch (own.radix) {
+    case 2: return pass_in_place<2, S>(t, own, data);
+    case 3: return pass_in_place<3, S>(t, own, data);
+    case 4: return pass_in_place<4, S>(t, own, data);
+    case 5: return pass_in_place<5, S>(t, own, data);
+    default: return pass_in_place<8, S>(t, own, data);
+  }
+}
+
+// The passes of a forward transform from the first on, or of an inverse one to the first; `without_last` leaves out
+// the one of stride 1, which stands next to a product.
+HYENA_ONCE void forward(const Transform& t, C* data, bool without_last = false) {
+  for (size_t i = 0; i + (without_last ? 1 : 0) < t.passes.size(); i++) pass_in_place<-1>(t, t.passes[i], data);
+}
+HYENA_ONCE void inverse(const Transform& t, C* data, bool without_last = false) {
+  for (size_t i = t.passes.size() - (without_last ? 1 : 0); i-- > 0;) pass_in_place<1>(t, t.passes[i], data);
+}
+
+template <int R>
+using Radix = std::integral_constant<int, R>;
+
+// Call f with a radix of two, four or eight, which those of columns are.
+template <class F>
+HYENA_INLINE void with_power_of_two(int radix, F f) {
   switch (radix) {
-    case 2: return pass<2, S>(data, n, stride, twiddles, step);
-    case 3: return pass<3, S>(data, n, stride, twiddles, step);
-    case 4: return pass<4, S>(data, n, stride, twiddles, step);
-    case 5: return pass<5, S>(data, n, stride, twiddles, step);
-    default: return pass<8, S>(data, n, stride, twiddles, step);
+    case 2: return f(Radix<2>());
+    case 4: return f(Radix<4>());
+    default: return f(Radix<8>());
+  }
+}
+// ... or with any.
+template <class F>
+HYENA_INLINE void with_radix(int radix, F f) {
+  switch (radix) {
+    case 3: return f(Radix<3>());
+    case 5: return f(Radix<5>());
+    default: return with_power_of_two(radix, f);
   }
 }
 
-inline void forward(const Transform& t, C* data) {
-  int64_t stride = t.n;
-  for (int radix : t.radices) {
-    stride /= radix;
-    pass<-1>(radix, data, t.n, stride, t.twiddles.data(), t.n / (radix * stride));
+// Twisted u (plan.n vectors) to `out`, as it is if there is one level, or else with its columns transformed.
+HYENA_ONCE void columns_in(const Plan& plan, const Vector* __restrict u, C* __restrict out, C* __restrict columns) {
+  const int64_t n1 = plan.columns.n, n2 = plan.rows.n;
+  if (n1 == 1) {
+    for (int64_t i = 0; i < plan.n; i++) out[i] = {u[i] * plan.twist[i].re, u[i] * plan.twist[i].im};
+    return;
+  }
+  const Transform& t = plan.columns;
+  const Pass &first = t.passes.front(), &last = t.passes.back();
+  for (int64_t low = 0; low < n2; low += kColumns) {
+    const Twiddle *twist = plan.twist.data() + low * n1, *roots = plan.roots.data() + low * n1;
+    const Vector* from = u + low;
+    C* to = out + low;
+    with_power_of_two(first.radix, [&](auto radix) HYENA_LAMBDA {
+      pass<decltype(radix)::value, -1, kColumns>(
+          n1, first.stride, t.table(first),
+          [=](int64_t r, int c) HYENA_LAMBDA -> C {
+            const Vector x = from[r * n2 + c];
+            const Twiddle w = twist[r * kColumns + c];
+            return {x * w.re, x * w.im};
+          },
+          [=](int64_t r, int c, C z) HYENA_LAMBDA { columns[c * n1 + r] = z; });
+    });
+    for (size_t i = 1; i + 1 < t.passes.size(); i++)
+      for (int c = 0; c < kColumns; c++) pass_in_place<-1>(t, t.passes[i], columns + c * n1);
+    with_power_of_two(last.radix, [&](auto radix) HYENA_LAMBDA {
+      pass<decltype(radix)::value, -1, kColumns>(
+          n1, 1, t.table(last), [=](int64_t r, int c) HYENA_LAMBDA -> C { return columns[c * n1 + r]; },
+          [=](int64_t r, int c, C z) HYENA_LAMBDA { to[r * n2 + c] = z * roots[r * kColumns + c]; });
+    });
   }
 }
 
-inline void inverse(const Transform& t, C* data) {
-  int64_t stride = 1;
-  for (auto radix = t.radices.rbegin(); radix != t.radices.rend(); ++radix) {
-    pass<1>(*radix, data, t.n, stride, t.twiddles.data(), t.n / (*radix * stride));
-    stride *= *radix;
+// Back from rows: each of plan.n vectors of `out` becomes what is found + weight * what it was.
+HYENA_ONCE void columns_out(const Plan& plan, const C* __restrict in, C* __restrict columns, Vector weight,
+                            Vector* __restrict out) {
+  const int64_t n1 = plan.columns.n, n2 = plan.rows.n;
+  const float scale = 1.0f / plan.n;
+  auto untwisted = [=](Twiddle w, C z) HYENA_LAMBDA -> Vector { return (z.re * w.re + z.im * w.im) * scale; };
+  if (n1 == 1) {
+    for (int64_t i = 0; i < plan.n; i++) out[i] = untwisted(plan.twist[i], in[i]) + weight * out[i];
+    return;
   }
+  const Transform& t = plan.columns;
+  const Pass &first = t.passes.front(), &last = t.passes.back();
+  for (int64_t low = 0; low < n2; low += kColumns) {
+    const Twiddle *twist = plan.twist.data() + low * n1, *roots = plan.roots.data() + low * n1;
+    const C* from = in + low;
+    Vector* to = out + low;
+    with_power_of_two(last.radix, [&](auto radix) HYENA_LAMBDA {
+      pass<decltype(radix)::value, 1, kColumns>(
+          n1, 1, t.table(last),
+          [=](int64_t r, int c) HYENA_LAMBDA -> C {
+            return times_conjugate(from[r * n2 + c], roots[r * kColumns + c]);
+          },
+          [=](int64_t r, int c, C z) HYENA_LAMBDA { columns[c * n1 + r] = z; });
+    });
+    for (size_t i = t.passes.size() - 1; i-- > 1;)
+      for (int c = 0; c < kColumns; c++) pass_in_place<1>(t, t.passes[i], columns + c * n1);
+    with_power_of_two(first.radix, [&](auto radix) HYENA_LAMBDA {
+      pass<decltype(radix)::value, 1, kColumns>(
+          n1, first.stride, t.table(first), [=](int64_t r, int c) HYENA_LAMBDA -> C { return columns[c * n1 + r]; },
+          [=](int64_t r, int c, C z) HYENA_LAMBDA {
+            to[r * n2 + c] = untwisted(twist[r * kColumns + c], z) + weight * to[r * n2 + c];
+          });
+    });
+  }
+}
+
+// A row of a convolution: its transform times that of the kernel, and back.
+HYENA_ONCE void convolve_row(const Transform& t, C* a, const C* b) {
+  if (t.passes.empty()) {  // one point
+    a[0] = a[0] * b[0];
+    return;
+  }
+  forward(t, a, true);
+  with_radix(t.passes.back().radix, [&](auto radix) HYENA_LAMBDA {
+    constexpr int R = decltype(radix)::value;
+    for (int64_t i = 0; i < t.n; i += R) {
+      C v[R];
+      for (int r = 0; r < R; r++) v[r] = a[i + r];
+      butterfly<R, -1>(v);
+      for (int r = 0; r < R; r++) v[r] = v[r] * b[i + r];
+      butterfly<R, 1>(v);
+      for (int r = 0; r < R; r++) a[i + r] = v[r];
+    }
+  });
+  inverse(t, a, true);
+}
+
+// A row of the gradients: u_hat * k_hat and d_hat * conj(k_hat) back from frequencies, and d_hat * conj(u_hat) in `sum`,
+// which may be the kernel's own row.
+HYENA_ONCE void gradient_row(const Transform& t, const C* k, C* u, C* d, C* sum, bool first, bool gated) {
+  auto multiply = [&](int64_t i, C u_hat, C d_hat, C* u_back, C* d_back) HYENA_LAMBDA {
+    const C k_hat = k[i], product = times_conjugate(d_hat, u_hat);
+    sum[i] = first ? product : sum[i] + product;
+    *u_back = u_hat * k_hat;
+    *d_back = times_conjugate(d_hat, k_hat);
+  };
+  if (t.passes.empty()) return multiply(0, u[0], d[0], u, d);
+  forward(t, u, true);
+  forward(t, d, true);
+  with_radix(t.passes.back().radix, [&](auto radix) HYENA_LAMBDA {
+    constexpr int R = decltype(radix)::value;
+    for (int64_t i = 0; i < t.n; i += R) {
+      C a[R], b[R];
+      for (int r = 0; r < R; r++) a[r] = u[i + r];
+      butterfly<R, -1>(a);
+      for (int r = 0; r < R; r++) b[r] = d[i + r];
+      butterfly<R, -1>(b);
+      for (int r = 0; r < R; r++) multiply(i + r, a[r], b[r], a + r, b + r);
+      butterfly<R, 1>(b);
+      for (int r = 0; r < R; r++) d[i + r] = b[r];
+      butterfly<R, 1>(a);
+      for (int r = 0; r < R; r++) u[i + r] = a[r];
+    }
+  });
+  if (gated) inverse(t, u, true);
+  inverse(t, d, true);
 }
 
 HYENA_INLINE Vector load(const float* p, int64_t channel_stride, int lanes) {
@@ -116,54 +269,6 @@ struct View {
   HYENA_INLINE void set(int64_t i, Vector v) const { store(data + i * stride, channel_stride, lanes, v); }
 };
 
-// Twisted forward transform of real(i), 0 <= i < points, zero beyond; columns of it if there are two levels.
-template <class Real>
-void transform(const Plan& plan, int64_t points, Real real, C* out, C* columns) {
-  const int64_t n1 = plan.columns.n, n2 = plan.rows.n;
-  auto twisted = [&](int64_t i) -> C {
-    if (i >= points) return C{};
-    const Vector u = real(i);
-    return {u * plan.twist[i].re, u * plan.twist[i].im};
-  };
-  if (n1 == 1) {
-    for (int64_t i = 0; i < plan.n; i++) out[i] = twisted(i);
-    return;
-  }
-  for (int64_t low = 0; low < n2; low += kColumns) {
-    for (int64_t r = 0; r < n1; r++)
-      for (int c = 0; c < kColumns; c++) columns[c * n1 + r] = twisted(r * n2 + low + c);
-    for (int c = 0; c < kColumns; c++) forward(plan.columns, columns + c * n1);
-    for (int64_t p = 0; p < n1; p++)
-      for (int c = 0; c < kColumns; c++)
-        out[p * n2 + low + c] = columns[c * n1 + p] * plan.root((low + c) * plan.order[p]);
-  }
-}
-
-// Back from rows to emit(i, value) for 0 <= i < points.
-template <class Emit>
-void untransform(const Plan& plan, int64_t points, C* in, C* columns, Emit emit) {
-  const int64_t n1 = plan.columns.n, n2 = plan.rows.n;
-  const float scale = 1.0f / plan.n;
-  auto untwisted = [&](int64_t i, C z) -> Vector {
-    return (z.re * plan.twist[i].re + z.im * plan.twist[i].im) * scale;
-  };
-  if (n1 == 1) {
-    for (int64_t i = 0; i < points; i++) emit(i, untwisted(i, in[i]));
-    return;
-  }
-  for (int64_t low = 0; low < n2; low += kColumns) {
-    for (int64_t p = 0; p < n1; p++)
-      for (int c = 0; c < kColumns; c++)
-        columns[c * n1 + p] = times_conjugate(in[p * n2 + low + c], plan.root((low + c) * plan.order[p]));
-    for (int c = 0; c < kColumns; c++) inverse(plan.columns, columns + c * n1);
-    for (int64_t r = 0; r < n1; r++)
-      for (int c = 0; c < kColumns; c++) {
-        const int64_t i = r * n2 + low + c;
-        if (i < points) emit(i, untwisted(i, columns[c * n1 + r]));
-      }
-  }
-}
-
 inline int threads_for(const Problem& p, int64_t tasks) {
   return static_cast<int>(std::min<int64_t>(p.threads, tasks));
 }
@@ -180,22 +285,78 @@ inline int lanes_of(const Problem& p, int64_t group) {
   return static_cast<int>(std::min<int64_t>(W, p.channels - group * W));
 }
 
-// `count` buffers of `points` for each thread, had before the threads start: an exception must not leave them.
+// Buffers of these many bytes for each thread, had before the threads start: an exception must not leave them.
 struct Workspace {
   std::vector<std::unique_ptr<Scratch>> buffers;
-  int64_t count;
-  Workspace(int threads, int64_t count, int64_t points, int64_t columns) : count(count + 1) {
-    for (int thread = 0; thread < threads; thread++) {
-      for (int64_t i = 0; i < count; i++) buffers.push_back(std::make_unique<Scratch>(points * sizeof(C)));
-      buffers.push_back(std::make_unique<Scratch>(kColumns * columns * sizeof(C)));
+  size_t count;
+  Workspace(int threads, std::initializer_list<size_t> bytes) : count(bytes.size()) {
+    for (int thread = 0; thread < threads; thread++)
+      for (size_t size : bytes) buffers.push_back(size ? std::make_unique<Scratch>(size) : nullptr);
+  }
+  template <class T>
+  T* get(size_t i) const {
+    const auto& buffer = buffers[thread_number() * count + i];
+    return buffer ? static_cast<T*>(buffer->data()) : nullptr;
+  }
+};
+
+// A block of groups of channels: what one thread packs and does at a time.
+struct Block {
+  int64_t first;  // group
+  int groups;
+  int64_t pitch;  // vectors from one packed group to the next: a position each, and zeros up to the transform's length
+};
+
+struct Blocks {
+  int64_t groups, per_block, count, pitch;
+  Blocks(const Plan& plan, const Problem& p)
+      : groups((p.channels + W - 1) / W), pitch(std::max(p.length, plan.n)) {
+    int64_t channels = kMostChannels;
+    while (channels > kFewestChannels && (channels * pitch * 4 > kPackedBytes || channels * p.threads > p.channels))
+      channels /= 2;
+    per_block = std::min<int64_t>(groups, std::max<int64_t>(1, channels / W));
+    count = (groups + per_block - 1) / per_block;
+  }
+  Block operator[](int64_t i) const {
+    return {i * per_block, static_cast<int>(std::min(per_block, groups - i * per_block)), pitch};
+  }
+  size_t packed_bytes() const { return per_block * pitch * sizeof(Vector); }
+};
+
+// Something for each group of a block, made without memory of its own.
+template <class T>
+class ForEachGroup {
+ public:
+  template <class Make>
+  ForEachGroup(const Problem& p, const Block& block, Make make) {
+    for (int g = 0; g < block.groups; g++) {
+      const int64_t group = block.first + g;
+      new (memory_ + g * sizeof(T)) T(make(group * W, lanes_of(p, group)));
     }
   }
-  C* get(int64_t i) const { return static_cast<C*>(buffers[thread_number() * count + i]->data()); }
-  C* columns() const { return get(count - 1); }
+  HYENA_INLINE const T& operator[](int g) const { return reinterpret_cast<const T*>(memory_)[g]; }
+
+ private:
+  static_assert(std::is_trivially_destructible<T>::value, "nothing destroys them");
+  alignas(T) unsigned char memory_[sizeof(T) * std::max(1, kMostChannels / W)];
 };
+
+// f(group of the block, position), a few positions of one group at a time: they lie in few pages.
+template <class F>
+HYENA_INLINE void sweep(int64_t length, const Block& block, F f) {
+  for (int64_t from = 0; from < length; from += kTile)
+    for (int g = 0; g < block.groups; g++)
+      for (int64_t i = from; i < std::min<int64_t>(length, from + kTile); i++) f(g, i);
+}
+
+inline void fill_with_zeros(Vector* packed, int64_t from, const Block& block) {
+  for (int g = 0; g < block.groups; g++)
+    std::fill(packed + g * block.pitch + from, packed + (g + 1) * block.pitch, Vector{});
+}
 
 // Where a group's gated input and output gate come from, and where their gradients go: given tensors ...
 struct GivenSource {
+  static constexpr bool kSkipInside = true;  // output() is what is packed, which has the skip connection in it, gated
   View v, gate_in, gate_out, dv, dgate_in, dgate_out;
   GivenSource(const Problem& p, int64_t batch, int64_t channel, int lanes)
       : v(p.v, batch, channel, lanes), gate_in(p.gate_in, batch, channel, lanes),
@@ -204,10 +365,7 @@ struct GivenSource {
   bool gated() const { return bool(gate_out); }
   HYENA_INLINE Vector input(int64_t i) const { return gate_in ? v[i] * gate_in[i] : v[i]; }
   HYENA_INLINE Vector gate(int64_t i) const { return gate_out[i]; }
-  HYENA_INLINE Vector output(int64_t i, Vector convolved, Vector skip) const {
-    const Vector result = convolved + skip * input(i);
-    return gate_out ? result * gate(i) : result;
-  }
+  HYENA_INLINE Vector output(int64_t i, Vector packed, Vector) const { return gate_out ? packed * gate(i) : packed; }
   HYENA_INLINE void set_input_gradient(int64_t i, Vector du) const {
     if (gate_in) {
       dgate_in.set(i, du * v[i]);
@@ -243,6 +401,7 @@ struct ShortConvolution {
 };
 
 struct MixerSource {
+  static constexpr bool kSkipInside = true;
   ShortConvolution gate_out, gate_in, v;
   View mask, dgate_out, dgate_in, dv;
   MixerSource(const Problem& p, int64_t batch, int64_t channel, int lanes)
@@ -254,9 +413,7 @@ struct MixerSource {
   HYENA_INLINE float kept(int64_t i) const { return mask ? mask.data[i * mask.stride] : 1.0f; }
   HYENA_INLINE Vector input(int64_t i) const { return v[i] * gate_in[i] * kept(i); }
   HYENA_INLINE Vector gate(int64_t i) const { return gate_out[i]; }
-  HYENA_INLINE Vector output(int64_t i, Vector convolved, Vector skip) const {
-    return (convolved + skip * input(i)) * gate(i);
-  }
+  HYENA_INLINE Vector output(int64_t i, Vector packed, Vector) const { return packed * gate(i); }
   HYENA_INLINE void set_input_gradient(int64_t i, Vector du) const {
     du *= kept(i);
     dgate_in.set(i, du * v[i]);
@@ -267,6 +424,7 @@ struct MixerSource {
 
 // A row that others differ from: what they need of it from `start` on is kept.
 struct ReferenceSource : MixerSource {
+  static constexpr bool kSkipInside = false;
   View kept_input, kept_convolved;
   int64_t start;
   ReferenceSource(const Problem& p, int64_t batch, int64_t channel, int lanes)
@@ -284,6 +442,7 @@ struct ReferenceSource : MixerSource {
 
 // One of those others, from `start` on: convolved is the difference, which is zero before.
 struct DifferenceSource : MixerSource {
+  static constexpr bool kSkipInside = false;
   View kept_input, kept_convolved;
   DifferenceSource(const Problem& p, int64_t batch, int64_t channel, int lanes)
       : MixerSource(p, batch, channel, lanes), kept_input(p.kept_input, p.reference[batch], channel, lanes),
@@ -304,136 +463,181 @@ struct CompensatedSum {
   }
 };
 
-void transform_kernel(const Plan& plan, const Problem& p, int64_t group, C* out, C* columns) {
-  const View k(p.k, 0, group * W, lanes_of(p, group));
-  transform(plan, std::min(p.length, plan.n), [&](int64_t i) { return k[i]; }, out, columns);
-  for (int64_t row = 0; row < plan.columns.n; row++) forward(plan.rows, out + row * plan.rows.n);
+// The kernel of a block, packed.
+HYENA_ONCE void pack_kernel(const Problem& p, const Block& block, Vector* kernel) {
+  const ForEachGroup<View> k(p, block, [&](int64_t channel, int lanes) { return View(p.k, 0, channel, lanes); });
+  sweep(p.length, block, [&](int g, int64_t i) HYENA_LAMBDA { kernel[g * block.pitch + i] = k[g][i]; });
+  fill_with_zeros(kernel, p.length, block);
 }
 
 void prepare(const Plan& plan, const Problem& p) {
-  const int64_t groups = (p.channels + W - 1) / W;
-  const int threads = threads_for(p, groups);
-  const Workspace workspace(threads, 0, 0, plan.columns.n);
+  const Blocks blocks(plan, p);
+  const int threads = threads_for(p, blocks.count);
+  const Workspace workspace(threads, {blocks.packed_bytes(), kColumns * plan.columns.n * sizeof(C)});
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-  for (int64_t group = 0; group < groups; group++)
-    transform_kernel(plan, p, group, reinterpret_cast<C*>(p.spectrum) + group * plan.n, workspace.columns());
+  for (int64_t i = 0; i < blocks.count; i++) {
+    const Block block = blocks[i];
+    Vector* kernel = workspace.get<Vector>(0);
+    pack_kernel(p, block, kernel);
+    for (int g = 0; g < block.groups; g++) {
+      C* out = reinterpret_cast<C*>(p.spectrum) + (block.first + g) * plan.n;
+      columns_in(plan, kernel + g * block.pitch, out, workspace.get<C>(1));
+      for (int64_t row = 0; row < plan.columns.n; row++) forward(plan.rows, out + row * plan.rows.n);
+    }
+  }
 }
 
-template <class Source>
-void forward_group(const Plan& plan, const Problem& p, int64_t batch, int64_t group, const C* spectrum, C* data,
-                   C* columns) {
-  const int lanes = lanes_of(p, group);
-  const int64_t channel = group * W, head = std::min(p.length, plan.n), n2 = plan.rows.n;
-  const Source source(p, batch, channel, lanes);
-  const View y(p.y, batch, channel, lanes), k(p.k, 0, channel, lanes);
-  const Vector skip = load(p.skip + channel, 1, lanes);
-  auto input = [&](int64_t i) { return source.input(i); };
-  auto output = [&](int64_t i, Vector convolved) { y.set(i, source.output(i, convolved, skip)); };
-  transform(plan, head, input, data, columns);
+// An output beyond the transform, by its definition.
+HYENA_ONCE Vector convolved_at(int64_t t, const Vector* k, const Vector* u) {
+  Vector sums[4] = {};
+  int64_t s = 0;
+  for (; s + 3 <= t; s += 4)
+    for (int r = 0; r < 4; r++) sums[r] += k[t - s - r] * u[s + r];
+  for (; s <= t; s++) sums[0] += k[t - s] * u[s];
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+// One packed group: u becomes its convolution, with the skip connection where skip is given. `tail` has room for the
+// outputs beyond the transform, which need the packed kernel.
+HYENA_ONCE void convolve_group(const Plan& plan, int64_t length, C* spectrum, bool spectrum_is_in_rows, const Vector* kernel,
+                           const Vector* skip, Vector* __restrict u, C* data, C* columns, Vector* tail) {
+  const int64_t n2 = plan.rows.n;
+  for (int64_t t = plan.n; t < length; t++) tail[t - plan.n] = convolved_at(t, kernel, u);
+  columns_in(plan, u, data, columns);
   for (int64_t row = 0; row < plan.columns.n; row++) {
-    C* a = data + row * n2;
-    const C* b = spectrum + row * n2;
-    forward(plan.rows, a);
-    for (int64_t i = 0; i < n2; i++) a[i] = a[i] * b[i];
-    inverse(plan.rows, a);
+    if (spectrum_is_in_rows) forward(plan.rows, spectrum + row * n2);
+    convolve_row(plan.rows, data + row * n2, spectrum + row * n2);
   }
-  untransform(plan, head, data, columns, output);
-  for (int64_t t = head; t < p.length; t++) {  // the few outputs beyond the transform, by their definition
-    Vector sum0 = {}, sum1 = {};
-    int64_t s = 0;
-    for (; s + 1 <= t; s += 2) {
-      sum0 += k[t - s] * input(s);
-      sum1 += k[t - s - 1] * input(s + 1);
-    }
-    if (s <= t) sum0 += k[t - s] * input(s);
-    output(t, sum0 + sum1);
-  }
+  const Vector weight = skip ? *skip : Vector{};
+  columns_out(plan, data, columns, weight, u);
+  for (int64_t t = plan.n; t < length; t++) u[t] = tail[t - plan.n] + weight * u[t];
+}
+
+inline size_t tail_bytes(const Plan& plan, const Problem& p) {
+  return std::max<int64_t>(0, p.length - plan.n) * sizeof(Vector);
 }
 
 template <class Source>
 void run_forward(const Plan& plan, const Problem& p) {
-  const int64_t groups = (p.channels + W - 1) / W, n = plan.n;
-  const bool raw = p.spectrum == nullptr;
-  // With a raw kernel each group transforms it once for all sequences; else all (sequence, group) are independent.
-  const int64_t tasks = raw ? groups : groups * p.batch;
+  const Blocks blocks(plan, p);
+  const int64_t n = plan.n;
+  const bool raw = p.spectrum == nullptr, many = p.batch > 1;
+  // With a raw kernel each block transforms it once for all sequences; else all (sequence, block) are independent.
+  const int64_t tasks = raw ? blocks.count : blocks.count * p.batch;
   const int threads = threads_for(p, tasks);
-  const Workspace workspace(threads, raw ? 2 : 1, n, plan.columns.n);
+  const Workspace workspace(
+      threads, {blocks.packed_bytes(), raw || p.length > n ? blocks.packed_bytes() : 0, n * sizeof(C),
+                raw ? (many ? blocks.per_block : 1) * n * sizeof(C) : 0, kColumns * plan.columns.n * sizeof(C),
+                tail_bytes(plan, p)});
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
   for (int64_t task = 0; task < tasks; task++) {
-    const int64_t group = task % groups;
-    C *data = workspace.get(0), *columns = workspace.columns();
-    if (!raw) {
-      const C* spectrum = reinterpret_cast<const C*>(p.spectrum) + group * n;
-      forward_group<Source>(plan, p, task / groups, group, spectrum, data, columns);
-      continue;
+    const Block block = blocks[task % blocks.count];
+    Vector *packed = workspace.get<Vector>(0), *kernel = workspace.get<Vector>(1), *tail = workspace.get<Vector>(5);
+    C *data = workspace.get<C>(2), *own = workspace.get<C>(3), *columns = workspace.get<C>(4);
+    if (kernel) pack_kernel(p, block, kernel);
+    const int64_t from = raw ? 0 : task / blocks.count, to = raw ? p.batch : from + 1;
+    for (int64_t batch = from; batch < to; batch++) {
+      const ForEachGroup<Source> source(
+          p, block, [&](int64_t channel, int lanes) { return Source(p, batch, channel, lanes); });
+      const ForEachGroup<View> y(p, block, [&](int64_t channel, int lanes) { return View(p.y, batch, channel, lanes); });
+      const ForEachGroup<Vector> skip(
+          p, block, [&](int64_t channel, int lanes) -> Vector { return load(p.skip + channel, 1, lanes); });
+      sweep(p.length, block, [&](int g, int64_t i) HYENA_LAMBDA { packed[g * block.pitch + i] = source[g].input(i); });
+      fill_with_zeros(packed, p.length, block);
+      for (int g = 0; g < block.groups; g++) {
+        C* spectrum = raw ? own + (many ? g * n : 0) : reinterpret_cast<C*>(p.spectrum) + (block.first + g) * n;
+        if (raw && batch == 0) columns_in(plan, kernel + g * block.pitch, spectrum, columns);
+        convolve_group(plan, p.length, spectrum, raw && batch == 0, kernel + g * block.pitch,
+                       Source::kSkipInside ? &skip[g] : nullptr, packed + g * block.pitch, data, columns, tail);
+      }
+      sweep(p.length, block, [&](int g, int64_t i) HYENA_LAMBDA {
+        y[g].set(i, source[g].output(i, packed[g * block.pitch + i], skip[g]));
+      });
     }
-    C* spectrum = workspace.get(1);
-    transform_kernel(plan, p, group, spectrum, columns);
-    for (int64_t batch = 0; batch < p.batch; batch++)
-      forward_group<Source>(plan, p, batch, group, spectrum, data, columns);
   }
 }
 
-// dk_hat may be kernel itself if there is one sequence alone: each point is then read before it is replaced.
-template <class Source>
-void backward_group(const Plan& plan, const Problem& p, int64_t group, C* kernel, C* u_hat, C* d_hat, C* dk_hat,
-                    C* columns) {
-  const int lanes = lanes_of(p, group);
-  const int64_t channel = group * W, n = plan.n, head = std::min(p.length, n), n2 = plan.rows.n;
-  const Vector skip = load(p.skip + channel, 1, lanes);
-  const View k(p.k, 0, channel, lanes), dk(p.dk, 0, channel, lanes);
-  CompensatedSum dskip;
-  transform_kernel(plan, p, group, kernel, columns);
-  for (int64_t j = 0; j < p.length; j++) dk.set(j, Vector{});
-
-  for (int64_t batch = 0; batch < p.batch; batch++) {
-    const Source source(p, batch, channel, lanes);
-    const View dy(p.dy, batch, channel, lanes);
-    auto input = [&](int64_t i) { return source.input(i); };
-    auto output_gradient = [&](int64_t i) -> Vector { return source.gated() ? dy[i] * source.gate(i) : dy[i]; };
-
-    transform(plan, head, input, u_hat, columns);
-    transform(plan, head, output_gradient, d_hat, columns);
-    for (int64_t row = 0; row < plan.columns.n; row++) {
-      C *u = u_hat + row * n2, *d = d_hat + row * n2, *sum = dk_hat + row * n2;
-      const C* kernel_row = kernel + row * n2;
-      forward(plan.rows, u);
-      forward(plan.rows, d);
-      for (int64_t i = 0; i < n2; i++) {
-        const C b = kernel_row[i], product = times_conjugate(d[i], u[i]);
-        sum[i] = batch == 0 ? product : sum[i] + product;
-        u[i] = u[i] * b;
-        d[i] = times_conjugate(d[i], b);
-      }
-      if (source.gated()) inverse(plan.rows, u);
-      inverse(plan.rows, d);
-    }
-    auto gate_gradient = [&](int64_t i, Vector convolved) {
-      source.set_gate_gradient(i, dy[i] * (convolved + skip * input(i)));
-    };
-    if (source.gated()) untransform(plan, head, u_hat, columns, gate_gradient);
-    auto input_gradient = [&](int64_t i, Vector correlated) {
-      for (int64_t t = std::max(head, i + 1); t < p.length; t++) correlated += k[t - i] * output_gradient(t);
-      const Vector g = output_gradient(i);
-      dskip += g * input(i);
-      source.set_input_gradient(i, correlated + skip * g);
-    };
-    untransform(plan, head, d_hat, columns, input_gradient);
-    for (int64_t t = head; t < p.length; t++) {
-      const Vector g = output_gradient(t);
-      Vector convolved = {};
-      for (int64_t j = 0; j <= t; j++) {
-        const Vector u = input(t - j);
-        dk.set(j, dk[j] + g * u);
-        convolved += k[j] * u;
-      }
-      if (source.gated()) gate_gradient(t, convolved);
-      input_gradient(t, k[0] * g);
-    }
+// What the outputs beyond the transform add to the gradients of one packed group; what they are themselves is in `tail`
+// after it, and their gradients in the vectors after these.
+HYENA_ONCE void gradients_of_tail(const Plan& plan, int64_t length, const Vector* k, const Vector* u, const Vector* d,
+                              Vector* dk, Vector* tail) {
+  const int64_t count = length - plan.n;
+  for (int64_t t = plan.n; t < length; t++) {
+    tail[t - plan.n] = convolved_at(t, k, u);
+    tail[count + t - plan.n] = d[t];
+    for (int64_t j = 0; j <= t; j++) dk[j] += d[t] * u[t - j];
   }
-  for (int64_t row = 0; row < plan.columns.n; row++) inverse(plan.rows, dk_hat + row * n2);
-  untransform(plan, head, dk_hat, columns, [&](int64_t j, Vector value) { dk.set(j, dk[j] + value); });
-  store(p.dskip + channel, 1, lanes, dskip.sum);
+}
+
+template <class Source>
+void run_backward(const Plan& plan, const Problem& p) {
+  const Blocks blocks(plan, p);
+  const int64_t n = plan.n, n2 = plan.rows.n, count = std::max<int64_t>(0, p.length - n);
+  const int threads = threads_for(p, blocks.count);
+  const bool many = p.batch > 1;  // else the kernel's gradient takes the place of its transform
+  const size_t packed = blocks.packed_bytes(), points = n * sizeof(C), all = many ? blocks.per_block * points : points;
+  const Workspace workspace(threads, {packed, packed, packed, packed, all, many ? all : 0, points, points,
+                                      kColumns * plan.columns.n * sizeof(C), 2 * tail_bytes(plan, p)});
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+  for (int64_t task = 0; task < blocks.count; task++) {
+    const Block block = blocks[task];
+    Vector *u = workspace.get<Vector>(0), *d = workspace.get<Vector>(1), *kernel = workspace.get<Vector>(2);
+    Vector *dkernel = workspace.get<Vector>(3), *tail = workspace.get<Vector>(9);
+    C *k_hats = workspace.get<C>(4), *sums = workspace.get<C>(many ? 5 : 4);
+    C *u_hat = workspace.get<C>(6), *d_hat = workspace.get<C>(7), *columns = workspace.get<C>(8);
+    CompensatedSum dskip[std::max(1, kMostChannels / W)];
+    const ForEachGroup<Vector> skip(
+        p, block, [&](int64_t channel, int lanes) -> Vector { return load(p.skip + channel, 1, lanes); });
+    pack_kernel(p, block, kernel);
+    fill_with_zeros(dkernel, 0, block);
+    for (int64_t batch = 0; batch < p.batch; batch++) {
+      const ForEachGroup<Source> source(
+          p, block, [&](int64_t channel, int lanes) { return Source(p, batch, channel, lanes); });
+      const ForEachGroup<View> dy(
+          p, block, [&](int64_t channel, int lanes) { return View(p.dy, batch, channel, lanes); });
+      const bool gated = source[0].gated();
+      sweep(p.length, block, [&](int g, int64_t i) HYENA_LAMBDA {
+        u[g * block.pitch + i] = source[g].input(i);
+        d[g * block.pitch + i] = gated ? dy[g][i] * source[g].gate(i) : dy[g][i];
+      });
+      fill_with_zeros(u, p.length, block);
+      fill_with_zeros(d, p.length, block);
+      for (int g = 0; g < block.groups; g++) {
+        Vector *own_u = u + g * block.pitch, *own_d = d + g * block.pitch;
+        const Vector *own_k = kernel + g * block.pitch, own_skip = skip[g];
+        C *k_hat = k_hats + (many ? g * n : 0), *sum = sums + (many ? g * n : 0);
+        CompensatedSum product = dskip[g];
+        for (int64_t i = 0; i < p.length; i++) product += own_d[i] * own_u[i];
+        dskip[g] = product;
+        gradients_of_tail(plan, p.length, own_k, own_u, own_d, dkernel + g * block.pitch, tail);
+        if (batch == 0) columns_in(plan, own_k, k_hat, columns);
+        columns_in(plan, own_u, u_hat, columns);
+        columns_in(plan, own_d, d_hat, columns);
+        for (int64_t row = 0; row < plan.columns.n; row++) {
+          if (batch == 0) forward(plan.rows, k_hat + row * n2);
+          gradient_row(plan.rows, k_hat + row * n2, u_hat + row * n2, d_hat + row * n2, sum + row * n2, batch == 0, gated);
+          if (batch + 1 == p.batch) inverse(plan.rows, sum + row * n2);
+        }
+        if (gated) columns_out(plan, u_hat, columns, own_skip, own_u);
+        columns_out(plan, d_hat, columns, own_skip, own_d);
+        for (int64_t t = n; t < p.length; t++) {
+          own_u[t] = tail[t - n] + own_skip * own_u[t];
+          own_d[t] = own_skip * own_d[t];
+        }
+        for (int64_t t = n; t < p.length; t++)
+          for (int64_t i = 0; i <= t; i++) own_d[i] += own_k[t - i] * tail[count + t - n];
+        if (batch + 1 == p.batch) columns_out(plan, sum, columns, Vector{} + 1.0f, dkernel + g * block.pitch);
+      }
+      sweep(p.length, block, [&](int g, int64_t i) HYENA_LAMBDA {
+        if (gated) source[g].set_gate_gradient(i, dy[g][i] * u[g * block.pitch + i]);
+        source[g].set_input_gradient(i, d[g * block.pitch + i]);
+      });
+    }
+    const ForEachGroup<View> dk(p, block, [&](int64_t channel, int lanes) { return View(p.dk, 0, channel, lanes); });
+    sweep(p.length, block, [&](int g, int64_t i) HYENA_LAMBDA { dk[g].set(i, dkernel[g * block.pitch + i]); });
+    for (int g = 0; g < block.groups; g++)
+      store(p.dskip + (block.first + g) * W, 1, lanes_of(p, block.first + g), dskip[g].sum);
+  }
 }
 
 // Gradients of the short convolution, one group of its 3 * channels: those of its outputs, which stand in dprojected,
@@ -460,18 +664,6 @@ inline void short_backward_group(const Problem& p, int64_t group) {
   store(p.dshort_bias + channel, 1, lanes, dbias.sum);
   for (int tap = 0; tap < p.taps; tap++)
     store(p.dshort_weight + channel * p.taps + tap, p.taps, lanes, dweight[tap].sum);
-}
-
-template <class Source>
-void run_backward(const Plan& plan, const Problem& p) {
-  const int64_t groups = (p.channels + W - 1) / W;
-  const int threads = threads_for(p, groups);
-  const int sum = p.batch == 1 ? 0 : 3;  // where the kernel's gradient is summed
-  const Workspace workspace(threads, sum == 0 ? 3 : 4, plan.n, plan.columns.n);
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-  for (int64_t group = 0; group < groups; group++)
-    backward_group<Source>(plan, p, group, workspace.get(0), workspace.get(1), workspace.get(2), workspace.get(sum),
-                           workspace.columns());
 }
 
 inline void run_short_backward(const Problem& p) {
