@@ -9,6 +9,9 @@ compared. `share of the roofline` is the time that reading every input and writi
 memory bandwidth given, over the time taken. FlashFFTConv's figures are those its authors publish for one H100-SXM
 (batch 64, 768 channels, half precision), per element; its length is the circular one, so that of 2 L is taken.
 
+Of the models: training steps of released shapes beside the same with torch's FFTs, scoring as a CUDA graph and launch
+by launch, and generation with a cache and without.
+
 --device cpu --quick goes through all of it on the CPU's backend, for trying the script out.
 """
 
@@ -16,6 +19,8 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 import torch
 from long_conv import operands, ours, stock
@@ -25,7 +30,8 @@ from torch import nn
 from torch.autograd import grad
 from transformers import GPTNeoXConfig, GPTNeoXModel
 
-from modeling_hyenadna import HyenaDNAConfig, HyenaDNAModel
+from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNAModel
+from modeling_hyenadna.cuda_graphs import cuda_graphs
 from modeling_hyenadna.long_conv import prepare_kernel
 from modeling_hyenadna.long_conv.operator import chosen_backend
 from modeling_hyenadna.long_conv.plain_backend import long_conv_plain
@@ -34,6 +40,13 @@ CHANNELS = 256
 LENGTHS = [1_024, 8_192, 32_768, 160_000, 450_000, 1_000_000]
 CHECKED = [1, 2, 3, 97, 1_024, 1_026, 8_194, 16_384, 16_386, 24_577, 32_770, 160_002, 1_000_002]
 MODEL_LENGTHS = [1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576]
+CARDS = Path(__file__).parents[1] / "model_cards"
+TINY = "hyenadna-tiny-1k-seqlen"
+RELEASED = (
+    ("hyenadna-small-32k-seqlen", 32_770),
+    ("hyenadna-medium-160k-seqlen", 160_002),
+    ("hyenadna-large-1m-seqlen", 1_000_002),
+)
 BANDWIDTH = 4.3e12  # bytes a second, of an H200, as measured by copying
 FLASHFFTCONV = {8_192: (16_384, 12.2), 1_000_000: (2_097_152, 4623.5)}  # L: its circular length, ms
 
@@ -158,6 +171,59 @@ def model_row(length: int, rounds: int, device: torch.device) -> Row:
     return row(what, times["hyena"], "Transformer, flash attention", times["transformer"], "ms")
 
 
+def released(name: str, **changes: Any) -> HyenaDNAForCausalLM:
+    """A released model's shape, with random weights."""
+    torch.manual_seed(0)
+    config = HyenaDNAConfig.from_pretrained(CARDS / name, **changes)
+    return HyenaDNAForCausalLM(config)
+
+
+def step_row(name: str, length: int, rounds: int, device: torch.device) -> Row:
+    """A training step of a released model on one sequence, in bfloat16, with our kernels and with torch's FFTs."""
+    models = {backend: released(name, long_conv_backend=backend).to(device) for backend in ("auto", "torch")}  # type: ignore[arg-type]
+    ids = torch.randint(7, 11, (1, length), device=device)
+
+    def step(model: nn.Module) -> None:
+        with torch.autocast(device.type, torch.bfloat16):
+            loss = model(ids, labels=ids).loss
+        loss.backward()
+        model.zero_grad()
+
+    times = in_turns({backend: partial(step, model) for backend, model in models.items()}, rounds, device)
+    return row(f"training step of {name}, L={length:,}", times["auto"], "torch.fft", times["torch"], "ms")
+
+
+def scoring_row(name: str, length: int, batch: int, rounds: int, device: torch.device) -> Row:
+    """A forward pass without gradients, replayed as a CUDA graph and launched as ever."""
+    model = released(name).to(device).eval()  # type: ignore[arg-type]
+    ids = torch.randint(7, 11, (batch, length), device=device)
+    with torch.inference_mode(), cuda_graphs(model):
+        replayed = model.forward
+        for _ in range(3):
+            exact, graph = replayed.own(ids).logits, replayed(ids).logits
+        torch.testing.assert_close(graph, exact, rtol=1e-4, atol=1e-4)
+        times = in_turns({"graph": lambda: replayed(ids), "own": lambda: replayed.own(ids)}, rounds, device)
+    what = f"scoring by {name}, B={batch}, L={length:,}, as a CUDA graph"
+    return row(what, times["graph"], "launch by launch", times["own"], "ms")
+
+
+def generation_row(name: str, prompt: int, new: int, rounds: int, device: torch.device) -> Row:
+    """New tokens after a prompt, with a cache and by reading everything for each."""
+    model = released(name).to(device).eval()  # type: ignore[arg-type]
+    ids = torch.randint(7, 11, (1, prompt), device=device)
+    options = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False}
+    times = in_turns(
+        {
+            cached: partial(model.generate, ids, use_cache=cached == "cached", **options)
+            for cached in ("cached", "anew")
+        },
+        rounds,
+        device,
+    )
+    what = f"{new} tokens of {name} after {prompt:,}"
+    return row(what, times["cached"], "without a cache", times["anew"], "ms")
+
+
 if __name__ == "__main__":
     options = parser(__doc__)
     options.add_argument("--device", default="cuda")
@@ -176,6 +242,11 @@ if __name__ == "__main__":
         rows += operator_rows(length + more, batch, dtype, rounds, device)
     model_lengths = MODEL_LENGTHS[:1] if arguments.quick else MODEL_LENGTHS
     rows += [model_row(length, min(rounds, 5), device) for length in model_lengths]
+    for name, length in RELEASED[:1] if arguments.quick else RELEASED:
+        rows.append(step_row(name, 1_026 if arguments.quick else length, min(rounds, 5), device))
+    rows += [scoring_row(TINY, 1_026, batch, rounds, device) for batch in ((1,) if arguments.quick else (1, 64))]
+    prompt, new = (100, 20) if arguments.quick else (500, 500)
+    rows.append(generation_row(TINY, prompt, new, min(rounds, 3), device))
     if arguments.quick:
         machine = {"cores": 0, "gpu": arguments.device}
         print(table([{"benchmark": "gpu", "machine": machine, "rows": rows}]))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM
+from modeling_hyenadna.cuda_graphs import cuda_graphs
 from modeling_hyenadna.long_conv import hyena_mixer, long_conv, prepare_kernel
 from modeling_hyenadna.long_conv.operator import gated_convolution
 
@@ -139,3 +140,34 @@ def test_model_equals_the_cpu():
     assert gradients.keys() == exact.keys()
     for name, gradient in gradients.items():
         assert relative_error(gradient, exact[name]) < 1e-3, name
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_models_graph_is_the_model(masked):
+    torch.manual_seed(0)
+    model = HyenaDNAForCausalLM(HyenaDNAConfig(d_model=32, n_layer=2, max_seq_len=1_026)).cuda().eval()
+    batches = [torch.randint(7, 11, (4, 1_026), device="cuda") for _ in range(4)]
+    mask = torch.ones_like(batches[0])
+    mask[0, :100] = 0
+    given = {"attention_mask": mask} if masked else {}
+    with torch.inference_mode(), cuda_graphs(model):
+        found = [model(ids, **given).logits for ids in batches]
+        assert len(model.forward.recordings) == 1
+    with torch.inference_mode():
+        for ids, logits in zip(batches, found, strict=True):
+            torch.testing.assert_close(logits, model(ids, **given).logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [1_026, 32_770])
+def test_gradients_of_the_mixer_equal_the_cpu(length):
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(2, length, 48), (48, 3), (48,), (16, length), (16,)]
+    arguments = [torch.randn(*shape, generator=generator) for shape in shapes]
+    arguments[3] = arguments[3] * torch.exp(-torch.arange(length) / 200)
+    exact = [t.double().requires_grad_() for t in arguments]
+    ours = [t.cuda().requires_grad_() for t in arguments]
+    dy = torch.randn(2, length, 16, generator=generator)
+    hyena_mixer(*exact).backward(dy.double())
+    hyena_mixer(*ours, backend="cuda").backward(dy.cuda())
+    for tensor, other in zip(ours, exact, strict=True):
+        assert relative_error(tensor.grad.cpu(), other.grad) < 2e-6
