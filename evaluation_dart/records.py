@@ -17,7 +17,7 @@ from importlib import import_module
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,10 +29,12 @@ from datasets_dart.files import replacing
 from datasets_dart.formats.documents import read_json
 from datasets_dart.outputs import read_json as mapping_of
 from evaluation_dart.recipes import with_current_name
-from evaluation_dart.statistics.estimates import Estimate, metrics_of
 from evaluation_dart.statistics.metric import Metric
 from evaluation_dart.tasks import TASKS
 from evaluation_dart.tasks.base import MEGABASES, blocks_of
+
+if TYPE_CHECKING:
+    from evaluation_dart.statistics.estimates import Estimate
 
 SCHEMA_VERSION = 4
 RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
@@ -183,6 +185,8 @@ def completed(
 
 def all_metrics(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Metric]:
     """The metrics of a record of any kind, from its predictions or some of them; those without a value too."""
+    from evaluation_dart.statistics.estimates import metrics_of  # with scipy and scikit-learn: a second
+
     return metrics_of(estimates_of(predictions, record))
 
 
@@ -199,14 +203,14 @@ def split_by_value(metrics: Mapping[str, Metric]) -> dict[str, dict[str, Any]]:
     }
 
 
-def estimates_of(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Estimate]:
+def estimates_of(predictions: pa.Table, record: Mapping[str, Any]) -> "dict[str, Estimate]":
     """What the metrics of a record of any kind are made of, from its predictions."""
     module, _, name = MEASURES[record.get("kind", "task")].partition(":")
     found: dict[str, Estimate] = getattr(import_module(module), name)(predictions, record)
     return found
 
 
-def task_estimates(predictions: pa.Table, record: Mapping[str, Any]) -> dict[str, Estimate]:
+def task_estimates(predictions: pa.Table, record: Mapping[str, Any]) -> "dict[str, Estimate]":
     """Of a run, from its predictions, and from what its record says of task, setting, recipe, protocol and blocks."""
     task, recipe = TASKS.named(record["task"]), str(record["recipe"].get("name"))
     blocks = blocks_named(record)

@@ -22,16 +22,16 @@ from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars,
 from datasets_dart import BUILDERS, load_dart
 from datasets_dart.duplicates import counts_of
 from datasets_dart.errors import InputError
-from datasets_dart.files import sha256, warn_once
-from datasets_dart.formats.text import one_line
+from datasets_dart.files import warn_once
 from datasets_dart.outputs import LOCK, locked, remove, sweep_folder
+from evaluation_dart.inputs import described_inputs
 from evaluation_dart.models.kinds import is_trained_kind
 from evaluation_dart.models.language_model import Encoder, LanguageModel, largest_batch
 from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.models.protocols import NEEDS, RowPredictor, abilities
 from evaluation_dart.pretraining import Source, pretraining_of, rows_inside
 from evaluation_dart.pretraining import described as described_sources
-from evaluation_dart.recipes import MASKED, NOT_SCORED, Recipe, recipe_named
+from evaluation_dart.recipes import MASKED, NOT_SCORED, WHOLE, Recipe, recipe_named
 from evaluation_dart.records import (
     RESULTS,
     Record,
@@ -47,6 +47,7 @@ from evaluation_dart.records import (
     remeasure,
     write_record,
 )
+from evaluation_dart.scoring.alike import reads_alike
 from evaluation_dart.scoring.embeddings import ORIGINAL_BATCH
 from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.scoring.rows import embedding_recipe
@@ -267,7 +268,9 @@ def evaluate_rows(
         def prepare() -> Score:
             what = f"scoring {len(dataset):,} rows of {spec.task}, {spec.chosen_setting}"
             tokens = spec.window or length
-            announce(what, scorer, passes=passes, tokens=tokens, batch_size=spec.batch_size)
+            together = bool(task.alike) or (task.alleles and getattr(recipe, "alleles", WHOLE) == WHOLE)
+            alike = reads_alike(scorer) if together and setting.needs in ("likelihoods", "embeddings") else None
+            announce(what, scorer, passes=passes, tokens=tokens, batch_size=spec.batch_size, alike=alike)
             return finite_scores(setting, scorer, dataset, job)
 
         # gather_object: waits for all, too
@@ -521,17 +524,3 @@ def drawn(dataset: Dataset, limit: int | None, seed: int | None) -> tuple[Datase
         return dataset.select(range(limit)), f"the first {limit}"
     rows = np.random.default_rng(seed).choice(len(dataset), limit, replace=False)
     return dataset.select(np.sort(rows).tolist()), f"{limit} at random, seed {seed}"
-
-
-def described_inputs(**inputs: Any) -> dict[str, str]:
-    """`name: file name, SHA-256` of each input file, of several files all of them; other inputs as they are."""
-
-    def describe(value: Any) -> str:
-        if isinstance(value, Mapping):
-            return ", ".join(f"{name}={describe(path)}" for name, path in sorted(value.items()))
-        if isinstance(value, list):
-            return ", ".join(map(describe, value))
-        path = Path(value)
-        return one_line(f"{path.name} sha256:{sha256(path.resolve())}" if path.is_file() else value)
-
-    return {name: describe(value) for name, value in inputs.items()}

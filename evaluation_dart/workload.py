@@ -11,19 +11,33 @@ log = logging.getLogger(__name__)
 
 
 def announce(
-    what: str, scorer: Any, *, passes: int | None = None, tokens: int | None = None, batch_size: BatchSize = "auto"
+    what: str,
+    scorer: Any,
+    *,
+    passes: int | None = None,
+    tokens: int | None = None,
+    batch_size: BatchSize = "auto",
+    alike: bool | None = None,
 ) -> None:
     """Log, in the main process, one line of what a run is about to do.
 
     Args:
         what: the rows, and what is done with them.
         passes: about how many rows go through the model. tokens: of each, at most. batch_size: rows in a forward pass.
+        alike: of rows that begin alike, whether the model reads each from where it differs; None of others.
     """
     if PartialState().is_main_process:
-        log.info("%s", described_work(what, scorer, passes, tokens, batch_size))
+        log.info("%s", described_work(what, scorer, passes, tokens, batch_size, alike))
 
 
-def described_work(what: str, scorer: Any, passes: int | None, tokens: int | None, batch_size: BatchSize) -> str:
+def described_work(
+    what: str,
+    scorer: Any,
+    passes: int | None,
+    tokens: int | None,
+    batch_size: BatchSize,
+    alike: bool | None = None,
+) -> str:
     """The line of [`announce`]."""
     name, device = getattr(scorer, "name", "a trained model"), getattr(scorer, "device_name", "cpu")
     words = [f"{what} with {name} on {device}"]
@@ -33,6 +47,8 @@ def described_work(what: str, scorer: Any, passes: int | None, tokens: int | Non
         words.append(str(scorer.model.dtype).removeprefix("torch."))
         if passes is not None:
             words.append(f"about {passes:,} passes" + (f" of up to {tokens:,} tokens" if tokens else ""))
+        if alike is not None:
+            words.append("each from where it differs" if alike else "every window whole")
         words.append(batch_text(scorer, tokens, batch_size))
         words.append(memory_text(scorer, passes, tokens, batch_size))
     return ", ".join(words)

@@ -177,7 +177,7 @@ def best_hits(sequences: list[str], motifs: dict[str, np.ndarray]) -> dict[int, 
 
 def head_importance(model: LanguageModel, sequences: list[str]) -> np.ndarray:
     """(n, 4, L) by mutagenesis of a classifier's head: zero except at the base of the sequence."""
-    score = head_scorer(model)
+    score = head_scorer(model, alike=True)
     return np.stack([importance(changes(score, own, 0, len(own)), own).T for own in sequences])
 
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from evaluation_dart import RECIPES, evaluate, load_scorer
-from evaluation_dart.run import described_inputs, evaluate_rows
+from evaluation_dart.inputs import described_inputs
+from evaluation_dart.run import evaluate_rows
 from evaluation_dart.spec import RunSpec
 from studies.real_inputs import (
     DEMO,

@@ -14,7 +14,8 @@ import typer
 
 from datasets_hyenadna import load_task
 from evaluation_dart import TASKS, evaluate
-from evaluation_dart.run import SMALL_TEST_ROWS, described_inputs
+from evaluation_dart.inputs import described_inputs
+from evaluation_dart.run import SMALL_TEST_ROWS
 from evaluation_dart.statistics.blocks import row_blocks
 from evaluation_dart.statistics.estimates import metrics_of
 from evaluation_dart.statistics.metrics import classification_estimates

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -144,10 +144,13 @@ def open_genome(path: str | os.PathLike[str], cache_dir: str | os.PathLike[str] 
     contigs of several human builds, what is no nucleotides (a protein), and when no index can be written.
     """
     fasta = path = input_file(path)
-    cache = Path(cache_dir or default_cache()).expanduser() / "genomes"
+
+    def cache() -> Path:
+        return Path(cache_dir or default_cache()).expanduser() / "genomes"
+
     kind = "gzip" if has_mark(path) else compression(path)  # what samtools cannot read as it is
     if kind == "gzip":
-        fasta = cache / f"{sha256(path)[:16]}.fa"
+        fasta = cache() / f"{sha256(path)[:16]}.fa"
         with locked(hidden(fasta, "lock"), fasta, wait=True):
             sweep(fasta)
             if not fasta.exists():
@@ -159,10 +162,16 @@ def open_genome(path: str | os.PathLike[str], cache_dir: str | os.PathLike[str] 
     return genome
 
 
-def _index(path: Path, fasta: Path, kind: str, cache: Path) -> tuple[Path, Path | None]:
+def _index(path: Path, fasta: Path, kind: str, cache: Callable[[], Path]) -> tuple[Path, Path | None]:
     """The index of a FASTA, .fai and for bgzip .gzi: the first that fits, or can be built."""
     beside, refusal = fasta.parent, OSError()
-    for folder in [beside] if kind == "gzip" else [beside, cache / sha256(path)[:16]]:
+
+    def folders() -> Iterator[Path]:
+        yield beside
+        if kind != "gzip":
+            yield cache() / sha256(path)[:16]
+
+    for folder in folders():
         fai = folder / f"{fasta.name}.fai"
         gzi = folder / f"{fasta.name}.gzi" if kind == "bgzip" else None
         if fits(fasta, fai, gzi) and not hidden(fai, "lock").exists():

@@ -32,7 +32,6 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    set_seed,
 )
 from transformers.utils import logging
 
@@ -45,10 +44,12 @@ from evaluation_dart.models.families.family import Family
 from evaluation_dart.models.families.own_code import declared_class, is_of_repository, load_own_code, runs_own_code
 from evaluation_dart.models.kinds import DTYPES, RANDOM_WEIGHTS, check_batch_size
 from evaluation_dart.recipes import AS_IT_IS, CARBON_TEXT, NOT_ADDED, NOT_SCORED, TRAITGYM_TEXT
+from evaluation_dart.scoring.alike import Pass, by_length, first_rows, passes, reads_alike
 from evaluation_dart.scoring.embeddings import POOLINGS, hidden_states, pool
 from evaluation_dart.scoring.likelihoods import (
     NO_MASKED_SCORE,
     causal_log_likelihood,
+    causal_sums,
     masked_allele_log_likelihoods,
     masked_log_likelihood,
 )
@@ -265,6 +266,7 @@ class Encoder:
         pooling: str = "mean",
         attention_mask: bool = True,
         batch_size: BatchSize = 64,
+        record: Sequence[Any] | np.ndarray | None = None,
     ) -> np.ndarray:
         """One vector a sequence: hidden states of a layer, pooled over tokens. (n, C) float32.
 
@@ -274,6 +276,8 @@ class Encoder:
                 "mean_all", over all tokens of the batch, special ones and padding among them. The last two are
                 how the original pools.
             attention_mask: False lets the model read padding as if it were sequence, as the original does.
+            record: (n,) names of groups of sequences that begin alike, which models that can read from where they
+                differ; None where there are none.
 
         Raises:
             ValueError: as [`encode`], for an unknown pooling, or if the model gives no hidden states.
@@ -281,16 +285,26 @@ class Encoder:
         if pooling not in POOLINGS:
             raise InputError(f"pooling {pooling!r}: there are {', '.join(POOLINGS)}")
 
-        def run(rows: slice, size: int) -> np.ndarray:
-            inputs, own = self.encode(sequences[rows])
+        def pooled(output: Any, own: torch.Tensor) -> np.ndarray:
+            return pool(hidden_states(output, layer, self.name), own, pooling).float().cpu().numpy()
+
+        if len(sequences) == 0:
+            return np.empty((0, 0), np.float32)
+
+        def run(texts: list[str], size: int) -> np.ndarray:
+            inputs, own = self.encode(texts)
             if not attention_mask:
                 inputs.pop("attention_mask", None)
             with self.passing(size, own.shape[1]):
-                hidden = hidden_states(self.model(**inputs, output_hidden_states=True), layer, self.name)
-                return pool(hidden, own, pooling).float().cpu().numpy()
+                return pooled(self.model(**inputs, output_hidden_states=True), own)
 
-        vectors = self.in_batches(len(sequences), longest(sequences), batch_size, run)
-        return np.concatenate(vectors) if vectors else np.empty((0, 0), np.float32)
+        pads_matter = pooling == "mean_all" or not attention_mask
+        if record is not None and reads_alike(self) and not pads_matter:
+            encoded = self.encode(sequences)
+            return self.read_alike(
+                *encoded, record, batch_size, lambda part: pooled(part.output, part.own), output_hidden_states=True
+            )
+        return self.each(sequences, batch_size, run, in_order=pads_matter)
 
     def base_tokens(self, sequences: Sequence[str]) -> list[np.ndarray]:
         """For each sequence, the index of the token that covers each of its bases: (L,) int64, -1 for none.
@@ -357,6 +371,51 @@ class Encoder:
             self.fitting[tokens] = size
         return results
 
+    def each(
+        self,
+        sequences: Sequence[str],
+        batch_size: BatchSize,
+        run: Callable[[list[str], int], np.ndarray],
+        in_order: bool = False,
+    ) -> np.ndarray:
+        """run(sequences, batch size) of batches, (n, ...) in the order of all sequences.
+
+        Sequences of about one length are together, unless they must stay in order.
+        """
+        order = np.arange(len(sequences)) if in_order else by_length(sequences)
+
+        def of_rows(rows: slice, size: int) -> np.ndarray:
+            return run([sequences[row] for row in order[rows]], size)
+
+        found = self.in_batches(len(order), longest(sequences), batch_size, of_rows)
+        return np.concatenate(found)[np.argsort(order)] if found else np.empty(0)
+
+    def read_alike(
+        self,
+        inputs: dict[str, torch.Tensor],
+        own: torch.Tensor,
+        record: Sequence[Any] | np.ndarray,
+        batch_size: BatchSize,
+        values_of: Callable[[Pass], np.ndarray],
+        **options: Any,
+    ) -> np.ndarray:
+        """values_of(pass), (b, ...), of all sequences, (n, ...), each read from where it differs in its record.
+
+        Args:
+            inputs, own: of [`encode`]. record: (n,). batch_size: as of [`in_batches`]. options: of the model.
+        """
+        first = first_rows(record)
+
+        def read(_: slice, size: int) -> np.ndarray:
+            parts = [(part.rows, values_of(part)) for part in passes(self, inputs, own, first, size, **options)]
+            found = np.empty((len(own), *parts[0][1].shape[1:]), parts[0][1].dtype)
+            for rows, values in parts:
+                found[rows] = values
+            return found
+
+        (found,) = self.in_batches(1, own.shape[1], batch_size, read)  # all of them, again where memory runs out
+        return found
+
     @contextmanager
     def passing(self, rows: int, tokens: int) -> Iterator[None]:
         """Around forward passes of `rows` rows of `tokens` tokens: the model evaluates, and is then as it was.
@@ -386,7 +445,8 @@ class Encoder:
 def count_rows(model: torch.nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
     """A hook of forward passes: their rows move the progress bar."""
     tensors = (own for own in (*given, *named.values()) if isinstance(own, torch.Tensor))
-    passed(len(next(tensors)))
+    together = named.get("lockstep")  # rows that begin alike are one
+    passed(len(next(tensors)) if together is None else together.rows)
 
 
 class LanguageModel(Encoder):
@@ -399,33 +459,38 @@ class LanguageModel(Encoder):
         special_tokens: str = NOT_SCORED,
         text: str = AS_IT_IS,
         batch_size: BatchSize = 64,
+        record: Sequence[Any] | np.ndarray | None = None,
     ) -> np.ndarray:
         """Log-likelihood (causal) or pseudo-log-likelihood (masked) of each sequence in nats, (n,) float64.
 
         Special tokens are not scored, unless asked for, nor is the first token of a causal model without a start token
         (DART-Eval spec section 1.4). reduction "mean" divides by the number of scored tokens.
-        special_tokens, text: see [`encode`]; `batch_size` rows go through the model at once.
+        special_tokens, text: see [`encode`]; `batch_size` rows go through the model at once; record: see [`embed`].
         As Carbon writes sequences, a model that scores bases itself (`score_sequence`) does so: a mean over bases.
 
         Raises:
             ValueError: as [`encode`], if `batch_size` rows do not fit into the device's memory,
         """
 
-        def run(rows: slice, size: int) -> np.ndarray:
-            if text == CARBON_TEXT and self.scores_bases:
-                with self.passing(size, longest(sequences[rows])):
-                    return self._base_means(sequences[rows])
-            inputs, own = self.encode(sequences[rows], special_tokens, text)
-            with self.passing(size, own.shape[1]):
-                if self.kind == "causal":
-                    total, count = causal_log_likelihood(self.model, inputs, own)
-                else:
-                    mask_token = self.tokenizer.mask_token_id
-                    total, count = masked_log_likelihood(self.model, inputs, own, mask_token, size)
+        def reduced(total: torch.Tensor, count: torch.Tensor) -> np.ndarray:
             return (total / count.clamp(min=1) if reduction == "mean" else total).cpu().numpy()
 
-        scores = self.in_batches(len(sequences), longest(sequences), batch_size, run)
-        return np.concatenate(scores) if scores else np.empty(0)
+        def run(texts: list[str], size: int) -> np.ndarray:
+            if text == CARBON_TEXT and self.scores_bases:
+                with self.passing(size, longest(texts)):
+                    return self._base_means(texts)
+            inputs, own = self.encode(texts, special_tokens, text)
+            with self.passing(size, own.shape[1]):
+                if self.kind == "causal":
+                    return reduced(*causal_log_likelihood(self.model, inputs, own))
+                return reduced(*masked_log_likelihood(self.model, inputs, own, self.tokenizer.mask_token_id, size))
+
+        if record is None or len(sequences) == 0 or not reads_alike(self):
+            return self.each(sequences, batch_size, run)
+        encoded = self.encode(sequences, special_tokens, text)
+        return self.read_alike(
+            *encoded, record, batch_size, lambda part: reduced(*causal_sums(part.output.logits, part.ids, part.own))
+        )
 
     @property
     def scores_bases(self) -> bool:
@@ -602,6 +667,8 @@ def load_language_model(
         check_size(config, auto_class, folder, **remote)
         own = declared_class(config, auto_class.__name__, family)
         if random_weights:
+            from transformers import set_seed  # with peft, where that is installed
+
             set_seed(seed)
         if own is not None and runs_own_code(config, own, trust_remote_code):
             model, read = load_own_code(

@@ -6,14 +6,14 @@ B sequences, k outputs.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from datasets_dart.errors import InputError
-from evaluation_dart.models.language_model import BatchSize, Encoder, longest
+from evaluation_dart.models.language_model import BatchSize, Encoder
+from evaluation_dart.scoring.alike import reads_alike
 from evaluation_dart.scoring.likelihoods import strands_of
 
 Label = str | int | None
@@ -69,31 +69,51 @@ def head_score(logits: torch.Tensor, config: Any, label: Label = None) -> torch.
 
 @torch.inference_mode()
 def head_scores(
-    model: Encoder, sequences: Sequence[str], label: Label = None, strand: str = "forward", batch_size: BatchSize = 64
+    model: Encoder,
+    sequences: Sequence[str],
+    label: Label = None,
+    strand: str = "forward",
+    batch_size: BatchSize = 64,
+    record: Sequence[Any] | np.ndarray | None = None,
 ) -> np.ndarray:
     """[`head_score`] of strings by a classifier with its tokenizer: (n,) float64.
 
     Args:
         strand: "forward", "reverse", or the "mean" of the scores of both.
+        record: (n,) names of groups of sequences that begin, or end, alike: models that can read what they have in
+            common once. None where there are none.
 
     Raises:
         InputError: as [`label_index`]; if a sequence is longer than the model reads; or memory runs out.
     """
-    strands = strands_of(sequences, strand)
-    read = [sequence for own in strands for sequence in own]
 
-    def run(rows: slice, size: int) -> np.ndarray:
-        inputs, own = model.encode(read[rows])
+    def scores_of(logits: torch.Tensor) -> np.ndarray:
+        return np.asarray(head_score(logits, model.model.config, label).double().cpu())
+
+    def run(texts: list[str], size: int) -> np.ndarray:
+        inputs, own = model.encode(texts)
         with model.passing(size, own.shape[1]):
-            logits = model.model(**inputs).logits
-            return head_score(logits, model.model.config, label).double().cpu().numpy()
+            return scores_of(model.model(**inputs).logits)
 
-    scores = np.concatenate([np.empty(0), *model.in_batches(len(read), longest(read), batch_size, run)])
-    return np.asarray(scores.reshape(len(strands), -1).mean(axis=0))
+    def one_strand(own: list[str]) -> np.ndarray:
+        if record is None or not own or not reads_alike(model):
+            return model.each(own, batch_size, run)
+        return model.read_alike(*model.encode(own), record, batch_size, lambda part: scores_of(part.output.logits))
+
+    return np.asarray(np.mean([one_strand(own) for own in strands_of(sequences, strand)], axis=0))
 
 
 def head_scorer(
-    model: Encoder, label: Label = None, strand: str = "forward", batch_size: BatchSize = 64
+    model: Encoder,
+    label: Label = None,
+    strand: str = "forward",
+    batch_size: BatchSize = 64,
+    alike: bool = False,
 ) -> Callable[[Sequence[str]], np.ndarray]:
-    """[`head_scores`] as a function of sequences."""
-    return partial(head_scores, model, label=label, strand=strand, batch_size=batch_size)
+    """[`head_scores`] as a function of sequences; alike: those of a call begin, or end, alike."""
+
+    def score(sequences: Sequence[str]) -> np.ndarray:
+        record = [0] * len(sequences) if alike else None
+        return head_scores(model, sequences, label, strand, batch_size, record)
+
+    return score

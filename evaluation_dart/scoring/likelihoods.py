@@ -9,6 +9,7 @@ import torch
 from datasets_dart.alphabet import reverse_complement
 from datasets_dart.errors import InputError
 from evaluation_dart.recipes import ANY_ALLELES, AS_IT_IS, NOT_SCORED, STRANDS, WHOLE, Recipe
+from evaluation_dart.scoring.alike import reads_alike
 
 Model = Callable[..., Any]
 # Why a recipe that puts one allele in the place of another has no score of an allele
@@ -24,9 +25,22 @@ def strands_of(sequences: Sequence[str], strand: str) -> list[list[str]]:
     return [[*map(reverse_complement, sequences)] if turned else [*sequences] for turned in STRANDS[strand]]
 
 
-def score_sequences(scorer: Any, sequences: Sequence[str], recipe: Recipe, **options: Any) -> np.ndarray:
-    """Scores (n,) of `sequences` by anything that has `log_likelihood(sequences, ...)`."""
+def score_sequences(
+    scorer: Any,
+    sequences: Sequence[str],
+    recipe: Recipe,
+    record: Sequence[Any] | np.ndarray | None = None,
+    **options: Any,
+) -> np.ndarray:
+    """Scores (n,) of `sequences` by anything that has `log_likelihood(sequences, ...)`.
+
+    Args:
+        record: (n,) names of groups of sequences that begin, or end, alike: models that can read what they have in
+            common once. None where there are none.
+    """
     options |= recipe.options()
+    if record is not None and reads_alike(scorer):
+        options["record"] = record
     scores = [scorer.log_likelihood(own, **options) for own in strands_of(sequences, recipe.strand)]
     return np.asarray(np.mean(scores, axis=0))
 
@@ -48,7 +62,8 @@ def score_alleles(
                     f"recipe {recipe.name}: {scorer.name} reads the alleles of a variant as unequal numbers of tokens, "
                     f"which the project cannot: take {ANY_ALLELES}"
                 )
-        both = score_sequences(scorer, [*sequences1, *sequences2], recipe, **options)
+        record = [*range(len(sequences1))] * 2
+        both = score_sequences(scorer, [*sequences1, *sequences2], recipe, record, **options)
         return both[: len(sequences1)], both[len(sequences1) :]
     strands = zip(strands_of(sequences1, recipe.strand), strands_of(sequences2, recipe.strand), strict=True)
     scores = [scorer.allele_log_likelihoods(one, two, **recipe.options(), **options) for one, two in strands]
@@ -92,10 +107,13 @@ def causal_log_likelihood(
     Returns:
         (B,) float64 sums, (B,) numbers of tokens scored.
     """
-    tokens = inputs["input_ids"]
-    logits = model(**inputs).logits[:, :-1]
+    return causal_sums(model(**inputs).logits, inputs["input_ids"], own)
+
+
+def causal_sums(logits: torch.Tensor, tokens: torch.Tensor, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """[`causal_log_likelihood`] of a causal model's logits (B, T, V)."""
     scored = own[:, 1:]
-    log_p = token_log_probabilities(logits, tokens[:, 1:])
+    log_p = token_log_probabilities(logits[:, :-1], tokens[:, 1:])
     return torch.where(scored, log_p, 0.0).double().sum(dim=1), scored.sum(dim=1)
 
 

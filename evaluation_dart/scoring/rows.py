@@ -10,7 +10,7 @@ from evaluation_dart.models.families import family_of_config
 from evaluation_dart.models.language_model import Encoder
 from evaluation_dart.scoring.embeddings import ORIGINAL_BATCH, EmbeddingRecipe, name_order
 from evaluation_dart.scoring.finite import check_finite
-from evaluation_dart.tasks.base import Job, Task
+from evaluation_dart.tasks.base import Job, Task, values_together
 
 NAME_ORDER = "by the names of HDF5 data sets"
 
@@ -35,8 +35,11 @@ def embedding_recipe(task: Task, scorer: Any, protocol: str, layer: int = -1) ->
     return EmbeddingRecipe("dart-eval", pooling, layer, attention_mask=False, rows=NAME_ORDER, batch=batch)
 
 
-def embed_sequences(scorer: Any, sequences: Sequence[str], job: Job) -> np.ndarray:
+def embed_sequences(scorer: Any, sequences: Sequence[str], job: Job, record: Sequence[Any] | None = None) -> np.ndarray:
     """Embeddings (n, C) of sequences by the job's recipe.
+
+    Args:
+        record: (n,) names of groups of sequences that begin alike; None where there are none.
 
     Raises:
         NotFinite: naming the model and the number of the sequence, for NaN or infinity.
@@ -50,20 +53,32 @@ def embed_sequences(scorer: Any, sequences: Sequence[str], job: Job) -> np.ndarr
         pooling=recipe.pooling,
         attention_mask=recipe.attention_mask,
         batch_size=job.batch_size,
+        record=record,
     )
     check_finite(vectors, scorer.name, lambda row: f"sequence {row + 1} of {len(vectors)}, {sequences[row][:20]}...")
     return vectors
 
 
-def row_embedder(scorer: Any, dataset: Dataset, job: Job) -> Callable[[np.ndarray], np.ndarray]:
+def row_embedder(
+    scorer: Any, dataset: Dataset, job: Job, alike: Sequence[str] = ()
+) -> Callable[[np.ndarray], np.ndarray]:
     """Embeddings (m, C) of rows by their numbers.
+
+    Args:
+        alike: columns; rows with the same values in all of them begin alike.
 
     Without an attention mask they depend on the padding, and so are made in the original's batches. In the order of
     names, what stands for row r is the embedding of row `name_order(n)[r]`.
     """
-    sequences, n = dataset.select_columns(["sequence"]), len(dataset)
+    sequences, n = dataset.select_columns(["sequence", *alike]), len(dataset)
+
+    def of_rows(rows: np.ndarray) -> np.ndarray:
+        batch = sequences[rows.tolist()]
+        record = values_together(batch, alike) if alike else None
+        return embed_sequences(scorer, job.crop(batch["sequence"]), job, record)
+
     if job.recipe.attention_mask:
-        return lambda rows: embed_sequences(scorer, job.crop(sequences[rows.tolist()]["sequence"]), job)
+        return of_rows
     batch = job.recipe.batch
     order = name_order(n, batch) if job.recipe.rows == NAME_ORDER else np.arange(n)
     original = job._replace(batch_size=batch)

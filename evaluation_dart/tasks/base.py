@@ -104,6 +104,7 @@ class Task:
         settings: by name; the first is the task's own.
         keys: columns that together name a row.
         alleles: whether a model compares the two columns it reads as alleles.
+        alike: columns; rows with the same values in all of them begin alike. Empty where none do.
         objective: what is learned from a dataset's rows; None where nothing is.
         learned_rows: which rows of a training split are learned from; None for all.
         trained_on: the task whose trained models this one takes; None for its own.
@@ -119,6 +120,7 @@ class Task:
     settings: Mapping[str, Setting]
     keys: tuple[str, ...] = ("id",)
     alleles: bool = False
+    alike: tuple[str, ...] = ()
     objective: "Callable[[Dataset], Objective] | None" = None
     learned_rows: "Callable[[Dataset], np.ndarray] | None" = None
     trained_on: str | None = None
@@ -170,6 +172,11 @@ def centred_crop(sequence: str, window: int) -> str:
 def taken(batch: Mapping[str, Any], names: Sequence[str]) -> Columns:
     """Columns of a batch of the dataset."""
     return {name: batch[name] for name in names}
+
+
+def values_together(batch: Mapping[str, Any], names: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Of each row of a batch, its values in some columns."""
+    return [*zip(*(batch[name] for name in names), strict=True)]
 
 
 def blocks_of(predictions: "pa.Table", choice: str = MEGABASES) -> "Blocks":

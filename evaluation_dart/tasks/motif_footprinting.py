@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from datasets_dart.errors import InputError
-from evaluation_dart.tasks.base import Columns, Input, Job, Score, Setting, Task, taken, with_columns
+from evaluation_dart.tasks.base import Columns, Input, Job, Score, Setting, Task, taken, values_together, with_columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 BACKGROUND = "background"
 TOKENS = "tokens"  # how many, where tokens are of several lengths
+ALIKE = ("background", "strand")  # rows that have the left half of their background in common
 TRIAL = ("id", "background", "motif", "strand", "kind")
 
 
@@ -26,7 +27,9 @@ def score_trials(scorer: Any, dataset: "Dataset", job: Job) -> Score:
     def score(rows: range) -> Columns:
         batch = dataset[rows]
         sequences = job.crop(batch["sequence"])
-        scores = score_sequences(scorer, sequences, job.recipe, batch_size=job.batch_size)
+        scores = score_sequences(
+            scorer, sequences, job.recipe, values_together(batch, ALIKE), batch_size=job.batch_size
+        )
         counts = counts_that_vary(scorer, sequences, job.recipe)
         return taken(batch, TRIAL) | {"score": scores} | ({} if counts is None else {TOKENS: counts})
 
@@ -40,7 +43,7 @@ def trial_distances(scorer: Any, dataset: "Dataset", job: Job) -> Score:
     from evaluation_dart.scoring.embeddings import cosine_distance
     from evaluation_dart.scoring.rows import row_embedder
 
-    embed = row_embedder(scorer, dataset, job)
+    embed = row_embedder(scorer, dataset, job, ALIKE)
     bare = np.flatnonzero(np.array(dataset["kind"][:]) == "raw")
     names = dataset.select_columns(["background", "strand"])[bare.tolist()]
     vectors = dict(zip(zip(names["background"], names["strand"], strict=True), embed(bare), strict=True))
@@ -146,6 +149,7 @@ TASK = Task(
             blocks=BACKGROUND,
         ),
     },
+    alike=ALIKE,
     shared_rows=bare_backgrounds,
     measure=measure,
     arrays={"background": "int64", "motif": "string", "strand": "string", "kind": "string", "score": "float64"},

@@ -49,7 +49,12 @@ def variant_distances(scorer: Any, dataset: "Dataset", job: Job) -> Score:
 
     def score(rows: range) -> Columns:
         batch = dataset[rows]
-        one, two = (embed_sequences(scorer, job.crop(batch[name]), job) for name in ("sequence1", "sequence2"))
+        alleles = [job.crop(batch[name]) for name in ("sequence1", "sequence2")]
+        if job.recipe.pooling == "mean":
+            vectors = embed_sequences(scorer, [*alleles[0], *alleles[1]], job, [*range(len(alleles[0]))] * 2)
+            one, two = vectors[: len(alleles[0])], vectors[len(alleles[0]) :]
+        else:  # counts the padding of its batch
+            one, two = (embed_sequences(scorer, own, job) for own in alleles)
         return taken(batch, VARIANT) | {"distance": cosine_distance(one, two)}
 
     return score

@@ -13,10 +13,10 @@ from datasets_dart.errors import InputError
 from datasets_dart.formats.fasta import open_genome
 from datasets_dart.formats.text import plot_text
 from datasets_dart.outputs import check_output, made_together
+from evaluation_dart.inputs import described_inputs
 from evaluation_dart.models.language_model import BatchSize, LanguageModel
 from evaluation_dart.records import SCHEMA_VERSION, package_versions
 from evaluation_dart.report.figures import check_figure, figure_of, write_figure
-from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.dependencies import (
     COMBINED,
     DIRECTED,

@@ -18,10 +18,10 @@ from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.formats.text import one_line
 from datasets_dart.outputs import check_output, made
+from evaluation_dart.inputs import described_inputs
 from evaluation_dart.models.kmers import gc_content, kmer_frequencies
 from evaluation_dart.models.language_model import BatchSize, LanguageModel
 from evaluation_dart.records import digest, package_versions
-from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.statistics.blocks import Blocks
 from evaluation_dart.statistics.estimates import LOGIT, PLAIN, Scale, estimated, metric

@@ -20,12 +20,13 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.outputs import check_output, made_together
+from evaluation_dart.inputs import described_inputs
 from evaluation_dart.models.language_model import BatchSize, LanguageModel
 from evaluation_dart.recipes import HEAD, MASKED, RECIPES, Recipe
 from evaluation_dart.records import SCHEMA_VERSION, package_versions
 from evaluation_dart.report.figures import check_figure
 from evaluation_dart.report.logo import MOST_ROWS, Panel, check_logo, draw_heat_maps, draw_logos, region_panel
-from evaluation_dart.run import described_inputs
+from evaluation_dart.scoring.alike import reads_alike
 from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.scoring.four_bases import base_ids
 from evaluation_dart.scoring.heads import exclusive, head_scorer, label_index
@@ -169,7 +170,8 @@ def mutagenesis(
         shown, tables, unknown = [], [], 0
         widest = max(own.window_end - own.window_start for own in places)
         what = f"every substitution of {positions:,} positions in {len(places):,} regions, by {how['name']}"
-        announce(what, scorer, passes=passes, tokens=widest, batch_size=batch_size)
+        alike = None if how.get("alleles") == MASKED else reads_alike(scorer)
+        announce(what, scorer, passes=passes, tokens=widest, batch_size=batch_size, alike=alike)
         with progress_bar("mutagenesis", positions, "passes", passes=passes) as bar:
             for own in places:
                 sequence = known_bases(bases.fetch(own.chrom, own.window_start, own.window_end))
@@ -237,14 +239,16 @@ def changes(
     0 at a position's own base; NaN in all four columns where that is none of A, C, G, T.
 
     Args:
-        score: of sequences, (n,). model, place: what errors call the model, and bases [start, end) of the sequence.
+        score: of sequences, (n,), the first of which is the sequence. model, place: what errors call the model, and
+            bases [start, end) of the sequence.
 
     Raises:
         NotFinite: naming model, place and substitution, for a score that is NaN or infinite.
     """
     mutants, places = substitutions(sequence, start, end)
-    wanted = [sequence, *mutants]
-    scores = np.concatenate([score(wanted[first : first + AT_ONCE]) for first in range(0, len(wanted), AT_ONCE)])
+    # With the sequence itself, as what others have in common with it is read once
+    calls = [score([sequence, *mutants[first : first + AT_ONCE]]) for first in range(0, max(len(mutants), 1), AT_ONCE)]
+    scores = np.concatenate([calls[0][:1], *(own[1:] for own in calls)])
 
     def name(row: int) -> str:
         return place if row == 0 else f"{place} with {BASES[places[row - 1, 1]]} for its base {places[row - 1, 0] + 1}"
@@ -332,7 +336,10 @@ def likelihood_changes(
     """
     if recipe.alleles == MASKED:
         return conditional_changes(model, sequence, start, end, recipe, batch_size, place)
-    score = partial(score_sequences, model, recipe=recipe, batch_size=batch_size)
+
+    def score(sequences: Sequence[str]) -> np.ndarray:
+        return score_sequences(model, sequences, recipe, [0] * len(sequences), batch_size=batch_size)
+
     table = changes(score, sequence, start, end, model.name, place)
     if len(sequence) == 1 and not np.nan_to_num(table).any():  # a sum over no token
         table[:] = np.nan
@@ -418,7 +425,9 @@ def method_of(
     if recipe == HEAD:
         config = scorer.model.config
         how = {"name": HEAD, "strand": strand or "forward", "output": config.id2label[label_index(config, label)]}
-        return partial(changes, head_scorer(scorer, label, how["strand"], batch_size), model=scorer.name), how
+        return partial(
+            changes, head_scorer(scorer, label, how["strand"], batch_size, alike=True), model=scorer.name
+        ), how
     if label is not None:
         raise InputError(f"label {label}: {scorer.name} is scored by likelihood, without a head")
     chosen = RECIPES[recipe].of(scorer)

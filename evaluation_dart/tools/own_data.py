@@ -39,7 +39,7 @@ from datasets_dart.outputs import whole_folder
 from datasets_dart.peaks import consensus_windows, overlaps_any
 from datasets_dart.shuffling import item_seed, shuffle_known
 from datasets_dart.splits import SPLITS, assign_splits, read_splits
-from evaluation_dart.run import described_inputs
+from evaluation_dart.inputs import described_inputs
 from evaluation_dart.tools.regions import NO_CONTIG, read_bed
 
 log = logging.getLogger(__name__)

@@ -344,7 +344,7 @@ def with_weights(record: Mapping[str, Any], digest: str) -> dict[str, Any]:
 def _draw(path: Path, classifier: LanguageModel, rows: Dataset, scores: np.ndarray) -> None:
     """Mutagenesis of the test rows with the highest score, both strands averaged."""
     target = scores.shape[1] - 1
-    score = head_scorer(classifier, target, "mean")
+    score = head_scorer(classifier, target, "mean", alike=True)
     others = scores[:, :target].max(axis=1) if target else 0.0
     panels = []
     for row in np.argsort(-(scores[:, target] - others))[:SHOWN].tolist():

@@ -19,15 +19,14 @@ from datasets_dart.files import input_file, replacing
 from datasets_dart.formats.bed import NO_BASE, Intervals, has_column, listed, note_strands, read_intervals
 from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.outputs import check_output
+from evaluation_dart.inputs import described_inputs
 from evaluation_dart.models.language_model import BatchSize
 from evaluation_dart.report.embedding_figures import check_method
-from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.finite import stored_as
 from evaluation_dart.scoring.regions import RegionRecipe, chunk_length, embed_sequences
 from evaluation_dart.shards import part_rows, shards_of
 from evaluation_dart.tools.loading import REGION_COLUMNS, Model, Table, as_file, load, paths_of
 from evaluation_dart.tools.parts import begin, complete, one_process
-from evaluation_dart.tools.plots import check_plot, plot_embeddings
 from evaluation_dart.training.accelerators import process_state
 from evaluation_dart.workload import announce
 
@@ -124,6 +123,8 @@ def embed_regions(
         check_method(plot_method)
         if suffix == ".zarr":
             raise InputError(f"plot {plot}: a picture is of one vector a region, and {output} has one a base")
+        from evaluation_dart.tools.plots import check_plot  # with scipy and scikit-learn: seconds
+
         check_plot(plot, paths_of(regions, genome, model), overwrite)
     with as_file(regions, REGION_COLUMNS, "regions.bed") as bed, TemporaryDirectory() as scratch, ExitStack() as stack:
         target = Path(scratch) / "embeddings.parquet" if output is None else Path(output)
@@ -153,6 +154,8 @@ def embed_regions(
 
         def draw(summary: dict[str, Any]) -> None:
             if plot is not None and state.is_main_process:
+                from evaluation_dart.tools.plots import plot_embeddings
+
                 plot_embeddings(plot, target, plot_method, summary, overwrite)
 
         if pooled is None:

@@ -34,10 +34,10 @@ from datasets_dart.formats.vcf import (
     summarise,
 )
 from datasets_dart.outputs import check_output, sweep
+from evaluation_dart.inputs import described_inputs
 from evaluation_dart.models.language_model import BatchSize, Encoder
 from evaluation_dart.recipes import HEAD, OF_BASES, TOKENS_L2, UNSIGNED, WHOLE, VariantRecipe, variant_recipe
 from evaluation_dart.records import SCHEMA_VERSION
-from evaluation_dart.run import described_inputs
 from evaluation_dart.scoring.alleles import Scores, VariantScorer
 from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.shards import part_rows
@@ -51,7 +51,6 @@ from evaluation_dart.tools.loading import (
     paths_of,
 )
 from evaluation_dart.tools.parts import begin, complete, one_process
-from evaluation_dart.tools.plots import check_plot, plot_scores
 from evaluation_dart.tools.variant_files import Named, output_suffix, write_scores
 from evaluation_dart.training.accelerators import process_state
 from evaluation_dart.workload import announce
@@ -144,6 +143,8 @@ def score_variants(
         check_output(output, paths_of(variants, genome, model), (*INDEXES, MISMATCH_LIST))
     state = process_state(device)
     if plot is not None:
+        from evaluation_dart.tools.plots import check_plot  # with scipy and scikit-learn: seconds
+
         check_plot(plot, paths_of(variants, genome, model), overwrite)
     with (
         as_file(variants, VARIANT_COLUMNS, "variants.vcf") as vcf,
@@ -173,6 +174,8 @@ def score_variants(
 
         def draw(summary: dict[str, Any]) -> None:
             if plot is not None and state.is_main_process:
+                from evaluation_dart.tools.plots import plot_scores
+
                 plot_scores(plot, target, name, how, summary, overwrite)
 
         work = begin(stack, target, about, part, overwrite, companions=INDEXES, name=name)
@@ -191,12 +194,12 @@ def score_variants(
         state.wait_for_everyone()
 
         apply = VariantScorer(scorer, how, batch_size)
-        passes = passes_of(scorer, how, found.records, found.alleles, window, apply.shares)
+        passes = passes_of(scorer, how, found.records, found.alleles, window)
 
         def prepare() -> Callable[[range], dict[str, Any]]:
             report_passes(scorer, how, passes, state.is_main_process)
             what = f"{found.alleles:,} alleles of {found.records:,} records, by {how.name}"
-            announce(what, scorer, passes=passes, tokens=window, batch_size=apply.batch_size)
+            announce(what, scorer, passes=passes, tokens=window, batch_size=apply.batch_size, alike=apply.alike)
             return record_scorer(source, bases, apply, window, ref_mismatch == "swap")
 
         def write(path: Path) -> dict[str, Any]:
@@ -334,12 +337,8 @@ def write_sorted(vcf: Path, copy: Path, genome: Genome, found: Summary) -> None:
         sort_records(input_file(vcf), temporary, order)
 
 
-def passes_of(scorer: Any, recipe: VariantRecipe, records: int, alleles: int, window: int, shares: bool = False) -> int:
-    """About how many rows go through a model; refuse a window that does not fit.
-
-    Args:
-        shares: whether what the alleles of a record have in common is read once.
-    """
+def passes_of(scorer: Any, recipe: VariantRecipe, records: int, alleles: int, window: int) -> int:
+    """About how many rows go through a model; refuse a window that does not fit."""
     likelihood, strands = recipe.likelihood, 2 if recipe.strand == "mean" else 1
     windows = strands * (records + alleles)
     if not isinstance(scorer, Encoder):
@@ -349,7 +348,7 @@ def passes_of(scorer: Any, recipe: VariantRecipe, records: int, alleles: int, wi
         return strands * alleles
     if likelihood is not None and scorer.kind == "masked":
         return windows * int(own.sum())
-    return windows + (strands * records if shares else 0)  # what alleles share is a pass of its own
+    return windows
 
 
 def report_passes(scorer: Any, recipe: VariantRecipe, passes: int, main_process: bool) -> None:

@@ -28,6 +28,9 @@ def test_the_line_names_model_device_precision_passes_batch_and_memory(model):
         f"at least {size:,.1f} MB of memory for the weights and a batch's logits"
     )
     assert "batches of 64, " in described_work("3 rows", model, 6, 100, "auto")
+    for alike, words in ((True, "each from where it differs"), (False, "every window whole")):
+        line = described_work("3 rows", model, 6, 100, 4, alike)
+        assert f"up to 100 tokens, {words}, batches of 4, " in line
 
 
 def test_every_batch_of_a_model_moves_the_bar(model):
@@ -46,6 +49,9 @@ def test_every_batch_of_a_model_moves_the_bar(model):
             model.model.forward = whole
     assert seen == [0, 2, 4]
     assert bar.done == 5
+    with Progress("scoring", 1, "passes", passes=5) as bar, bar.step():
+        model.log_likelihood(["ACGTACGTAC", "ACGTACGTAG", "ACGTACGTAT"], record=[0] * 3)
+        assert bar.done == 3  # which are one row of tokens
     assert not model.model._forward_hooks
 
 

@@ -13,8 +13,8 @@ from datasets_dart.formats.fasta import open_genome
 from datasets_dart.formats.vcf import Record, haplotypes
 from evaluation_dart.models.language_model import LanguageModel, load_language_model
 from evaluation_dart.recipes import RECIPES, variant_recipe
-from evaluation_dart.scoring import alleles as variant_scoring
-from evaluation_dart.scoring.alleles import VariantScorer, passes, shares_prefix
+from evaluation_dart.scoring.alike import reads_alike
+from evaluation_dart.scoring.alleles import VariantScorer
 from evaluation_dart.scoring.embeddings import cosine_distance
 from evaluation_dart.training.finetuning import load_classifier
 
@@ -67,16 +67,12 @@ def mistral(tokenizer_of):
 
 @pytest.mark.parametrize("strand", ["forward", "reverse", "mean"])
 @pytest.mark.parametrize("name", ["whole-alleles", "traitgym", "carbon", "embedding-cosine", "embedding-l2"])
-def test_what_is_common_is_read_once_with_the_same_result(hyenadna, windows, name, strand):
+def test_alleles_read_from_where_they_differ_score_as_whole_ones(hyenadna, windows, name, strand):
     sequences, record = windows
-    recipe = variant_recipe(name, strand)
-    scorer = VariantScorer(hyenadna, recipe, batch_size=4)
-    assert scorer.shares
-    whole = VariantScorer(hyenadna, recipe, batch_size=64, share=False)(sequences, record)
-    shared = scorer(sequences, record)
-    assert shared.status == whole.status == [""] * len(whole.score)
-    for one, two in zip(shared[:3], whole[:3], strict=True):
-        np.testing.assert_allclose(one, two, atol=1e-6 if name.startswith("embedding") else 2e-4)
+    scorer = VariantScorer(hyenadna, variant_recipe(name, strand), batch_size=4)
+    assert scorer.alike
+    found = scorer(sequences, record)
+    assert found.status == [""] * len(found.score)
     reference, alternative = pairs(sequences, record)
     strands = {"forward": [sequences], "reverse": [[*map(reverse_complement, sequences)]]}
     strands["mean"] = strands["forward"] + strands["reverse"]
@@ -90,67 +86,57 @@ def test_what_is_common_is_read_once_with_the_same_result(hyenadna, windows, nam
             options = {"reduction": RECIPES[name].reduction, "special_tokens": RECIPES[name].special_tokens}
             values = hyenadna.log_likelihood(strand_sequences, **options)
             expected.append(values[alternative] - values[reference])
-    np.testing.assert_allclose(whole.score, np.mean(expected, axis=0), atol=1e-5)
+    np.testing.assert_allclose(found.score, np.mean(expected, axis=0), atol=1e-6 if "embed" in name else 2e-5)
 
 
-def test_tokens_in_common_go_through_a_causal_model_once(hyenadna, windows, monkeypatch):
+def tokens_read(model):
+    """How many tokens each pass of a model has, as they come."""
+    seen = []
+    hook = model.base_model.backbone.embeddings.register_forward_hook(lambda *call: seen.append(call[1][0].numel()))
+    return seen, hook
+
+
+def test_alleles_cost_what_is_behind_them(hyenadna, windows):
     sequences, record = windows
-    positions = []
-    forward = type(hyenadna.model).forward
-
-    def counted(self, *args, **kwargs):
-        positions.append(kwargs["input_ids"].numel())
-        return forward(self, *args, **kwargs)
-
-    monkeypatch.setattr(type(hyenadna.model), "forward", counted)
-    VariantScorer(hyenadna, variant_recipe("whole-alleles"), share=False)(sequences[:4], record[:4])
-    assert positions == [4 * (WINDOW + 1)]
-    scorer = VariantScorer(hyenadna, variant_recipe("whole-alleles"))
-    positions.clear()
-    scorer(sequences[:4], record[:4])
+    positions, hook = tokens_read(hyenadna.model)
     left = sequences[0].index("A", 39)  # the window begins at the contig's first base
     assert left == 39
-    assert positions == [left, 4 * (WINDOW + 1 - left)]
+    behind = WINDOW + 1 - left
+    for name in ("whole-alleles", "embedding-cosine", "next-token-jsd", "embedding-l2-tokens"):
+        VariantScorer(hyenadna, variant_recipe(name, "forward"))(sequences[:4], record[:4])
+        assert positions == [WINDOW + 1 + 3 * behind], name
+        positions.clear()
+    VariantScorer(hyenadna, variant_recipe("whole-alleles", "reverse"))(sequences[:4], record[:4])
+    assert positions == [WINDOW + 1 + 3 * (WINDOW + 1 - (WINDOW - 1 - left))]
     positions.clear()
-    VariantScorer(hyenadna, variant_recipe("dart-eval"), share=False)(sequences[:4], record[:4])
+    VariantScorer(hyenadna, variant_recipe("dart-eval"))(sequences[:4], record[:4])
     assert positions == [left]
+    hook.remove()
 
 
-def test_attention_models_share_through_their_cache(hyenadna, windows):
+def test_other_causal_models_read_whole_windows(hyenadna, windows):
     sequences, record = windows
     attention = mistral(hyenadna)
-    recipe = variant_recipe("traitgym")
-    scorer = VariantScorer(attention, recipe, batch_size=6)
-    assert scorer.shares
-    whole = VariantScorer(attention, recipe, share=False)(sequences, record)
-    np.testing.assert_allclose(scorer(sequences, record).score, whole.score, atol=1e-4)
+    assert not reads_alike(attention)
+    scorer = VariantScorer(attention, variant_recipe("traitgym", "forward"), batch_size=6)
+    assert scorer.alike is False
+    reference, alternative = pairs(sequences, record)
+    values = attention.log_likelihood(sequences, special_tokens="scored")
+    np.testing.assert_allclose(scorer(sequences, record).score, values[alternative] - values[reference], atol=1e-4)
+    assert VariantScorer(attention, variant_recipe("dart-eval")).alike is None
 
 
-def test_a_model_whose_cache_is_not_exact_reads_whole_windows(hyenadna, monkeypatch):
-    assert shares_prefix(hyenadna)
-    original = variant_scoring._pass
-
-    def forgetful(*args):
-        part = original(*args)
-        part.output.logits.add_(torch.randn_like(part.output.logits))
-        return part
-
-    monkeypatch.setattr(variant_scoring, "_pass", forgetful)
-    assert not shares_prefix(hyenadna)
-    assert not VariantScorer(hyenadna, variant_recipe("carbon")).shares
-    monkeypatch.undo()
-    bert = load_language_model(FIXTURES / "task1" / "bert_char", device="cpu")
-    assert not VariantScorer(bert, variant_recipe("whole-alleles")).shares
-
-
-def test_every_sequence_is_in_one_pass(hyenadna, windows):
+@pytest.mark.parametrize("name", ["next-token-jsd", "four-base-llr", "embedding-l2-tokens"])
+def test_scores_of_snvs_are_those_of_one_record_a_batch(hyenadna, windows, name):
     sequences, record = windows
-    inputs, own = hyenadna.encode(sequences)
-    first = np.searchsorted(record, record)
-    parts = list(passes(hyenadna, inputs, own, first, batch_size=3))
-    assert sorted(np.concatenate([part.rows for part in parts]).tolist()) == list(range(len(sequences)))
-    assert max(len(part.rows) for part in parts) == 4  # a record of four alleles stays in one piece
-    assert min(part.start for part in parts) == 0  # a variant near the contig's start: nothing worth sharing
+    kept = [row for row in range(len(record)) if record[row] in (0, 3, 4)]
+    sequences, record = [sequences[row] for row in kept], record[kept]
+    together = VariantScorer(hyenadna, variant_recipe(name), batch_size=64)(sequences, record)
+    apart = [
+        VariantScorer(hyenadna, variant_recipe(name), batch_size=1)([sequences[row] for row in rows], record[rows])
+        for rows in (np.array([first, row]) for first, row in zip(*pairs(sequences, record), strict=True))
+    ]
+    np.testing.assert_allclose(together.score, np.concatenate([own.score for own in apart]), rtol=1e-4, atol=1e-6)
 
 
 def whole_masked_pass(scorer, one, two):
@@ -240,7 +226,9 @@ def test_heads(windows, tmp_path, hyenadna, outputs):
     label = 2 if outputs == 3 else None
     values = logits[:, 0] if outputs == 1 else logits[:, -1] - np.log(np.exp(logits[:, :-1]).sum(axis=1))
     reference, alternative = pairs(sequences, record)
-    scores = VariantScorer(head, variant_recipe("head", label=label), batch_size=4)(sequences, record)
+    scorer = VariantScorer(head, variant_recipe("head", label=label), batch_size=4)
+    assert scorer.alike
+    scores = scorer(sequences, record)
     np.testing.assert_allclose(scores.score, values[alternative] - values[reference], atol=1e-6)
 
 

@@ -12,8 +12,11 @@ import torch
 import modeling_hyenadna  # noqa: F401
 from datasets_dart.formats.fasta import open_genome
 from evaluation_dart.models.language_model import load_language_model
+from evaluation_dart.recipes import RECIPES
 from evaluation_dart.scoring.heads import head_scorer
-from evaluation_dart.tools.mutagenesis import Region, regions_of
+from evaluation_dart.scoring.likelihoods import score_sequences
+from evaluation_dart.scoring.substitutions import substitutions
+from evaluation_dart.tools.mutagenesis import Region, likelihood_changes, regions_of
 from evaluation_dart.training.finetuning import load_classifier
 from trainer_scripts.cli import hyenadna
 
@@ -155,3 +158,23 @@ def test_other_bad_outputs_and_models(tmp_path, fasta, capsys, monkeypatch):
     arguments[3] = tmp_path / "nowhere"
     status, _, err = run(capsys, monkeypatch, *arguments, tmp_path / "out.tsv")
     assert (status, err) == (1, f"hyenadna: {tmp_path}/nowhere: no such folder\n")
+
+
+def test_substitutions_cost_half_of_whole_windows():
+    """Each is read from its position on: REF once a batch, three times what is right of each base."""
+    model, sequence = load_language_model(HYENA), "ACGTTGCA" * 8
+    seen = []
+    hook = model.model.hyena.backbone.embeddings.register_forward_hook(lambda *call: seen.append(call[1][0].numel()))
+    recipe = RECIPES["whole-alleles"]
+    for strand in ("forward", "mean"):
+        found = likelihood_changes(model, sequence, 0, len(sequence), recipe._replace(strand=strand), batch_size=8)
+        tokens = sum(seen) / (2 if strand == "mean" else 1)
+        seen.clear()
+        mutants, places = substitutions(sequence, 0, len(sequence))
+        whole = score_sequences(model, [sequence, *mutants], recipe._replace(strand=strand))
+        expected = np.zeros((len(sequence), 4))
+        expected[places[:, 0], places[:, 1]] = whole[1:] - whole[0]
+        np.testing.assert_allclose(found, expected, atol=2e-4)
+        assert 0.5 < tokens / (len(whole) * (len(sequence) + 1)) < 0.65
+        seen.clear()
+    hook.remove()

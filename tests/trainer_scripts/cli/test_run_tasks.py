@@ -72,7 +72,8 @@ def backgrounds(tmp_path):
 def test_motifs(setting, inputs, tmp_path):
     options = ("--task", "motif_footprinting", "--setting", setting, "--model", MODEL, "--window", "100")
     files = {"motifs": FIXTURES / "task2" / "motifs.meme", "backgrounds": backgrounds(tmp_path)}
-    record, predictions, _ = run(inputs, tmp_path, *options, **files)
+    record, predictions, output = run(inputs, tmp_path, *options, **files)
+    assert "each from where it differs" in output
     score = "score" if setting == "zero_shot_likelihood" else "distance"
     assert predictions.column_names == ["id", "background", "motif", "strand", "kind", score]
     assert record["metrics"]["accuracy"]["n"] == 9
@@ -139,6 +140,8 @@ def test_variants(model, setting, recipe, rows, inputs, tmp_path):
     record, predictions, output = run(inputs, tmp_path, *options, **files)
     if rows:
         assert f"about {rows:,} rows through the model" in output
+    assert ("each from where it differs" in output) == (model == MODEL and recipe == "traitgym")
+    assert ("every window whole" in output) == (model == BERT and rows > 6)
     if limit:
         assert record["dataset"]["subset"] == "6 at random, seed 1"
     if setting == "zero_shot_likelihood":
