@@ -14,7 +14,7 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 # Of make records
 RUNS := results/runs
 
-.PHONY: clients demo pretrain-demo docs docs-links test test-transformers try-wheel wheels reliability tables data records check lint types contract clean
+.PHONY: clients demo pretrain-demo docs docs-links test tutorials test-transformers try-wheel wheels reliability tables data records check lint types contract clean
 
 demo: $(INSTALLED)
 	$(BIN)/hyenadna demo
@@ -77,6 +77,10 @@ records: $(INSTALLED)
 	rm -rf leaderboard/records
 	$(BIN)/dart-eval report $(RUNS)/real_data $(RUNS)/real_supervised --output $(RUNS)/report --leaderboard leaderboard
 	$(MAKE) tables
+
+# The tutorials, run from top to bottom and kept with what they print; TUTORIALS names some of them.
+tutorials: $(INSTALLED)
+	$(BIN)/python docs/run_tutorials.py $(TUTORIALS)
 
 # The pages as a site in docs/_build; docs-links also asks the addresses elsewhere, and so needs the network.
 docs: $(INSTALLED)

@@ -11,17 +11,42 @@ project = "hyenadna-dart"
 author = "the hyenadna-dart authors"
 release = version = installed_version("hyenadna-dart")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "command_reference", "docstrings"]
+OTHERS = ("torch", "pathlib", "collections", "os", "pyarrow", "pa", "np", "numpy", "transformers", "datasets")
+
+extensions = [
+    "myst_nb",
+    "sphinx_copybutton",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "command_reference",
+    "docstrings",
+]
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
+exclude_patterns = ["_build", "records"]
+nb_execution_mode = "off"  # `make tutorials` runs them, and they are kept with their outputs
+nb_merge_streams = True
+myst_heading_anchors = 4  # #like-this-one, as GitHub makes them
+myst_enable_extensions = ["dollarmath"]
+
 default_role = "code"  # `so` is code in docstrings
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 python_maximum_signature_line_length = 88
-source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build", "records"]
-myst_heading_anchors = 4  # #like-this-one, as GitHub makes them
-myst_enable_extensions = ["dollarmath"]
+
 html_theme = "furo"
+html_search_scorer = str(Path(__file__).parent / "search_scores.js")
 html_title = f"hyenadna-dart {version}"
-# Pages link files of the repository, which are not of the site: tests/test_docs.py checks that they are there.
-suppress_warnings = ["myst.xref_missing", "myst.header"]
+# Commands are copied without their prompt and without what they print; what is only to be read has no button.
+copybutton_selector = "div:not(.output):not(.highlight-text) > div.highlight > pre"
+copybutton_exclude = ".linenos, .gp, .go"
+# A reference that leads nowhere is a warning, which `make docs` makes an error. Names of other packages, whose sites
+# are not asked, are left out.
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", rf"({'|'.join(OTHERS)})(\..*)?"),
+    ("py:class", "Dataset|DatasetDict|IterableDataset|IterableDatasetDict|Split"),  # of datasets, by their short names
+    # Of annotations, and on no page
+    ("py:class", r"(.*\.)?(Calls|Entries|Interval|Packing|Scale|Score|Side)"),
+]
+suppress_warnings = ["myst.header"]  # sections of tables that are made from records begin below the page's level

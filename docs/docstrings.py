@@ -1,7 +1,12 @@
-"""Docstrings as reStructuredText: what they have of Markdown, as those of transformers do, is changed for the site."""
+"""Docstrings as reStructuredText: what they have of Markdown, as those of transformers do, is changed for the site.
+
+And links from their short names of classes to the pages of these.
+"""
 
 import re
 from typing import Any
+
+from sphinx.util.nodes import make_refnode
 
 SECTION = re.compile(r"(Args|Attributes|Example|Examples|Raises|Returns|Yields):\s*$")
 LINK = re.compile(r"\[(`[^`]+`)\]")
@@ -32,7 +37,24 @@ def process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[
     lines[:] = changed(lines)
 
 
+def resolved(app: Any, env: Any, node: Any, content: Any) -> Any:
+    """Of the event missing-reference: a link to the one documented object of that name, whatever its module.
+
+    Docstrings and annotations name `InputError` or `Metric` as their own module has imported it.
+    """
+    if node.get("refdomain") != "py":
+        return None
+    name = node["reftarget"].rpartition(".")[2]
+    domain = env.domains["py"]
+    found = [path for path, entry in domain.objects.items() if path.rpartition(".")[2] == name and not entry.aliased]
+    if len(found) != 1:
+        return None
+    entry = domain.objects[found[0]]
+    return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content, found[0])
+
+
 def setup(app: Any) -> dict[str, bool]:
-    """Register it."""
+    """Register them."""
     app.connect("autodoc-process-docstring", process, priority=100)
+    app.connect("missing-reference", resolved)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -65,11 +65,17 @@ class Difference:
     """How much a metric of one model is above that of another, on the rows that both have.
 
     Attributes:
-        difference: a's value less b's; low, high: of its 95 % interval; p: of no difference, two-sided; the last three
-            None where `method` says why; n: rows in common. a, b: the values.
+        difference: a's value less b's.
+        low: the lower end of its 95 % interval; None where `method` says why.
+        high: the upper end.
+        p: of the hypothesis that there is no difference, two-sided; None where `method` says why.
+        n: rows in common.
+        method: how interval and p were made.
+        a: the first model's value.
+        b: the second model's value.
         detectable: the least true difference that such a comparison finds with a power of 80 % (p < 0.05).
-        p_holm: p corrected by Holm's method for all pairs of models in this metric, task and setting; p_bh: by
-            Benjamini and Hochberg's, for all rows of the table.
+        p_holm: p corrected by Holm's method for all pairs of models in this metric, task and setting.
+        p_bh: p corrected by Benjamini and Hochberg's method for all rows of the table.
     """
 
     difference: float
@@ -103,8 +109,13 @@ class Pair:
     """Two models on one task and setting.
 
     Attributes:
-        metrics: differences by the metric's name. undefined: why other metrics have no difference, by name. rows: in
-            common; only_a, only_b: rows that one model has alone.
+        a: the first model, with its records.
+        b: the second.
+        metrics: differences by the metric's name.
+        undefined: why other metrics have no difference, by name.
+        rows: rows in common.
+        only_a: rows that only a has.
+        only_b: rows that only b has.
     """
 
     a: Side
@@ -121,7 +132,8 @@ class Comparison:
     """What `compare` finds.
 
     Attributes:
-        pairs: of models, task by task. left_out: what was not compared, and why.
+        pairs: of models, task by task.
+        left_out: what was not compared, and why.
     """
 
     pairs: tuple[Pair, ...]
@@ -140,27 +152,27 @@ class Comparison:
 
     @property
     def metrics(self) -> Mapping[str, Difference]:
-        """Of the only pair: differences by the metric's name."""
+        """The differences of the only pair, by the metric's name."""
         return self.only.metrics
 
     @property
     def rows(self) -> int:
-        """Of the only pair: rows in common."""
+        """Rows that both models of the only pair have."""
         return self.only.rows
 
     @property
     def only_a(self) -> int:
-        """Of the only pair: rows that a has alone."""
+        """Rows that only a has, of the only pair."""
         return self.only.only_a
 
     @property
     def only_b(self) -> int:
-        """Of the only pair: rows that b has alone."""
+        """Rows that only b has, of the only pair."""
         return self.only.only_b
 
     @property
     def table(self) -> pa.Table:
-        """One row for each metric of each pair (columns: `SCHEMA`); metrics without a difference have only `method`."""
+        """A row for each metric of each pair, with the columns of `SCHEMA`; without a difference only `method`."""
         rows = []
         for pair in self.pairs:
             about = {name: getattr(pair.a.first, name) for name in ("task", "setting", "protocol")}

@@ -54,9 +54,10 @@ class Suite:
     """The runs of a suite.
 
     Attributes:
-        table: a row for each run (columns: `SCHEMA`), with its metric to look at; status: "done", or why it failed.
-            After them, a row for each run of several seeds, of which `seed` is null, with the mean over seeds and an
-            interval in which both rows and seeds vary; status: how many seeds.
+        table: a row for each run, with the columns of `SCHEMA` and its metric to look at; `status` is "done", or why it
+            failed. After them, a row for each run of several seeds, whose `seed` is null, with the mean over seeds and
+            an interval in which both rows and seeds vary; `status` then says how many seeds.
+        records: of the runs that are done.
     """
 
     table: pa.Table

@@ -12,6 +12,7 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 import typer
@@ -22,9 +23,10 @@ from trainer_scripts.cli import dart_eval, hyenadna
 
 ROOT = Path(__file__).parents[1]
 ABOUT = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "studies/README.md", "benchmarks/README.md")
-PAGES = sorted([*(ROOT / name for name in ABOUT), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(
+    [*(ROOT / name for name in ABOUT), *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs/tutorials").glob("*.ipynb")]
+)
 PAGES = [page for page in PAGES if "_build" not in page.parts]
-SHELL = ("bash", "sh", "shell", "console")
 APPS = {"hyenadna": hyenadna.app, "dart-eval": dart_eval.app}
 # Programs of others, which are not looked into
 OTHERS = {
@@ -40,32 +42,55 @@ OTHERS = {
     "hf",
     "lm_eval",
     "mkdir",
+    "sbatch",
+    "seqleak",
     "tabix",
 }
-# Of a block that does not say its language, which may be what a command printed: lines that begin so are commands
-OURS = {*APPS, "accelerate", "torchrun", "python", "pytest", ".venv/bin/python", ".venv/bin/pytest", "make", "pip"}
+LANGUAGES = {
+    "bash",
+    "console",
+    "python",
+    "text",
+    "yaml",
+    "json",
+    "bibtex",
+    "{toctree}",
+    "{include}",
+    "{eval-rst}",
+    "{commands}",
+}
 UsageError = typer.BadParameter.__mro__[1]  # typer has a click of its own
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*=\S*$")
 
 
+@cache
+def text_of(page):
+    """A page's Markdown; of a notebook the text, and the cells of shell commands as blocks."""
+    if page.suffix == ".md":
+        return page.read_text()
+    cells = nbformat.read(page, as_version=4).cells
+    shell = re.compile(r"^%%bash.*\n")
+    blocks = [shell.sub("```bash\n", cell.source) + "\n```" for cell in cells if shell.match(cell.source)]
+    return "\n\n".join([*(cell.source for cell in cells if cell.cell_type == "markdown"), *blocks])
+
+
 def fenced(page):
     """(language, text) of each fenced block of a page."""
-    return re.findall(r"^```([^\n`]*)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```([^\n`]*)\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL)
 
 
 def commands(page):
-    """Shell lines of a page, continued ones joined, without comments."""
+    """Shell lines of a page, continued ones joined, without comments; of a console those that have a prompt."""
     for language, text in fenced(page):
-        if language.strip() in ("", *SHELL):
+        if language in ("bash", "console"):
             for line in text.replace("\\\n", " ").splitlines():
-                line = line.removeprefix("$ ")
-                if not language.strip() and not OURS & {word for word in line.split() if not VARIABLE.match(word)}:
+                if language == "console" and not line.startswith("$ "):
                     continue
-                words = shlex.split(line, comments=True)
+                words = shlex.split(re.sub(r"^\w+=\$\(.*\)$", "", line.removeprefix("$ ")), comments=True)
                 while words and VARIABLE.fullmatch(words[0]):
                     del words[0]
-                if words and (language.strip() or words[0] in OURS):
-                    yield line.strip(), words
+                if words:
+                    yield line.removeprefix("$ ").strip(), words
 
 
 def slug(heading):
@@ -75,8 +100,13 @@ def slug(heading):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_says_its_language(page):
+    assert {language.partition(" ")[0] for language, _ in fenced(page)} <= LANGUAGES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
-    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^```.*?^```", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"`[^`\n]*`", "", text)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if re.match(r"[a-z]+:", target):
@@ -85,7 +115,7 @@ def test_links_lead_somewhere(page):
         found = page if not path else (page.parent / path)
         assert found.exists(), f"{page.name}: {target}"
         if anchor and found.suffix == ".md":
-            headings = re.findall(r"^#+ (.*)$", found.read_text(), re.MULTILINE)
+            headings = re.findall(r"^#+ (.*)$", text_of(found), re.MULTILINE)
             assert anchor in map(slug, headings), f"{page.name}: {target}"
 
 
@@ -112,7 +142,7 @@ def check(words):
     elif name == "make":
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
         assert {word for word in arguments if "=" not in word} <= targets
-    elif name == "pip":
+    elif name in ("pip", ".venv/bin/pip"):
         for extras in re.findall(r"\[([a-z0-9,]+)\]", " ".join(arguments)):
             assert set(extras.split(",")) <= set(extra_names())
     else:
@@ -223,12 +253,37 @@ def test_every_block_of_those_pages_says_what_it_needs():
     assert {f"{path.stem}" for path in (ROOT / "tests/clients").glob("test_*.py")} == {*run_clients.CLIENTS}
 
 
-def test_site_builds(tmp_path):
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", ROOT / "docs", tmp_path]
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The site, built with nothing to complain of."""
+    for package in ("myst_nb", "sphinx_copybutton"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", ROOT / "docs", folder]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONWARNINGS": "ignore"})
     assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "mutagenesis.html").is_file()
-    assert 'id="hyenadna-score"' in (tmp_path / "commands.html").read_text()
-    api = (tmp_path / "api.html").read_text()
+    return folder
+
+
+def test_site_has_every_page(site):
+    for page in (ROOT / "docs").rglob("*.*"):
+        if page.suffix in (".md", ".ipynb") and "_build" not in page.parts and "records" not in page.parts:
+            assert (site / page.relative_to(ROOT / "docs")).with_suffix(".html").is_file(), page
+    assert 'id="hyenadna-score"' in (site / "commands.html").read_text()
+    api = (site / "api.html").read_text()
     assert 'id="evaluation_dart.evaluate"' in api
     assert "<strong>sample_seed</strong>" in api
+    entrance = (site / "index.html").read_text()
+    assert "0.845 [0.801, 0.881]" in entrance  # the quick start, as in README.md
+    tutorial = (site / "tutorials/evaluate_your_model.html").read_text()
+    assert "accuracy 0.845 [0.801, 0.881], n = 451" in tutorial
+
+
+def test_dead_references_are_warnings(tmp_path):
+    pytest.importorskip("myst_nb", reason="myst_nb is not installed")
+    (tmp_path / "conf.py").write_text('extensions = ["myst_nb"]\nmyst_heading_anchors = 4\nnitpicky = True\n')
+    (tmp_path / "index.md").write_text("# A\n\n[no page](none.md), [no section](#none), {py:func}`none`\n")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", tmp_path, tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONWARNINGS": "ignore"})
+    assert done.returncode == 1
+    assert re.findall(r"none(?:\.md)?", done.stderr) == ["none.md", "#none"[1:], "none"]

@@ -34,7 +34,8 @@ class Input(NamedTuple):
     """An input of a task's builder.
 
     Attributes:
-        help: what it is. kind: "file"; "files", one or NAME=FILE of each cell line; or "text", no file at all.
+        help: what it is.
+        kind: "file"; "files", one or NAME=FILE of each cell line; or "text", no file at all.
         names_data: whether the data set is called after it.
     """
 
@@ -47,8 +48,9 @@ class Job(NamedTuple):
     """What is to be done with the rows of a dataset.
 
     Attributes:
-        recipe: of a likelihood, an embedding or a training; None of a table. window: bp of the centred crop, None for
-            all. batch_size: rows of a forward pass, or "auto".
+        recipe: of a likelihood, an embedding or a training; None of a table.
+        window: bp of the centred crop, None for all.
+        batch_size: rows of a forward pass, or "auto".
     """
 
     recipe: Any
@@ -98,9 +100,12 @@ class Task:
     """A task of the benchmark.
 
     Attributes:
-        name: of the task, its builder and its configuration on the Hub. title: what it asks, in a few words.
-        number: its place in lists. benchmark: what it is a task of; "all" tasks are those of DART-Eval.
-        inputs: of the builder, by name. columns: of the dataset, those that a model reads: name -> what it is.
+        name: of the task, its builder and its configuration on the Hub.
+        title: what it asks, in a few words.
+        number: its place in lists.
+        benchmark: what it is a task of; "all" tasks are those of DART-Eval.
+        inputs: of the builder, by name.
+        columns: of the dataset, those that a model reads: name -> what it is.
         settings: by name; the first is the task's own.
         keys: columns that together name a row.
         alleles: whether a model compares the two columns it reads as alleles.

@@ -413,7 +413,7 @@ def test_errors_of_the_hub_are_one_line(hub, api, monkeypatch, capsys):
 def test_readme_lines_run_as_printed(hub, tmp_path):
     """The block of README's section on the Hub, as a new user would type it."""
     section = (ROOT / "README.md").read_text().partition("## On the Hub\n")[2].partition("\n## ")[0]
-    block = section.partition("```\n")[2].partition("```")[0].replace("\\\n", "")
+    block = section.partition("```bash\n")[2].partition("```")[0].replace("\\\n", "")
     lines = [re.sub(r"\bme/", "owner/", line.replace("me__", "owner__")) for line in block.splitlines() if line]
     assert len(lines) == 11
     sample = cpg_islands_chrx()
