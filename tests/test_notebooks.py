@@ -22,7 +22,7 @@ APPS = {"hyenadna": hyenadna.app, "dart-eval": dart_eval.app}
 FEW = {
     "attribution": {},
     "embed_regions": {"EVERY = 2 ": "EVERY = 5 "},
-    "evaluate_your_model": {"LIMIT = None": "LIMIT = 120"},
+    "evaluate_your_model": {"LIMIT = None": "LIMIT = 250"},
     "peaks_to_a_model": {
         "--num-train-epochs 5": "--num-train-epochs 1",
         "--splits splits.bed": "--splits splits.bed --limit 400",
