@@ -36,7 +36,10 @@ SIGNIFICANCE = 0.05
 # Metrics that are means over the rows: of their differences, signs are turned by blocks
 MEANS = ("accuracy", "mean_diff", "brier")
 OF_ROWS = ("label", "labels", "chrom", "start")  # in predictions of no task of the benchmark
-SCORES = {"score", "control_score", "score1", "score2", "distance", "prediction"}
+# Columns of predictions that are a model's, and what others of them begin with
+SCORES = {"score", "control_score", "score1", "score2", "distance", "prediction", "control_loss", "repeat_loss"}
+SCORES |= {"conserved_sum", "other_sum", "status"}
+BY_NUMBER = ("cluster_", "loss_")
 SCHEMA = pa.schema(
     [
         ("task", pa.string()),
@@ -479,7 +482,7 @@ def corrected(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
 def described_by(record: Record) -> set[str]:
     """Columns of a record's predictions that say what a row is, and nothing of the model."""
     columns = TASKS.named(record.task).settings[record.setting].columns if record.kind == "task" else OF_ROWS
-    return {name for name in columns if name not in SCORES and not name.startswith("cluster_")}
+    return {name for name in columns if name not in SCORES and not name.startswith(BY_NUMBER)}
 
 
 def check_same_rows(one: pa.Table, two: pa.Table, keys: Sequence[str], columns: Iterable[str]) -> None:

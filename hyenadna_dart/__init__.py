@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         HyenaDNAModel,
         HyenaDNATokenizer,
     )
+    from trainer_scripts.demo import DEMO_MODEL
 
 __all__ = [
+    "DEMO_MODEL",
     "RECIPES",
     "TASKS",
     "HyenaDNAConfig",
@@ -51,6 +53,7 @@ HOMES = {
     "mutagenesis": "evaluation_dart.tools.mutagenesis",
     "embed_regions": "evaluation_dart.tools.regions",
     "score_variants": "evaluation_dart.tools.variants",
+    "DEMO_MODEL": "trainer_scripts.demo",
 }
 
 

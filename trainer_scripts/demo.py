@@ -33,7 +33,7 @@ PICTURE, INPUTS = "demo.png", "inputs"
 VARIANTS = 20
 TRANSITION = {"A": "G", "C": "T", "G": "A", "T": "C"}
 INSTALLED = Path(__file__).parent / "demo_models"
-MODEL, MARKOV = INSTALLED / "hyenadna-tiny-1k-demo", INSTALLED / "markov-chrX" / "markov.safetensors"
+DEMO_MODEL, MARKOV = INSTALLED / "hyenadna-tiny-1k-demo", INSTALLED / "markov-chrX" / "markov.safetensors"
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def write_inputs(folder: Path) -> None:
     The variants are made up: a transition in the middle of each of the first elements.
     """
     folder.mkdir()
-    shutil.copytree(MODEL, folder / "model")
+    shutil.copytree(DEMO_MODEL, folder / "model")
     sample = cpg_islands_chrx()
     for path in sample["genome"].parent.glob(f"{sample['genome'].name}*"):
         shutil.copyfile(path, folder / path.name.replace(sample["genome"].name, "genome.fa.gz"))

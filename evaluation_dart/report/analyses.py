@@ -137,20 +137,22 @@ def figure_of_table(
     return None
 
 
-def strata_figure(path: Path, rows: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> None:
-    """Each record's metric to look at in each stratum, a panel a record, with chance where the metric says what it is.
+def strata_figure(
+    path: Path, rows: Sequence[Mapping[str, Any]], records: Sequence[Record], chance: float | None = None
+) -> None:
+    """Each record's metric to look at in each stratum, a panel a record, and chance.
 
     Args:
-        rows: of [`strata_table`], of these records.
+        rows: of [`strata_table`], of these records. chance: None for what the metric's definition says.
     """
     wanted = {own.fingerprint: headline(own.content) for own in records}
     own = [row for row in rows if row["metric"] == wanted[row["record"]]]
     panels = {title: bars(part, "stratum") for title, part in by_model(own).items()}
     kinds = {(row["metric"], row["task"], row["setting"]) for row in own}
     names = dict.fromkeys(metric_axis(name) for name, _, _ in sorted(kinds))
-    lines = {known_chance(*kind) for kind in kinds}
+    lines = {known_chance(*kind) for kind in kinds} if chance is None else {chance}
     line = lines.pop() if len(lines) == 1 else None
-    key = "" if line is None else f"; dotted: chance, {line:g}"
+    key = "" if line is None else f"; dotted: chance, {line:.3g}"
     forest_figure(path, panels, f"{', '.join(names)}, 95 % interval{key}", line, one_scale=len(names) == 1)
 
 

@@ -11,7 +11,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.formats.text import plot_text
 from evaluation_dart.records import Record
 from evaluation_dart.report.figures import figure_of, legend_below, look_of, plain, write_figure
-from evaluation_dart.report.words import metric_axis
+from evaluation_dart.report.words import metric_axis, setting_words
 from evaluation_dart.statistics.metric import ends_text
 
 RECALL, WORTH = "long_range_recall", "likelihood_by_position"
@@ -69,13 +69,14 @@ def distance_figure(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         axis.axhline(0, color="black", linewidth=0.8, linestyle=":")
         plain(axis, x="distance (bp)", y=metric_axis(name))
         axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     legend_below(figure, axes[0])
     write_figure(figure, path)
 
 
 def title_of(row: Mapping[str, Any]) -> str:
     """Which line of a figure a row is on."""
-    return f"{row['model']}, {row['setting']}"
+    return f"{row['model']}, {setting_words(row['setting'])}"
 
 
 def card_line(records: Sequence[Record]) -> str:

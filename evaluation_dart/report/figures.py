@@ -23,7 +23,7 @@ FORMATS = (".png", ".svg", ".pdf")
 PICTURES = (".png", ".svg")  # what is drawn where nothing else is asked for
 ROW_INCHES, MOST_FOREST_ROWS = 0.3, 200
 LABEL_LETTERS = 42  # of a row's label in a line, of which there are two at most
-TITLE_LETTERS = 100  # of a figure's title, in a line
+TITLE_LETTERS, AXIS_LETTERS = 108, 80  # in a line
 SMALL, MEDIUM = 8, 9  # points
 LEAST_WIDTH = 0.25  # of predicted probabilities that are shown on all of 0 to 1
 DARK, LIGHT = "#1f4e79", "#9aa5b1"
@@ -96,6 +96,11 @@ def row_label(text: str) -> str:
     return f"{plot_text(text[:first])}\n{plot_text(text[first:].strip())}"
 
 
+def in_lines(text: str, letters: int) -> str:
+    """Text in lines of so many letters at most."""
+    return "\n".join(map(plot_text, wrap(text, letters)))
+
+
 def plain(axis: "Axes", title: str = "", x: str = "", y: str = "") -> None:
     """The look that axes have: no box, a title on the left, and titles of the axes."""
     axis.spines[["top", "right"]].set_visible(False)
@@ -149,10 +154,9 @@ def rows_figure(
         plain(axis, name)
         axis.set_yticks(range(len(rows)), [row_label(row.label) for row in reversed(rows)])
         axis.set_ylim(-0.7, len(rows) - 0.3)
-    axes[-1].set_xlabel(plot_text(unit), fontsize=MEDIUM)
+    axes[-1].set_xlabel(in_lines(unit, AXIS_LETTERS), fontsize=MEDIUM)
     if title:
-        lines = map(plot_text, wrap(title, TITLE_LETTERS))
-        figure.suptitle("\n".join(lines), fontsize=MEDIUM, x=0.01, ha="left")
+        figure.suptitle(in_lines(title, TITLE_LETTERS), fontsize=MEDIUM, x=0.01, ha="left")
     write_figure(figure, path)
 
 
@@ -196,7 +200,12 @@ def comparison_figure(path: Path, comparison: Comparison) -> None:
             strong = own.p_bh is not None and own.p_bh < 0.05
             bar = Bar(metric_words(name) if single else models, own.difference, own.low, own.high, strong)
             panels.setdefault(metric_unit(name) if single else f"{board}: {metric_axis(name)}", []).append(bar)
-    axis = "difference, 95 % interval; dotted: no difference; dark: p < 0.05 after Benjamini and Hochberg"
+    what = "difference"
+    if len(panels) == 1 and not single:
+        ((name, bars),) = panels.items()
+        title, _, what = name.rpartition(": ")
+        panels, what = {"": bars}, f"difference of {what}"
+    axis = f"{what}, 95 % interval; dotted: no difference; dark: p < 0.05 after Benjamini and Hochberg"
     forest_figure(path, panels, axis, title=title)
 
 
@@ -254,7 +263,7 @@ def motif_figure(path: Path, accuracies: Mapping[str, np.ndarray], families: Map
         look = look_of(number) | ({} if few else {"marker": ""})
         axes[0].plot(np.arange(1, len(values) + 1), np.sort(values)[::-1], **look, label=plot_text(title))
     axes[0].axhline(0.5, color="black", linewidth=0.8, linestyle=":")
-    plain(axes[0], x="motifs, best first", y="accuracy (share of trials)\ndotted: chance, 0.5")
+    plain(axes[0], x="motifs, best first; dotted: chance, 0.5", y="accuracy (share of trials)")
     axes[0].set_ylim(-0.02, 1.02)
     axes[0].xaxis.get_major_locator().set_params(integer=True)
     if rows:

@@ -52,7 +52,17 @@ class Line(NamedTuple):
 
 def region_panel(chrom: str, start: int, end: int, values: np.ndarray) -> Panel:
     """Values of bases [start, end) of a contig, titled as genome browsers take it: chr5:5,001-5,100, from 1."""
-    return Panel(f"{chrom}:{start + 1:,}-{end:,}", values, start + 1, f"position on {chrom} (bp, from 1)")
+    return Panel(browser_name(chrom, start, end), values, start + 1, coordinate_title(chrom))
+
+
+def browser_name(chrom: str, start: int, end: int) -> str:
+    """Bases [start, end) of a contig as genome browsers take them, from 1: chr5:5,001-5,100."""
+    return f"{chrom}:{start + 1:,}-{end:,}"
+
+
+def coordinate_title(chrom: str) -> str:
+    """The title of an axis of coordinates on a contig."""
+    return f"position on {chrom} (bp, from 1)"
 
 
 def check_logo(path: Path) -> None:

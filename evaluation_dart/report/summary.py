@@ -297,7 +297,7 @@ def looks_of(board: Board, comparison: Comparison | None, left_out: list[str]) -
         yield Look(
             "chromosomes",
             f"Each model's {metric} by chromosome",
-            partial(strata_figure, rows=rows, records=board.records),
+            partial(strata_figure, rows=rows, records=board.records, chance=board.chance),
         )
 
 

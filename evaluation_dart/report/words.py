@@ -53,10 +53,12 @@ UNITS = {
     "nats": "nats a base",
     "ll_gap": "nats a base",
     "recall_distance": "bp",
-    "mean_diff": "unit of the score",
-    "median_diff": "unit of the score",
     "wilcoxon_p": "probability",
+    "wilcoxon_statistic": "sum of ranks",
 }
+
+
+DIFFERENCE = re.compile(r"(mean|median|q\d+)_diff")  # of scores
 
 
 def begun_by(name: str, known: dict[str, str] | dict[str, float]) -> str | None:
@@ -74,6 +76,8 @@ def metric_words(name: str) -> str:
 
 def metric_unit(name: str) -> str:
     """The unit of a metric, or its range where it has none; "no unit" where neither is known."""
+    if DIFFERENCE.fullmatch(name):
+        return "unit of the score"
     own = begun_by(name, UNITS)
     return "no unit" if own is None else UNITS[own]
 

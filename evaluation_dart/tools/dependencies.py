@@ -16,7 +16,8 @@ from datasets_dart.outputs import check_output, made_together
 from evaluation_dart.inputs import described_inputs
 from evaluation_dart.models.language_model import BatchSize, LanguageModel
 from evaluation_dart.records import SCHEMA_VERSION, package_versions
-from evaluation_dart.report.figures import check_figure, figure_of, write_figure
+from evaluation_dart.report.figures import MEDIUM, SMALL, check_figure, figure_of, plain, write_figure
+from evaluation_dart.report.logo import browser_name, coordinate_title, tick_step
 from evaluation_dart.scoring.dependencies import (
     COMBINED,
     DIRECTED,
@@ -37,7 +38,7 @@ SOURCES = {
     LOG_ODDS: "gagneurlab/dependencies_DNALM@e20c4bcc4d96d064f24021ea94ff93f69e868e50",
     LOG_PROBABILITY: "Open-Athena/marin-dna@1121f27421716c2712612ac8b9b455b66c56d79d",
 }
-UNITS = {LOG_ODDS: "largest change of log2 odds", LOG_PROBABILITY: "largest change of log p, nats"}
+UNITS = {LOG_ODDS: "largest change of log2 odds (bits)", LOG_PROBABILITY: "largest change of log p (nats)"}
 SCHEMA = pa.schema(
     [
         ("chrom", pa.string()),
@@ -186,19 +187,18 @@ def as_pairs(region: Region, sequence: str, found: np.ndarray) -> pa.Table:
 
 def draw_map(path: Path, found: np.ndarray, region: Region, unit: str) -> None:
     """A heat map: mutated bases from top to bottom, targets from left to right, coordinates from 1 on both axes."""
-    from matplotlib.ticker import MaxNLocator
-
     figure = figure_of(6.4, 5.6)
     axis = figure.subplots()
     ends = (region.start + 0.5, region.end + 0.5)
     image = axis.imshow(found, cmap="viridis", extent=(*ends, *ends[::-1]), interpolation="nearest", vmin=0)
-    axis.set_xlabel(plot_text(f"target base, {region.chrom}"))
-    axis.set_ylabel(plot_text(f"mutated base, {region.chrom}"))
-    axis.ticklabel_format(style="plain", useOffset=False)
+    where = coordinate_title(region.chrom)
+    title = browser_name(region.chrom, region.start, region.end)
+    plain(axis, title, f"target base: {where}", f"mutated base: {where}")
+    step = 2 * tick_step(region.end - region.start)
+    places = range(-(-(region.start + 1) // step) * step, region.end + 1, step)
     for own in (axis.xaxis, axis.yaxis):
-        own.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        own.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    axis.tick_params(labelsize=7)
-    figure.colorbar(image, ax=axis, label=plot_text(unit), shrink=0.85)
-    axis.set_title(plot_text(region.name), fontsize=9, loc="left")
+        own.set_ticks(list(places), [f"{place:,}" for place in places])
+    bar = figure.colorbar(image, ax=axis, shrink=0.85)
+    bar.set_label(plot_text(unit), fontsize=MEDIUM)
+    bar.ax.tick_params(labelsize=SMALL)
     write_figure(figure, path)

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import itertools
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from evaluation_dart import compare
-from evaluation_dart.comparison import difference_of
+from evaluation_dart.comparison import described_by, difference_of
 from evaluation_dart.records import (
     Record,
     all_metrics,
@@ -27,6 +28,7 @@ from evaluation_dart.records import (
 from evaluation_dart.statistics import estimates
 from evaluation_dart.statistics.blocks import column_blocks
 from evaluation_dart.statistics.significance import holm
+from evaluation_dart.tasks import TASKS
 from tests.evaluation_dart.report.test_report import run, submit
 
 BLOCK = 1_000_000
@@ -290,3 +292,14 @@ def test_the_command_writes_a_table_and_a_figure(two, tmp_path, capsys, monkeypa
     status, _, err = run(capsys, monkeypatch, "compare", a.folder, b.folder, "--per-motif", tmp_path / "m.tsv")
     assert (status, err.count("\n")) == (1, 1)
     assert "none of the pairs is of motif_footprinting, which has motifs" in err
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_a_model_says_describes_no_row(task, tmp_path):
+    """Columns that two models may differ in are not among those that must be the same."""
+    models = r"score.*|control_score|distance|prediction|(logit|cluster|output|loss)_.*|.*_loss|.*_sum|status"
+    template = load_record(submit(tmp_path)).content
+    for name, setting in TASKS[task].settings.items():
+        record = Record(tmp_path, {**template, "task": task, "setting": name})
+        own = {column for column in setting.columns if not re.fullmatch(models, column)}
+        assert described_by(record) == own

@@ -32,10 +32,10 @@ def demo(
     from rich.console import Console
     from rich.table import Table
 
-    from trainer_scripts.demo import INPUTS, MARKOV, MODEL, compare_models
+    from trainer_scripts.demo import DEMO_MODEL, INPUTS, MARKOV, compare_models
 
     disable_progress_bars()
-    outcomes, picture = compare_models(model or MODEL, markov or MARKOV, output, limit)
+    outcomes, picture = compare_models(model or DEMO_MODEL, markov or MARKOV, output, limit)
     n = len(outcomes[0].differences)
     table = Table(
         title=f"CpG islands of chrX against their dinucleotide shuffles, n = {n}",
