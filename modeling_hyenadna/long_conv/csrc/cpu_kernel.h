@@ -37,6 +37,7 @@ typedef float LooseVector __attribute__((vector_size(4 * W), aligned(4)));
 using C = Complex<Vector>;
 
 constexpr int kMostTaps = 8;
+constexpr int64_t kFirstLevelBytes = 20 << 10;  // of a part of a transform that stays in the first-level cache
 constexpr int kTile = 16;             // positions that a sweep does of one group before the next
 constexpr int kFewestChannels = 16;   // of a block: a cache line
 constexpr int kMostChannels = 64;
@@ -73,31 +74,45 @@ HYENA_INLINE void pass(int64_t n, int64_t stride, const Twiddle* __restrict tabl
 }
 
 template <int R, int S>
-void pass_in_place(const Transform& t, const Pass& own, C* data) {
+void pass_in_place(const Transform& t, const Pass& own, C* data, int64_t n) {
   pass<R, S, 1>(
-      t.n, own.stride, t.table(own), [=](int64_t i, int) HYENA_LAMBDA -> C { return data[i]; },
+      n, own.stride, t.table(own), [=](int64_t i, int) HYENA_LAMBDA -> C { return data[i]; },
       [=](int64_t i, int, C z) HYENA_LAMBDA { data[i] = z; });
 }
 
 template <int S>
-void pass_in_place(const Transform& t, const Pass& own, C* data) {
+void pass_in_place(const Transform& t, const Pass& own, C* data, int64_t n) {
   switch (own.radix) {
-    case 2: return pass_in_place<2, S>(t, own, data);
-    case 3: return pass_in_place<3, S>(t, own, data);
-    case 4: return pass_in_place<4, S>(t, own, data);
-    case 5: return pass_in_place<5, S>(t, own, data);
-    default: return pass_in_place<8, S>(t, own, data);
+    case 2: return pass_in_place<2, S>(t, own, data, n);
+    case 3: return pass_in_place<3, S>(t, own, data, n);
+    case 4: return pass_in_place<4, S>(t, own, data, n);
+    case 5: return pass_in_place<5, S>(t, own, data, n);
+    default: return pass_in_place<8, S>(t, own, data, n);
   }
 }
 
-// The passes of a forward transform from the first on, or of an inverse one to the first; `without_last` leaves out
-// the one of stride 1, which stands next to a product.
-HYENA_ONCE void forward(const Transform& t, C* data, bool without_last = false) {
-  for (size_t i = 0; i + (without_last ? 1 : 0) < t.passes.size(); i++) pass_in_place<-1>(t, t.passes[i], data);
+// Passes from `first` to before `end` on n points: forward in this order, inverse in the other. A pass leaves parts that
+// are transformed each by itself: once they fit into the first-level cache, one after another.
+template <int S>
+void passes_in_place(const Transform& t, size_t first, size_t end, C* data, int64_t n) {
+  if (first >= end) return;
+  const int64_t part = t.passes[first].radix * t.passes[first].stride;
+  if (part * static_cast<int64_t>(sizeof(C)) > kFirstLevelBytes) {
+    if constexpr (S < 0) pass_in_place<S>(t, t.passes[first], data, n);
+    passes_in_place<S>(t, first + 1, end, data, n);
+    if constexpr (S > 0) pass_in_place<S>(t, t.passes[first], data, n);
+    return;
+  }
+  for (int64_t from = 0; from < n; from += part) {
+    if constexpr (S < 0)
+      for (size_t i = first; i < end; i++) pass_in_place<S>(t, t.passes[i], data + from, part);
+    else
+      for (size_t i = end; i-- > first;) pass_in_place<S>(t, t.passes[i], data + from, part);
+  }
 }
-HYENA_ONCE void inverse(const Transform& t, C* data, bool without_last = false) {
-  for (size_t i = t.passes.size() - (without_last ? 1 : 0); i-- > 0;) pass_in_place<1>(t, t.passes[i], data);
-}
+
+HYENA_ONCE void forward(const Transform& t, C* data) { passes_in_place<-1>(t, 0, t.passes.size(), data, t.n); }
+HYENA_ONCE void inverse(const Transform& t, C* data) { passes_in_place<1>(t, 0, t.passes.size(), data, t.n); }
 
 template <int R>
 using Radix = std::integral_constant<int, R>;
@@ -121,6 +136,8 @@ HYENA_INLINE void with_radix(int radix, F f) {
   }
 }
 
+// Columns lie far apart, where no hardware looks ahead: each load and store fetches what the next columns need there.
+
 // Twisted u (plan.n vectors) to `out`, as it is if there is one level, or else with its columns transformed.
 HYENA_ONCE void columns_in(const Plan& plan, const Vector* __restrict u, C* __restrict out, C* __restrict columns) {
   const int64_t n1 = plan.columns.n, n2 = plan.rows.n;
@@ -139,17 +156,20 @@ HYENA_ONCE void columns_in(const Plan& plan, const Vector* __restrict u, C* __re
           n1, first.stride, t.table(first),
           [=](int64_t r, int c) HYENA_LAMBDA -> C {
             const Vector x = from[r * n2 + c];
+            __builtin_prefetch(from + r * n2 + c + kColumns);
             const Twiddle w = twist[r * kColumns + c];
             return {x * w.re, x * w.im};
           },
           [=](int64_t r, int c, C z) HYENA_LAMBDA { columns[c * n1 + r] = z; });
     });
-    for (size_t i = 1; i + 1 < t.passes.size(); i++)
-      for (int c = 0; c < kColumns; c++) pass_in_place<-1>(t, t.passes[i], columns + c * n1);
+    for (int c = 0; c < kColumns; c++) passes_in_place<-1>(t, 1, t.passes.size() - 1, columns + c * n1, n1);
     with_power_of_two(last.radix, [&](auto radix) HYENA_LAMBDA {
       pass<decltype(radix)::value, -1, kColumns>(
           n1, 1, t.table(last), [=](int64_t r, int c) HYENA_LAMBDA -> C { return columns[c * n1 + r]; },
-          [=](int64_t r, int c, C z) HYENA_LAMBDA { to[r * n2 + c] = z * roots[r * kColumns + c]; });
+          [=](int64_t r, int c, C z) HYENA_LAMBDA {
+            __builtin_prefetch(to + r * n2 + c + kColumns, 1);
+            to[r * n2 + c] = z * roots[r * kColumns + c];
+          });
     });
   }
 }
@@ -174,16 +194,17 @@ HYENA_ONCE void columns_out(const Plan& plan, const C* __restrict in, C* __restr
       pass<decltype(radix)::value, 1, kColumns>(
           n1, 1, t.table(last),
           [=](int64_t r, int c) HYENA_LAMBDA -> C {
+            __builtin_prefetch(from + r * n2 + c + kColumns);
             return times_conjugate(from[r * n2 + c], roots[r * kColumns + c]);
           },
           [=](int64_t r, int c, C z) HYENA_LAMBDA { columns[c * n1 + r] = z; });
     });
-    for (size_t i = t.passes.size() - 1; i-- > 1;)
-      for (int c = 0; c < kColumns; c++) pass_in_place<1>(t, t.passes[i], columns + c * n1);
+    for (int c = 0; c < kColumns; c++) passes_in_place<1>(t, 1, t.passes.size() - 1, columns + c * n1, n1);
     with_power_of_two(first.radix, [&](auto radix) HYENA_LAMBDA {
       pass<decltype(radix)::value, 1, kColumns>(
           n1, first.stride, t.table(first), [=](int64_t r, int c) HYENA_LAMBDA -> C { return columns[c * n1 + r]; },
           [=](int64_t r, int c, C z) HYENA_LAMBDA {
+            __builtin_prefetch(to + r * n2 + c + kColumns, 1);
             to[r * n2 + c] = untwisted(twist[r * kColumns + c], z) + weight * to[r * n2 + c];
           });
     });
@@ -196,7 +217,7 @@ HYENA_ONCE void convolve_row(const Transform& t, C* a, const C* b) {
     a[0] = a[0] * b[0];
     return;
   }
-  forward(t, a, true);
+  passes_in_place<-1>(t, 0, t.passes.size() - 1, a, t.n);
   with_radix(t.passes.back().radix, [&](auto radix) HYENA_LAMBDA {
     constexpr int R = decltype(radix)::value;
     for (int64_t i = 0; i < t.n; i += R) {
@@ -208,7 +229,7 @@ HYENA_ONCE void convolve_row(const Transform& t, C* a, const C* b) {
       for (int r = 0; r < R; r++) a[i + r] = v[r];
     }
   });
-  inverse(t, a, true);
+  passes_in_place<1>(t, 0, t.passes.size() - 1, a, t.n);
 }
 
 // A row of the gradients: u_hat * k_hat and d_hat * conj(k_hat) back from frequencies, and d_hat * conj(u_hat) in `sum`,
@@ -221,8 +242,9 @@ HYENA_ONCE void gradient_row(const Transform& t, const C* k, C* u, C* d, C* sum,
     *d_back = times_conjugate(d_hat, k_hat);
   };
   if (t.passes.empty()) return multiply(0, u[0], d[0], u, d);
-  forward(t, u, true);
-  forward(t, d, true);
+  const size_t last = t.passes.size() - 1;
+  passes_in_place<-1>(t, 0, last, u, t.n);
+  passes_in_place<-1>(t, 0, last, d, t.n);
   with_radix(t.passes.back().radix, [&](auto radix) HYENA_LAMBDA {
     constexpr int R = decltype(radix)::value;
     for (int64_t i = 0; i < t.n; i += R) {
@@ -238,8 +260,8 @@ HYENA_ONCE void gradient_row(const Transform& t, const C* k, C* u, C* d, C* sum,
       for (int r = 0; r < R; r++) u[i + r] = a[r];
     }
   });
-  if (gated) inverse(t, u, true);
-  inverse(t, d, true);
+  if (gated) passes_in_place<1>(t, 0, last, u, t.n);
+  passes_in_place<1>(t, 0, last, d, t.n);
 }
 
 HYENA_INLINE Vector load(const float* p, int64_t channel_stride, int lanes) {

@@ -141,13 +141,17 @@ struct Plan {  // n = columns.n * rows.n points; columns.n is 1 where there is o
   }
 
  private:
-  // A power of two near the square root that leaves rows of whole groups of columns.
+  // A power of two near the square root (of four, where that is the radix) that leaves rows of whole groups of columns.
   static int64_t column_length(int64_t n, Shape shape) {
     if (n <= shape.one_level) return 1;
     int64_t columns = 1;
     while (columns * columns < n) columns *= 2;
-    while (n % columns || n / columns % kColumns) columns /= 2;
+    while (n % columns || n / columns % kColumns || (shape.radix == 4 && !is_power_of_four(columns))) columns /= 2;
     return columns < 16 ? 1 : columns;  // of two passes at least
+  }
+  static bool is_power_of_four(int64_t n) {
+    while (n % 4 == 0) n /= 4;
+    return n == 1;
   }
 };
 
