@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetDict, DatasetInfo, SplitDict, SplitInfo
+import pyarrow.compute as pc
+from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, SplitDict, SplitInfo
 from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData, HfApi
@@ -122,9 +123,25 @@ def card_section(task: str, rows: DatasetDict, config_name: str) -> str:
         f"| {markdown_code(name)} | {getattr(kind, 'dtype', kind)} |" for name, kind in first.features.items()
     )
     return (
-        f"## {config_name}\n\n{text}\n\nRows: {sizes}.\n\n> {one_line(' '.join(first.info.description.split()))}\n\n"
+        f"## {config_name}\n\n{text}\n\nRows: {sizes}.{balance(rows)}\n\n> {one_line(' '.join(first.info.description.split()))}\n\n"
         f"| column | type |\n|---|---|\n{types}\n"
     )
+
+
+def balance(rows: DatasetDict) -> str:
+    """Rows by class in each split, as a sentence; "" where a configuration has no column of classes."""
+    counted = []
+    for split, part in rows.items():
+        kind = part.features.get("label")
+        if not (isinstance(kind, ClassLabel) or getattr(kind, "dtype", "") == "bool"):
+            return ""
+        column = part.select_columns(["label"]).with_format("arrow")[:]["label"]
+        counts = {own["values"]: own["counts"] for own in pc.value_counts(column).to_pylist()}
+        names = {code: kind.int2str(code) if isinstance(kind, ClassLabel) else str(code).lower() for code in counts}
+        counted.append(
+            f"{split} {', '.join(f'{markdown_code(names[code])} {counts[code]:,}' for code in sorted(counts))}"
+        )
+    return f" By class: {'; '.join(counted)}."
 
 
 def _write_card(folder: Path, data: DatasetCardData, config_name: str, section: str) -> None:

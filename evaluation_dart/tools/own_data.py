@@ -1,7 +1,7 @@
 """Your own regions, peaks or signal as rows to train on.
 
 The folder that is written has train.parquet, validation.parquet and test.parquet, as datasets.load_dataset(FOLDER)
-reads them, and dataset.json, which says what they were made of.
+reads them, README.md, a dataset's card for the Hub, and dataset.json, which says what they were made of.
 """
 
 import json
@@ -40,6 +40,7 @@ from datasets_dart.peaks import consensus_windows, overlaps_any
 from datasets_dart.shuffling import item_seed, shuffle_known
 from datasets_dart.splits import SPLITS, assign_splits, read_splits
 from evaluation_dart.inputs import described_inputs
+from evaluation_dart.tools.data_card import data_card
 from evaluation_dart.tools.regions import NO_CONTIG, read_bed
 
 log = logging.getLogger(__name__)
@@ -474,7 +475,7 @@ def counted(rows: pa.Table, classes: list[str] | None) -> int | dict[str, int]:
 
 
 def write_rows(folder: Path, of_split: dict[str, pa.Table], classes: list[str] | None, about: dict[str, Any]) -> None:
-    """Parquet files that carry the names of the classes; dataset.json last, by which the folder is whole."""
+    """Parquet files that carry the names of the classes; the card; dataset.json last, by which the folder is whole."""
     label = Value("float64") if classes is None else ClassLabel(names=classes)
     columns = {"chrom": Value("string"), "start": Value("int64"), "end": Value("int64"), "sequence": Value("string")}
     schema = Features(columns | {"label": label}).arrow_schema
@@ -482,4 +483,5 @@ def write_rows(folder: Path, of_split: dict[str, pa.Table], classes: list[str] |
     for split, rows in of_split.items():
         with replacing(folder / f"{split}.parquet") as temporary:
             pq.write_table(rows.select(schema.names).cast(schema), temporary)
+    write_text(folder / "README.md", data_card(folder.name, about))
     write_text(folder / ABOUT, json.dumps(about, indent=1, default=str) + "\n")

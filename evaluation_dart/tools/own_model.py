@@ -390,6 +390,8 @@ def card(name: str, record: Mapping[str, Any], logo: bool, licence: str) -> str:
     )
     target = markdown(about["target"])
     labels = f"one number, {target}" if classes is None else f"{len(classes)} classes: {', '.join(classes)}"
+    meaning = "the predicted value" if classes is None else "one for each class of model.config.id2label"
+    of_length = f", {about['window']} bases long" if about["window"] else ""
     methods: Sequence[str] = list(dict.fromkeys(metric["method"] for metric in ours.values()))
     table = "\n".join(
         f"| {markdown(key)} | {with_interval(metric)} | {with_interval(beside[key]) if key in beside else ''} |"
@@ -415,6 +417,22 @@ rows with the highest scores. An example, not a motif analysis.
 {markdown_code(origin)} (revision {record["model"]["revision"]}), fine-tuned ({choices["method"]}) by `hyenadna train`.
 It predicts {labels}.
 
+## Use
+
+```python
+import modeling_hyenadna  # registers HyenaDNA with the Auto classes; models of another architecture do not need it
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+name = {json.dumps(name)}  # this folder, or the repository that it was pushed to
+tokenizer, model = AutoTokenizer.from_pretrained(name), AutoModelForSequenceClassification.from_pretrained(name)
+logits = model(**tokenizer(["ACGTTGCAACGT"], return_tensors="pt")).logits  # {meaning}
+```
+
+For sequences like the rows below{of_length}, of the same species. `hyenadna score` gives the change of the output by each
+variant, `hyenadna mutagenesis` that by each substitution in a region, and `hyenadna embed` the hidden states.
+
+## Measured
+
 | test rows | this model | linear model of {KMER}-mers |
 |---|---|---|
 {table}
@@ -438,5 +456,6 @@ learning rate {choices["learning_rate"]:g}, seed {choices["seed"]}.
 {reads if logo else ""}
 ## Limits
 
-The metrics are of the test rows above and of nothing else. Not for clinical use.
+The metrics are those of the test rows above and of nothing else: another cell type, assay or species was not measured.
+Not for clinical use.
 """
