@@ -122,8 +122,9 @@ def card_section(task: str, rows: DatasetDict, config_name: str) -> str:
     types = "\n".join(
         f"| {markdown_code(name)} | {getattr(kind, 'dtype', kind)} |" for name, kind in first.features.items()
     )
+    said = one_line(" ".join(first.info.description.split()))
     return (
-        f"## {config_name}\n\n{text}\n\nRows: {sizes}.{balance(rows)}\n\n> {one_line(' '.join(first.info.description.split()))}\n\n"
+        f"## {config_name}\n\n{text}\n\nRows: {sizes}.{balance(rows)}\n\n> {said}\n\n"
         f"| column | type |\n|---|---|\n{types}\n"
     )
 
@@ -138,9 +139,8 @@ def balance(rows: DatasetDict) -> str:
         column = part.select_columns(["label"]).with_format("arrow")[:]["label"]
         counts = {own["values"]: own["counts"] for own in pc.value_counts(column).to_pylist()}
         names = {code: kind.int2str(code) if isinstance(kind, ClassLabel) else str(code).lower() for code in counts}
-        counted.append(
-            f"{split} {', '.join(f'{markdown_code(names[code])} {counts[code]:,}' for code in sorted(counts))}"
-        )
+        each = ", ".join(f"{markdown_code(names[code])} {counts[code]:,}" for code in sorted(counts))
+        counted.append(f"{split} {each}")
     return f" By class: {'; '.join(counted)}."
 
 

@@ -428,8 +428,8 @@ tokenizer, model = AutoTokenizer.from_pretrained(name), AutoModelForSequenceClas
 logits = model(**tokenizer(["ACGTTGCAACGT"], return_tensors="pt")).logits  # {meaning}
 ```
 
-For sequences like the rows below{of_length}, of the same species. `hyenadna score` gives the change of the output by each
-variant, `hyenadna mutagenesis` that by each substitution in a region, and `hyenadna embed` the hidden states.
+For sequences like the rows below{of_length}, of the same species. `hyenadna score` gives the change of the output by
+each variant, `hyenadna mutagenesis` that by each substitution in a region, and `hyenadna embed` the hidden states.
 
 ## Measured
 
