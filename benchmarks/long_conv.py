@@ -2,6 +2,8 @@
 
     python benchmarks/long_conv.py [--threads 2]
 
+The record is that of the build in use (HYENADNA_CPU): results/long_conv_avx2.json, and so on.
+
 The stock operator is that of the official port: real FFTs of 2 L points, the kernel transformed in every call. Runs of
 the peers take turns, and medians are compared, because other work on the machine then slows all of them.
 """
@@ -12,11 +14,11 @@ import torch
 from record import Row, medians, parsed, parser, row, write
 from stock_model import convolve
 
-from modeling_hyenadna.long_conv import long_conv, prepare_kernel
+from modeling_hyenadna.long_conv import cpu_backend, long_conv, prepare_kernel
 
 # (channels, length, rounds): the context lengths of released models, and the L + 2 that the tokenizer makes of them
 FORWARD = [(256, 1024, 15), (256, 32_768, 5), (256, 32_770, 5), (256, 160_002, 3), (32, 1_000_002, 3)]
-TRAINING = [(256, 1024, 11), (256, 32_770, 3), (256, 160_002, 3)]
+TRAINING = [(256, 1024, 11), (256, 32_768, 3), (256, 32_770, 3), (256, 160_002, 3), (32, 1_000_002, 3)]
 
 
 ours: Callable[..., torch.Tensor] = long_conv
@@ -83,6 +85,6 @@ def compared(what: str, channels: int, length: int, ours: float, theirs: float) 
 if __name__ == "__main__":
     parsed(parser(__doc__))
     write(
-        "long_conv",
+        f"long_conv_{cpu_backend.build_name()}",
         [each for case in FORWARD for each in forward_rows(*case)] + [training_row(*case) for case in TRAINING],
     )
