@@ -5,20 +5,27 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import threading
 from configparser import ConfigParser
 from dataclasses import fields
-from functools import cache
+from functools import cache, partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import typer
 from transformers import TrainingArguments
 
+from datasets_dart.samples import cpg_islands_chrx
 from evaluation_dart.recipes import DART_EVAL, TRAITGYM
+from hyenadna_dart import embed_regions
 from trainer_scripts.cli import dart_eval, hyenadna
 
 ROOT = Path(__file__).parents[1]
@@ -219,6 +226,29 @@ def test_python_of_the_new_pages_runs(monkeypatch):
                 exec(compile(text, name, "exec"), {"print": lambda *_: None})
 
 
+def test_python_on_evaluation_and_embeddings_runs(tmp_path, monkeypatch):
+    """The latter on the outputs of the commands above it, of three regions."""
+    (tmp_path / "model_cards").symlink_to(ROOT / "model_cards")
+    monkeypatch.chdir(tmp_path)
+    sample = cpg_islands_chrx()
+    regions = pd.read_csv(sample["elements"], sep="\t", names=["chrom", "start", "end"], usecols=[0, 1, 2], nrows=3)
+    for name in ("out.parquet", "out.zarr"):
+        embed_regions(regions, sample["genome"], "model_cards/hyenadna-tiny-1k-demo", output=name, device="cpu")
+    found = {}
+    for page in ("evaluation", "embeddings"):
+        ((_, text),) = [own for own in fenced(ROOT / "docs" / f"{page}.md") if own[0] == "python"]
+        exec(compile(text.replace("limit=150", "limit=40"), page, "exec"), found | {"print": lambda *_: None}, found)
+    assert found["vectors"].shape == (3, 128)
+    np.testing.assert_allclose(found["per_base"].mean(axis=0), found["vectors"][0], atol=1e-5)
+
+
+def test_every_page_with_python_is_run_by_a_test():
+    """By one above, one of its own (downstream: test_finetune_trainer; README and long_convolution: test_packaging)."""
+    run = {"README", "coming_from", "downstream", "embeddings", "evaluation", "generation", "long_convolution"}
+    run |= {"mutagenesis", "with_other_tools"}
+    assert {page.stem for page in PAGES if any(language == "python" for language, _ in fenced(page))} == run
+
+
 WITH_OTHER_TOOLS = ROOT / "docs/with_other_tools.md"
 NEEDS = re.compile(r"^<!-- needs: (\w+) -->\n```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMING_FROM = ROOT / "docs/coming_from.md"
@@ -277,6 +307,65 @@ def test_site_has_every_page(site):
     assert "0.845 [0.801, 0.881]" in entrance  # the quick start, as in README.md
     tutorial = (site / "tutorials/evaluate_your_model.html").read_text()
     assert "accuracy 0.845 [0.801, 0.881], n = 451" in tutorial
+
+
+SEARCHES = {
+    "score variants": "variants",
+    "vcf": "tutorials/score_a_vcf",
+    "embed": "tutorials/embed_regions",
+    "peaks": "tutorials/peaks_to_a_model",
+    "own model": "tutorials/evaluate_your_model",
+    "install": "install",
+    "docker": "install",
+    "generate": "generation",
+    "mutagenesis": "mutagenesis",
+    "fine-tuning": "supervised",
+    "confidence interval": "concepts",
+    "protocol": "concepts",
+    "recipe": "recipes",
+    "pretraining": "pretraining",
+    "load_scorer": "api",
+    "HyenaDNAConfig": "api",
+}
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="session")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("there is no chromium")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+def test_search_finds_the_page_first_and_commands_are_copied(site, browser):
+    handler = partial(Quiet, directory=site)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        page = browser.new_page()
+        first = {}
+        for query in SEARCHES:
+            page.goto(f"{address}/search.html?q={query.replace(' ', '+')}")
+            link = page.wait_for_selector("ul.search > li > a").get_attribute("href")
+            first[query] = link.partition("#")[0].partition("?")[0].removesuffix(".html")
+        assert first == SEARCHES
+        page.goto(f"{address}/index.html")
+        page.wait_for_selector("button.copybtn", state="attached")
+        console = page.locator("div.highlight-console").first
+        assert console.locator("button.copybtn").count() == 1
+        copied = console.locator("button.copybtn").get_attribute("data-clipboard-target")
+        assert page.locator(copied).inner_text().startswith("$ hyenadna score")
+        assert page.locator("div.highlight-text button.copybtn").count() == 0
+        server.shutdown()
 
 
 def test_dead_references_are_warnings(tmp_path):
