@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CLIENTS := $(VENV)-clients/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := modeling_hyenadna datasets_dart datasets_hyenadna evaluation_dart trainer_scripts hyenadna_dart studies \
-    benchmarks hub_kernels leaderboard model_cards docs install tests
+    benchmarks hub_kernels leaderboard model_cards docs install spaces tests
 
 # Two test processes with one thread each: on two cores quicker than one process with two threads.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
@@ -14,7 +14,7 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 # Of make records
 RUNS := results/runs
 
-.PHONY: clients demo pretrain-demo docs docs-links test tutorials test-transformers try-wheel wheels reliability tables data records check lint types contract clean
+.PHONY: clients demo pretrain-demo docs docs-links test tutorials test-transformers try-space try-wheel wheels reliability tables data records check lint types contract clean
 
 demo: $(INSTALLED)
 	$(BIN)/hyenadna demo
@@ -37,6 +37,12 @@ clients: $(INSTALLED)
 	test -x $(CLIENTS)/python || $(BIN)/python -m venv $(VENV)-clients
 	$(CLIENTS)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,clients]'
 	$(TEST_ENV) $(CLIENTS)/python tests/clients/run.py
+
+# The demo Space (spaces/try-hyenadna) in Chromium, in an environment with Gradio; writes benchmarks/results/space.json.
+try-space: $(INSTALLED)
+	test -x $(VENV)-space/bin/python || $(BIN)/python -m venv $(VENV)-space
+	$(VENV)-space/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,space]'
+	$(TEST_ENV) $(VENV)-space/bin/python -m tests.spaces.run
 
 # dist/: the sdist, a pure wheel, and wheels with the compiled library for the machines that can be compiled for here.
 wheels: $(INSTALLED)

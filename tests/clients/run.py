@@ -44,11 +44,11 @@ def installed(name: str) -> str | None:
         return None
 
 
-def outcome_of(test: str) -> dict[str, Any]:
-    """Counts of one file's tests, and the reasons of those that were skipped."""
+def outcome_of(path: str) -> dict[str, Any]:
+    """Counts of the tests of a file, and the reasons of those that were skipped."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
-        command = [sys.executable, "-m", "pytest", f"tests/clients/{test}.py", f"--junit-xml={report}"]
+        command = [sys.executable, "-m", "pytest", path, f"--junit-xml={report}"]
         subprocess.run(command, cwd=ROOT, check=False)
         cases = [*ElementTree.parse(report).getroot().iter("testcase")]
     skipped = [case.find("skipped") for case in cases]
@@ -88,7 +88,7 @@ def main() -> int:
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "python": sys.version.split()[0],
         "versions": {name: installed(name) for name in names},
-        "clients": {test: outcome_of(test) for test in CLIENTS},
+        "clients": {test: outcome_of(f"tests/clients/{test}.py") for test in CLIENTS},
     }
     RESULTS.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), record), encoding="utf-8")
