@@ -5,9 +5,11 @@ was cut short, changed or moved to another's place is noticed, and scored again.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +21,36 @@ from evaluation_dart.training.accelerators import DONE, progress_bar
 
 PLACE = b"rows of run"  # metadata of a shard's schema
 TOKENS_IN_PART = 1 << 21  # about a minute of a small model on two cores
+
+
+class Stages(NamedTuple):
+    """Work on rows in two stages: what is read for the next rows is read in a thread beside the work on these.
+
+    Attributes:
+        read: what is needed of a range of rows; later ranges after earlier ones, from one thread.
+        work: the columns of a range, from what was read.
+    """
+
+    read: Callable[[range], Any]
+    work: Callable[[range, Any], dict[str, Any]]
+
+
+Score = Callable[[range], dict[str, Any]] | Stages
+
+
+def one_after_another(score: Score, parts: Sequence[range]) -> Iterator[Callable[[], dict[str, Any]]]:
+    """For each part in turn a function that gives its columns; of stages, the next part is being read meanwhile."""
+    if not isinstance(score, Stages):
+        for part in parts:
+            yield partial(score, part)
+        return
+    with ThreadPoolExecutor(1) as reader:
+        coming = None
+        for number, part in enumerate(parts):
+            read = (coming or reader.submit(score.read, part)).result()
+            following = parts[number + 1 : number + 2]
+            coming = reader.submit(score.read, following[0]) if following else None
+            yield partial(score.work, part, read)
 
 
 def part_rows(most: int, tokens: float, step: int = 1) -> int:
@@ -42,7 +74,7 @@ def read_shard(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def score_in_shards(
-    prepare: Callable[[], Callable[[range], dict[str, Any]]],
+    prepare: Callable[[], Score],
     rows: int,
     folder: Path,
     shard_rows: int,
@@ -75,18 +107,23 @@ def score_in_shards(
     mine = missing[state.process_index :: state.num_processes]
     if not mine:
         return 0
-    score = prepare()
+    pieces = {own.start: steps_of(own, step or shard_rows) for own in mine}
+    score = one_after_another(prepare(), [part for own in mine for part in pieces[own.start]])
     total = sum(map(len, missing))
     passes = None if passes is None else round(passes * total / rows)
     with progress_bar("scoring", total, unit, passes=passes, shared=folder) as progress:
         for shard in mine:
             parts = []
-            for start in range(shard.start, shard.stop, step or shard_rows):
-                part = range(start, min(start + (step or shard_rows), shard.stop))
+            for part in pieces[shard.start]:
                 with progress.step(len(part)):
-                    parts.append(pa.table(score(part)))
+                    parts.append(pa.table(next(score)()))
             write_shard(folder, shard, pa.concat_tables(parts), identity)
     return sum(map(len, mine))
+
+
+def steps_of(rows: range, step: int) -> list[range]:
+    """A shard's rows, `step` at a time."""
+    return [range(start, min(start + step, rows.stop)) for start in range(rows.start, rows.stop, step)]
 
 
 def write_shard(folder: Path, rows: range, table: pa.Table, identity: str) -> None:

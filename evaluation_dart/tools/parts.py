@@ -18,7 +18,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import link_target
 from datasets_dart.outputs import Output, Paths, held, hidden, remove
 from evaluation_dart.records import digest, package_versions
-from evaluation_dart.shards import score_in_shards, shards_of
+from evaluation_dart.shards import Score, score_in_shards, shards_of
 from evaluation_dart.training.accelerators import in_first_process
 
 
@@ -94,7 +94,7 @@ def remove_empty(folder: Path) -> None:
 def complete(
     work: Work,
     rows: int,
-    prepare: Callable[[], Callable[[range], dict[str, Any]]],
+    prepare: Callable[[], Score],
     write: Callable[[Path], dict[str, Any]],
     device: str,
     counted: str,
@@ -105,7 +105,8 @@ def complete(
     """Do the parts that are not there yet, shared among processes, write the output of all, and remove the parts.
 
     Args:
-        prepare: makes the function that does the rows of a range, later ranges after earlier ones.
+        prepare: makes the function, or the two [`Stages`], that do the rows of a range, later ranges after earlier
+            ones.
         write: writes the output from the parts, under the name that it is given, in the main process, and returns what
             the sidecar says of it.
         step: rows that are done at once. passes, unit: see [`score_in_shards`].

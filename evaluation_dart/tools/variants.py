@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import count, islice
@@ -22,6 +22,7 @@ from datasets_dart.formats.vcf import (
     SCORED,
     SHOWN,
     SWAPPED,
+    Haplotypes,
     Header,
     Mismatch,
     Odd,
@@ -40,7 +41,7 @@ from evaluation_dart.recipes import HEAD, OF_BASES, TOKENS_L2, UNSIGNED, WHOLE, 
 from evaluation_dart.records import SCHEMA_VERSION
 from evaluation_dart.scoring.alleles import Scores, VariantScorer
 from evaluation_dart.scoring.finite import check_finite
-from evaluation_dart.shards import part_rows
+from evaluation_dart.shards import Stages, part_rows
 from evaluation_dart.tools.loading import (
     VARIANT_COLUMNS,
     Model,
@@ -196,7 +197,7 @@ def score_variants(
         apply = VariantScorer(scorer, how, batch_size)
         passes = passes_of(scorer, how, found.records, found.alleles, window)
 
-        def prepare() -> Callable[[range], dict[str, Any]]:
+        def prepare() -> Stages:
             report_passes(scorer, how, passes, state.is_main_process)
             what = f"{found.alleles:,} alleles of {found.records:,} records, by {how.name}"
             announce(what, scorer, passes=passes, tokens=window, batch_size=apply.batch_size, alike=apply.alike)
@@ -360,22 +361,23 @@ def report_passes(scorer: Any, recipe: VariantRecipe, passes: int, main_process:
         log.info("the recipe dart-eval takes one row for each allele")
 
 
-def record_scorer(
-    source: Path, genome: Genome, apply: VariantScorer, window: int, swap: bool
-) -> Callable[[range], dict[str, Any]]:
-    """A function that scores the records of a range, later ranges after earlier ones.
+def record_scorer(source: Path, genome: Genome, apply: VariantScorer, window: int, swap: bool) -> Stages:
+    """Records of a range and their windows are read, and scored; later ranges after earlier ones.
 
     It raises InputError naming model and record where the model gives what is not a finite number.
     """
     stream, position = read_records(source), 0
     likelihood = apply.recipe.likelihood
+    variants, ends = (likelihood.variants, likelihood.ends) if likelihood else without_likelihood(apply.recipe)
 
-    def score(rows: range) -> dict[str, Any]:
+    def read(rows: range) -> tuple[list[Record], Haplotypes]:
         nonlocal position
         records = list(islice(stream, rows.start - position, rows.stop - position))
         position = rows.stop
-        variants, ends = (likelihood.variants, likelihood.ends) if likelihood else without_likelihood(apply.recipe)
-        cut = haplotypes(records, genome, window, swap, variants, ends)
+        return records, haplotypes(records, genome, window, swap, variants, ends)
+
+    def work(rows: range, given: tuple[list[Record], Haplotypes]) -> dict[str, Any]:
+        records, cut = given
         scores = apply(cut.sequences, cut.group)
         of_alleles = np.flatnonzero(cut.allele)
         owners = [*zip(cut.record[of_alleles].tolist(), cut.allele[of_alleles].tolist(), strict=True)]
@@ -390,7 +392,7 @@ def record_scorer(
                     values.append(value)
         return {name: np.array(values, dtype=PART_COLUMNS[name]) for name, values in columns.items()}
 
-    return score
+    return Stages(read, work)
 
 
 def check_scores(apply: VariantScorer, scores: Scores, alleles: Sequence[tuple[Record, int]]) -> None:

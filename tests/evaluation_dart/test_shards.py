@@ -1,10 +1,12 @@
 """Shards of rows: what is whole and in its place is kept, everything else is made again."""
 
+import threading
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from evaluation_dart.shards import read_shard, score_in_shards, shards_of
+from evaluation_dart.shards import Stages, read_shard, score_in_shards, shards_of
 
 ROWS, SIZE = 10, 4
 
@@ -73,3 +75,39 @@ def test_what_is_not_whole_or_in_its_place_is_made_again(tmp_path, damage):
 def test_shards_of_another_run_are_not_taken(tmp_path):
     score(tmp_path, "one")
     assert score(tmp_path, "two") == (list(range(ROWS)), list(range(ROWS)))
+
+
+def test_the_next_rows_are_read_in_a_thread_beside_the_work(tmp_path):
+    """Each in its order, one ahead of the work, across the shards; not at all what is there already."""
+    read, reading = [], threading.Event()
+
+    def read_rows(rows):
+        read.append((rows.start, rows.stop, threading.current_thread() is threading.main_thread()))
+        reading.set()
+        return [row * row for row in rows]
+
+    def work(rows, squares):
+        assert threading.current_thread() is threading.main_thread()
+        if rows.start == 0:
+            reading.clear()
+            while len(read) < 2:  # the next ones are read while these are worked on
+                assert reading.wait(10)
+        return {"row": list(rows), "square": squares}
+
+    score_in_shards(lambda: Stages(read_rows, work), 10, tmp_path, 4, "run", step=3)
+    assert read == [(0, 3, False), (3, 4, False), (4, 7, False), (7, 8, False), (8, 10, False)]
+    table = pa.concat_tables(map(read_shard, shards_of(tmp_path)))
+    assert table["square"].to_pylist() == [row * row for row in range(10)]
+    shards_of(tmp_path)[1].unlink()
+    read.clear()
+    assert score_in_shards(lambda: Stages(read_rows, work), 10, tmp_path, 4, "run", step=4) == 4
+    assert read == [(4, 8, False)]
+
+
+def test_an_error_in_the_thread_is_that_of_the_run(tmp_path):
+    def read_rows(rows):
+        raise ValueError(f"cannot read {rows.start}")
+
+    with pytest.raises(ValueError, match="cannot read 0"):
+        score_in_shards(lambda: Stages(read_rows, lambda rows, given: {}), 10, tmp_path, 4, "run")
+    assert not shards_of(tmp_path)
