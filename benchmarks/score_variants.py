@@ -218,5 +218,6 @@ if __name__ == "__main__":
         rows += variants(pair, name, 16 if gpu else 1, measure)
         if name == "tiny-1k":
             rows += tasks(pair, measure)
+        write("score_variants_gpu" if gpu else "score_variants", rows, gpu)
         rows.append(substitutions(pair, name, measure))
         write("score_variants_gpu" if gpu else "score_variants", rows, gpu)
