@@ -262,7 +262,7 @@ def written(files: dict[str, str]) -> Iterator[Path]:
 
 def heading(text: str) -> str:
     """A heading."""
-    return f"<h3>{html.escape(text)}</h3>"
+    return f"<h2>{html.escape(text)}</h2>"
 
 
 def paragraph(text: str) -> str:

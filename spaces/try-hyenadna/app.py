@@ -35,7 +35,7 @@ STYLE = """
 .answer table { border-collapse: collapse; border: none; font-variant-numeric: tabular-nums; }
 .answer th, .answer td { padding: 0.25rem 0.75rem 0.25rem 0 !important; text-align: left; white-space: nowrap;
     border: none !important; border-bottom: 1px solid var(--border-color-primary) !important; }
-.answer h3 { margin: 1rem 0 0.5rem; }
+.answer h2 { margin: 1rem 0 0.5rem; font-size: 1.15rem; }
 .answer p { margin: 0.5rem 0; }
 .answer .picture { background: white; max-width: 100%; padding: 0.25rem; }
 .answer .wide { max-width: none; width: 1100px; }
