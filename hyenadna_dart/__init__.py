@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datasets_dart import load_dart
     from datasets_hyenadna import load_task
-    from evaluation_dart import RECIPES, TASKS, compare, evaluate, load_record, load_scorer
+    from evaluation_dart import RECIPES, TASKS, compare, evaluate, evaluate_suite, load_record, load_scorer
     from evaluation_dart.tools.dependencies import dependency_map
     from evaluation_dart.tools.generation import generate
     from evaluation_dart.tools.mutagenesis import mutagenesis
@@ -36,6 +36,7 @@ __all__ = [
     "dependency_map",
     "embed_regions",
     "evaluate",
+    "evaluate_suite",
     "generate",
     "load_dart",
     "load_record",
