@@ -28,7 +28,7 @@ from evaluation_dart.tools.mutagenesis import likelihood_changes
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM, HyenaDNATokenizer
 
 SHAPES = {"tiny-1k": (128, 2, 1026, 1024), "small-32k": (256, 4, 32_770, 8_192)}
-RECORDS = {"tiny-1k": 16, "small-32k": 2}
+RECORDS = {"tiny-1k": 8, "small-32k": 2}
 ALTERNATIVES = {
     "SNVs of one alternative allele": ["C"],
     "SNVs of three": ["C", "G", "T"],
