@@ -1,6 +1,6 @@
 """The long convolution against the stock operator: forward, and forward with backward, in one run.
 
-    python benchmarks/long_conv.py [--threads 2]
+    python benchmarks/long_conv.py [--threads 2] [--longest 1000002]
 
 The record is that of the build in use (HYENADNA_CPU): results/long_conv_avx2.json, and so on.
 
@@ -83,8 +83,11 @@ def compared(what: str, channels: int, length: int, ours: float, theirs: float) 
 
 
 if __name__ == "__main__":
-    parsed(parser(__doc__))
+    options = parser(__doc__)
+    options.add_argument("--longest", type=int, default=FORWARD[-1][1], help="only lengths up to this one")
+    longest = parsed(options).longest
+    forward, training = ([case for case in cases if case[1] <= longest] for cases in (FORWARD, TRAINING))
     write(
         f"long_conv_{cpu_backend.build_name()}",
-        [each for case in FORWARD for each in forward_rows(*case)] + [training_row(*case) for case in TRAINING],
+        [each for case in forward for each in forward_rows(*case)] + [training_row(*case) for case in training],
     )
