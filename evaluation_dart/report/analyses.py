@@ -170,9 +170,11 @@ def by_model(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, A
 
 
 def bars(rows: Iterable[Mapping[str, Any]], label: str) -> list[Bar]:
-    """Rows with a value and an interval as lines of a figure."""
+    """Rows with a value and an interval as lines of a figure; a stratum's label begins with what strata are of."""
     key = "value" if label == "stratum" else "accuracy"
-    return [Bar(str(row[label]), row[key], row["low"], row["high"]) for row in rows if row[key] is not None]
+    own = [row for row in rows if row[key] is not None]
+    labels = [f"{row['by']} {row['stratum']}" if label == "stratum" else str(row[label]) for row in own]
+    return [Bar(name, row[key], row["low"], row["high"]) for name, row in zip(labels, own, strict=True)]
 
 
 def of_each(records: Sequence[Record], make: Callable[[Record], pa.Table]) -> tuple[pa.Table, list[str]]:

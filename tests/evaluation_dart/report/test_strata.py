@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from evaluation_dart.records import all_metrics, load_record
+from evaluation_dart.report.analyses import bars
+from evaluation_dart.report.figures import Bar
 from evaluation_dart.report.row_properties import row_property, share
 from evaluation_dart.report.strata import strata_of, strata_table
 from tests.evaluation_dart.report.test_report import run, submit
@@ -171,3 +173,9 @@ def test_a_record_without_the_column_is_left_out_with_a_line(record, tmp_path, c
     status, _, err = run(capsys, monkeypatch, "report", tmp_path / "records", "--by", "tss", "--output", tmp_path)
     assert (status, err.count("\n")) == (1, 1)
     assert "no column 'tss' in the predictions" in err
+
+
+def test_lines_of_a_figure_say_what_the_strata_are_of():
+    row = {"by": "gc", "stratum": "0.31 to 0.52", "value": 0.7, "low": 0.6, "high": 0.8, "family": "AP1"}
+    assert bars([row, row | {"value": None}], "stratum") == [Bar("gc 0.31 to 0.52", 0.7, 0.6, 0.8)]
+    assert bars([row | {"accuracy": 0.5}], "family") == [Bar("AP1", 0.5, 0.6, 0.8)]
