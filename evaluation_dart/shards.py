@@ -35,6 +35,20 @@ class Stages(NamedTuple):
     work: Callable[[range, Any], dict[str, Any]]
 
 
+class Share(NamedTuple):
+    """What one of many jobs does that have a folder of shards in common, and know nothing else of each other.
+
+    Attributes:
+        number: of the job, from 1. of: jobs. A job has every `of`-th shard, from its number on.
+    """
+
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
 Score = Callable[[range], dict[str, Any]] | Stages
 
 
@@ -82,6 +96,7 @@ def score_in_shards(
     step: int | None = None,
     passes: int | None = None,
     unit: str = "rows",
+    share: Share | None = None,
 ) -> int:
     """Score this process's shards of `rows` rows that are missing; returns the number of rows scored now.
 
@@ -91,17 +106,23 @@ def score_in_shards(
     Args:
         identity: of the run: shards of another one are removed.
         passes: about how many rows go through a model for all `rows`, to show the progress; `unit`: what they are.
+        share: of one of several jobs; nothing is removed then, as others are at work in the folder.
     """
     state = PartialState()
     folder.mkdir(parents=True, exist_ok=True)
     shards = [range(start, min(start + shard_rows, rows)) for start in range(0, rows, shard_rows)]
-    if state.is_main_process:
+    if share is not None:
+        shards = shards[share.number - 1 :: share.of]
+    elif state.is_main_process:
         sweep_folder(folder)
         for path in folder.glob(f"{DONE}*"):
             path.unlink()
         remove_unfit(folder, shards, identity)
     state.wait_for_everyone()
-    there = {first_row(path) for path in shards_of(folder)}
+    if share is None:
+        there = {first_row(path) for path in shards_of(folder)}
+    else:
+        there = {own.start for own in whole_shards(folder, shards, identity)}
     state.wait_for_everyone()  # all have looked before one writes, so that all share out the same list
     missing = [own for own in shards if own.start not in there]
     mine = missing[state.process_index :: state.num_processes]
@@ -111,7 +132,8 @@ def score_in_shards(
     score = one_after_another(prepare(), [part for own in mine for part in pieces[own.start]])
     total = sum(map(len, missing))
     passes = None if passes is None else round(passes * total / rows)
-    with progress_bar("scoring", total, unit, passes=passes, shared=folder) as progress:
+    shared = folder if share is None else None
+    with progress_bar("scoring", total, unit, passes=passes, shared=shared) as progress:
         for shard in mine:
             parts = []
             for part in pieces[shard.start]:
@@ -119,6 +141,12 @@ def score_in_shards(
                     parts.append(pa.table(next(score)()))
             write_shard(folder, shard, pa.concat_tables(parts), identity)
     return sum(map(len, mine))
+
+
+def whole_shards(folder: Path, shards: Sequence[range], identity: str) -> list[range]:
+    """Those of the shards of a run that are in a folder, whole."""
+    first = {first_row(path): path for path in shards_of(folder)}
+    return [own for own in shards if own.start in first and fits(first[own.start], own, identity)]
 
 
 def steps_of(rows: range, step: int) -> list[range]:

@@ -16,9 +16,9 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import link_target
-from datasets_dart.outputs import Output, Paths, held, hidden, remove
+from datasets_dart.outputs import Output, Paths, held, hidden, read_json, remove, sidecar
 from evaluation_dart.records import digest, package_versions
-from evaluation_dart.shards import Score, score_in_shards, shards_of
+from evaluation_dart.shards import Score, Share, score_in_shards, shards_of, whole_shards
 from evaluation_dart.training.accelerators import in_first_process
 
 
@@ -82,6 +82,42 @@ def begin(
     work().folder.mkdir(parents=True, exist_ok=True)
     stack.callback(remove_empty, work().folder)
     return work()
+
+
+def join(output: Path, about: dict[str, Any], part: int, **also: Any) -> Work | dict[str, Any]:
+    """[`begin`] of one of many jobs that do the parts of an output together; `begin` makes it of them afterwards.
+
+    Nothing is held and nothing removed, as the others are at work.
+    """
+    fingerprint = digest(about | also)
+    finished = read_json(sidecar(output))
+    if finished.get("fingerprint") == fingerprint and output.exists():
+        return finished
+    work = Work(output, None, about, fingerprint, part)
+    work.folder.mkdir(parents=True, exist_ok=True)
+    return work
+
+
+def do_share(
+    work: Work,
+    rows: int,
+    prepare: Callable[[], Score],
+    step: int,
+    share: Share,
+    passes: int | None = None,
+    unit: str = "rows",
+) -> dict[str, Any]:
+    """Do the parts of one of many jobs that are not there yet, and leave them; returns what there is now.
+
+    Args:
+        prepare, step, passes, unit: see [`complete`].
+    """
+    own = score_in_shards(prepare, rows, work.folder, work.part, work.fingerprint, step, passes, unit, share)
+    now = sum(gather_object([own]))
+    shards = [range(start, min(start + work.part, rows)) for start in range(0, rows, work.part)]
+    there = whole_shards(work.folder, shards, work.fingerprint)
+    counts = {"parts": len(shards), "parts_there": len(there), "rows_done_now": now}
+    return {"share": str(share), "folder": str(work.folder)} | counts
 
 
 def remove_empty(folder: Path) -> None:

@@ -41,7 +41,7 @@ from evaluation_dart.recipes import HEAD, OF_BASES, TOKENS_L2, UNSIGNED, WHOLE, 
 from evaluation_dart.records import SCHEMA_VERSION
 from evaluation_dart.scoring.alleles import Scores, VariantScorer
 from evaluation_dart.scoring.finite import check_finite
-from evaluation_dart.shards import Stages, part_rows
+from evaluation_dart.shards import Share, Stages, part_rows
 from evaluation_dart.tools.loading import (
     VARIANT_COLUMNS,
     Model,
@@ -51,7 +51,7 @@ from evaluation_dart.tools.loading import (
     load,
     paths_of,
 )
-from evaluation_dart.tools.parts import begin, complete, one_process
+from evaluation_dart.tools.parts import begin, complete, do_share, join, one_process
 from evaluation_dart.tools.variant_files import Named, output_suffix, write_scores
 from evaluation_dart.training.accelerators import process_state
 from evaluation_dart.workload import announce
@@ -96,6 +96,7 @@ def score_variants(
     dtype: str = "float32",
     trust_remote_code: bool = False,
     overwrite: bool = False,
+    share: str | None = None,
 ) -> pa.Table | dict[str, Any]:
     """Score variants with a model.
 
@@ -125,9 +126,13 @@ def score_variants(
         dtype: of the model's weights: "float32", "bfloat16" or "float16".
         trust_remote_code: run the code that a model's repository brings.
         overwrite: start afresh, even if these scores are there.
+        share: "3/64" does the third of 64 equal shares of the parts, and leaves them beside the output: of jobs on
+            several machines with storage in common. The same call without it makes the output of all parts, and does
+            those that are missing.
 
     Returns:
-        A table with a row for each alternative allele, in the order of the input; with `output`, what OUTPUT.json says.
+        A table with a row for each alternative allele, in the order of the input; with `output`, what OUTPUT.json says;
+        with `share`, how many of the parts are there.
 
     Raises:
         InputError: naming file, line and value that cannot be used, or what the model cannot do.
@@ -137,6 +142,7 @@ def score_variants(
     how = variant_recipe(recipe or default_recipe(model, revision, trust_remote_code), strand, layer, label)
     if ref_mismatch not in MISMATCHES:
         raise InputError(f"ref_mismatch {ref_mismatch!r}: there are {', '.join(MISMATCHES)}")
+    own_share = None if share is None else read_share(share, output, plot, overwrite)
     if output is None:
         one_process()
     else:
@@ -179,17 +185,21 @@ def score_variants(
 
                 plot_scores(plot, target, name, how, summary, overwrite)
 
-        work = begin(stack, target, about, part, overwrite, companions=INDEXES, name=name)
+        if own_share is None:
+            work = begin(stack, target, about, part, overwrite, companions=INDEXES, name=name)
+        else:
+            work = join(target, about, part, name=name)
         if isinstance(work, dict):
             if state.is_main_process:
                 log.info("%s: these scores are there already", output)
             draw(work)
             return work
         with state.main_process_first():
-            found = checked(vcf, bases, target, name, write_list=state.is_main_process)
+            found = checked(vcf, bases, target, name, write_list=state.is_main_process and own_share is None)
         report(vcf, mismatch_list(target), found, ref_mismatch, state.is_main_process)
         in_order = found.sorted or output is None
-        source = input_file(vcf) if in_order else work.folder / "sorted.vcf"
+        place = work.folder if own_share is None else Path(scratch)
+        source = input_file(vcf) if in_order else place / "sorted.vcf"
         if not in_order and state.is_main_process:
             write_sorted(vcf, source, bases, found)
         state.wait_for_everyone()
@@ -202,6 +212,9 @@ def score_variants(
             what = f"{found.alleles:,} alleles of {found.records:,} records, by {how.name}"
             announce(what, scorer, passes=passes, tokens=window, batch_size=apply.batch_size, alike=apply.alike)
             return record_scorer(source, bases, apply, window, ref_mismatch == "swap")
+
+        if own_share is not None:
+            return do_share(work, found.records, prepare, step, own_share, passes, "passes")
 
         def write(path: Path) -> dict[str, Any]:
             own = about["model"]
@@ -236,6 +249,16 @@ def score_variants(
         )
         draw(summary)
         return summary if output is not None else pq.read_table(target)
+
+
+def read_share(text: str, output: Any, plot: Any, overwrite: bool) -> Share:
+    """ "3/64" as a share, of work whose other arguments allow it."""
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise InputError(f"share {text!r}: give a job's number, from 1, and how many there are, such as 3/64")
+    if output is None or plot is not None or overwrite:
+        raise InputError("a share of the work needs an output, draws no plot, and overwrites nothing")
+    return Share(int(number), int(of))
 
 
 def is_embedding(recipe: VariantRecipe) -> bool:

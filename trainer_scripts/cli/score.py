@@ -26,6 +26,7 @@ from trainer_scripts.cli.options import (
     TrustRemoteCode,
 )
 from trainer_scripts.messages import result
+from trainer_scripts.options import COMPUTING
 
 
 def score(
@@ -56,6 +57,14 @@ def score(
     overwrite: Overwrite = False,
     batch_size: BatchSize = "auto",
     part: Part = None,
+    share: Annotated[
+        str | None,
+        typer.Option(
+            help="such as 3/64: of the parts, the third of 64 equal shares only, for jobs with storage in common; then "
+            "the same line without it makes the output",
+            rich_help_panel=COMPUTING,
+        ),
+    ] = None,
     device: Device = None,
     dtype: DtypeOption = "float32",
     revision: Revision = None,
@@ -90,5 +99,10 @@ def score(
         dtype=dtype,
         trust_remote_code=trust_remote_code,
         overwrite=overwrite,
+        share=share,
     )
+    if "share" in summary:
+        there = f"{summary['parts_there']:,} of {summary['parts']:,} parts are there"
+        result(summary, f"share {summary['share']}: {summary['rows_done_now']:,} records scored now; {there}")
+        return
     result(summary, f"{output}: {summary['alleles']:,} alleles, {summary['status']}")

@@ -228,6 +228,50 @@ def test_goes_on_where_it_stopped(variants, tmp_path, run, monkeypatch):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.parametrize("in_order", [True, False])
+def test_shares_of_many_jobs_become_one_output(variants, tmp_path, run, in_order):
+    if not in_order:
+        lines = variants.read_text().splitlines(keepends=True)
+        head = [line for line in lines if line[0] == "#"]
+        variants = tmp_path / "unsorted.vcf"
+        variants.write_text("".join([*head, *reversed(lines[len(head) :])]))
+    given = (variants, FASTA, MODEL)
+    options = {"output": tmp_path / "out.tsv", "window": 96, "part": 1, "device": "cpu"}
+    done = [score_variants(*given, **options, share=f"{number}/64") for number in range(64, 0, -1)]
+    assert [own["rows_done_now"] for own in done] == [0] * 39 + [1] * 25
+    assert (done[0]["parts_there"], done[-1]["parts_there"], done[-1]["parts"]) == (0, 25, 25)
+    assert score_variants(*given, **options, share="3/64")["rows_done_now"] == 0  # it is there
+    assert {path.name[:11] for path in tmp_path.iterdir()} <= {".out.tsv.pa", "unsorted.vc"}
+    parts = sorted(Path(done[-1]["folder"]).iterdir())
+    parts[4].unlink()  # a job that failed, and one whose disk did
+    parts[7].write_bytes(parts[7].read_bytes()[:-9])
+    status, errors = run(variants, tmp_path / "out.tsv", "--part", 1, "--share", "8/64")
+    assert status == 0, errors
+    assert score_variants(*given, **options)["records_scored_now"] == 1  # share 8 has mended its own
+    whole = score_variants(*given, **options | {"output": tmp_path / "whole.tsv"})
+    assert (tmp_path / "out.tsv").read_bytes() == (tmp_path / "whole.tsv").read_bytes()
+    assert whole["records_scored_now"] == 25
+    again = score_variants(*given, **options, share="3/64")
+    assert again["fingerprint"] == whole["fingerprint"]  # what OUTPUT.json says: it is made already
+    assert not Path(done[-1]["folder"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--share", "0/4"], "share '0/4': give a job's number, from 1, and how many there are, such as 3/64"),
+        (["--share", "5/4"], "share '5/4': give a job's number, from 1, and how many there are, such as 3/64"),
+        (
+            ["--share", "1/2", "--overwrite"],
+            "a share of the work needs an output, draws no plot, and overwrites nothing",
+        ),
+    ],
+)
+def test_shares_that_cannot_be(variants, tmp_path, run, options, message):
+    assert run(variants, tmp_path / "out.tsv", *options) == (1, f"hyenadna: {message}\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_heads_and_baselines(variants, tmp_path, run):
     model = tmp_path / "fine-tuned"
     AutoModelForSequenceClassification.from_pretrained(MODEL, num_labels=1).save_pretrained(model)
