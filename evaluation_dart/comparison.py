@@ -15,6 +15,7 @@ from scipy import stats
 
 from datasets_dart.errors import InputError
 from datasets_dart.formats.text import one_line
+from datasets_dart.progress import counted
 from evaluation_dart.records import (
     RESULTS,
     Record,
@@ -270,15 +271,18 @@ def compared(groups: Sequence[Sequence[Side]], left_out: Iterable[str] = (), blo
     left_out = list(left_out)
     found: list[Pair] = []
     known: dict[Any, dict[str, Estimate]] = {}
-    for sides in groups:
-        tables: dict[Path, pa.Table] = {}
-        for a, b in combinations(sides, 2):
-            try:
-                found.append(paired(a, b, blocks, known, tables))
-            except (InputError, OSError) as error:  # the predictions of a record may not be there
-                if len(groups) == 1 and len(sides) == 2:
-                    raise
-                left_out.append(f"not compared: {a.label} and {b.label} on {a.first.task}: {error}")
+    count = sum(math.comb(len(sides), 2) for sides in groups)
+    both = ((number, pair) for number, sides in enumerate(groups) for pair in combinations(sides, 2))
+    tables: dict[int, dict[Path, pa.Table]] = {}
+    for number, (a, b) in counted(both, "comparing", "pairs", count):
+        if number not in tables:
+            tables = {number: {}}  # those of one group at a time are kept
+        try:
+            found.append(paired(a, b, blocks, known, tables[number]))
+        except (InputError, OSError) as error:  # the predictions of a record may not be there
+            if count == 1:
+                raise
+            left_out.append(f"not compared: {a.label} and {b.label} on {a.first.task}: {error}")
     if not found:
         raise InputError(f"there are no two records to compare: {'; '.join(left_out)[:1000]}")
     return Comparison(corrected(found), tuple(left_out))

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from datasets_dart.errors import InputError
+from datasets_dart.progress import counted
 from evaluation_dart.models.language_model import usable_device
 from evaluation_dart.training.supervised import COUNTS, METHODS, build_network, load_model, source_of, training_of
 
@@ -90,7 +91,7 @@ def resource_profile(
     read = list(islice(batches, warmup + measured))
     if len(read) <= warmup:
         raise InputError(f"{len(read)} batches, but {warmup} are for warming up: nothing is left to measure")
-    for number, batch in enumerate(read):
+    for number, batch in counted(enumerate(read), "measuring", "batches", len(read)):
         network.zero_grad(set_to_none=True)
         started, _ = _mark(device)
         total = network(batch).sum()
