@@ -16,10 +16,10 @@ def neutral_variants(
     sites: Annotated[Path, typer.Option(help="BED of bases taken for neutral, such as ancient repeats")],
     genome: Genome,
     output: Annotated[Path, typer.Option(help="file to write, for hyenadna score: .vcf")],
-    each: Annotated[int | None, typer.Option(help="at most so many bases of each five-base context", min=1)] = None,
+    each: Annotated[int | None, typer.Option(help="at most this many bases of each five-base context", min=1)] = None,
     seed: Annotated[int, typer.Option(help="of which bases these are")] = 0,
 ) -> None:
-    """List every SNV at the bases of neutral intervals, by whose scores others are calibrated.
+    """List every SNV in neutral intervals; hyenadna calibrate uses their scores.
 
     hyenadna neutral-variants --sites repeats.bed --genome hg38.fa --each 100 --output neutral.vcf
     """
@@ -34,9 +34,9 @@ def calibrate(
     neutral: Annotated[Path, typer.Option(help="table of neutral variants' scores, by the same recipe")],
     genome: Genome,
     output: Written,
-    fewest: Annotated[int, typer.Option(help="neutral variants of a context, without which it has no mean")] = 10,
+    fewest: Annotated[int, typer.Option(help="neutral variants that a context needs to be calibrated")] = 10,
 ) -> None:
-    """Take from scores what neutral variants in the same five-base context score.
+    """Subtract from each score the mean score of neutral variants in the same five-base context.
 
     hyenadna calibrate --scores scores.parquet --neutral neutral.parquet --genome hg38.fa --output calibrated.parquet
     """

@@ -30,7 +30,7 @@ def dataset(
     ] = "paper",
     validation: Annotated[str | None, typer.Option(help="contigs to validate on: chr8,chr9; with --test")] = None,
     test: Annotated[str | None, typer.Option(help="contigs to test on; all others are trained on")] = None,
-    limit: Annotated[int | None, typer.Option(help="take so many rows at random", min=3)] = None,
+    limit: Annotated[int | None, typer.Option(help="take this many rows at random", min=3)] = None,
     seed: Seed = 0,
 ) -> None:
     """Make rows to train on from a BED file with labels, peaks, sequences, or a bigWig track.

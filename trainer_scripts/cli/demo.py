@@ -19,7 +19,7 @@ def demo(
         Path | None, typer.Option(help="file of a Markov model of order 7 or more; default: the installed one")
     ] = None,
     output: Annotated[Path, typer.Option(help="folder for the records and the picture")] = Path("results/demo"),
-    limit: Annotated[int | None, typer.Option(help="score only so many pairs, the first ones", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="score only this many pairs, from the first on", min=1)] = None,
 ) -> None:
     """Score a checkpoint, an untrained one and Markov models on the bundled sample of task 1.
 

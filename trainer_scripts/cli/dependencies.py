@@ -50,7 +50,7 @@ def dependencies(
     trust_remote_code: TrustRemoteCode = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Map how much a substitution at each base of a region moves what a model says of each other base.
+    """Map how a substitution at each base of a region changes what a model predicts at every other base.
 
     hyenadna dependencies --genome hg38.fa --region chr20:1,001-1,200 --model my-model --output map.tsv --figure map.png
     """

@@ -25,7 +25,7 @@ def generate(
     number: Annotated[int, typer.Option(help="sequences for each prompt", min=1)] = 10,
     length: Annotated[int, typer.Option(help="bases to generate", min=1)] = 512,
     temperature: Annotated[float, typer.Option(help="1: as the model says; 0: always the likeliest", min=0)] = 1,
-    top_k: Annotated[int, typer.Option(help="sample among so many of the likeliest tokens; 0: all", min=0)] = 0,
+    top_k: Annotated[int, typer.Option(help="sample among this many of the likeliest tokens; 0: all", min=0)] = 0,
     top_p: Annotated[float, typer.Option(help="among the likeliest that have this share", min=0, max=1)] = 1,
     with_prompt: Annotated[bool, typer.Option("--with-prompt", help="write prompt and continuation together")] = False,
     reference: Annotated[

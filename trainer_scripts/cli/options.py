@@ -28,10 +28,12 @@ def batch_size(given: str | int) -> int | str:
 Genome = Annotated[Path, typer.Option(help="reference genome: FASTA, plain, gzip or bgzip")]
 Model = Annotated[str, typer.Option(help="Hub id or folder of a model, or a baseline: markov:FILE.safetensors")]
 Output = Annotated[Path, typer.Option(help="file to write")]
-ProtocolOption = Annotated[Protocol, typer.Option("--protocol", help="the sound one, or the original with its defects")]
+ProtocolOption = Annotated[
+    Protocol, typer.Option("--protocol", help="fixed: no known defects; paper: the original, with its defects")
+]
 NewFolder = Annotated[Path, typer.Option(help="folder to write; new or empty")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what is there, and start afresh")]
-Seed = Annotated[int, typer.Option(min=0, help="of everything that is drawn at random")]
+Seed = Annotated[int, typer.Option(min=0, help="seed of all random draws")]
 Layer = Annotated[int, typer.Option(help="of embeddings: index into the hidden states; -1 is the last")]
 Label = Annotated[
     str | None, typer.Option(help="of a trained head with several outputs: which, by name or by number from 0")
@@ -48,7 +50,7 @@ BatchSize = Annotated[
 Part = Annotated[
     int | None,
     typer.Option(
-        help="rows in a part, the most that a kill can cost; default: about a minute's work",
+        help="rows in a part, the most that is lost when a run is killed; default: about a minute's work",
         min=1,
         rich_help_panel=COMPUTING,
     ),

@@ -12,7 +12,7 @@ def rank_mean(
     scores: Annotated[list[Path], typer.Option(help="tables of hyenadna score, of the same variants; twice or more")],
     output: Annotated[Path, typer.Option(help="table to write: .parquet or .tsv")],
     turn: Annotated[
-        list[str] | None, typer.Option(help="of each score as-it-is, minus or magnitude; default: as they are")
+        list[str] | None, typer.Option(help="how to read each score: as-it-is, minus or magnitude; default: as-it-is")
     ] = None,
     by: Annotated[str | None, typer.Option(help="column of the first table, within which variants are ranked")] = None,
 ) -> None:

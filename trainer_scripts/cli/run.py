@@ -31,20 +31,22 @@ FIRST: dict[str, Any] = {
     "task": Annotated[str | None, option("see dart-eval ls", default="regulatory_elements")],
     "setting": Annotated[str | None, option("see dart-eval ls", default="the task's first")],
     "output": Annotated[Path | None, option("folder of records", default="results")],
-    "protocol": Annotated[Protocol | None, option("the sound one, or the original with its defects", default="fixed")],
+    "protocol": Annotated[
+        Protocol | None, option("fixed: no known defects; paper: the original, with its defects", default="fixed")
+    ],
     "recipe": Annotated[str | None, option("of likelihoods, see dart-eval ls", default="dart-eval")],
-    "seed": Annotated[int | None, option("of everything that is drawn at random", default="0")],
+    "seed": Annotated[int | None, option("seed of all random draws", default="0")],
     "overwrite": Annotated[bool, option("replace a record, and start anew", "--overwrite")],
-    "config": Annotated[Path | None, option("YAML of these options; those on the command line come before it")],
-    "print_config": Annotated[bool, option("print the options as YAML, and leave", "--print-config")],
+    "config": Annotated[Path | None, option("YAML of these options; options on the command line take precedence")],
+    "print_config": Annotated[bool, option("print the options as YAML, and exit", "--print-config")],
 }
 LAST: dict[str, Any] = {
     "split": Annotated[str | None, option("train, validation or test", default="test", panel=ROWS)],
     "splits": Annotated[
         str | None, option("BED of blocks named train, validation, test; or folds", default="paper", panel=ROWS)
     ],
-    "window": Annotated[int | None, option("only the central so many bases of each sequence", panel=ROWS)],
-    "limit": Annotated[int | None, option("only so many rows, the first", panel=ROWS, min=1)],
+    "window": Annotated[int | None, option("read only this many bases in the middle of each sequence", panel=ROWS)],
+    "limit": Annotated[int | None, option("only this many rows, from the first on", panel=ROWS, min=1)],
     "sample_seed": Annotated[int | None, option("with --limit: rows at random, by this seed", panel=ROWS)],
     "blocks": Annotated[
         str | None,

@@ -46,7 +46,7 @@ def score(
         ),
     ] = None,
     strand: Annotated[Strand | None, typer.Option(help="default: the recipe's")] = None,
-    window: Annotated[int, typer.Option(help="bases around a variant that the model reads", min=2)] = 1024,
+    window: Annotated[int, typer.Option(help="bases that the model reads around a variant", min=2)] = 1024,
     label: Label = None,
     layer: Layer = -1,
     ref_mismatch: Annotated[
