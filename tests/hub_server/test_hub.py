@@ -28,7 +28,7 @@ from datasets_dart.samples import cpg_islands_chrx
 from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNATokenizer
 from modeling_hyenadna.export_hub_code import AUTO_MAP
 from trainer_scripts.cli import hyenadna
-from trainer_scripts.push_model import check_model_folder
+from trainer_scripts.push_model import check_model_folder, push_model
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(sys.executable).parent
@@ -239,24 +239,27 @@ class Hidden:
 sys.meta_path.insert(0, Hidden())
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
 try:
     AutoModelForCausalLM.from_pretrained(sys.argv[1])
 except ValueError as error:
     assert "trust_remote_code=True" in str(error), error
-model = AutoModelForCausalLM.from_pretrained(sys.argv[1], trust_remote_code=True)
-print("", model(**tokenizer("ACGTNACGT", return_tensors="pt")).logits[0, :, 7].tolist(), sep="\\n")
+for repository in sys.argv[1:]:
+    tokenizer = AutoTokenizer.from_pretrained(repository)
+    model = AutoModelForCausalLM.from_pretrained(repository, trust_remote_code=True)
+    print("", model(**tokenizer("ACGTNACGT", return_tensors="pt")).logits[0, :, 7].tolist(), sep="\\n")
 """
 
 
-def test_pushed_models_carry_their_code(hub, tmp_path):
+def test_pushed_models_carry_their_code(hub, api, tmp_path, monkeypatch):
     folder = tmp_path / "model"
     shutil.copytree(DEMO, folder, ignore=shutil.ignore_patterns("*.jsonl", "*.png"))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    push = [SCRIPTS / "hyenadna", "push", str(folder)]
-    run([*push, "owner/by-command"], hub, tmp_path)
+    monkeypatch.setattr("trainer_scripts.push_model.HfApi", lambda: api)
+    push_model(folder, "owner/by-command")
     for repo_id in ("owner/no-code", "owner/by-model"):  # the second for its card, which this server asks for
-        run([*push, repo_id, "--no-code"], hub, tmp_path)
+        monkeypatch.setattr("sys.argv", ["hyenadna", "push", str(folder), repo_id, "--no-code"])
+        with pytest.raises(SystemExit, match="0"):
+            hyenadna.main()
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     by_model = f"""
 from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNATokenizer
@@ -267,14 +270,16 @@ HyenaDNATokenizer.from_pretrained({str(folder)!r}).push_to_hub("owner/by-model")
 assert model.config.auto_map == {{}}
 """
     python(by_model, hub, tmp_path)
+    carrying = ("owner/by-command", "owner/by-model")
+    assert all(json.loads(hub.files(repo_id)["config.json"])["auto_map"] == AUTO_MAP for repo_id in carrying)
     inputs = HyenaDNATokenizer.from_pretrained(DEMO)("ACGTNACGT", return_tensors="pt")
     with torch.no_grad():
         expected = HyenaDNAForCausalLM.from_pretrained(DEMO)(**inputs).logits[0, :, 7]
-    for repo_id in ("owner/by-command", "owner/by-model"):
-        assert json.loads(hub.files(repo_id)["config.json"])["auto_map"] == AUTO_MAP
-        program = [sys.executable, "-W", "ignore", "-c", WITHOUT_PACKAGE, repo_id]
-        found = json.loads(run(program, hub, tmp_path).splitlines()[-1])  # after the question whether to run the code
-        torch.testing.assert_close(torch.tensor(found), expected, atol=1e-4, rtol=0)
+    said = run([sys.executable, "-W", "ignore", "-c", WITHOUT_PACKAGE, *carrying], hub, tmp_path)
+    found = [json.loads(line) for line in said.splitlines() if line.startswith("[")]  # beside transformers' questions
+    assert len(found) == len(carrying)
+    for logits in found:
+        torch.testing.assert_close(torch.tensor(logits), expected, atol=1e-4, rtol=0)
     plain = hub.files("owner/no-code")
     assert plain["config.json"] == (folder / "config.json").read_bytes()
     assert not [name for name in plain if name.endswith(".py")]
