@@ -170,11 +170,18 @@ def by_model(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, A
 
 
 def bars(rows: Iterable[Mapping[str, Any]], label: str) -> list[Bar]:
-    """Rows with a value and an interval as lines of a figure; a stratum's label begins with what strata are of."""
+    """Rows with a value and an interval as lines of a figure."""
     key = "value" if label == "stratum" else "accuracy"
-    own = [row for row in rows if row[key] is not None]
-    labels = [f"{row['by']} {row['stratum']}" if label == "stratum" else str(row[label]) for row in own]
-    return [Bar(name, row[key], row["low"], row["high"]) for name, row in zip(labels, own, strict=True)]
+    return [
+        Bar(stratum_label(row) if label == "stratum" else str(row[label]), row[key], row["low"], row["high"])
+        for row in rows
+        if row[key] is not None
+    ]
+
+
+def stratum_label(row: Mapping[str, Any]) -> str:
+    """A stratum with what it is of; a chromosome's name says it."""
+    return str(row["stratum"]) if row["by"] == "chrom" else f"{row['by']} {row['stratum']}"
 
 
 def of_each(records: Sequence[Record], make: Callable[[Record], pa.Table]) -> tuple[pa.Table, list[str]]:

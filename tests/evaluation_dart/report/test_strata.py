@@ -178,4 +178,5 @@ def test_a_record_without_the_column_is_left_out_with_a_line(record, tmp_path, c
 def test_lines_of_a_figure_say_what_the_strata_are_of():
     row = {"by": "gc", "stratum": "0.31 to 0.52", "value": 0.7, "low": 0.6, "high": 0.8, "family": "AP1"}
     assert bars([row, row | {"value": None}], "stratum") == [Bar("gc 0.31 to 0.52", 0.7, 0.6, 0.8)]
+    assert bars([row | {"by": "chrom", "stratum": "chr5"}], "stratum") == [Bar("chr5", 0.7, 0.6, 0.8)]
     assert bars([row | {"accuracy": 0.5}], "family") == [Bar("AP1", 0.5, 0.6, 0.8)]
