@@ -110,7 +110,7 @@ def score_in_shards(
     """
     state = PartialState()
     folder.mkdir(parents=True, exist_ok=True)
-    shards = [range(start, min(start + shard_rows, rows)) for start in range(0, rows, shard_rows)]
+    shards = steps_of(range(rows), shard_rows)
     if share is not None:
         shards = shards[share.number - 1 :: share.of]
     elif state.is_main_process:
@@ -150,7 +150,7 @@ def whole_shards(folder: Path, shards: Sequence[range], identity: str) -> list[r
 
 
 def steps_of(rows: range, step: int) -> list[range]:
-    """A shard's rows, `step` at a time."""
+    """Rows, `step` at a time: all as shards, or those of a shard as they are scored."""
     return [range(start, min(start + step, rows.stop)) for start in range(rows.start, rows.stop, step)]
 
 

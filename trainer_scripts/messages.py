@@ -18,12 +18,10 @@ from typing import Any
 import typer
 
 from datasets_dart.errors import InputError
-from trainer_scripts.options import COMMON, EXPECTED, renamed, run
+from trainer_scripts.options import COMMON, EXPECTED, LOG_FILE, QUIET, renamed, run
 from trainer_scripts.pipes import as_given
 
 PACKAGES = ("datasets_dart", "datasets_hyenadna", "evaluation_dart", "modeling_hyenadna", "trainer_scripts")
-QUIET, LOG_FILE = "--quiet", "--log-file"
-ABOUT = {QUIET: "no progress bars and no notes", LOG_FILE: "add notes, progress and errors to the end of this file"}
 PROGRESS = "datasets_dart.progress"  # the logger of lines that stand in for a bar
 
 

@@ -17,10 +17,9 @@ from trainer_scripts.pipes import errors_as_given, pipes_copied
 
 EXPECTED = (InputError, MissingExtra, OSError, MemoryError)
 COMPUTING = "Computing"
-COMMON = (
-    "--debug shows the traceback of an error; --quiet: no progress bars and no notes; --log-file FILE: notes, progress "
-    "and errors to the end of that file."
-)
+QUIET, LOG_FILE = "--quiet", "--log-file"
+ABOUT = {QUIET: "no progress bars and no notes", LOG_FILE: "add notes, progress and errors to the end of this file"}
+COMMON = f"--debug shows the traceback of an error; {QUIET}: {ABOUT[QUIET]}; {LOG_FILE} FILE: {ABOUT[LOG_FILE]}."
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one", rich_help_panel=COMPUTING)
 ]

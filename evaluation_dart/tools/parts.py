@@ -18,7 +18,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import link_target
 from datasets_dart.outputs import Output, Paths, held, hidden, read_json, remove, sidecar
 from evaluation_dart.records import digest, package_versions
-from evaluation_dart.shards import Score, Share, score_in_shards, shards_of, whole_shards
+from evaluation_dart.shards import Score, Share, score_in_shards, shards_of, steps_of, whole_shards
 from evaluation_dart.training.accelerators import in_first_process
 
 
@@ -114,7 +114,7 @@ def do_share(
     """
     own = score_in_shards(prepare, rows, work.folder, work.part, work.fingerprint, step, passes, unit, share)
     now = sum(gather_object([own]))
-    shards = [range(start, min(start + work.part, rows)) for start in range(0, rows, work.part)]
+    shards = steps_of(range(rows), work.part)
     there = whole_shards(work.folder, shards, work.fingerprint)
     counts = {"parts": len(shards), "parts_there": len(there), "rows_done_now": now}
     return {"share": str(share), "folder": str(work.folder)} | counts

@@ -25,7 +25,6 @@ from tests.evaluation_dart.report.test_report import submit
 ROOT = Path(__file__).parents[2]
 LEADERBOARD = ROOT / "leaderboard"
 PICTURE = ROOT / "docs/leaderboard.png"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = "<img src=x onerror=\"document.title='pwned'\"></script><script>document.title='pwned'</script>"
 
 
@@ -36,17 +35,6 @@ def row(model="org/model", value=0.5, **other):
              "control": "", "permuted": {},
              "date": "2026-11-21", "headline": "accuracy", "metrics": {"accuracy": metric}, "link": None}  # fmt: skip
     return about | other
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

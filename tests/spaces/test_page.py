@@ -1,7 +1,6 @@
 """The demo Space in Chromium, by real clicks: desktop and phone, dark, and what axe-core finds."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import pytest
 
 pytest.importorskip("gradio", reason="gradio is not installed: make try-space")
 SPACE = Path(__file__).parents[2] / "spaces/try-hyenadna"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WAIT = 60_000  # milliseconds
 
 
@@ -44,17 +42,6 @@ def address(tmp_path_factory):
     server.terminate()
     server.wait()
     assert [path for path in folder.rglob("*") if path.is_file()] == []  # nothing was written
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=["desktop", "phone", "dark"])

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from datasets_dart.errors import InputError
-from trainer_scripts.messages import ABOUT, GENERAL, LOG_FILE, QUIET, run_with_messages
-from trainer_scripts.options import renamed
+from trainer_scripts.messages import GENERAL, run_with_messages
+from trainer_scripts.options import ABOUT, LOG_FILE, QUIET, renamed
 
 JSON = "--json"
 
