@@ -244,6 +244,11 @@ def lanes_of(points: int, columns: int, channel_last: bool, independent: int, de
     return lanes
 
 
+def threads_of(points: int, lanes: int) -> int:
+    """Threads of a block that transforms `points` of `lanes` channels: two butterflies of radix 16 for each."""
+    return min(MOST_THREADS, max(64, -(-points * lanes // 1024) * 32))
+
+
 def _run(
     name: str,
     shape: Sequence[int],
@@ -272,7 +277,6 @@ def _run(
         scratch = spectrum
     else:
         scratch = torch.empty(regions, tiles, points, lanes, 2, device=device)
-    items = max(columns, points // columns) * lanes // 16
     problem = _Problem(
         batch=batch,
         channels=channels,
@@ -281,7 +285,7 @@ def _run(
         dtype=DTYPES[_first(tensors).dtype],
         lanes=lanes,
         column_lanes=MOST_LANES // lanes,
-        threads=min(MOST_THREADS, max(64, -(-items // 64) * 32)),
+        threads=threads_of(max(columns, points // columns), lanes),
         shared_limit=limits.shared_limit,
         tiles=tiles,
         taps=tensors["short_weight"].shape[1] if "short_weight" in tensors else 0,

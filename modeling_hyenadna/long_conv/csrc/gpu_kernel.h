@@ -263,7 +263,7 @@ HYENA_BODY void rows(const Block& block, const Problem& p, const Launch& l) {
     row.combine(l.batch == 0);
     inverse(block, row.t);
     row.save(kGradientRegion);
-    if (!p.gate_out.data) return;
+    if (!has_gate_out(p)) return;
     row.load(kInputRegion);
     inverse(block, row.t);
     row.save(kInputRegion);
