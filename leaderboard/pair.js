@@ -5,13 +5,19 @@
 const HEADLINE = "headline";
 const recordOf = (row) => (isRun(row) ? /^records\/(\w+)\//.exec(row.link ?? "")?.[1] : undefined);
 
-// First less second, whichever of the two the data have first; null where their rows were not paired.
-function pairedDifference(first, second, name) {
+// The differences of two records, whichever of them the data have first; undefined where their rows were not paired.
+function pairOf(first, second) {
   const [a, b] = [recordOf(first), recordOf(second)];
-  const found = (window.DIFFERENCES ?? []).find((own) => (own.first === a && own.second === b) || (own.first === b && own.second === a));
-  const own = a === undefined || b === undefined ? undefined : found?.metrics[name];
+  if (a === undefined || b === undefined) return undefined;
+  return (window.DIFFERENCES ?? []).find((own) => (own.first === a && own.second === b) || (own.first === b && own.second === a));
+}
+
+// First less second; null where their rows were not paired.
+function pairedDifference(first, second, name) {
+  const found = pairOf(first, second);
+  const own = found?.metrics[name];
   if (own === undefined) return null;
-  if (found.first === a) return own;
+  if (found.first === recordOf(first)) return own;
   const turned = (end) => (own[end] === null ? null : -own[end]);
   return { ...own, value: -own.value, low: turned("high"), high: turned("low") };
 }
@@ -29,12 +35,19 @@ function meetings() {
   return [...found.filter((own) => own.difference !== null), ...found.filter((own) => own.difference === null)];
 }
 
+// Why two results can be compared by their intervals only, or by less.
+function whyNoDifference(first, second, name) {
+  if (!isRun(first) || !isRun(second)) return "No paired difference, and no intervals: published values come without predictions, so nothing here says how sure the difference is.";
+  const paired = pairOf(first, second) !== undefined;
+  const why = paired ? `${metricWords(name)} has none` : "their predictions were not both there when these records came";
+  return `No paired difference: ${why}. Compare the two by their intervals only, which can overlap although the models differ${paired ? "" : "; dart-eval compare pairs the rows of two folders of results"}.`;
+}
+
 function pairRow({ first, second, name, difference }, scale) {
   const own = (row, side) => element("td", { class: "number", "data-label": side }, valueText(row, row.metrics[name]), element("span", { class: "small" }, row.recipe));
   const cell = element("td", { class: "interval" });
   if (difference === null) {
-    const why = isRun(first) && isRun(second) ? "these rows were not paired here: dart-eval compare pairs them" : "published values have no rows to pair";
-    cell.append(element("span", { class: "small" }, `Not in the data: ${why}.`));
+    cell.append(element("span", { class: "small" }, whyNoDifference(first, second, name)));
   } else {
     const p = difference.p === null ? "" : `, p ${difference.p < 0.001 ? "< 0.001" : difference.p.toFixed(3)}`;
     cell.setAttribute("title", difference.method);

@@ -12,14 +12,23 @@ import shutil
 import struct
 import threading
 import zlib
+from itertools import combinations
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
 
 from evaluation_dart import compare
+from evaluation_dart.comparison import same_rows
 from evaluation_dart.records import load_record
-from evaluation_dart.report.leaderboard import add_differences, build, hub_address, published_rows, script
+from evaluation_dart.report.leaderboard import (
+    add_differences,
+    build,
+    differences_of,
+    hub_address,
+    published_rows,
+    script,
+)
 from tests.evaluation_dart.report.test_report import submit
 
 ROOT = Path(__file__).parents[2]
@@ -489,12 +498,21 @@ def test_two_models_compared_by_their_paired_rows(page, site, tmp_path):
     cells = page.locator("tbody td.interval").all_inner_texts()
     assert cells[0].strip() == "0.100 [-0.050 to 0.250], p 0.200, n 90"
     assert cells[1:] == [
-        "Not in the data: these rows were not paired here: dart-eval compare pairs them.",
-        "Not in the data: published values have no rows to pair.",
+        "No paired difference: their predictions were not both there when these records came. Compare the two by their "
+        "intervals only, which can overlap although the models differ; dart-eval compare pairs the rows of two folders "
+        "of results.",
+        "No paired difference, and no intervals: published values come without predictions, so nothing here says how "
+        "sure the difference is.",
     ]
     page.goto(address + "#view=compare&first=b&second=a")
     page.locator("h2", has_text="b and a").wait_for()
     assert page.locator("tbody td.interval").first.inner_text().strip() == "-0.100 [-0.250 to 0.050], p 0.200, n 90"
+    data.write_text(data.read_text().replace('"metrics":{"accuracy":{"value":0.1,', '"metrics":{"other":{"value":0.1,'))
+    page.reload()
+    assert page.locator("tbody td.interval").first.inner_text() == (
+        "No paired difference: accuracy has none. Compare the two by their intervals only, which can overlap although "
+        "the models differ."
+    )
 
 
 def test_what_is_shown_as_csv(page, site):
@@ -582,6 +600,15 @@ def test_differences_come_to_the_board_with_the_records(tmp_path):
     path.write_text("[]")
     with pytest.raises(ValueError, match=r"differences\.json: not differences by record"):
         build(tmp_path / "board")
+
+
+def test_all_runs_on_one_board_are_paired():
+    folders = [path.parent for path in (LEADERBOARD / "records").glob("*/results.json")]
+    boards = {}
+    for folder in folders:
+        boards.setdefault(same_rows(load_record(folder)), []).append(folder.name)
+    pairs = {frozenset((own["first"], own["second"])) for folder in folders for own in differences_of(folder)}
+    assert pairs == {frozenset(pair) for own in boards.values() for pair in combinations(own, 2)}
 
 
 def test_records_that_cannot_be_paired_are_said(tmp_path):
