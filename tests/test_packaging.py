@@ -225,6 +225,17 @@ def test_the_conda_recipe_needs_what_setup_cfg_needs():
     assert found == {canonicalize_name(r.name): r.specifier for r in CORE}
 
 
+def test_both_containers_install_the_same_with_extras_that_there_are():
+    texts = [(ROOT / "install" / name).read_text(encoding="utf-8") for name in ("Containerfile", "hyenadna-dart.def")]
+    installs = [re.findall(r"pip install .*\n? *\"/src.*\"", text.replace("\\\n", "")) for text in texts]
+    (line,), (other,) = ([" ".join(found.split()) for found in own] for own in installs)
+    assert line == other
+    assert "--constraint /src/constraints.txt" in line
+    assert set(re.search(r"/src\[(.+)\]", line)[1].split(",")) <= set(EXTRAS)
+    for text in texts:
+        assert {"HF_HOME", "HYENADNA_CACHE"} <= set(re.findall(r"(\w+)=", text))
+
+
 def test_every_extra_is_on_the_page():
     rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "install.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert {name for row in rows for name in re.findall(r"`([a-z0-9]+)`", row)} == set(EXTRAS)
