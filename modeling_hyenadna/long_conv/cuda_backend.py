@@ -32,8 +32,10 @@ TENSORS = ("v", "gate_in", "gate_out", "y", "dy", "dv", "dgate_in", "dgate_out",
 VECTORS = ("short_weight", "short_bias", "skip")
 MOST_LANES = 8  # channels that a block transforms side by side, and those of a prepared kernel's group
 MOST_COLUMNS = 1024
-MOST_THREADS = 512
-REGION_BYTES = 32 << 20  # of scratch memory; two regions forward, four backward
+LEAST_LANES = 4  # with fewer, a block reads too little of each sector of memory to do all of a transform
+MOST_THREADS, BLOCKS = 256, 3  # of a block; blocks that a processor has registers for (csrc/gpu_block.h)
+TAPS = 3  # of the short convolution that the kernels can take in
+REGION_BYTES = 32 << 20  # of scratch memory, or one group of channels; two regions forward, four backward
 
 
 class _Plan(ctypes.Structure):
@@ -56,7 +58,7 @@ class _Problem(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("batch", "channels", "length")),
         *((name, ctypes.c_int32) for name in ("device", "dtype", "lanes", "column_lanes", "threads", "shared_limit")),
         ("tiles", ctypes.c_int64),
-        ("taps", ctypes.c_int32),
+        *((name, ctypes.c_int32) for name in ("slices", "taps")),
         *((name, Strided) for name in TENSORS),
         *((name, ctypes.c_void_p) for name in (*VECTORS, "spectrum", "scratch")),
         ("plan", _Plan),
@@ -157,10 +159,11 @@ def shared_bytes(points: int, lanes: int) -> int:
 
 
 def column_count(points: int, shared_limit: int) -> int:
-    """Columns of the two-level transform of `points`; 1 if all of it fits into shared memory."""
-    if shared_bytes(points, 1) <= shared_limit:
+    """Columns of the two-level transform of `points`; 1 where two blocks of a few channels fit into shared memory."""
+    if shared_bytes(points, LEAST_LANES) <= shared_limit // 2:
         return 1
-    columns = 1 << round(math.log2(points) / 2)
+    twos = (points & -points).bit_length() - 1
+    columns = 1 << max(0, min(round(math.log2(points) / 2), twos - MOST_LANES.bit_length() + 1))
     return min(columns, MOST_COLUMNS)
 
 
@@ -223,7 +226,9 @@ def fits(length: int, device: torch.device) -> bool:
     points = padded_length(length)
     columns = column_count(points, limit)
     rows = points // columns
-    return columns == 1 or (rows % MOST_LANES == 0 and shared_bytes(max(rows, columns), MOST_LANES) <= limit)
+    if columns == 1:
+        return shared_bytes(points, 1) <= limit
+    return rows % MOST_LANES == 0 and shared_bytes(max(rows, columns), MOST_LANES) <= limit
 
 
 def lanes_of(points: int, columns: int, channel_last: bool, independent: int, device: Device) -> int:
@@ -234,8 +239,6 @@ def lanes_of(points: int, columns: int, channel_last: bool, independent: int, de
     """
     lanes = MOST_LANES if channel_last else 1
     if columns > 1:
-        while lanes > 1 and 8 * points * lanes > REGION_BYTES:
-            lanes //= 2
         return lanes
     # Two blocks on a processor hide each other's waiting, and no processor should be idle.
     most_bytes, most_lanes = device.shared_limit // 2, independent // device.processors
@@ -269,14 +272,17 @@ def _run(
         lanes = MOST_LANES
     else:
         given = _first(tensors)
-        channel_last = given.stride(-2) < given.stride(-1)
-        lanes = lanes_of(points, columns, channel_last, channels * (batch if spectrum is not None else 1), limits)
+        lanes = lanes_of(points, columns, given.stride(-2) < given.stride(-1), batch * channels, limits)
     all_tiles = -(-channels // lanes)
-    tiles = all_tiles if preparing else min(all_tiles, max(1, REGION_BYTES // (8 * points * lanes)))
+    most_tiles = max(1, REGION_BYTES // (8 * points * lanes))
+    tiles = all_tiles if preparing else min(all_tiles, most_tiles)
+    slices = 1
+    if name == "backward" and columns == 1:  # as many as keep all processors busy
+        slices = max(1, min(batch, most_tiles // tiles, -(-BLOCKS * limits.processors // tiles)))
     if spectrum is not None and preparing:
         scratch = spectrum
     else:
-        scratch = torch.empty(regions, tiles, points, lanes, 2, device=device)
+        scratch = torch.empty(regions, tiles * slices, points, lanes, 2, device=device)
     problem = _Problem(
         batch=batch,
         channels=channels,
@@ -287,7 +293,8 @@ def _run(
         column_lanes=MOST_LANES // lanes,
         threads=threads_of(max(columns, points // columns), lanes),
         shared_limit=limits.shared_limit,
-        tiles=tiles,
+        tiles=tiles * slices,
+        slices=slices,
         taps=tensors["short_weight"].shape[1] if "short_weight" in tensors else 0,
         scratch=scratch.data_ptr(),
         plan=made[0],
@@ -394,9 +401,10 @@ def _skip_gradient(dk: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
     return dk[:, 0].to(skip.dtype, copy=True)
 
 
-def fuses(length: int, device: torch.device, spectrum: torch.Tensor | None) -> bool:
-    """Whether [`mixer_forward`] and [`mixer_backward`] can do this length, with this prepared kernel if any."""
-    return fits(length, device) and (spectrum is None or len(spectrum) > 0)
+def fuses(length: int, taps: int, device: torch.device, spectrum: torch.Tensor | None) -> bool:
+    """Whether [`mixer_forward`] and [`mixer_backward`] can do this length, and a short convolution of so many taps, with
+    this prepared kernel if any."""
+    return taps == TAPS and fits(length, device) and (spectrum is None or len(spectrum) > 0)
 
 
 def mixer_forward(

@@ -80,10 +80,12 @@ def is_fused(backend: str, projected: torch.Tensor, weight: torch.Tensor) -> boo
     return weight.shape[1] <= cpu_backend.MOST_TAPS and chosen_backend(backend, projected.device) == "cpu"
 
 
-def is_fused_on_gpu(backend: str, projected: torch.Tensor, spectrum: torch.Tensor | None = None) -> bool:
+def is_fused_on_gpu(
+    backend: str, projected: torch.Tensor, weight: torch.Tensor, spectrum: torch.Tensor | None = None
+) -> bool:
     """Whether the CUDA kernels compute the short convolution too."""
     on_gpu = chosen_backend(backend, projected.device) == "cuda"
-    return on_gpu and cuda_backend.fuses(projected.shape[1], projected.device, spectrum)
+    return on_gpu and cuda_backend.fuses(projected.shape[1], weight.shape[1], projected.device, spectrum)
 
 
 def _branches(
@@ -121,7 +123,7 @@ def _mixer(
 ) -> torch.Tensor:
     if is_fused(backend, projected, weight):
         return cpu_backend.mixer_forward(projected, weight, bias, k, skip, mask, spectrum)
-    if is_fused_on_gpu(backend, projected, spectrum):
+    if is_fused_on_gpu(backend, projected, weight, spectrum):
         return cuda_backend.mixer_forward(projected, weight, bias, k, skip, mask, spectrum)
     forward = MODULES[chosen_backend(backend, projected.device)].forward
     batch, length, channels = projected.shape
@@ -148,7 +150,7 @@ def _mixer_backward(
 ) -> Gradients:
     if is_fused(backend, projected, weight):
         return cpu_backend.mixer_backward(dy, projected, weight, bias, k, skip, mask)
-    if is_fused_on_gpu(backend, projected):
+    if is_fused_on_gpu(backend, projected, weight):
         dmixed, dk, dskip = cuda_backend.mixer_backward(dy, projected, weight, bias, k, skip, mask)
         return *_short_convolution_backward(dmixed, projected, weight), dk, dskip
     x0, x1, v = _branches(projected, weight, bias, mask)

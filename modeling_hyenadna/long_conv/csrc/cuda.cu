@@ -7,7 +7,7 @@ namespace hyena {
 namespace gpu {
 
 #define HYENA_KERNEL(name)                                                                                        \
-  __global__ void __launch_bounds__(kMostThreads, 1) name##_kernel(const __grid_constant__ Problem p, Launch l) { \
+  __global__ void __launch_bounds__(kMostThreads, kBlocks) name##_kernel(const __grid_constant__ Problem p, Launch l) { \
     name(Block(), p, l);                                                                                          \
   }
 HYENA_KERNEL(columns_in)

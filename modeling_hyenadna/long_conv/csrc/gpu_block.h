@@ -1,7 +1,9 @@
 // A block of threads, and the transforms that it computes together in shared memory.
 //
-// Kernels are written as phases: block.each(count, f) runs f(0), ..., f(count - 1) on all threads and waits for them.
-// On a GPU that is a strided loop and a barrier. On a CPU the threads of a phase run one after another in random order,
+// Kernels are written as phases: block.each(count, f) runs f(0), ..., f(count - 1) on all threads and waits for them;
+// block.each(tile, get, put) runs put(lane)(i, get(lane)(i)) for every item i of a tile, a few gets before their puts, so
+// that a thread waits for several reads of memory at once. get(lane) and put(lane) hold what all items of a lane share.
+// On a GPU those are strided loops and a barrier. On a CPU the threads of a phase run one after another in random order,
 // on shared memory that begins as NaN, so that a missing barrier shows in the result.
 #pragma once
 
@@ -23,7 +25,7 @@
 namespace hyena {
 namespace gpu {
 
-constexpr int kMostThreads = 512;
+constexpr int kMostThreads = 256, kBlocks = 3;  // threads of a block; blocks that share a processor's registers
 
 // What no launch writes that reads it goes through the read-only cache.
 HYENA_BODY float fetch(const float* from) {
@@ -49,6 +51,29 @@ HYENA_BODY Twiddle fetch(const Twiddle* from) {
 #endif
 }
 
+HYENA_BODY int log2_of(int power) {
+#if defined(__CUDACC__)
+  return 31 - __clz(power);
+#else
+  int log = 0;
+  while (power > 1) power >>= 1, log++;
+  return log;
+#endif
+}
+
+// n points of 2**log_lanes transforms side by side. After every 16 points one is left out, so that the threads of the
+// last passes, 16 points apart, meet different banks of shared memory.
+struct Tile {
+  int n, log_lanes;
+  uint64_t radices;
+  const Twiddle* roots;
+  HYENA_BODY int items() const { return n << log_lanes; }
+  HYENA_BODY int lane(int item) const { return item & ((1 << log_lanes) - 1); }
+  HYENA_BODY int point(int item) const { return item >> log_lanes; }
+  HYENA_BODY int at(int point, int lane) const { return ((point + (point >> 4)) << log_lanes) + lane; }
+  HYENA_BODY int at(int item) const { return at(point(item), lane(item)); }
+};
+
 #if defined(__CUDACC__)
 extern __shared__ C shared_memory[];
 
@@ -57,7 +82,25 @@ struct Block {
   __device__ C* shared() const { return shared_memory; }
   template <class F>
   __device__ __forceinline__ void each(int count, F f) const {
+#pragma unroll 1
     for (int item = threadIdx.x; item < count; item += blockDim.x) f(item);
+    __syncthreads();
+  }
+  // A block's threads are a multiple of a tile's lanes, so a thread stays in its lane.
+  template <int kAtOnce, class Get, class Put>
+  __device__ __forceinline__ void each(const Tile& tile, Get get, Put put) const {
+    const int count = tile.items(), threads = blockDim.x, lane = tile.lane(threadIdx.x);
+    const auto read = get(lane);
+    const auto write = put(lane);
+#pragma unroll 1
+    for (int first = threadIdx.x; first < count; first += kAtOnce * threads) {
+      decltype(read(0)) held[kAtOnce];
+#pragma unroll
+      for (int k = 0; k < kAtOnce; k++) held[k] = read(first + k * threads < count ? first + k * threads : first);
+#pragma unroll
+      for (int k = 0; k < kAtOnce; k++)
+        if (first + k * threads < count) write(first + k * threads, held[k]);
+    }
     __syncthreads();
   }
 };
@@ -79,57 +122,52 @@ struct Block {
     for (int thread : order)
       for (int item = thread; item < count; item += static_cast<int>(order.size())) f(item);
   }
+  template <int kAtOnce, class Get, class Put>
+  void each(const Tile& tile, Get get, Put put) const {
+    each(tile.items(), [&](int item) { put(tile.lane(item))(item, get(tile.lane(item))(item)); });
+  }
 };
 #endif
 
-// n points of 2**log_lanes transforms side by side. After every 16 points one is left out, so that the threads of the
-// last passes, 16 points apart, meet different banks of shared memory.
-struct Tile {
-  int n, log_lanes;
-  uint64_t radices;
-  const Twiddle* roots;
-  HYENA_BODY int items() const { return n << log_lanes; }
-  HYENA_BODY int lane(int item) const { return item & ((1 << log_lanes) - 1); }
-  HYENA_BODY int point(int item) const { return item >> log_lanes; }
-  HYENA_BODY int at(int point, int lane) const { return ((point + (point >> 4)) << log_lanes) + lane; }
-  HYENA_BODY int at(int item) const { return at(point(item), lane(item)); }
-};
-
 inline int64_t shared_bytes(int64_t points, int64_t lanes) { return (points + points / 16 + 1) * lanes * sizeof(C); }
 
-// roots[j r] for 0 < r < R: powers of two are looked up, the others are products, because each squaring would double
-// the rounding error.
-template <int R>
-HYENA_BODY void look_up(Twiddle* w, const Twiddle* roots, int j) {
+// v[r] times roots[j r], conjugated back: powers of two are looked up, the others are products, because each squaring
+// would double the rounding error.
+template <int R, int S>
+HYENA_BODY void turn(C* v, const Twiddle* roots, int j) {
+  Twiddle w[R];
 #pragma unroll
-  for (int r = 1; r < R; r *= 2) w[r] = fetch(roots + j * r);
+  for (int bit = 1; bit < R; bit *= 2) {
+    w[bit] = fetch(roots + j * bit);
 #pragma unroll
-  for (int bit = 1; bit < R; bit *= 2)
-#pragma unroll
-    for (int r = bit + 1; r < 2 * bit; r++)
-      if (r < R) w[r] = multiply(w[bit], w[r - bit]);
+    for (int r = 1; r < R; r++) {
+      if (r < bit || r >= 2 * bit) continue;
+      if (r > bit) w[r] = multiply(w[bit], w[r - bit]);
+      v[r] = S > 0 ? times_conjugate(v[r], w[r]) : v[r] * w[r];
+    }
+  }
 }
 
-// The butterflies of radix R, in place: decimation in frequency forward, in time back, so nothing is bit-reversed.
+// The butterflies of radix R, in place: decimation in frequency forward, in time back, so nothing is bit-reversed. Odd
+// radices come first, and leave powers of two: then r strides are so far from a point wherever it lies.
 template <int R, int S>
 HYENA_BODY void pass(const Block& block, const Tile& tile, int stride) {
   C* data = block.shared();
-  const int step = tile.n / (R * stride);
+  const int step = tile.n / (R * stride), log_stride = log2_of(stride);
   block.each(tile.items() / R, [&](int item) {
     const int lane = tile.lane(item), j = tile.point(item);
-    const int low = R % 2 ? j % stride : j & (stride - 1);  // odd radices come first, and leave powers of two
-    const int first = (j - low) * R + low;
-    Twiddle w[R];
-    look_up<R>(w, tile.roots, low * step);
+    const int low = R % 2 ? j % stride : j & (stride - 1);
+    const int first = R % 2 ? (j - low) * R + low : ((j >> log_stride) * R << log_stride) + low;
+    const int at = tile.at(first, lane);
+    const auto place = [&](int r) { return R % 2 ? tile.at(first + r * stride, lane) : at + tile.at(r * stride, 0); };
     C v[R];
 #pragma unroll
-    for (int r = 0; r < R; r++) {
-      v[r] = data[tile.at(first + r * stride, lane)];
-      if (S > 0 && r > 0) v[r] = times_conjugate(v[r], w[r]);
-    }
+    for (int r = 0; r < R; r++) v[r] = data[place(r)];
+    if (S > 0 && stride > 1) turn<R, S>(v, tile.roots, low * step);
     butterfly<R, S>(v);
+    if (S < 0 && stride > 1) turn<R, S>(v, tile.roots, low * step);
 #pragma unroll
-    for (int r = 0; r < R; r++) data[tile.at(first + r * stride, lane)] = S < 0 && r > 0 ? v[r] * w[r] : v[r];
+    for (int r = 0; r < R; r++) data[place(r)] = v[r];
   });
 }
 

@@ -32,8 +32,9 @@ struct Problem {
   int32_t device, dtype;         // dtype is that of projected or v and the gates, y, gradients; all else is float32
   int32_t lanes, column_lanes;   // powers of two: channels, and adjacent columns of each, transformed side by side
   int32_t threads, shared_limit;  // threads of a block; bytes of shared memory that a block may have
-  int64_t tiles;                 // groups of `lanes` channels that the scratch memory holds at once
-  int32_t taps;                  // of the short convolution; 0 where v and the gates are given as they are
+  int64_t tiles;                 // groups of `lanes` channels, or slices of them, that a region of scratch memory holds
+  int32_t slices;                // of the batch, that one block's transforms go backward through side by side
+  int32_t taps;                  // of the short convolution: 3; 0 where v and the gates are given as they are
   Tensor v, gate_in, gate_out, y, dy, dv, dgate_in, dgate_out, k, dk;
   Tensor projected, mask;  // (batch, 3 channels, position): what becomes gate_out, gate_in and v; mask (batch, 1, position)
   const float *short_weight, *short_bias;  // (3 channels, taps) and (3 channels)

@@ -25,14 +25,15 @@ struct Schedule {
     int64_t blocks = tiles;
     if (kernel == kRows) blocks *= p.plan.columns;
     if (kernel == kColumnsIn || kernel == kColumnsOut) blocks *= p.plan.rows / p.column_lanes;
-    if (kernel == kWhole && task == kConvolve && p.spectrum) blocks *= p.batch;
+    if (kernel == kWhole && task == kConvolve) blocks *= p.batch;
+    if (kernel == kWhole && task == kBackward) blocks *= p.slices;
     error = launcher(kernel, p, launch, blocks, shared_bytes(length, lanes));
   }
 
   template <class Work>  // work(first, tiles): as many channels at a time as the scratch memory holds
   void in_groups(Work work) {
-    const int64_t all = (p.channels + p.lanes - 1) / p.lanes;
-    for (int64_t first = 0; first < all; first += p.tiles) work(first, std::min(p.tiles, all - first));
+    const int64_t all = (p.channels + p.lanes - 1) / p.lanes, most = p.tiles / p.slices;
+    for (int64_t first = 0; first < all; first += most) work(first, std::min(most, all - first));
   }
 
   void transform_kernel(int64_t first, int64_t tiles) {
@@ -50,7 +51,10 @@ struct Schedule {
 
   void forward() {
     in_groups([&](int64_t first, int64_t tiles) {
-      if (p.plan.columns == 1) return run(kWhole, kConvolve, 0, 0, first, tiles);
+      if (p.plan.columns == 1) {
+        if (!p.spectrum) run(kWhole, kTransformKernel, 0, 0, first, tiles);
+        return run(kWhole, kConvolve, 0, 0, first, tiles);
+      }
       if (!p.spectrum) transform_kernel(first, tiles);
       for (int64_t batch = 0; batch < p.batch; batch++) {
         run(kColumnsIn, kInput, kInputRegion, batch, first, tiles);
@@ -62,7 +66,10 @@ struct Schedule {
 
   void backward() {
     in_groups([&](int64_t first, int64_t tiles) {
-      if (p.plan.columns == 1) return run(kWhole, kBackward, 0, 0, first, tiles);
+      if (p.plan.columns == 1) {
+        for (int task : {kTransformKernel, kBackward, kInverse}) run(kWhole, task, 0, 0, first, tiles);
+        return;
+      }
       transform_kernel(first, tiles);
       for (int64_t batch = 0; batch < p.batch; batch++) {
         run(kColumnsIn, kInput, kInputRegion, batch, first, tiles);
