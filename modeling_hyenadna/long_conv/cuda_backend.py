@@ -46,7 +46,7 @@ class _Plan(ctypes.Structure):
         ("row_radices", ctypes.c_uint64),
         *(
             (name, ctypes.c_void_p)
-            for name in ("column_roots", "row_roots", "fine", "coarse", "twist_fine", "twist_coarse", "order")
+            for name in ("column_roots", "row_roots", "turns", "twists")
         ),
     ]
 
@@ -137,15 +137,11 @@ def _compile(command: list[str], target: Path) -> None:
 
 
 def radices(points: int) -> list[int]:
-    """Radices of the passes of a transform: 5s and 3s, then powers of two up to 16, of sizes as equal as can be."""
-    found = []
-    for odd in (5, 3):
-        while points % odd == 0:
-            found.append(odd)
-            points //= odd
-    twos = points.bit_length() - 1
+    """Radices of the passes of a transform: the odd one, then powers of two up to 16, of sizes as equal as can be."""
+    odd, twos = points >> (points & -points).bit_length() - 1, (points & -points).bit_length() - 1
     passes = -(-twos // 4)
-    return found + [1 << (twos // passes + (index < twos % passes)) for index in range(passes)]
+    found = [1 << (twos // passes + (index < twos % passes)) for index in range(passes)]
+    return [odd, *found] if odd > 1 else found
 
 
 def padded_length(length: int) -> int:
@@ -173,15 +169,15 @@ def _turns(numerators: torch.Tensor, denominator: int) -> torch.Tensor:
     return torch.stack([angle.cos(), angle.sin()], dim=-1).float()
 
 
-def _order(radix_list: list[int], points: int) -> torch.Tensor:
-    """The frequency of each output of a transform by decimation in frequency, (points,) int32."""
-    rest, stride, weight = torch.arange(points), points, 1
-    frequency = torch.zeros(points, dtype=torch.int64)
+def _order(radix_list: list[int], points: int, device: torch.device) -> torch.Tensor:
+    """The frequency of each output of a transform by decimation in frequency, (points,) int64."""
+    rest, stride, weight = torch.arange(points, device=device), points, 1
+    frequency = torch.zeros_like(rest)
     for radix in radix_list:
         stride //= radix
         frequency += rest // stride * weight
         rest, weight = rest % stride, weight * radix
-    return frequency.int()
+    return frequency
 
 
 @lru_cache(maxsize=32)
@@ -189,17 +185,13 @@ def tables(points: int, columns: int, device: torch.device) -> tuple[_Plan, tupl
     """The plan of transforms of `points` in `columns`, and the tables of roots of unity on `device` it points to."""
     rows = points // columns
     column_radices, row_radices = radices(columns), radices(rows)
-    coarse = 1024 * torch.arange(points // 1024 + 1)
-    made = (
-        _turns(-torch.arange(columns), columns),
-        _turns(-torch.arange(rows), rows),
-        _turns(-torch.arange(1024), points),
-        _turns(-coarse, points),
-        _turns(torch.arange(1024), 4 * points),
-        _turns(coarse, 4 * points),
-        _order(column_radices, columns),
+    each_row, each_column = torch.arange(rows, device=device), torch.arange(columns, device=device)
+    tensors = (
+        _turns(-each_column, columns),
+        _turns(-each_row, rows),
+        _turns(-(each_row[:, None] * _order(column_radices, columns, device)), points),
+        _turns(each_column * rows + each_row[:, None] if columns > 1 else each_row, 4 * points),
     )
-    tensors = tuple(tensor.to(device) for tensor in made)
     packed = [sum(radix << (8 * i) for i, radix in enumerate(r)) for r in (column_radices, row_radices)]
     return _Plan(columns, rows, *packed, *(tensor.data_ptr() for tensor in tensors)), tensors
 

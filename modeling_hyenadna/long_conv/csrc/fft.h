@@ -138,15 +138,59 @@ HYENA_INLINE void butterfly16(Complex<T>* v) {
     }
 }
 
+// A B points as A of B: B transforms of A points, turned by w^{ab}, then A of B. roots: cos and sin of 2 pi ab / A B.
+template <int A, int B, int S, class T>
+HYENA_INLINE void butterfly_of(Complex<T>* v, const Twiddle* roots);
+
+template <int S, class T>
+HYENA_INLINE void butterfly9(Complex<T>* v) {
+  const Twiddle roots[] = {{1, 0}, {0.76604444311897804f, 0.64278760968653933f}, {0.17364817766693035f, 0.98480775301220806f},
+                           {-0.5f, 0.86602540378443865f}, {-0.93969262078590838f, 0.34202014332566873f}};
+  butterfly_of<3, 3, S>(v, roots);
+}
+
+template <int S, class T>
+HYENA_INLINE void butterfly15(Complex<T>* v) {
+  const Twiddle roots[] = {{1, 0},
+                           {0.91354545764260090f, 0.40673664307580020f},
+                           {0.66913060635885821f, 0.74314482547739424f},
+                           {0.30901699437494742f, 0.95105651629515357f},
+                           {-0.10452846326765347f, 0.99452189536827333f},
+                           {-0.5f, 0.86602540378443865f},
+                           {-0.80901699437494742f, 0.58778525229247313f},
+                           {-0.97814760073380564f, 0.20791169081775934f},
+                           {-0.97814760073380564f, -0.20791169081775934f}};
+  butterfly_of<5, 3, S>(v, roots);
+}
+
 template <int R, int S, class T>
 HYENA_INLINE void butterfly(Complex<T>* v) {
-  static_assert(R == 2 || R == 3 || R == 4 || R == 5 || R == 8 || R == 16, "no butterfly of this radix");
+  static_assert(R == 2 || R == 3 || R == 4 || R == 5 || R == 8 || R == 9 || R == 15 || R == 16, "no butterfly of this radix");
   if constexpr (R == 2) butterfly2<S>(v);
   if constexpr (R == 3) butterfly3<S>(v);
   if constexpr (R == 4) butterfly4<S>(v[0], v[1], v[2], v[3]);
   if constexpr (R == 5) butterfly5<S>(v);
   if constexpr (R == 8) butterfly8<S>(v);
+  if constexpr (R == 9) butterfly9<S>(v);
+  if constexpr (R == 15) butterfly15<S>(v);
   if constexpr (R == 16) butterfly16<S>(v);
+}
+
+template <int A, int B, int S, class T>
+HYENA_INLINE void butterfly_of(Complex<T>* v, const Twiddle* roots) {
+  Complex<T> sums[B][A];
+  for (int b = 0; b < B; b++) {
+    for (int a = 0; a < A; a++) sums[b][a] = v[B * a + b];
+    butterfly<A, S>(sums[b]);
+    if (b > 0)
+      for (int a = 1; a < A; a++) sums[b][a] = sums[b][a] * Twiddle{roots[a * b].re, S * roots[a * b].im};
+  }
+  for (int a = 0; a < A; a++) {
+    Complex<T> column[B];
+    for (int b = 0; b < B; b++) column[b] = sums[b][a];
+    butterfly<B, S>(column);
+    for (int b = 0; b < B; b++) v[a + A * b] = column[b];
+  }
 }
 
 }  // namespace hyena

@@ -1,8 +1,8 @@
 // A block of threads, and the transforms that it computes together in shared memory.
 //
 // Kernels are written as phases: block.each(count, f) runs f(0), ..., f(count - 1) on all threads and waits for them;
-// block.each(tile, get, put) runs put(lane)(i, get(lane)(i)) for every item i of a tile, a few gets before their puts, so
-// that a thread waits for several reads of memory at once. get(lane) and put(lane) hold what all items of a lane share.
+// block.each(tile, get, put) runs put(lane)(j, get(lane)(j)) for every point j of every lane of a tile, a few gets before
+// their puts, so that a thread waits for several reads of memory at once; get(lane) and put(lane) hold what is the lane's.
 // On a GPU those are strided loops and a barrier. On a CPU the threads of a phase run one after another in random order,
 // on shared memory that begins as NaN, so that a missing barrier shows in the result.
 #pragma once
@@ -27,19 +27,28 @@ namespace gpu {
 
 constexpr int kMostThreads = 256, kBlocks = 3;  // threads of a block; blocks that share a processor's registers
 
-// What no launch writes that reads it goes through the read-only cache.
-HYENA_BODY float fetch(const float* from) {
+// What no launch writes that reads it goes through the read-only cache. A number that is not there is 0: its read is
+// skipped without a branch, so that it holds up no other.
+HYENA_BODY float fetch(const float* from, bool there = true) {
 #if defined(__CUDACC__)
-  return __ldg(from);
+  float number;
+  asm("{ .reg .pred p; setp.ne.s32 p, %2, 0; mov.f32 %0, 0f00000000; @p ld.global.nc.f32 %0, [%1]; }"
+      : "=f"(number)
+      : "l"(from), "r"(static_cast<int>(there)));
+  return number;
 #else
-  return *from;
+  return there ? *from : 0;
 #endif
 }
-HYENA_BODY uint16_t fetch(const uint16_t* from) {
+HYENA_BODY uint16_t fetch(const uint16_t* from, bool there = true) {
 #if defined(__CUDACC__)
-  return __ldg(from);
+  uint16_t number;
+  asm("{ .reg .pred p; setp.ne.s32 p, %2, 0; mov.b16 %0, 0; @p ld.global.nc.u16 %0, [%1]; }"
+      : "=h"(number)
+      : "l"(from), "r"(static_cast<int>(there)));
+  return number;
 #else
-  return *from;
+  return there ? *from : uint16_t{0};
 #endif
 }
 HYENA_BODY Twiddle fetch(const Twiddle* from) {
@@ -71,7 +80,6 @@ struct Tile {
   HYENA_BODY int lane(int item) const { return item & ((1 << log_lanes) - 1); }
   HYENA_BODY int point(int item) const { return item >> log_lanes; }
   HYENA_BODY int at(int point, int lane) const { return ((point + (point >> 4)) << log_lanes) + lane; }
-  HYENA_BODY int at(int item) const { return at(point(item), lane(item)); }
 };
 
 #if defined(__CUDACC__)
@@ -89,18 +97,20 @@ struct Block {
   // A block's threads are a multiple of a tile's lanes, so a thread stays in its lane.
   template <int kAtOnce, class Get, class Put>
   __device__ __forceinline__ void each(const Tile& tile, Get get, Put put) const {
-    const int count = tile.items(), threads = blockDim.x, lane = tile.lane(threadIdx.x);
+    const int lane = tile.lane(threadIdx.x), step = blockDim.x >> tile.log_lanes;
     const auto read = get(lane);
     const auto write = put(lane);
+    int j = tile.point(threadIdx.x);
 #pragma unroll 1
-    for (int first = threadIdx.x; first < count; first += kAtOnce * threads) {
+    for (; j + (kAtOnce - 1) * step < tile.n; j += kAtOnce * step) {
       decltype(read(0)) held[kAtOnce];
 #pragma unroll
-      for (int k = 0; k < kAtOnce; k++) held[k] = read(first + k * threads < count ? first + k * threads : first);
+      for (int k = 0; k < kAtOnce; k++) held[k] = read(j + k * step);
 #pragma unroll
-      for (int k = 0; k < kAtOnce; k++)
-        if (first + k * threads < count) write(first + k * threads, held[k]);
+      for (int k = 0; k < kAtOnce; k++) write(j + k * step, held[k]);
     }
+#pragma unroll 1
+    for (; j < tile.n; j += step) write(j, read(j));
     __syncthreads();
   }
 };
@@ -124,7 +134,10 @@ struct Block {
   }
   template <int kAtOnce, class Get, class Put>
   void each(const Tile& tile, Get get, Put put) const {
-    each(tile.items(), [&](int item) { put(tile.lane(item))(item, get(tile.lane(item))(item)); });
+    each(tile.items(), [&](int item) {
+      const int lane = tile.lane(item), j = tile.point(item);
+      put(lane)(j, get(lane)(j));
+    });
   }
 };
 #endif
@@ -148,16 +161,16 @@ HYENA_BODY void turn(C* v, const Twiddle* roots, int j) {
   }
 }
 
-// The butterflies of radix R, in place: decimation in frequency forward, in time back, so nothing is bit-reversed. Odd
-// radices come first, and leave powers of two: then r strides are so far from a point wherever it lies.
+// The butterflies of radix R, in place: decimation in frequency forward, in time back, so nothing is bit-reversed. An odd
+// radix comes first, and leaves powers of two: then r strides are so far from a point wherever it lies.
 template <int R, int S>
 HYENA_BODY void pass(const Block& block, const Tile& tile, int stride) {
   C* data = block.shared();
   const int step = tile.n / (R * stride), log_stride = log2_of(stride);
   block.each(tile.items() / R, [&](int item) {
     const int lane = tile.lane(item), j = tile.point(item);
-    const int low = R % 2 ? j % stride : j & (stride - 1);
-    const int first = R % 2 ? (j - low) * R + low : ((j >> log_stride) * R << log_stride) + low;
+    const int low = R % 2 ? j : j & (stride - 1);
+    const int first = R % 2 ? j : ((j >> log_stride) * R << log_stride) + low;
     const int at = tile.at(first, lane);
     const auto place = [&](int r) { return R % 2 ? tile.at(first + r * stride, lane) : at + tile.at(r * stride, 0); };
     C v[R];
@@ -179,6 +192,8 @@ HYENA_BODY void pass(const Block& block, const Tile& tile, int radix, int stride
     case 4: return pass<4, S>(block, tile, stride);
     case 5: return pass<5, S>(block, tile, stride);
     case 8: return pass<8, S>(block, tile, stride);
+    case 9: return pass<9, S>(block, tile, stride);
+    case 15: return pass<15, S>(block, tile, stride);
     default: return pass<16, S>(block, tile, stride);
   }
 }

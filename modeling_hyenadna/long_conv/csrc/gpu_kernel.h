@@ -69,17 +69,16 @@ constexpr int kReads = 4, kCopies = 8;  // items that a thread reads at once: of
 // One channel of one sequence of a tensor of Raw numbers: float, or 16 bits of either kind.
 template <class Raw>
 struct Line {
-  Raw* data;
-  int stride;
+  char* data;
+  int stride;  // in bytes
   bool brain;
-  HYENA_BODY Line(void* data, int64_t stride, bool brain)
-      : data(static_cast<Raw*>(data)), stride(static_cast<int>(stride)), brain(brain) {}
   HYENA_BODY Line(const Problem& p, const Tensor& t, int64_t b, int64_t c)
-      : Line(static_cast<Raw*>(t.data) + b * t.batch_stride + c * t.channel_stride, t.stride, p.dtype == kBfloat16) {}
-  HYENA_BODY Raw* at(int i) const { return data + static_cast<int64_t>(i) * stride; }
-  HYENA_BODY float operator[](int i) const {
-    if constexpr (sizeof(Raw) == sizeof(float)) return fetch(at(i));
-    const uint16_t raw = static_cast<uint16_t>(fetch(at(i)));
+      : data(static_cast<char*>(t.data) + (b * t.batch_stride + c * t.channel_stride) * static_cast<int>(sizeof(Raw))),
+        stride(static_cast<int>(t.stride) * static_cast<int>(sizeof(Raw))), brain(p.dtype == kBfloat16) {}
+  HYENA_BODY Raw* at(int i) const { return reinterpret_cast<Raw*>(data + static_cast<int64_t>(i) * stride); }
+  HYENA_BODY float get(int i, bool there) const {  // 0 where it is not
+    if constexpr (sizeof(Raw) == sizeof(float)) return fetch(at(i), there);
+    const uint16_t raw = static_cast<uint16_t>(fetch(at(i), there));
     return brain ? bits<float>(static_cast<uint32_t>(raw) << 16) : half_to_float(raw);
   }
   HYENA_BODY void set(int i, float value) const {
@@ -99,7 +98,7 @@ struct Branch {
   bool given;
   float weight[kTaps + 1];  // and bias
   HYENA_BODY Branch(const Problem& p, int part, const Tensor& t, int64_t b, int64_t c)
-      : line(p, kMixer ? p.projected : t.data ? t : p.v, b, kMixer ? part * p.channels + c : c),
+      : line(p, kMixer ? p.projected : t, b, kMixer ? part * p.channels + c : c),
         given(kMixer || t.data) {
     if constexpr (kMixer) {
       const int64_t channel = part * p.channels + c;
@@ -108,17 +107,16 @@ struct Branch {
       weight[kTaps] = fetch(p.short_bias + channel);
     }
   }
-  HYENA_BODY float operator[](int i) const {
+  HYENA_BODY float get(int i, bool there) const {
     if constexpr (!kMixer) {
-      const float number = line[i];
+      const float number = line.get(i, there && given);
       return given ? number : 1;
     }
     float sum = weight[kTaps];
 #pragma unroll
     for (int tap = 0; tap < kTaps; tap++) {
       const int from = i - (kTaps - 1 - tap);
-      const float number = line[from < 0 ? 0 : from];
-      sum += weight[tap] * (from < 0 ? 0 : number);
+      sum += weight[tap] * line.get(from, there && from >= 0);
     }
     return sum;
   }
@@ -134,16 +132,15 @@ struct Channel {
   float skip;
   HYENA_BODY Channel(const Problem& p, int64_t b, int64_t c)
       : value(p, kValue, p.v, b, c), gate_in(p, kGateIn, p.gate_in, b, c), gate_out(p, kGateOut, p.gate_out, b, c),
-        dy(p, p.dy, b, c), mask(p.mask.data ? Line<float>(p, p.mask, b, 0) : Line<float>(const_cast<float*>(p.skip), 0, false)),
-        has_mask(p.mask.data), skip(fetch(p.skip + c)) {}
-  HYENA_BODY float masked(int i, float number) const {
-    if constexpr (!kMixer) return number;
-    const float real = mask[i];
-    return has_mask ? number * real : number;
+        dy(p, p.dy, b, c), mask(p, p.mask, b, 0), has_mask(p.mask.data), skip(fetch(p.skip + c)) {}
+  HYENA_BODY float real(int i, bool there) const {  // whether a token is one, in the mixer
+    if constexpr (!kMixer) return 1;
+    const float number = mask.get(i, there && has_mask);
+    return has_mask ? number : 1;
   }
-  HYENA_BODY float gate(int i) const { return masked(i, gate_in[i]); }
-  HYENA_BODY float gated(int i) const { return value[i] * gate(i); }
-  HYENA_BODY float gradient(int i) const { return dy[i] * gate_out[i]; }
+  HYENA_BODY float gate(int i, bool there) const { return gate_in.get(i, there) * real(i, there); }
+  HYENA_BODY float gated(int i, bool there) const { return value.get(i, there) * gate(i, there); }
+  HYENA_BODY float gradient(int i, bool there) const { return dy.get(i, there) * gate_out.get(i, there); }
 };
 
 // f(Raw(), mixer): with the type of numbers, and whether this is the whole mixer, known when it is compiled.
@@ -166,90 +163,84 @@ HYENA_BODY Tile column_tile(const Problem& p) {
 HYENA_BODY bool has_gate_out(const Problem& p) { return p.taps || p.gate_out.data; }
 HYENA_BODY int64_t points(const Problem& p) { return static_cast<int64_t>(p.plan.columns) * p.plan.rows; }
 
-HYENA_BODY Twiddle root(const Plan& plan, int j) {
-  return multiply(fetch(plan.fine + (j & 1023)), fetch(plan.coarse + (j >> 10)));
-}
-HYENA_BODY Twiddle twist(const Plan& plan, int i) {
-  return multiply(fetch(plan.twist_fine + (i & 1023)), fetch(plan.twist_coarse + (i >> 10)));
-}
-
 HYENA_BODY C* scratch(const Problem& p, int region, int64_t tile) {
   return p.scratch + (region * p.tiles + tile) * points(p) * p.lanes;
 }
 
-// Where a tile's items belong: channels from `channel` on, positions from `left` on, `apart` from point to point.
+// Where a tile's points belong: channels from `channel` on, and positions from `left` on, `apart` from point to point.
 struct Patch {
   const Problem& p;
   Tile t;
   int64_t batch, channel;
   int apart, left, log_lanes;
   HYENA_BODY int64_t channel_of(int lane) const { return channel + (lane & ((1 << log_lanes) - 1)); }
-  HYENA_BODY bool has(int lane) const { return channel_of(lane) < p.channels; }
-  HYENA_BODY int64_t nearest(int lane) const { return has(lane) ? channel_of(lane) : p.channels - 1; }
-  HYENA_BODY int position(int item) const { return t.point(item) * apart + left + (t.lane(item) >> log_lanes); }
+  HYENA_BODY int64_t nearest(int lane) const { return channel_of(lane) < p.channels ? channel_of(lane) : p.channels - 1; }
+  HYENA_BODY int column(int lane) const { return left + (lane >> log_lanes); }
+  HYENA_BODY int inside(int lane) const {  // how many of a lane's points are of the tensor
+    const int rest = static_cast<int>(p.length) - column(lane);
+    return channel_of(lane) < p.channels && rest > 0 ? (rest + apart - 1) / apart : 0;
+  }
+  HYENA_BODY const Twiddle* twists(int lane) const { return p.plan.twists + column(lane) * t.n; }
 
-  // line[i] of the nearest position that there is, twisted; 0 beyond.
+  // number(lane)(i, there) at every position i, 0 where there is none, twisted, into shared memory.
   template <class Number>
-  HYENA_BODY C twisted(bool here, int item, Number number) const {
-    const int i = position(item), length = static_cast<int>(p.length);
-    const float found = number(i < length ? i : length - 1), value = here && i < length ? found : 0;
-    const Twiddle w = twist(p.plan, i);
-    return {value * w.re, value * w.im};
+  HYENA_BODY void twist(const Block& block, Number number) const {
+    block.each<kReads>(t, [&](int lane) {
+      return [=, found = number(lane), twists = twists(lane), points = inside(lane), first = column(lane), apart = apart](
+                 int j) {
+        const Twiddle w = fetch(twists + j);
+        const float number = found(j * apart + first, j < points), value = j < points ? number : 0;
+        return C{value * w.re, value * w.im};
+      };
+    }, [&](int lane) {
+      return [=, t = t, data = block.shared()](int j, C z) { data[t.at(j, lane)] = z; };
+    });
   }
   HYENA_BODY void read(const Block& block, int source) const {
-    const auto put = [&](int) {
-      return [&](int item, C z) { block.shared()[t.at(item)] = z; };
-    };
-    if (source == kKernel) return block.each<kReads>(t, [&](int lane) {
-      const Line<float> k(p, p.k, 0, nearest(lane));
-      return [=, here = has(lane)](int item) { return twisted(here, item, [&](int i) { return k[i]; }); };
-    }, put);
+    if (source == kKernel) return twist(block, [&](int lane) {
+      return [k = Line<float>(p, p.k, 0, nearest(lane))](int i, bool there) { return k.get(i, there); };
+    });
     by_kind(p, [&](auto raw, auto mixer) {
       using Numbers = Channel<decltype(raw), decltype(mixer)::kSet>;
-      if (source == kInput) return block.each<kReads>(t, [&](int lane) {
-        const Numbers c(p, batch, nearest(lane));
-        return [=, here = has(lane)](int item) { return twisted(here, item, [&](int i) { return c.gated(i); }); };
-      }, put);
-      block.each<kReads>(t, [&](int lane) {
-        const Numbers c(p, batch, nearest(lane));
-        return [=, here = has(lane)](int item) { return twisted(here, item, [&](int i) { return c.gradient(i); }); };
-      }, put);
+      if (source == kInput) return twist(block, [&](int lane) {
+        return [c = Numbers(p, batch, nearest(lane))](int i, bool there) { return c.gated(i, there); };
+      });
+      twist(block, [&](int lane) {
+        return [c = Numbers(p, batch, nearest(lane))](int i, bool there) { return c.gradient(i, there); };
+      });
     });
   }
 
-  // number(i, z) of the convolution z at position i, and set(i, number), at every position that there is.
+  // set(lane)(i, number(lane)(i, there, z)) of the convolution z at every position i.
   template <class Number, class Set>
   HYENA_BODY void untwist(const Block& block, Number number, Set set) const {
     const float scale = 1 / static_cast<float>(points(p));
     block.each<kReads>(t, [&](int lane) {
-      return [=, &block, found = number(lane)](int item) {
-        const int i = position(item), length = static_cast<int>(p.length);
-        const C z = block.shared()[t.at(item)];
-        const Twiddle w = twist(p.plan, i);
-        return found(i < length ? i : length - 1, (z.re * w.re + z.im * w.im) * scale);
+      return [=, t = t, data = block.shared(), found = number(lane), twists = twists(lane), points = inside(lane),
+              first = column(lane), apart = apart](int j) {
+        const Twiddle w = fetch(twists + j);
+        const C z = data[t.at(j, lane)];
+        return found(j * apart + first, j < points, (z.re * w.re + z.im * w.im) * scale);
       };
     }, [&](int lane) {
-      return [=, here = has(lane), keep = set(lane)](int item, auto numbers) {
-        const int i = position(item);
-        if (here && i < p.length) keep(i, numbers);
+      return [=, keep = set(lane), points = inside(lane), first = column(lane), apart = apart](int j, auto value) {
+        if (j < points) keep(j * apart + first, value);
       };
     });
   }
   HYENA_BODY void write(const Block& block, int sink) const {
     if (sink == kKernelGradient) return untwist(block, [&](int) {
-      return [](int, float z) { return z; };
+      return [](int, bool, float z) { return z; };
     }, [&](int lane) {
-      const Line<float> dk(p, p.dk, 0, nearest(lane));
-      return [=](int i, float z) { dk.set(i, z); };
+      return [dk = Line<float>(p, p.dk, 0, nearest(lane))](int i, float z) { dk.set(i, z); };
     });
     by_kind(p, [&](auto raw, auto mixer) {
       using Raw = decltype(raw);
       using Numbers = Channel<Raw, decltype(mixer)::kSet>;
       if (sink == kInputGradient) return untwist(block, [&](int lane) {
-        const Numbers c(p, batch, nearest(lane));
-        return [=](int i, float z) {
-          const float du = z + c.skip * c.gradient(i);
-          return C{du * c.gate(i), c.masked(i, du * c.value[i])};
+        return [c = Numbers(p, batch, nearest(lane))](int i, bool there, float z) {
+          const float du = z + c.skip * c.gradient(i, there);
+          return C{du * c.gate(i, there), du * c.value.get(i, there) * c.real(i, there)};
         };
       }, [&](int lane) {
         const Line<Raw> dv(p, p.dv, batch, nearest(lane)), dgate_in(p, p.dgate_in, batch, nearest(lane));
@@ -260,14 +251,12 @@ struct Patch {
       });
       const Tensor& out = sink == kOutput ? p.y : p.dgate_out;
       untwist(block, [&](int lane) {
-        const Numbers c(p, batch, nearest(lane));
-        return [=](int i, float z) {
-          const float y = z + c.skip * c.gated(i);
-          return y * (sink == kOutput ? c.gate_out[i] : c.dy[i]);
+        return [c = Numbers(p, batch, nearest(lane)), output = sink == kOutput](int i, bool there, float z) {
+          const float y = z + c.skip * c.gated(i, there);
+          return y * (output ? c.gate_out.get(i, there) : c.dy.get(i, there));
         };
       }, [&](int lane) {
-        const Line<Raw> line(p, out, batch, nearest(lane));
-        return [=](int i, float number) { line.set(i, number); };
+        return [line = Line<Raw>(p, out, batch, nearest(lane))](int i, float number) { line.set(i, number); };
       });
     });
   }
@@ -288,28 +277,29 @@ struct Columns {
   HYENA_BODY Patch patch() const {
     return {p, t, l.batch, (l.first + tile) * p.lanes, p.plan.rows, left, log2_of(p.lanes)};
   }
-  HYENA_BODY C* stored(int item) const {
-    return scratch(p, l.region, tile) + (static_cast<int64_t>(t.point(item)) * p.plan.rows + left) * p.lanes + t.lane(item);
-  }
-  HYENA_BODY Twiddle turn(int item) const {
-    return root(p.plan, p.plan.order[t.point(item)] * (left + (t.lane(item) >> log2_of(p.lanes))));
+  HYENA_BODY C* stored(int lane) const { return scratch(p, l.region, tile) + left * p.lanes + lane; }
+  HYENA_BODY int apart() const { return p.plan.rows * p.lanes; }
+  HYENA_BODY const Twiddle* turns(int lane) const {
+    return p.plan.turns + (left + (lane >> log2_of(p.lanes))) * t.n;
   }
   // Tensor to scratch memory.
   HYENA_BODY void in() const {
     patch().read(block, l.task);
     forward(block, t);
-    block.each<kReads>(t, [&](int) {
-      return [this](int item) { return block.shared()[t.at(item)] * turn(item); };
-    }, [&](int) {
-      return [this](int item, C z) { *stored(item) = z; };
+    block.each<kReads>(t, [&](int lane) {
+      return [=, t = t, data = block.shared(), turns = turns(lane)](int j) { return data[t.at(j, lane)] * fetch(turns + j); };
+    }, [&](int lane) {
+      return [to = stored(lane), apart = apart()](int j, C z) { to[static_cast<int64_t>(j) * apart] = z; };
     });
   }
   // Scratch memory to tensor.
   HYENA_BODY void out() const {
-    block.each<kReads>(t, [&](int) {
-      return [this](int item) { return times_conjugate(*stored(item), turn(item)); };
-    }, [&](int) {
-      return [this](int item, C z) { block.shared()[t.at(item)] = z; };
+    block.each<kReads>(t, [&](int lane) {
+      return [from = stored(lane), apart = apart(), turns = turns(lane)](int j) {
+        return times_conjugate(from[static_cast<int64_t>(j) * apart], fetch(turns + j));
+      };
+    }, [&](int lane) {
+      return [=, t = t, data = block.shared()](int j, C z) { data[t.at(j, lane)] = z; };
     });
     inverse(block, t);
     patch().write(block, l.task);
@@ -329,7 +319,7 @@ struct Row {
   HYENA_BODY Row(const Block& block, const Problem& p, int64_t channel, int tile, int own, int row)
       : block(block), p(p), channel(channel), tile(tile), own(own), start(static_cast<int64_t>(row) * p.plan.rows),
         t(row_tile(p)) {}
-  HYENA_BODY C* stored(int region) const { return scratch(p, region, own) + start * p.lanes; }
+  HYENA_BODY C* stored(int region, int lane) const { return scratch(p, region, own) + start * p.lanes + lane; }
   // The first point of the kernel's transform, prepared or in the scratch memory, and the points' distance.
   HYENA_BODY C* kernel(int lane) const {
     if (!p.spectrum) return scratch(p, kKernelRegion, tile) + start * p.lanes + lane;
@@ -338,29 +328,33 @@ struct Row {
   }
   HYENA_BODY int apart() const { return p.spectrum ? kSpectrumLanes : p.lanes; }
   HYENA_BODY void load(int region) const {
-    const C* from = stored(region);
-    block.each<kCopies>(t, [&](int) { return [=](int item) { return from[item]; }; }, [&](int) {
-      return [this](int item, C z) { block.shared()[t.at(item)] = z; };
+    block.each<kCopies>(t, [&](int lane) {
+      return [from = stored(region, lane), lanes = p.lanes](int j) { return from[j * lanes]; };
+    }, [&](int lane) {
+      return [=, t = t, data = block.shared()](int j, C z) { data[t.at(j, lane)] = z; };
     });
   }
   HYENA_BODY void save(int region) const {
-    C* to = stored(region);
-    block.each<kCopies>(t, [&](int) { return [this](int item) { return block.shared()[t.at(item)]; }; }, [&](int) {
-      return [=](int item, C z) { to[item] = z; };
+    block.each<kCopies>(t, [&](int lane) {
+      return [=, t = t, data = block.shared()](int j) { return data[t.at(j, lane)]; };
+    }, [&](int lane) {
+      return [to = stored(region, lane), lanes = p.lanes](int j, C z) { to[j * lanes] = z; };
     });
   }
   HYENA_BODY void save_kernel() const {
-    block.each<kCopies>(t, [&](int) { return [this](int item) { return block.shared()[t.at(item)]; }; }, [&](int lane) {
-      return [this, to = kernel(lane), here = !p.spectrum || channel + lane < p.channels](int item, C z) {
-        if (here) to[t.point(item) * apart()] = z;
+    block.each<kCopies>(t, [&](int lane) {
+      return [=, t = t, data = block.shared()](int j) { return data[t.at(j, lane)]; };
+    }, [&](int lane) {
+      return [to = kernel(lane), apart = apart(), here = !p.spectrum || channel + lane < p.channels](int j, C z) {
+        if (here) to[j * apart] = z;
       };
     });
   }
   HYENA_BODY void times_kernel() const {
     block.each<kCopies>(t, [&](int lane) {
-      return [this, k = kernel(lane)](int item) { return k[t.point(item) * apart()]; };
-    }, [&](int) {
-      return [this](int item, C k) { block.shared()[t.at(item)] = block.shared()[t.at(item)] * k; };
+      return [k = kernel(lane), apart = apart()](int j) { return k[j * apart]; };
+    }, [&](int lane) {
+      return [=, t = t, data = block.shared()](int j, C k) { data[t.at(j, lane)] = data[t.at(j, lane)] * k; };
     });
   }
   // With U stored and D at hand: sum D conj(U), store U K, and leave D conj(K).
@@ -368,15 +362,16 @@ struct Row {
     C u, k, sum;
   };
   HYENA_BODY void combine(bool first) const {
-    C *u = stored(kInputRegion), *sum = stored(kSumRegion);
     block.each<kReads>(t, [&](int lane) {
-      return [=, k = kernel(lane)](int item) { return Three{u[item], k[t.point(item) * apart()], sum[item]}; };
-    }, [&](int) {
-      return [=](int item, Three z) {
-        C& here = block.shared()[t.at(item)];
+      return [=, u = stored(kInputRegion, lane), sum = stored(kSumRegion, lane), k = kernel(lane), lanes = p.lanes,
+              apart = apart()](int j) { return Three{u[j * lanes], k[j * apart], sum[j * lanes]}; };
+    }, [&](int lane) {
+      return [=, u = stored(kInputRegion, lane), sum = stored(kSumRegion, lane), lanes = p.lanes, t = t,
+              data = block.shared()](int j, Three z) {
+        C& here = data[t.at(j, lane)];
         const C product = times_conjugate(here, z.u);
-        sum[item] = first ? product : z.sum + product;
-        u[item] = z.u * z.k;
+        sum[j * lanes] = first ? product : z.sum + product;
+        u[j * lanes] = z.u * z.k;
         here = times_conjugate(here, z.k);
       };
     });
@@ -442,16 +437,15 @@ struct Whole : Row {
   }
   // The sums of all slices of the batch, in their order.
   HYENA_BODY void kernel_gradient(int tiles) const {
-    const C* first = stored(kSumRegion);
     const int64_t apart = tiles * points(p) * p.lanes;
-    block.each<kReads>(t, [&](int) {
-      return [=](int item) {
-        C sum = first[item];
-        for (int slice = 1; slice < p.slices; slice++) sum = sum + first[slice * apart + item];
+    block.each<kReads>(t, [&](int lane) {
+      return [=, first = stored(kSumRegion, lane), lanes = p.lanes, slices = p.slices](int j) {
+        C sum = first[j * lanes];
+        for (int slice = 1; slice < slices; slice++) sum = sum + first[slice * apart + j * lanes];
         return sum;
       };
-    }, [&](int) {
-      return [this](int item, C z) { block.shared()[t.at(item)] = z; };
+    }, [&](int lane) {
+      return [=, t = t, data = block.shared()](int j, C z) { data[t.at(j, lane)] = z; };
     });
     inverse_write(kKernelGradient, 0);
   }

@@ -20,11 +20,10 @@ struct Tensor {  // (batch, channel, position); data is null where there is no s
 // n = columns * rows points; columns is 1 where a whole transform fits into shared memory.
 struct Plan {
   int32_t columns, rows;
-  uint64_t column_radices, row_radices;  // of the forward passes, in order, a byte each; odd ones first
+  uint64_t column_radices, row_radices;  // of the forward passes, in order, a byte each; an odd one first
   const Twiddle *column_roots, *row_roots;  // e^{-2 pi i j / columns}, e^{-2 pi i j / rows}
-  const Twiddle *fine, *coarse;             // e^{-2 pi i j / n} and e^{-2 pi i 1024 j / n}
-  const Twiddle *twist_fine, *twist_coarse;  // e^{i pi j / 2n} and e^{i pi 1024 j / 2n}
-  const int32_t* order;                      // frequency of each output of a column transform
+  const Twiddle* turns;   // (rows, columns): e^{-2 pi i f c / n} of column c and the frequency f of a column's output
+  const Twiddle* twists;  // (rows, columns): e^{i pi t / 2n} of the position t = j rows + c of column c's point j
 };
 
 struct Problem {
