@@ -96,9 +96,9 @@ def load_dart(
     builder = BUILDERS.named(task)
     given = {name: plain(value) for name, value in inputs.items() if value is not None}
     if not any(given.keys() >= set(names) for names in builder.NEEDS):
-        missing = [[f"{name}=" for name in names if name not in given] for names in builder.NEEDS]
+        missing = [[name for name in names if name not in given] for names in builder.NEEDS]
         needed = ", or ".join(" and ".join(names) for names in missing)
-        raise InputError(f"task {task!r} needs {needed}")
+        raise InputError(f"task {task!r} lacks inputs: {needed}")
     if unknown := inputs.keys() - builder.BUILDER_CONFIG_CLASS.inputs().keys():
         raise InputError(f"task {task!r} has no input {', '.join(sorted(unknown))}")
     cache_dir = os.fspath(cache_dir or default_cache())

@@ -107,8 +107,8 @@ class DartConfig(TaskConfig):
                     f'window={window}: {published} bp in protocol="paper", at least {self.LEAST_WINDOW} bp otherwise'
                 )
         if self.ONE_OF and sum(bool(getattr(self, name)) for name in self.ONE_OF) != 1:
-            names = [f"{name}=" for name in self.ONE_OF]
-            raise InputError(f"this task takes one of {', '.join(names[:-1])} and {names[-1]}")
+            *others, last = self.ONE_OF
+            raise InputError(f"this task takes exactly one of the inputs {', '.join(others)} and {last}")
         folds = self.splits == FOLDS
         if folds and self.FOLDED is None:
             raise InputError(f'splits="{FOLDS}": this task has validation rows of its own (splits="{PAPER}")')

@@ -46,7 +46,8 @@ def input_file(path: str | os.PathLike[str]) -> Path:
     """
     resolved = Path(path).expanduser().absolute()
     if not resolved.exists():
-        raise FileNotFoundError(f"{path}: no such file")
+        missing = [str(own) for own in Path(path).expanduser().parents if not own.is_dir()]
+        raise FileNotFoundError(f"{path}: no such file" + (f": there is no folder {missing[-1]}" if missing else ""))
     if resolved.is_dir():
         raise InputError(f"{path}: is a folder, not a file")
     if not resolved.is_file():

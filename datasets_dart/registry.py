@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from configparser import ConfigParser
+from difflib import get_close_matches
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, distributions, entry_points
 from pathlib import Path
@@ -101,5 +102,7 @@ class EntryPoints(Mapping[str, Item], Generic[Item]):
             InputError: naming those there are.
         """
         if name not in self.points:
-            raise InputError(f"{self.noun} {name!r} is unknown: {', '.join(self)}")
+            near = get_close_matches(str(name), list(self), n=1)
+            hint = f"did you mean {near[0]}? There are" if near else "there are"
+            raise InputError(f"{self.noun} {name!r} is unknown; {hint} {', '.join(self)}")
         return self[name]

@@ -70,7 +70,7 @@ class GenomicBenchmarks(Family):
     def _interval_chunks(self, path: Path, name: str, label: int) -> Iterator[Columns]:
         """Intervals, 0-based and half-open, as sequences of their own strand."""
         if name not in self.genome_paths:
-            raise InputError(f"{self.folder}: holds intervals: class {name} needs genome=")
+            raise InputError(f"{self.folder}: holds intervals: class {name} needs its genome")
         genome = open_genome(input_file(self.genome_paths[name]), self.index_dir)
         for before, batch in read_batches(path, ROWS, INTERVAL_COLUMNS):
             columns = {name: batch.column(name).to_pylist() for name in INTERVAL_COLUMNS}

@@ -21,8 +21,14 @@ import numpy as np
 import torch
 import transformers
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    OfflineModeIsEnabled,
+    StrictDataclassError,
+)
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -54,6 +60,8 @@ from evaluation_dart.scoring.likelihoods import (
     masked_log_likelihood,
 )
 
+CONFIG = "config.json"
+HUB_SECONDS = 10  # that the Hub is given to answer
 # A tokenizer without a limit of its own reports one of this size or more.
 NO_LIMIT = 1_000_000_000
 # What transformers raises, beside ValueError, on configurations, tokenizers and weights that are damaged.
@@ -583,13 +591,40 @@ def folder_of(name: str, revision: str | None = None) -> Path | None:
     return None
 
 
+def check_reachable(name: str, revision: str | None = None) -> None:
+    """Ask the Hub once for a model that is neither a folder nor in the cache: transformers would ask for a minute.
+
+    Raises:
+        OSError: if the Hub cannot be asked. What it answers, and names that are none, are left to the loading.
+    """
+    if Path(name).is_dir():
+        return
+    try:
+        if not isinstance(try_to_load_from_cache(name, CONFIG, revision=revision), str):
+            get_hf_file_metadata(hf_hub_url(name, CONFIG, revision=revision), timeout=HUB_SECONDS)
+    except OfflineModeIsEnabled:
+        why = "HF_HUB_OFFLINE is set"
+    except (HfHubHTTPError, HFValidationError):
+        return
+    except HTTPError as error:
+        why = f"the Hub cannot be reached ({error})"
+    else:
+        return
+    download = f"hf download {name} --local-dir {name.rpartition('/')[2]}"
+    raise OSError(
+        f"{name}: no such folder, no such model in the cache, and {why}; give a folder, or fetch one where there is a "
+        f"network: {download}"
+    )
+
+
 @contextmanager
 def loading_of(name: str, revision: str | None = None) -> Iterator[Path | None]:
     """While a model is loaded: errors name it and stand for transformers' report of weights, and no bar is shown.
 
-    Yields [`folder_of`] the name, and raises as that does.
+    Yields [`folder_of`] the name, and raises as that does and [`check_reachable`].
     """
     folder = folder_of(name, revision)
+    check_reachable(name, revision)
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()  # of a second's work
@@ -604,7 +639,7 @@ def loading_of(name: str, revision: str | None = None) -> Iterator[Path | None]:
         if isinstance(error, pickle.UnpicklingError):  # whose own words are an advice to run it
             said = "the weights are a pickle that is damaged or could run code; only tensors are read: convert it"
         if folder is None and kind is OSError:
-            said = f"no folder here, and from the Hub: {said}"
+            said = f"no such folder, and it cannot be loaded from the Hub: {said}"
         raise kind(said if said.startswith(name) else f"{name}: {said}") from error
     finally:
         logging.set_verbosity(verbosity)
@@ -794,7 +829,7 @@ def load_config(name: str, revision: str | None, trust_remote_code: bool, **chan
 def commit_of(name: str, revision: str | None) -> str:
     """The commit that a branch, tag or part of a commit's name stands for; None is the main branch."""
     # A file of the Hub lies in the cache as snapshots/{commit}/{file}.
-    return Path(hf_hub_download(name, "config.json", revision=revision)).parent.name
+    return Path(hf_hub_download(name, CONFIG, revision=revision)).parent.name
 
 
 def weights_digest(model: torch.nn.Module) -> str:

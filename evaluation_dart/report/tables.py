@@ -64,6 +64,8 @@ def record_folders(where: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """
     folders = []
     for root in where:
+        if not Path(root).exists():
+            raise FileNotFoundError(f"{root}: no such folder")
         found = sorted(path.parent for path in Path(root).rglob(RESULTS))
         if not found:
             raise FileNotFoundError(f"{root}: no {RESULTS} in it")

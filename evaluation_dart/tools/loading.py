@@ -13,7 +13,7 @@ from transformers import AutoConfig
 from datasets_dart.errors import InputError
 from datasets_dart.formats.text import UNPRINTABLE
 from evaluation_dart.models.kinds import split_spec
-from evaluation_dart.models.language_model import DAMAGED_FILES, register_models
+from evaluation_dart.models.language_model import DAMAGED_FILES, check_reachable, register_models
 from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.recipes import ANY_ALLELES, HEAD
 from evaluation_dart.training.finetuning import load_classifier
@@ -79,13 +79,18 @@ def default_recipe(model: Model, revision: str | None, trust_remote_code: bool) 
 
 
 def has_head(model: Model, revision: str | None, trust_remote_code: bool) -> bool:
-    """Whether a model was saved with a trained head for sequences."""
+    """Whether a model was saved with a trained head for sequences.
+
+    Raises:
+        OSError: if it is on the Hub, and that cannot be asked.
+    """
     if not isinstance(model, str | os.PathLike):
         return type(getattr(model, "model", None)).__name__.endswith("ForSequenceClassification")
     name = os.fspath(model)
     if split_spec(name)[0] or (not Path(name).is_dir() and name.startswith(("/", ".", "~"))):
         return False
     register_models()
+    check_reachable(name, revision)
     try:
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
     except (OSError, RuntimeError, ValueError, *DAMAGED_FILES):

@@ -338,6 +338,8 @@ def report(vcf: Path, listed: Path, found: Summary, ref_mismatch: str, main_proc
     missing = [name for name, of_genome in found.contigs.items() if of_genome is None]
     if missing and len(missing) == len(found.contigs):
         raise InputError(f"{vcf}: none of its contigs is in the genome: {', '.join(missing[:5])}")
+    if ref_mismatch == "skip" and 0 < found.mismatches == found.records:
+        raise InputError(f"{vcf}: no REF in it is what the genome has ({listed}): a genome of another build?")
     text = f"{vcf}: REF of {found.mismatches:,} of {found.records:,} records is not what the genome has ({listed})"
     if found.mismatches and ref_mismatch == "fail":
         raise InputError(f"{text}: a genome of another build?")

@@ -70,8 +70,15 @@ def test_importing_the_packages_imports_nothing_heavy():
 
 def test_an_unknown_task_is_named_with_those_that_there_are():
     assert set(BUILDERS) == {*DART_EVAL, *BEYOND}
-    with pytest.raises(ValueError, match="task 'toy' is unknown: regulatory_elements, motif_footprinting, cell_type_"):
+    with pytest.raises(
+        ValueError, match="task 'toy' is unknown; there are regulatory_elements, motif_footprinting, cell_"
+    ):
         load_dart("toy")
+    wanted = (
+        "task 'regulatory_element' is unknown; did you mean regulatory_elements\\? There are regulatory_elements, mot"
+    )
+    with pytest.raises(ValueError, match=wanted):
+        load_dart("regulatory_element")
     with pytest.raises(KeyError):
         BUILDERS["toy"]
 

@@ -250,13 +250,13 @@ def test_bad_elements(load, tmp_path, text, streaming):
 
 def test_bad_options(load, tmp_path):
     peaks = write_peaks(tmp_path, K562=[1000])
-    with pytest.raises(ValueError, match="takes one of elements=, peaks= and processed="):
+    with pytest.raises(ValueError, match="takes exactly one of the inputs elements, peaks and processed"):
         load(peaks=peaks)
     with pytest.raises(ValueError, match="counts= goes with peaks="):
         load(counts=[peaks["K562"]])
     with pytest.raises(ValueError, match="two or more cell lines are needed"):
         load(elements=None, peaks=peaks)
-    with pytest.raises(ValueError, match="needs elements=, or peaks=, or processed="):
+    with pytest.raises(ValueError, match="lacks inputs: elements, or peaks, or processed"):
         load(elements=None)
     with pytest.raises(ValueError, match='window=300: 500 bp in protocol="paper"'):
         load(window=300, protocol="paper")

@@ -249,7 +249,7 @@ def test_a_signal_of_another_build_or_without_a_contig_is_refused(load, tmp_path
 
 
 def test_bad_options(load):
-    with pytest.raises(ValueError, match=r"needs peaks= and signal=, or nonpeaks= and signal=, or processed="):
+    with pytest.raises(ValueError, match=r"lacks inputs: peaks and signal, or nonpeaks and signal, or processed"):
         load(None, signal=None)
     with pytest.raises(ValueError, match="window=999"):
         load(window=999)

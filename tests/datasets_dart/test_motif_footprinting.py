@@ -252,7 +252,7 @@ def test_bad_backgrounds_and_tables(load, tmp_path):
             load(motifs=None, backgrounds=None, processed=bad)
     with pytest.raises(ValueError, match=r"splits=.*backgrounds\.txt has no coordinates"):
         load(splits=bad)
-    with pytest.raises(ValueError, match="takes one of backgrounds=, elements= and processed="):
+    with pytest.raises(ValueError, match="takes exactly one of the inputs backgrounds, elements and processed"):
         load(genome=GENOME, elements=ELEMENTS)
     with pytest.raises(ValueError, match="needs motifs="):
         load(motifs=None)

@@ -117,7 +117,7 @@ def test_the_originals_own_hdf5_is_accepted(load, tmp_path):
         del file["val/ctrls"]
     with pytest.raises(ValueError, match=r"data\.h5: /val has no ctrls of the shape of its seqs"):
         load(genome=None, elements=None, processed=path)
-    with pytest.raises(ValueError, match="takes one of elements= and processed="):
+    with pytest.raises(ValueError, match="takes exactly one of the inputs elements and processed"):
         load(processed=path)
 
 
@@ -339,7 +339,7 @@ def test_bad_paths_and_options(load, tmp_path):
         load(elements=None)
     with pytest.raises(ValueError, match="no input peaks"):
         load(peaks=ELEMENTS)
-    with pytest.raises(ValueError, match="'task1' is unknown"):
+    with pytest.raises(ValueError, match="'task1' is unknown; there are "):
         load_dart("task1", genome=GENOME, elements=ELEMENTS)
 
 

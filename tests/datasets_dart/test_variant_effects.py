@@ -662,9 +662,9 @@ def test_another_build_is_refused(load, tmp_path):
 def test_bad_options(load):
     with pytest.raises(ValueError, match="has no column 'slope' after the first four"):
         load(effect="slope")
-    with pytest.raises(ValueError, match="needs genome=, or processed="):
+    with pytest.raises(ValueError, match="lacks inputs: genome, or processed"):
         load(genome=None)
-    with pytest.raises(ValueError, match="takes one of genome= and processed="):
+    with pytest.raises(ValueError, match="takes exactly one of the inputs genome and processed"):
         load(processed=CAQTL)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         load(Path("nowhere.tsv"))

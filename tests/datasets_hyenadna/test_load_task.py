@@ -120,7 +120,7 @@ def test_human_or_worm_takes_a_genome_for_each_class(load, tmp_path, genome):
         write_csv(folder / "worm.csv", "id,region,start,end,strand", [(i, "II", i, i + 9, "+") for i in range(30)])
     task = load("genomic_benchmarks/demo_human_or_worm", data=tmp_path / "gb", genome={"human": genome, "worm": worm})
     assert task["test"][31]["sequence"] == CHR2[1:10].upper()
-    with pytest.raises(ValueError, match="class worm needs genome="):
+    with pytest.raises(ValueError, match="class worm needs its genome"):
         load("genomic_benchmarks/demo_human_or_worm", data=tmp_path / "gb", genome={"human": genome})
 
 

@@ -159,7 +159,7 @@ def test_a_specification_is_keywords_options_and_yaml(rows, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"task": "secret"}, "task 'secret' is unknown: regulatory_elements, motif_footprinting"),
+        ({"task": "secret"}, "task 'secret' is unknown; there are regulatory_elements, motif_footprinting"),
         ({"setting": "clustering"}, "regulatory_elements has no setting clustering: there are zero_shot_likelihood"),
         ({"motifs": "m.meme"}, "regulatory_elements takes no argument 'motifs'; its inputs are genome, elements"),
         ({"protocol": "papers"}, "protocol 'papers': there are fixed and paper"),

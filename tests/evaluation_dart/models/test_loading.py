@@ -1,5 +1,6 @@
 """From the name of a model to a scorer, and what each kind can do."""
 
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,14 @@ import pyarrow as pa
 import pyarrow.csv
 import pyBigWig
 import pytest
+from huggingface_hub import constants
 
 from evaluation_dart import load_scorer
 from evaluation_dart.models.kinds import KINDS, split_spec
 from evaluation_dart.models.kmers import gc_content, kmer_frequencies
+from evaluation_dart.models.language_model import check_reachable
 from evaluation_dart.models.protocols import AlleleScorer, EmbeddingScorer, LikelihoodScorer, abilities
+from evaluation_dart.tools.loading import default_recipe
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 MODEL = FIXTURES / "model" / "small_d32_l2_s130"
@@ -26,6 +30,29 @@ def test_names():
     assert split_spec("markov") == ("", "markov")  # a folder of that name
     with pytest.raises(ValueError, match="model markov:: write markov:FILE"):
         split_spec("markov:")
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(OSError, match=r"^org/model: no such folder, no such model in the cache, and HF_HUB_OFFLINE is"):
+        check_reachable("org/model")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with socket.socket() as taken:  # bound and not listening: refused
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/{revision}/{filename}")
+        monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("asked again"))
+        wanted = r"org/model: no such folder, .* and the Hub cannot be reached \(.*refused\); .*: hf download org/m"
+        with pytest.raises(OSError, match=wanted):
+            load_scorer("org/model")
+        with pytest.raises(OSError, match=wanted):
+            default_recipe("org/model", None, False)
+        check_reachable(str(MODEL))
+        check_reachable("no name of a model")  # for the loading to say
+        cached = tmp_path / "models--org--model" / "snapshots" / ("0" * 40)
+        cached.mkdir(parents=True)
+        (cached / "config.json").write_text("{}")
+        check_reachable("org/model", "0" * 40)
 
 
 def test_what_each_kind_can_do(tmp_path):

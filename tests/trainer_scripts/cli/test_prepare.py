@@ -119,7 +119,7 @@ def test_inputs_are_listed_with_their_status(run):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["prepare", "--task", "task6"], "dart-eval: task 'task6' is unknown: regulatory_elements, motif"),
+        (["prepare", "--task", "task6"], "dart-eval: task 'task6' is unknown; there are regulatory_elements, motif"),
         (
             ["prepare", "--task", "variant_effects", "--to", "parquet"],
             "dart-eval: --to parquet and --output go together",
