@@ -89,7 +89,7 @@ def check_letters(source: str, letters: np.ndarray) -> None:
     commonest = ", ".join(chr(code) for code in np.argsort(-other, kind="stable")[:3] if other[code])
     what = f"{source}: {share:.0%} of the letters are none of A, C, G, T, U and N (such as {commonest})"
     if share > REFUSED_SHARE:
-        raise InputError(f"{what}: no DNA or RNA; a protein?")
+        raise InputError(f"{what}: not DNA or RNA; a protein?")
     warn_once(log, source, f"{what}; they are read as N")
 
 
@@ -122,7 +122,7 @@ def one_hot_letters(rows: np.ndarray, protocol: str) -> np.ndarray:
         raise InputError(f"shape {rows.shape} is not (n, length, 4)")
     ones = rows.sum(axis=2)
     if not (np.isin(rows, (0, 1)).all() and (ones <= 1).all()):
-        raise InputError("not one-hot: a base has other values than 0 and one 1")
+        raise InputError("not one-hot: each base must have a single 1 and otherwise 0")
     return LETTERS[protocol][np.where(ones == 1, rows.argmax(axis=2), UNKNOWN)]
 
 

@@ -52,7 +52,7 @@ class CellTypeElementsConfig(DartConfig):
         self.peaks = files_by_name(self.peaks) if self.peaks else {}
         self.labels = tuple(self.labels)
         if self.counts and not self.peaks:
-            raise InputError("counts= goes with peaks=")
+            raise InputError("counts= needs peaks=")
         if len(set(self.labels)) != len(self.labels):
             raise InputError(f"labels={', '.join(self.labels)}: a name is repeated")
 
@@ -190,7 +190,7 @@ is to distinguish the cell lines, by clustering embeddings or by classification.
         labels, ids = arrays
         if (labels >= len(self.classes())).any():
             where = f"{file.filename}: /{piece.group}/labels"
-            raise InputError(f"{where} has {labels.max()}, of {len(self.classes())} classes")
+            raise InputError(f"{where} has the label {labels.max()}, but there are {len(self.classes())} classes")
         return {"id": ids, "label": labels}
 
 

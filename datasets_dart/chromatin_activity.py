@@ -62,13 +62,13 @@ class ChromatinActivityConfig(DartConfig):
         self.peaks, self.idr, self.nonpeaks, self.signal = by_cell.values()
         for category in CATEGORIES:
             if unknown := by_cell[category].keys() - by_cell["signal"].keys():
-                raise InputError(f"{category}= of {', '.join(sorted(unknown))}, which signal= does not have")
+                raise InputError(f"{category}= has the cell types {', '.join(sorted(unknown))}, which signal= lacks")
 
     def _by_cell(self, paths: Paths) -> dict[str, str]:
         if isinstance(paths, Mapping):
             return dict(paths)
         if isinstance(self.signal, Mapping) and paths:
-            raise InputError(f"{paths}: give a file of each cell type, as signal= does")
+            raise InputError(f"{paths}: give one file for each cell type, as signal= does")
         name = self.cell_type or os.path.basename(str(self.signal)).replace("_", ".").partition(".")[0]
         return {name: str(paths)} if paths else {}
 

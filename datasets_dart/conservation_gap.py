@@ -36,12 +36,12 @@ class ConservationGapConfig(WindowsConfig):
         super().__post_init__()
         self.length = whole_number("length", self.length, 2)
         if self.is_track != (self.threshold is not None):
-            raise InputError("a bigWig of conservation and a threshold go together")
+            raise InputError("give both a bigWig of conservation and a threshold, or neither")
         if self.threshold is not None:
             try:
                 self.threshold = str(float(self.threshold))
             except ValueError:
-                raise InputError(f"threshold={self.threshold!r}: a number") from None
+                raise InputError(f"threshold={self.threshold!r} is not a number") from None
 
     @property
     def is_track(self) -> bool:

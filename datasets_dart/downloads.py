@@ -56,7 +56,7 @@ def read_table(task: str | None = None) -> list[Download]:
     rows = [Download._make(row.values()) for _, row in tables.read_table(TABLE)]
     if found := [row for row in rows if task in (None, row.task)]:
         return found
-    raise InputError(f"task {task!r}: no inputs are known of it")
+    raise InputError(f"task {task!r}: no public inputs are known for it")
 
 
 def fetch(url: str, path: Path, checksum: str = "") -> str:
@@ -82,7 +82,9 @@ def fetch(url: str, path: Path, checksum: str = "") -> str:
             fsync(path.parent)
             return digest(path, "sha256")
     if expected and (got := digest(path, algorithm)) != expected:
-        raise InputError(f"{path}: {algorithm} is {got}, but {expected} is that of {url}; remove it to fetch it anew")
+        raise InputError(
+            f"{path}: {algorithm} is {got}, but {expected} is that of {url}; remove the file to fetch it again"
+        )
     return digest(path, "sha256")
 
 

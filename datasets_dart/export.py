@@ -109,7 +109,7 @@ def _card_data(path: Path) -> DatasetCardData:
         )
     card: Any = DatasetCard.load(path)
     if "dart-eval" not in (card.data.tags or []):
-        raise InputError(f"{path}: is the card of another repository; give a folder of its own")
+        raise InputError(f"{path}: is the card of another dataset; name another folder")
     data: DatasetCardData = card.data
     return data
 
@@ -167,7 +167,7 @@ def _eval_content(path: Path) -> dict[str, Any]:
     if path.exists():
         found = read_yaml_mapping(path)
         if found.get("evaluation_framework") != FRAMEWORK:
-            raise InputError(f"{path}: is of another repository; give a folder of its own")
+            raise InputError(f"{path}: is of another dataset; name another folder")
         content = found
     return content
 

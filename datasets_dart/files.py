@@ -111,7 +111,7 @@ def open_bytes(path: Path) -> BinaryIO:
     kind = compression(path)
     if kind == "bgzip" and not ends_with(path, BGZF_END):
         raise InputError(
-            f"{path}: has no end mark of bgzip, and is cut short; if it is known to be whole, write it again: "
+            f"{path}: lacks the end mark of bgzip, so it seems to be cut short; if it is whole, write it again: "
             "gzip -dc OLD | bgzip > NEW"
         )
     opened = path.open if kind == "plain" else partial(gzip.open, path)

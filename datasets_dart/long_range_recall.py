@@ -114,7 +114,7 @@ class LongRangeRecallConfig(WindowsConfig):
         except ValueError:
             rate = np.nan
         if not 0 < rate <= 1:
-            raise InputError(f"mutation_rate={self.mutation_rate!r}: a share above 0, at most 1")
+            raise InputError(f"mutation_rate={self.mutation_rate!r} must be above 0 and at most 1")
         self.mutation_rate = str(rate)
 
     def chosen_distances(self) -> list[int]:

@@ -13,7 +13,7 @@ def whole_number(name: str, value: Any, least: int) -> int:
     """
     text = str(value).replace(",", "")
     if not text.isdecimal() or int(text) < least:
-        raise InputError(f"{name}={value!r}: a whole number, at least {least}")
+        raise InputError(f"{name}={value!r} must be a whole number of at least {least}")
     return int(text)
 
 
@@ -26,5 +26,5 @@ def numbers(name: str, value: Any, least: int) -> list[int]:
     words = value.split(",") if isinstance(value, str) else [*value]
     found = [whole_number(name, word.strip() if isinstance(word, str) else word, least) for word in words]
     if len(set(found)) < len(found):
-        raise InputError(f"{name}={value!r}: a number comes twice")
+        raise InputError(f"{name}={value!r}: a number is repeated")
     return found

@@ -214,9 +214,11 @@ class Output:
                 self._ours.add(str(own))
             elif not self.overwrite or path.is_dir():
                 choices = "delete it or name another output" + ("" if path.is_dir() else ", or overwrite it")
-                raise InputError(f"{path}: is there already, and not as a finished run left it; {choices}")
+                raise InputError(f"{path}: already exists, and is not what a finished run left; {choices}")
         if os.path.lexists(self.sidecar) and not {"fingerprint", "versions"} & about.keys():
-            raise InputError(f"{self.sidecar}: is no file of ours, and the output's description goes there; move it")
+            raise InputError(
+                f"{self.sidecar}: was not written by this program, and the output's description goes there; move it"
+            )
 
     def commit(self, about: Mapping[str, Any]) -> dict[str, Any]:
         """Put the files in `scratch` where they belong, and write the sidecar last; what it says.
@@ -373,7 +375,7 @@ def write_report(path: str | os.PathLike[str], content: Mapping[str, Any], input
     """
     with held(path, inputs) as output:
         if os.path.lexists(output.path) and read_json(output.path).keys() != content.keys():
-            raise InputError(f"{path}: is there already, and is no such report; delete it or name another output")
+            raise InputError(f"{path}: already exists, and is not such a report; delete it or name another output")
         write_text(output.path, json.dumps(content, indent=1) + "\n")
 
 
@@ -390,7 +392,7 @@ def finished_folder(path: Path, record: str, fingerprint: str) -> dict[str, Any]
 def new_folder(path: Path) -> None:
     """Raise ValueError unless a folder of that name can be written."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path}: is there already; name a new or empty folder")
+        raise InputError(f"{path}: already exists; name a new or empty folder")
 
 
 def made_folder(path: str | os.PathLike[str], write: Callable[[Path], object], inputs: Paths) -> None:

@@ -255,7 +255,7 @@ def compare(*given: Record | str | os.PathLike[str], blocks: str | None = None) 
         records = [own for own in single if own is not None]
         for name in ("task", "protocol"):
             if len(values := list(dict.fromkeys(getattr(own, name) for own in records))) > 1:
-                raise InputError(f"records to compare have one {name}, not {' and '.join(values)}")
+                raise InputError(f"the records differ in {name} ({' and '.join(values)}) and cannot be compared")
         groups = [labelled([(own,) for own in records])]
     else:
         groups, left_out = matched(given)

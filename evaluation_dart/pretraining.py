@@ -78,8 +78,8 @@ def source_of(text: str, folder: Path | None = None) -> Source:
         return Source(text, None, None, path)
     if not re.fullmatch(r"[\w.-]+", build) or (colon and not rest):
         raise InputError(
-            f"pretrained_on {shown(text)}: a build (hg38), contigs of it (hg38:chr1,chr2), a BED of it (hg38:FILE.bed) "
-            "or a FASTA"
+            f"pretrained_on {shown(text)}: write a build (hg38), contigs of it (hg38:chr1,chr2), a BED of it "
+            "(hg38:FILE.bed) or a FASTA"
         )
     contigs = None if path or not colon else tuple(filter(None, map(str.strip, rest.split(","))))
     return Source(text, build, contigs, path)

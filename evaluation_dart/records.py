@@ -285,7 +285,9 @@ def check_record_place(folder: Path) -> None:
     """Raise InputError where a file that is no record of ours is in the place of one."""
     path = folder / RESULTS
     if os.path.lexists(path) and not {"fingerprint", "schema_version"} & mapping_of(path).keys():
-        raise InputError(f"{path}: is no record of ours, and a record goes there; move it, or name another output")
+        raise InputError(
+            f"{path}: was not written by this program, and a record goes there; move it, or name another output"
+        )
 
 
 def write_record(folder: Path, record: Mapping[str, Any], predictions: pa.Table) -> dict[str, Any]:

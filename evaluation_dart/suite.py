@@ -121,7 +121,7 @@ def hold_tables(stack: ExitStack, folder: Path) -> None:
         sweep(folder / name)
     for path in (folder / name for name in TABLES):
         if os.path.lexists(path) and not is_table(path):
-            raise InputError(f"{path}: is no table of a suite, and one goes there; move it, or name another output")
+            raise InputError(f"{path}: is not the table of a suite, which goes there; move it, or name another output")
 
 
 def is_table(path: Path) -> bool:
@@ -244,11 +244,11 @@ def read_suite(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     content = read_yaml(path)
     if not isinstance(content, dict) or not isinstance(content.get("models"), list):
-        raise InputError(f"{path}: a suite is a mapping with a list of models")
+        raise InputError(f"{path}: a suite must be a mapping with a list of models")
     if odd := [name for name in content if not isinstance(name, str)]:
-        raise InputError(f"{path}: {odd[0]!r} is no argument of a suite")
+        raise InputError(f"{path}: {odd[0]!r} is not an argument of a suite")
     if not isinstance(content.get("seeds", []), list) or not isinstance(content.get("output", ""), str):
-        raise InputError(f"{path}: seeds is a list of whole numbers, and output the name of a folder")
+        raise InputError(f"{path}: seeds must be a list of whole numbers, and output the name of a folder")
     return content
 
 

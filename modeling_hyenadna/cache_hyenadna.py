@@ -39,7 +39,7 @@ class HyenaDNACacheLayer(CacheLayerMixin):
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Not how this layer begins: transformers calls it with keys and values, which there are none of."""
-        raise NotImplementedError("the state of a HyenaDNA block begins with `start`")
+        raise NotImplementedError("HyenaDNA's cache has no keys and values to begin with: call start")
 
     def start(self, projected: torch.Tensor, taps: int, backend: str) -> None:
         """Begin empty, for `projected` (B, any, 3 D) to come; does nothing when it has begun."""
@@ -63,7 +63,7 @@ class HyenaDNACacheLayer(CacheLayerMixin):
 
     def update(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Not how this layer is filled: a HyenaDNA block has neither keys nor values."""
-        raise NotImplementedError("a HyenaDNA block updates its `convolution`, and `update_short`")
+        raise NotImplementedError("HyenaDNA's cache has no keys and values: call convolution.update and update_short")
 
     def get_seq_length(self) -> int:
         """Positions taken so far."""
@@ -95,7 +95,7 @@ class HyenaDNACacheLayer(CacheLayerMixin):
             RuntimeError: if the short convolution's inputs before those tokens were not recorded.
         """
         if tokens_to_remove > 0:
-            raise ValueError(f"crop takes minus the number of tokens to remove, got {tokens_to_remove}")
+            raise ValueError(f"crop takes a negative number, of tokens to remove, got {tokens_to_remove}")
         if not self.is_initialized:
             return
         kept = self.values.shape[1] + tokens_to_remove

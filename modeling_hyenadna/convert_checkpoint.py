@@ -143,7 +143,7 @@ def convert_lightning_checkpoint(
             original pools all tokens that it is given, and so does the classifier where it is given no mask.
 
     Raises:
-        FileExistsError: if `output` is there already and not an empty folder.
+        FileExistsError: if `output` exists and is not an empty folder.
         FileNotFoundError: if `checkpoint` or `config` is not there.
         ValueError: if one of them is not what it should be, naming file, key and value.
     """
@@ -262,7 +262,7 @@ def decoder_of(
     classes = shapes.get("weight", (0,))[0]
     if len(found) < len(own) or shapes != {"weight": (classes, config.d_model), "bias": (classes,)}:
         described = ", ".join(f"decoder.{name} {tuple(tensor.shape)}" for name, tensor in sorted(own.items()))
-        raise ValueError(f"{path}: {described} is no linear decoder of {config.d_model} numbers")
+        raise ValueError(f"{path}: {described} is not a linear decoder of {config.d_model} channels")
     return {f"score.{name}": tensor for name, tensor in found.items()}
 
 
@@ -312,7 +312,7 @@ def write_official_folder(folder: str | os.PathLike[str], output: str | os.PathL
     port's Python files, which the official repositories hold; put them beside these to load with trust_remote_code.
 
     Raises:
-        FileExistsError: if `output` is there already and not an empty folder.
+        FileExistsError: if `output` exists and is not an empty folder.
         FileNotFoundError: if there is no `folder`; OSError if it holds no model.
         ValueError: if the port has no such model: another architecture, or a setting that it ignores.
     """
@@ -426,7 +426,7 @@ def official_tokenizer_config(max_seq_len: int) -> dict[str, Any]:
 def written_folder(output: Path) -> Iterator[Path]:
     """A new folder beside `output` to write into, which becomes `output` if nothing goes wrong, else disappears."""
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise FileExistsError(f"{output}: is there already; name a new or empty folder")
+        raise FileExistsError(f"{output}: already exists; name a new or empty folder")
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch:
         unfinished = Path(scratch) / output.name

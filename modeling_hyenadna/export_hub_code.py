@@ -89,7 +89,7 @@ def with_hub_code(path: Path) -> dict[str, str]:
     files = hub_code()
     for name in files:
         if (path.parent / name).exists() and not (path.parent / name).read_text(errors="replace").startswith(HEADER):
-            raise ValueError(f"{path.parent / name}: is there already, and is not of the Hub code; move it")
+            raise ValueError(f"{path.parent / name}: already exists, and is not of the Hub code; move it")
     return files | {CONFIG: json.dumps(config | {"auto_map": AUTO_MAP}, indent=2, sort_keys=True) + "\n"}
 
 

@@ -710,9 +710,9 @@ class HyenaDNAModel(HyenaDNAPreTrainedModel):
     def refuse_unknown(self, kwargs: dict[str, Any]) -> None:
         """Raise for keyword arguments that would be ignored, except for those that ask for nothing."""
         if kwargs.get("output_attentions", getattr(self.config, "output_attentions", False)):
-            raise ValueError("HyenaDNA has no attention, so output_attentions=True cannot be had")
+            raise ValueError("HyenaDNA has no attention weights to return: leave out output_attentions=True")
         if kwargs.get("is_causal") is False:
-            raise ValueError("HyenaDNA is causal by its construction, so is_causal=False cannot be had")
+            raise ValueError("HyenaDNA is causal by construction: leave out is_causal=False")
         unknown = [name for name, value in kwargs.items() if value is not None and name not in KNOWN_ARGUMENTS]
         if unknown:
             raise TypeError(f"HyenaDNA does not take the argument {unknown[0]}: it would have no effect")

@@ -211,7 +211,7 @@ def cases() -> list[Case]:
              in_bed="chr1\t100\t150\ta\t0\t+\nchr2\t20\t90\tb\t0\t-\n"),
         good("BED: a row without a name among rows with names", "in.bed: its names (column 4) are left out", "embed",
              in_bed=BED + "chr2\t3\t9\tx\n"),
-        bad("A bgzip file without its end mark", "in.vcf: has no end mark of bgzip, and is cut short",
+        bad("A bgzip file without its end mark", "in.vcf: lacks the end mark of bgzip, so it seems to be cut short",
             in_vcf=bgzip(VCF)[:-28]),
         bad("BED: no row that is left",
             "in.bed: none of its regions is within a contig of g.fa: 1 are on contigs that the genome does not have: "
@@ -359,7 +359,7 @@ def cases() -> list[Case]:
 
 def outputs() -> list[Case]:
     """Rows of what is where an output goes."""
-    there, over = "is there already, and not as a finished run left it; delete it", "would be written over the input"
+    there, over = "already exists, and is not what a finished run left; delete it", "would be written over the input"
     return [
         Case("An output that is the input", f"out.tsv: {over} out.tsv; name another output", 1, {"out.tsv": VCF},
              options=("--variants", "out.tsv")),
@@ -372,7 +372,7 @@ def outputs() -> list[Case]:
              {"out.tsv": "mine"}),
         Case("The same, --overwrite: it is replaced", ALL, 0, {"out.tsv": "mine"}, options=("--overwrite",)),
         Case("A file of yours where the output's description goes",
-             "out.tsv.json: is no file of ours, and the output's description goes there; move it", 1,
+             "out.tsv.json: was not written by this program, and the output's description goes there; move it", 1,
              {"out.tsv.json": '{"mine": 1}'}),
         Case("A file of yours where an index goes", f"out.vcf.gz.tbi: {there}", 1, {"out.vcf.gz.tbi": "mine"},
              output="out.vcf.gz"),
@@ -381,13 +381,13 @@ def outputs() -> list[Case]:
              "out.zarr"),
         Case("A picture of yours where the logo goes", f"out.png: {there}", 1, {"out.png": "mine"}, "mutagenesis",
              ("--logo", "out.png")),
-        Case("A folder that holds something", "made: is there already; name a new or empty folder", 1,
+        Case("A folder that holds something", "made: already exists; name a new or empty folder", 1,
              {"made/mine.txt": "mine"}, "dataset"),
         Case("A dataset repository of another kind",
-             "made/README.md: is the card of another repository; give a folder of its own", 1,
+             "made/README.md: is the card of another dataset; name another folder", 1,
              {"made/README.md": "---\ntags: [cats]\n---\n"}, "dart-eval prepare"),
         Case("A file of yours where the report goes",
-             "out.json: is there already, and is no such report; delete it or name another output", 1,
+             "out.json: already exists, and is not such a report; delete it or name another output", 1,
              {"out.json": '{"mine": 1}'}, "dart-eval profile"),
     ]  # fmt: skip
 
@@ -546,7 +546,7 @@ def models_and_documents() -> list[Case]:
         bad("A table to check whose sequences are numbers",
             "all.csv: column sequence is not of sequences in every row", "dart-eval check",
             all_csv="sequence,split\n7,train\n"),
-        bad("A file of yours where the table of a check goes", "out.parquet: is there already", "dart-eval check",
+        bad("A file of yours where the table of a check goes", "out.parquet: already exists", "dart-eval check",
             all_csv="sequence,split\nACGT,train\n", out_parquet="mine"),
         bad("What a model was pretrained on, in words", "pretrained_on 'the human genome': a build (hg38)",
             "dart-eval run", "--pretrained-on", "the human genome"),

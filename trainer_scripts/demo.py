@@ -156,7 +156,7 @@ def compare_models(
     with locked(output / LOCK, output):
         sweep(output / PICTURE)
         if os.path.lexists(output / PICTURE) and not any(output.glob(f"local__*/*/*/*/{RESULTS}")):
-            raise InputError(f"{output / PICTURE}: is no picture of a demo, and one goes there; move it")
+            raise InputError(f"{output / PICTURE}: is not a picture of the demo, which goes there; move it")
         found = compared(model, markov, output, limit)
         made_folder(output / INPUTS, write_inputs, [])
         return found

@@ -233,7 +233,7 @@ def recipe_of(task: str, length: int | None = None, path: Path | None = None) ->
     arguments = renewed(arguments)
     known = {name: hint for kind in ARGUMENTS for name, hint in get_type_hints(kind).items()}
     if unknown := sorted(map(str, arguments.keys() - known.keys())):
-        raise InputError(f"{path}: {unknown[0]} is no argument of finetune")
+        raise InputError(f"{path}: {unknown[0]} is not an argument of finetune")
     return {name: typed(f"{path}: {name}", known[name], value) for name, value in arguments.items()}, about
 
 

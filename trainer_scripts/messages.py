@@ -71,7 +71,7 @@ def check_log(path: Path) -> None:
         with path.open("rb") as file:
             first = file.read(20)
         if first and not re.match(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", first):
-            raise InputError(f"{path}: is there already and is no log of a command; name another file")
+            raise InputError(f"{path}: already exists and is not the log of a command; name another file")
 
 
 def show(text: str) -> None:

@@ -88,7 +88,7 @@ def check_arguments(plan: Plan) -> None:
     known = {own.name for kind in kinds for own in fields(kind)} | {*PLAN_ONLY} - {"output", "task"}
     every = [plan.arguments, *(model.arguments for model in plan.models.values())]
     if unknown := [name for own in every for name in own if name not in known]:
-        raise InputError(f"{unknown[0]} is no argument of the programs of the HyenaDNA paper's tables")
+        raise InputError(f"{unknown[0]} is not an argument of the programs of the HyenaDNA paper's tables")
 
 
 def measured_cell(cell: Cell, plan: Plan, done: dict[Path, Ran]) -> Measured:

@@ -41,5 +41,5 @@ def read_genes(path: Path) -> Iterator[Gene]:
         if "gene_id" not in named or biotype is None:
             raise InputError(f"{path}:{line}: a gene without gene_id or gene_biotype: {attributes[:60]!r}")
         if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
-            raise InputError(f"{path}:{line}: {first}-{last} is no interval")
+            raise InputError(f"{path}:{line}: {first}-{last} is not an interval")
         yield Gene(named["gene_id"], biotype, chrom, int(first) - 1, int(last), strand)

@@ -266,7 +266,7 @@ def summarise(
             last = max(last, record.end)
             if new_key and (found := taken.search(record.columns()[7])):
                 raise InputError(
-                    f"{path}:{record.line}: the INFO key {found[1].decode()} is there already; choose another name for "
+                    f"{path}:{record.line}: the INFO key {found[1].decode()} already exists; choose another name for "
                     "the new ones"
                 )
         for record, bases in zip(chunk, reference_bases(chunk, genome), strict=True):

@@ -62,4 +62,4 @@ def check_batch_size(batch_size: Any) -> None:
     """InputError unless it is "auto" or a whole number of rows from 1."""
     whole = isinstance(batch_size, Integral) and not isinstance(batch_size, bool)
     if batch_size != "auto" and not (whole and batch_size >= 1):
-        raise InputError(f'batch_size {shown(batch_size)}: a whole number of rows from 1, or "auto"')
+        raise InputError(f'batch_size {shown(batch_size)} must be a whole number of rows, at least 1, or "auto"')

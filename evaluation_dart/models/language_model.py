@@ -234,7 +234,7 @@ class Encoder:
         if text == CARBON_TEXT and self.tag:
             if (shortest := min(map(len, letters), default=CARBON_KMER)) < CARBON_KMER:
                 raise InputError(
-                    f"{self.name}: reads {CARBON_KMER}-mers, and {shortest} bases are none: a longer window"
+                    f"{self.name}: reads {CARBON_KMER}-mers, and {shortest} bases are fewer: take a longer window"
                 )
             return [self.tag + own[: len(own) - len(own) % CARBON_KMER] for own in letters]
         if text == TRAITGYM_TEXT and self.kind == "masked" and (k := self.bases_per_token or 1) > 1:

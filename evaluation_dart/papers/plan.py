@@ -77,7 +77,7 @@ def read_plan(path: str | os.PathLike[str]) -> dict[str, Any]:
         if not isinstance(content.get(name) or {}, dict):
             raise InputError(f"{path}: {name} is {shown(content[name])}, not a mapping")
     if not isinstance(content.get("output", ""), str) or not isinstance(content.get("tables", []), list):
-        raise InputError(f"{path}: tables is a list of names, and output the name of a folder")
+        raise InputError(f"{path}: tables must be a list of names, and output the name of a folder")
     return content
 
 

@@ -293,7 +293,7 @@ def check_table_place(path: Path, columns: Sequence[str]) -> None:
     if os.path.lexists(path):
         with path.open("rb") as file:
             if file.readline().strip() != "\t".join(columns).encode():
-                raise InputError(f"{path}: is there already, and is no such table; move it, or name another folder")
+                raise InputError(f"{path}: already exists, and is not such a table; move it, or name another folder")
 
 
 def cells(row: Iterable[Any]) -> list[Any]:

@@ -31,7 +31,7 @@ def is_benchmark(dataset: str) -> bool:
 def not_published(task: str, fingerprint: str) -> str | None:
     """Why data of a task are not the published ones as far as this package knows; None where they are."""
     if task not in FINGERPRINTS:
-        return f"{task} is no task of {BENCHMARK}"
+        return f"{task} is not a task of {BENCHMARK}"
     if not FINGERPRINTS[task]:
         return (
             f"the fingerprint of the published data of {task} is not known yet: nobody who had {MISSING[task]} "

@@ -69,7 +69,7 @@ def check_place(output: Path) -> None:
     for name, words in OWN.items():
         path = output / name
         if os.path.lexists(path) and words not in path.read_bytes():
-            raise InputError(f"{path}: is there already, and is of no report; move it, or name another folder")
+            raise InputError(f"{path}: already exists, and is not of a report; move it, or name another folder")
 
 
 def write_held(
@@ -217,7 +217,7 @@ def check_eval_yaml(content: Any, where: str | os.PathLike[str]) -> None:
     with an id of its own, and if need be a config and a split.
     """
     if not isinstance(content, dict):
-        raise InputError(f"{where}: is no mapping")
+        raise InputError(f"{where}: is not a mapping")
     for name in ("name", "description", "evaluation_framework"):
         if not isinstance(content.get(name), str) or not content[name]:
             raise InputError(f"{where}: {name} is {content.get(name)!r}, not text")

@@ -176,11 +176,11 @@ def check_place(output: Path) -> set[str]:
     for name, title in ((PAGE, TITLE), (TEX, TEX_TITLE)):
         path = output / name
         if os.path.lexists(path) and not path.read_bytes().startswith(title.encode()):
-            raise InputError(f"{path}: is there already, and is of no report; move it, or name another folder")
+            raise InputError(f"{path}: already exists, and is not of a report; move it, or name another folder")
     if (output / PAGE).is_file():
         return set(IMAGE.findall((output / PAGE).read_text(encoding="utf-8")))
     if (output / FOLDER).is_dir() and any((output / FOLDER).iterdir()):
-        raise InputError(f"{output / FOLDER}: is there already, and is of no report; move it, or name another folder")
+        raise InputError(f"{output / FOLDER}: already exists, and is not of a report; move it, or name another folder")
     return set()
 
 

@@ -76,7 +76,7 @@ class VariantScorer:
         if recipe.likelihood is not None:
             recipe.likelihood.check(scorer, alleles=True)
         elif not isinstance(scorer, Encoder):
-            raise InputError(f"recipe {recipe.name}: {scorer.name} is no network with hidden states")
+            raise InputError(f"recipe {recipe.name}: {scorer.name} is not a network with hidden states")
         if recipe.name in OF_BASES:
             check_causal_bases(scorer, recipe.name)
         if recipe.name == HEAD:

@@ -82,7 +82,9 @@ def check_causal_bases(scorer: Any, name: str) -> None:
         InputError: for a model that is not causal, or has not a token for each base.
     """
     if getattr(scorer, "kind", None) != "causal":
-        raise InputError(f"recipe {name}: {scorer.name} is no causal language model, whose next tokens it compares")
+        raise InputError(
+            f"recipe {name}: {scorer.name} is not a causal language model, whose next tokens the recipe compares"
+        )
     base_ids(scorer)
 
 

@@ -124,7 +124,7 @@ def dependency_map(
         raise InputError(f"{place.name}: has {place.end - place.start:,} bases; a map has at most {MOST_BASES:,}")
     scorer = load(model, revision=revision, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
     if not isinstance(scorer, LanguageModel):
-        raise InputError(f"{scorer.name}: is no language model, whose probabilities of bases a map is made of")
+        raise InputError(f"{scorer.name}: is not a language model, and a map is made of the probabilities of bases")
     base_ids(scorer)
     causal = scorer.kind == "causal"
     measure = measure or (LOG_PROBABILITY if causal else LOG_ODDS)

@@ -65,7 +65,7 @@ def keys_of(table: pa.Table) -> list[tuple[Any, ...]]:
 def written(
     output: str | Path | None, table: Callable[[], pa.Table], about: Mapping[str, Any], inputs: list[Any]
 ) -> pa.Table | dict[str, Any]:
-    """The table; or, with an output, what its sidecar says, the table being written unless it is there already.
+    """The table; or, with an output, what its sidecar says, the table being written unless it already exists.
 
     Raises:
         InputError: for another ending than .parquet or .tsv.

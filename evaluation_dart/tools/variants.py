@@ -282,7 +282,7 @@ def opened(vcf: Path, fasta: Path, name: str) -> tuple[Header, Genome]:
     if not name.isidentifier() or not name.isascii():
         raise InputError(f"name {name!r}: letters, digits and _ only, as in an INFO key")
     if taken := sorted(key for key in header.info if key == name or key.startswith(f"{name}_")):
-        raise InputError(f"{vcf}: the INFO key {taken[0]} is there already; choose another name for the new ones")
+        raise InputError(f"{vcf}: the INFO key {taken[0]} already exists; choose another name for the new ones")
     if name in RESERVED.split():
         raise InputError(f"name {name}: the VCF format has given this INFO key a meaning of its own; choose another")
     genome = open_genome(fasta)
@@ -306,7 +306,9 @@ def check_list(listed: Path) -> None:
     if os.path.lexists(listed):
         with listed.open("rb") as file:
             if file.readline() != LIST_HEADER.encode():
-                raise InputError(f"{listed}: is no file of ours, and the list of mismatches goes there; move it")
+                raise InputError(
+                    f"{listed}: was not written by this program, and the list of mismatches goes there; move it"
+                )
 
 
 def checked(vcf: Path, genome: Genome, output: Path, name: str, write_list: bool) -> Summary:

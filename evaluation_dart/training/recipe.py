@@ -122,7 +122,7 @@ class DownstreamTraining(Training):
         """
         epochs = each_stage("warmup_length_epochs", self.warmup_length_epochs or [1], self.warmup_lengths)
         if min([*self.warmup_lengths, 1]) < 1:
-            raise InputError(f"warmup_lengths {self.warmup_lengths}: at least 1 base")
+            raise InputError(f"warmup_lengths {self.warmup_lengths}: must be at least 1 base")
         if self.warmup_lengths and sum(epochs) >= self.num_train_epochs:
             raise InputError(
                 f"the shorter lengths take {sum(epochs)} epochs, which leaves none of {self.num_train_epochs} "
@@ -138,7 +138,9 @@ def each_stage(name: str, values: list[int], lengths: list[int]) -> list[int]:
         InputError: naming `name`, for another number of values, or one below 1.
     """
     if len(values) not in (1, len(lengths)) or min(values) < 1:
-        raise InputError(f"{name}: {values} is no number from 1 on for each of {len(lengths)} lengths, nor one for all")
+        raise InputError(
+            f"{name}: {values} must be one number of at least 1, or one for each of {len(lengths)} lengths"
+        )
     return values * len(lengths) if len(values) == 1 else values
 
 
@@ -227,7 +229,7 @@ def typed(what: str, hint: Any, value: Any) -> Any:
     kinds = [kind for kind in get_args(hint) if kind is not NoneType] or [hint]
     if get_origin(hint) is list:
         if not isinstance(value, list):
-            raise InputError(f"{what}: {repr(value)[:80]} is no list")
+            raise InputError(f"{what}: {repr(value)[:80]} is not a list")
         return [typed(what, kinds[0], own) for own in value]
     if value is None and NoneType in get_args(hint):
         return None
@@ -240,5 +242,5 @@ def typed(what: str, hint: Any, value: Any) -> Any:
     except (TypeError, ValueError, OverflowError):
         fits, exact = None, False
     if not isinstance(fits, kind) or not exact or (isinstance(fits, float) and not math.isfinite(fits)):
-        raise InputError(f"{what}: {repr(value)[:80]} is no {kind.__name__}")
+        raise InputError(f"{what}: {repr(value)[:80]} is not of type {kind.__name__}")
     return fits

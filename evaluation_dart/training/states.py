@@ -215,7 +215,7 @@ def hold_folder(stack: ExitStack, folder: Path, files: Collection[str], overwrit
         others = [path for path in sorted(folder.iterdir()) if path.name != LOCK]
         if (there or (overwrite and others)) and not is_choices(folder / next(iter(files))):
             raise InputError(
-                f"{(there or others)[0]}: is there already, and {folder} is no folder of a training; name another one"
+                f"{(there or others)[0]}: already exists, and {folder} is not the folder of a training; name another"
             )
         if overwrite:
             for path in there[::-1]:  # what it is known by goes last

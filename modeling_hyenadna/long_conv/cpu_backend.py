@@ -88,7 +88,7 @@ def _named_build() -> str:
     """The build that HYENADNA_CPU names; empty for the best one. ValueError for an unknown one."""
     named = os.environ.get("HYENADNA_CPU", "")
     if named and named not in BUILDS:
-        raise ValueError(f"HYENADNA_CPU={named} is no build of the long convolution; there are {', '.join(BUILDS)}")
+        raise ValueError(f"HYENADNA_CPU={named} is not a build of the long convolution; there are {', '.join(BUILDS)}")
     return named
 
 

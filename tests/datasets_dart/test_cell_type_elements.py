@@ -252,7 +252,7 @@ def test_bad_options(load, tmp_path):
     peaks = write_peaks(tmp_path, K562=[1000])
     with pytest.raises(ValueError, match="takes exactly one of the inputs elements, peaks and processed"):
         load(peaks=peaks)
-    with pytest.raises(ValueError, match="counts= goes with peaks="):
+    with pytest.raises(ValueError, match="counts= needs peaks="):
         load(counts=[peaks["K562"]])
     with pytest.raises(ValueError, match="two or more cell lines are needed"):
         load(elements=None, peaks=peaks)

@@ -124,9 +124,9 @@ def test_several_cell_types(load, inputs, tmp_path):
     both = load(None, signal=signal, peaks=peaks, nonpeaks={"A": LOADERS / "similar_nonpeaks.tsv"}, split="train")
     kinds = list(zip(both["cell_type"], both["category"], strict=True))
     assert [kinds.count(kind) for kind in (("A", "peaks"), ("B", "peaks"), ("A", "nonpeaks"))] == [9, 9, 93]
-    with pytest.raises(ValueError, match="idr= of C, which signal= does not have"):
+    with pytest.raises(ValueError, match="idr= has the cell types C, which signal= lacks"):
         load(None, signal=signal, peaks=peaks, idr={"C": LOADERS / "similar_peaks.tsv"})
-    with pytest.raises(ValueError, match="give a file of each cell type, as signal= does"):
+    with pytest.raises(ValueError, match="give one file for each cell type, as signal= does"):
         load(None, signal=signal, peaks=LOADERS / "similar_peaks.tsv")
     assert set(load(cell_type="K562", split="train")["cell_type"]) == {"K562"}
 

@@ -97,7 +97,7 @@ def test_another_writing_does_not_overwrite(rows, tmp_path):
     export_parquet(data, folder, "motif_footprinting", "fixed")
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     fewer = DatasetDict({split: part.select(range(1)) for split, part in data.items()})
-    with pytest.raises(ValueError, match="motif_footprinting: is there already"):
+    with pytest.raises(ValueError, match="motif_footprinting: already exists"):
         export_parquet(fewer, folder, "motif_footprinting", "fixed")
     for path in (folder / "motif_footprinting").iterdir():
         path.unlink()
@@ -106,7 +106,7 @@ def test_another_writing_does_not_overwrite(rows, tmp_path):
     assert DatasetCard.load(folder / "README.md").text.count("## motif_footprinting") == 1
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "README.md").write_text("---\ntags: [cats]\n---\n")
-    with pytest.raises(ValueError, match=r"README\.md: is the card of another repository"):
+    with pytest.raises(ValueError, match=r"README\.md: is the card of another dataset"):
         export_parquet(data, tmp_path / "other", "motif_footprinting", "fixed")
 
 

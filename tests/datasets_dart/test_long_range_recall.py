@@ -97,11 +97,11 @@ def test_mutations_change_bases_to_others_and_leave_n(segment, rate, seed):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"distances": "64,64"}, "distances='64,64': a number comes twice"),
-        ({"distances": "far"}, "distances='far': a whole number, at least 1"),
-        ({"trials": 0}, "trials=0: a whole number, at least 1"),
-        ({"mutation_rate": 0}, "mutation_rate=0: a share above 0, at most 1"),
-        ({"mutation_rate": "x"}, "mutation_rate='x': a share above 0, at most 1"),
+        ({"distances": "64,64"}, "distances='64,64': a number is repeated"),
+        ({"distances": "far"}, "distances='far' must be a whole number of at least 1"),
+        ({"trials": 0}, "trials=0 must be a whole number of at least 1"),
+        ({"mutation_rate": 0}, "mutation_rate=0 must be above 0 and at most 1"),
+        ({"mutation_rate": "x"}, "mutation_rate='x' must be above 0 and at most 1"),
         ({"processed": "data.h5"}, "processed='data.h5': this task has windows of a genome only"),
         ({"context": 100}, "none of its 6 rows lies in a split|has windows at|left out"),
     ],

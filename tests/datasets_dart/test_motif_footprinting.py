@@ -254,7 +254,7 @@ def test_bad_backgrounds_and_tables(load, tmp_path):
         load(splits=bad)
     with pytest.raises(ValueError, match="takes exactly one of the inputs backgrounds, elements and processed"):
         load(genome=GENOME, elements=ELEMENTS)
-    with pytest.raises(ValueError, match="needs motifs="):
+    with pytest.raises(ValueError, match="lacks inputs: motifs"):
         load(motifs=None)
     with pytest.raises(ValueError, match="protocol='draft'"):
         load(protocol="draft")

@@ -41,7 +41,7 @@ def test_a_changed_output_is_refused_and_says_what_to_delete(tmp_path):
     made(output, {"run": 1}, write("one"))
     output.write_text("on")
     for run in (1, 2):
-        with pytest.raises(InputError, match=r"o\.txt: is there already, .*; delete it or name another output"):
+        with pytest.raises(InputError, match=r"o\.txt: already exists, .*; delete it or name another output"):
             made(output, {"run": run}, write("new"))
     output.unlink()
     made(output, {"run": 1}, write("one"))
@@ -51,10 +51,10 @@ def test_a_changed_output_is_refused_and_says_what_to_delete(tmp_path):
 def test_foreign_files_stay(tmp_path):
     output, sidecar = tmp_path / "o.txt", tmp_path / "o.txt.json"
     output.write_text("mine")
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         made(output, {}, write("new"))
     sidecar.write_text('{"mine": 1}')
-    with pytest.raises(InputError, match=r"o\.txt\.json: is no file of ours"):
+    with pytest.raises(InputError, match=r"o\.txt\.json: was not written by this program"):
         made(output, {}, write("new"), overwrite=True)
     assert (output.read_text(), sidecar.read_text()) == ("mine", '{"mine": 1}')
     sidecar.unlink()
@@ -67,7 +67,7 @@ def test_a_foreign_folder_stays_whatever_is_said(tmp_path):
     store.mkdir()
     (store / "zarr.json").write_text("{}")
     for overwrite in (False, True):
-        with pytest.raises(InputError, match=r"o\.zarr: is there already"), held(store, overwrite=overwrite) as output:
+        with pytest.raises(InputError, match=r"o\.zarr: already exists"), held(store, overwrite=overwrite) as output:
             output.claim(folder=True)
     assert names(tmp_path) == ["o.zarr"]
     assert names(store) == ["zarr.json"]
@@ -145,7 +145,7 @@ def test_folders_appear_whole(tmp_path):
     assert folder_of(folder, given, text="text") == about
     for changed in (given, folder / "rows.txt"):
         changed.write_text("other")
-        with pytest.raises(InputError, match="rows: is there already; name a new or empty folder"):
+        with pytest.raises(InputError, match="rows: already exists; name a new or empty folder"):
             folder_of(folder, given)
     assert names(tmp_path) == ["in.txt", "rows"]
 
@@ -161,7 +161,7 @@ def test_folders_known_by_their_bytes(tmp_path):
     folder = tmp_path / "model"
     made_folder(folder, act("one"), [])
     made_folder(folder, act("one"), [])
-    with pytest.raises(InputError, match="model: is there already; name a new or empty folder"):
+    with pytest.raises(InputError, match="model: already exists; name a new or empty folder"):
         made_folder(folder, act("two"), [])
     assert (folder / "a.txt").read_text() == "one"
     assert names(tmp_path) == ["model"]

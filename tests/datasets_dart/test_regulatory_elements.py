@@ -335,7 +335,7 @@ def test_bad_paths_and_options(load, tmp_path):
         load(protocol="draft")
     with pytest.raises(ValueError, match="val"):
         load(split="val")
-    with pytest.raises(ValueError, match="needs elements="):
+    with pytest.raises(ValueError, match="lacks inputs: elements"):
         load(elements=None)
     with pytest.raises(ValueError, match="no input peaks"):
         load(peaks=ELEMENTS)
@@ -385,7 +385,7 @@ def test_several_shuffles_of_each_element(load):
     assert sum(row["control_2"] != row["control_3"] for row in three) > 0.9 * len(three)
     with pytest.raises(ValueError, match=r'shuffles=2: protocol="paper" and processed= have one control of an element'):
         load(shuffles=2, protocol="paper")
-    with pytest.raises(ValueError, match="shuffles=0: a whole number, at least 1"):
+    with pytest.raises(ValueError, match="shuffles=0 must be a whole number of at least 1"):
         load(shuffles=0)
 
 

@@ -164,7 +164,7 @@ def test_a_specification_is_keywords_options_and_yaml(rows, tmp_path):
         ({"motifs": "m.meme"}, "regulatory_elements takes no argument 'motifs'; its inputs are genome, elements"),
         ({"protocol": "papers"}, "protocol 'papers': there are fixed and paper"),
         ({"recipe": "secret"}, "recipe secret: there are dart-eval"),
-        ({"batch_size": "some"}, "batch_size 'some': a whole number of rows from 1, or \"auto\""),
+        ({"batch_size": "some"}, "batch_size 'some' must be a whole number of rows, at least 1, or \"auto\""),
         ({"window": "wide"}, "window is 'wide', but should be int"),
         ({"overwrite": 1}, "overwrite is 1, but should be bool"),
         ({"limit": True}, "limit is True, but should be int"),
@@ -261,7 +261,7 @@ def test_records_to_compare_must_agree(rows, tmp_path):
     one = evaluate(MODEL, output=tmp_path / "a", **rows)
     content = json.loads((one.folder / "results.json").read_text())
     changed = dataclasses.replace(one, content=content | {"protocol": "paper"})
-    with pytest.raises(ValueError, match="records to compare have one protocol, not fixed and paper"):
+    with pytest.raises(ValueError, match=r"the records differ in protocol \(fixed and paper\)"):
         compare(one, changed)
 
 

@@ -63,11 +63,11 @@ def test_what_is_told_comes_before_the_card_and_unknown_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "pretrained_on '': a build"),
-        ("hg38:", "pretrained_on 'hg38:': a build"),
+        ("", "pretrained_on '': write a build"),
+        ("hg38:", "pretrained_on 'hg38:': write a build"),
         ("/no/where.bed", "/no/where.bed: no such file"),
         ("hg38:none.bed", "none.bed: no such file"),
-        ("two words", "pretrained_on 'two words': a build"),
+        ("two words", "pretrained_on 'two words': write a build"),
     ],
 )
 def test_what_is_none_is_refused(text, said):

@@ -78,7 +78,7 @@ def test_shards_of_another_run_are_not_taken(tmp_path):
 
 
 def test_the_next_rows_are_read_in_a_thread_beside_the_work(tmp_path):
-    """Each in its order, one ahead of the work, across the shards; not at all what is there already."""
+    """Each in its order, one ahead of the work, across the shards; not at all what already exists."""
     read, reading = [], threading.Event()
 
     def read_rows(rows):

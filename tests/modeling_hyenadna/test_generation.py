@@ -200,7 +200,7 @@ def test_cache_refuses_what_it_cannot_do(model):
     cache = model(PROMPT, use_cache=True).past_key_values
     with pytest.raises(RuntimeError, match="cannot remove 2 tokens from a HyenaDNA cache that recorded 0"):
         cache.crop(-2)
-    with pytest.raises(ValueError, match="minus the number of tokens to remove, got 8"):
+    with pytest.raises(ValueError, match="a negative number, of tokens to remove, got 8"):
         cache.crop(8)
     with pytest.raises(ValueError, match=r"DynamicCache\(config=model.config\)"):
         model(PROMPT, past_key_values=DynamicCache(), use_cache=True)

@@ -104,7 +104,11 @@ def test_a_classifier_of_before_has_no_bias(tmp_path):
 @pytest.mark.parametrize(
     ("change", "mode", "message"),
     [
-        ({"decoder.1.weight": torch.zeros(3)}, None, r"decoder\.1\.weight \(3,\) is no linear decoder of 32 numbers"),
+        (
+            {"decoder.1.weight": torch.zeros(3)},
+            None,
+            r"decoder\.1\.weight \(3,\) is not a linear decoder of 32 channels",
+        ),
         (
             {"decoder.0.output_transform.bias": None},
             None,

@@ -393,7 +393,7 @@ def test_environment_names_the_build(monkeypatch):
         monkeypatch.setenv("HYENADNA_CPU", name)
         assert cpu_backend.build_name() == name
     monkeypatch.setenv("HYENADNA_CPU", "sse9")
-    with pytest.raises(ValueError, match=r"HYENADNA_CPU=sse9 is no build .* there are portable, avx2, avx512"):
+    with pytest.raises(ValueError, match=r"HYENADNA_CPU=sse9 is not a build .* there are portable, avx2, avx512"):
         long_conv(v, k, skip)
 
 

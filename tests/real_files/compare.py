@@ -47,7 +47,7 @@ REFUSED_BY_US = {
     "a header without a name": "samtools keeps a contig without a name",
     "not a sequence": "alignments with gaps, and spaces between bases",
     "a gene without gene_id or gene_biotype": "bedtools needs no attribute; a biotype is what we read GTF for",
-    "no DNA or RNA; a protein?": "samtools knows no alphabet",
+    "not DNA or RNA; a protein?": "samtools knows no alphabet",
     "bases have a value, but none can be read": "libBigWig and bigtools read no value of it",
     "tab-separated columns where a VCF has": "bcftools skips a line of text among the records with a warning",
 }

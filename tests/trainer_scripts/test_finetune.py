@@ -384,7 +384,7 @@ def test_every_recipe_is_of_tasks_and_arguments_that_there_are():
 
 def test_a_recipe_with_a_word_that_is_no_argument(tmp_path):
     (tmp_path / "own.yaml").write_text("all: {learning_rat: 1}\n")
-    with pytest.raises(ValueError, match=r"own.yaml: learning_rat is no argument"):
+    with pytest.raises(ValueError, match=r"own.yaml: learning_rat is not an argument"):
         recipe_of("gue/toy", path=tmp_path / "own.yaml")
     (tmp_path / "own.yaml").write_text("- 1\n")
     with pytest.raises(ValueError, match="not a recipe"):
@@ -405,7 +405,7 @@ def test_a_recipe_of_any_types_is_taken_or_refused(tmp_path, value):
             with contextlib.suppress(InputError):
                 recipe_of(task, path=path)
     path.write_text("all: {learning_rate: [1]}\n")
-    with pytest.raises(InputError, match=r"own.yaml: learning_rate: \[1\] is no float"):
+    with pytest.raises(InputError, match=r"own.yaml: learning_rate: \[1\] is not of type float"):
         recipe_of("gue/toy", path=path)
 
 
@@ -436,9 +436,9 @@ def test_only_what_a_run_wrote_is_overwritten(model, gue, tmp_path):
     (mine / "deep").mkdir(parents=True)
     for name in ("results.json", "deep/notes.txt"):
         (mine / name).write_text("mine")
-        with pytest.raises(InputError, match=r"is there already, and .*mine is no folder of a training"):
+        with pytest.raises(InputError, match=r"already exists, and .*mine is not the folder of a training"):
             train(command("gue/toy", gue, "kmers:2", mine) + ["--overwrite"])
-    with pytest.raises(InputError, match=r"results\.json: is there already"):
+    with pytest.raises(InputError, match=r"results\.json: already exists"):
         train(command("gue/toy", gue, "kmers:2", mine))
     assert (mine / "deep" / "notes.txt").read_text() == (mine / "results.json").read_text() == "mine"
 
@@ -515,7 +515,8 @@ def test_the_first_epochs_read_shorter_sequences(model, data, tmp_path, monkeypa
     with pytest.raises(ValueError, match="take 3 epochs, which leaves none of 3"):
         warming(num_train_epochs=3).stages()
     with pytest.raises(
-        ValueError, match=r"warmup_length_epochs: \[1, 2\] is no number from 1 on for each of 1 lengths"
+        ValueError,
+        match=r"warmup_length_epochs: \[1, 2\] must be one number of at least 1, or one for each of 1 lengths",
     ):
         replace(warming(), warmup_lengths=[8]).stages()
 

@@ -24,7 +24,7 @@ steps = typer.Typer(
 def step(
     output: Path, name: str, inputs: list[Path], write: Callable[[Path], int], overwrite: bool, **options: str
 ) -> int:
-    """The rows of a step's output, which is made unless it is there already."""
+    """The rows of a step's output, which is made unless it already exists."""
     about = {"step": name, "inputs": [described(path) for path in inputs], **options}
     return int(made(output, about, lambda path: {"rows": write(path)}, inputs, overwrite=overwrite)["rows"])
 

@@ -171,7 +171,7 @@ def step(
     overwrite: bool,
     **options: Any,
 ) -> "Written":
-    """A step's output, which is made unless it is there already."""
+    """A step's output, which is made unless it already exists."""
     from datasets_dart.element_files import Written
 
     def counted(path: Path) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def paper_suite(
 
     paper, content = read_paper(name), {} if config is None else read_plan(config)
     if inputs is not None and not inputs.is_dir():
-        raise InputError(f"{inputs}: is no folder of inputs")
+        raise InputError(f"{inputs}: is not a folder of inputs")
     output = given.pop("output", None) or content.get("output") or f"results/{name}"
     arguments = (content.get("arguments") or {}) | given
     inputs_from, measure = programs(name)

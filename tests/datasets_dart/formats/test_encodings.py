@@ -107,7 +107,7 @@ def test_bgzip_without_its_end_mark_is_refused(tmp_path, kind):
         file.write(text.encode())
     read(path)
     path.write_bytes(path.read_bytes()[:-28])  # all rows are there, as they are where a download stopped between blocks
-    with pytest.raises(InputError, match=r"some\.gz: has no end mark of bgzip"):
+    with pytest.raises(InputError, match=r"some\.gz: lacks the end mark of bgzip"):
         read(path)
 
 

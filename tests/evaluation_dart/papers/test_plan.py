@@ -62,7 +62,7 @@ def test_what_the_paper_does_not_have_is_an_error(content, said):
     [
         ("seeds: [1]", "seeds is none of models, inputs, arguments, tables, output"),
         ("models: [a]", "models is .*, not a mapping"),
-        ("tables: Task 1", "tables is a list of names, and output the name of a folder"),
+        ("tables: Task 1", "tables must be a list of names, and output the name of a folder"),
     ],
 )
 def test_a_file_that_is_no_plan_is_an_error(tmp_path, text, said):

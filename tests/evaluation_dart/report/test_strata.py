@@ -166,7 +166,7 @@ def test_the_command_writes_and_shows_a_table(record, tmp_path, capsys, monkeypa
     (output / "chance.tsv").write_text("mine\n")
     status, _, err = run(capsys, monkeypatch, *arguments)
     assert (status, err.count("\n")) == (1, 1)
-    assert "chance.tsv: is there already, and is no such table" in err
+    assert "chance.tsv: already exists, and is not such a table" in err
 
 
 def test_a_record_without_the_column_is_left_out_with_a_line(record, tmp_path, capsys, monkeypatch):

@@ -150,12 +150,12 @@ def test_what_is_in_the_way_stays(tmp_path):
         "regulatory_elements_zero_shot_likelihood_forest.svg"
     ]
     (output / "report.md").write_text("mine")
-    with pytest.raises(InputError, match=r"report\.md: is there already, and is of no report"):
+    with pytest.raises(InputError, match=r"report\.md: already exists, and is not of a report"):
         write_summary(records, output)
     other = tmp_path / "other"
     (other / "figures").mkdir(parents=True)
     (other / "figures/mine.png").touch()
-    with pytest.raises(InputError, match="figures: is there already, and is of no report"):
+    with pytest.raises(InputError, match="figures: already exists, and is not of a report"):
         write_summary(records, other)
 
 

@@ -146,7 +146,7 @@ def test_a_variant_with_nothing_before_or_after_it_has_no_score(genome):
 
 
 def test_models_that_have_no_such_scores(genome):
-    with pytest.raises(ValueError, match="is no causal language model, whose next tokens it compares"):
+    with pytest.raises(ValueError, match="is not a causal language model, whose next tokens the recipe compares"):
         score_variants(table(), genome, str(FIXTURES / "task1" / "bert_char"), recipe=JSD, window=WINDOW)
 
 

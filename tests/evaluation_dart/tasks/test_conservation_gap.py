@@ -93,10 +93,10 @@ def test_the_jackknife_by_hand():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"conserved": "c.bw"}, "a bigWig of conservation and a threshold go together"),
-        ({"threshold": 2}, "a bigWig of conservation and a threshold go together"),
+        ({"conserved": "c.bw"}, "give both a bigWig of conservation and a threshold, or neither"),
+        ({"threshold": 2}, "give both a bigWig of conservation and a threshold, or neither"),
         ({"conserved": "c.bw", "threshold": "high"}, "threshold='high': a number"),
-        ({"length": 1}, "length=1: a whole number, at least 2"),
+        ({"length": 1}, "length=1 must be a whole number of at least 2"),
     ],
 )
 def test_what_cannot_be(options, message, inputs, tmp_path):

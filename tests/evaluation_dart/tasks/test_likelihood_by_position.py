@@ -97,7 +97,7 @@ def test_what_a_model_cannot_read(options):
         evaluate(str(BERT), "likelihood_by_position", **options)
     with pytest.raises(ValueError, match="window 50: choose the length"):
         evaluate(str(MODEL), "likelihood_by_position", window=50, **options)
-    with pytest.raises(ValueError, match="length='10': a whole number, at least 21"):
+    with pytest.raises(ValueError, match="length='10' must be a whole number of at least 21"):
         evaluate(str(MODEL), "likelihood_by_position", **(options | {"length": 10}))
 
 

@@ -244,7 +244,7 @@ def test_a_bed_is_read_with_its_genome(tmp_path):
         ("sequence,split\nACGT,holdout\n", "split 'holdout' is none of train, training"),
         ("sequence,split\n7,train\n", "column sequence is not of sequences"),
         ("sequence,label,split\nACGT,1,train\n,1,test\n", "data.csv: row 1: no sequence"),
-        ("sequence,split\nMKVLLQ,train\n", "no DNA or RNA; a protein"),
+        ("sequence,split\nMKVLLQ,train\n", "not DNA or RNA; a protein"),
     ],
 )
 def test_tables_that_cannot_be_checked_are_refused(tmp_path, content, said):

@@ -198,5 +198,5 @@ def test_other_rows_in_the_same_folder_are_another_training(tmp_path, data):
     train_own_model(folder, model, tmp_path / "made", CHOICES, logo=False)
     table = pq.read_table(folder / "train.parquet")
     pq.write_table(table.slice(1), folder / "train.parquet")
-    with pytest.raises(InputError, match="made: is there already"):
+    with pytest.raises(InputError, match="made: already exists"):
         train_own_model(folder, model, tmp_path / "made", CHOICES, logo=False)

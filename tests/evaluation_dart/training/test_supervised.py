@@ -348,7 +348,7 @@ def test_former_names_of_hyperparameters(caplog):
     )
     assert "hyper-parameter epochs is now num_train_epochs" in caplog.text
     assert changed(found, {"filter_learning_rate": None}) == found
-    with pytest.raises(ValueError, match=r"hyper-parameter max_steps: 1\.5 is no int"):
+    with pytest.raises(ValueError, match=r"hyper-parameter max_steps: 1\.5 is not of type int"):
         changed(found, {"max_steps": 1.5})
 
 

@@ -42,7 +42,7 @@ def test_writes_runs_and_compares(folder, tmp_path):
     foreign.write_text("another's")
     refused = export(folder, foreign, "--max-length", 40)
     assert refused.returncode == 1
-    assert "notes.onnx: is there already" in refused.stderr.splitlines()[-1]
+    assert "notes.onnx: already exists" in refused.stderr.splitlines()[-1]
     assert foreign.read_text() == "another's"
     foreign.unlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.onnx.json"]

@@ -30,7 +30,7 @@ def test_command(tmp_path, capsys, monkeypatch):
 
     status, out, err = run(capsys, monkeypatch, "convert", "--to-official", GOLDEN[1], "--output", output)
     assert (status, out) == (1, "")
-    assert err == f"hyenadna: {output}: is there already; name a new or empty folder\n"
+    assert err == f"hyenadna: {output}: already exists; name a new or empty folder\n"
     assert (output / "model.safetensors").read_bytes() == before
 
     nowhere = tmp_path / "nowhere"
@@ -121,7 +121,7 @@ def test_quiet_writes_nothing_and_a_file_of_another_kind_is_no_log(tmp_path, cap
     before = bed.read_bytes()
     status, out, err = run(capsys, monkeypatch, *embed(tmp_path, "b.parquet"), "--log-file", bed)
     assert (status, out) == (1, "")
-    assert err == f"hyenadna: {bed}: is there already and is no log of a command; name another file\n"
+    assert err == f"hyenadna: {bed}: already exists and is not the log of a command; name another file\n"
     assert bed.read_bytes() == before
 
 

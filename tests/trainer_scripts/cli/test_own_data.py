@@ -152,7 +152,7 @@ def test_labels_of_a_bed_and_a_trained_model(tmp_path, files, capsys, monkeypatc
     status, said, _ = run(capsys, monkeypatch, *arguments, "--learning-rate", 2e-3)
     assert (status, said) == (0, out)
     status, _, err = run(capsys, monkeypatch, *arguments)
-    assert (status, err) == (1, f"hyenadna: {model}: is there already; name a new or empty folder\n")
+    assert (status, err) == (1, f"hyenadna: {model}: already exists; name a new or empty folder\n")
 
 
 def test_signal_with_lora_of_a_masked_model(tmp_path, files, capsys, monkeypatch):
@@ -229,7 +229,8 @@ def test_bad_input_is_one_line(tmp_path, files, capsys, monkeypatch, options, me
 def test_training_refuses(tmp_path, files, capsys, monkeypatch):
     arguments = ["train", "--model", HYENA, "--output", tmp_path / "m", "--data"]
     status, _, err = run(capsys, monkeypatch, *arguments, tmp_path / "nowhere")
-    assert (status, err) == (1, f"hyenadna: {tmp_path}/nowhere/dataset.json: no such file\n")
+    missing = f"{tmp_path}/nowhere"
+    assert (status, err) == (1, f"hyenadna: {missing}/dataset.json: no such file: there is no folder {missing}\n")
     (tmp_path / "dataset.json").write_text("{}")
     status, _, err = run(capsys, monkeypatch, *arguments, tmp_path)
     assert (status, err) == (1, f"hyenadna: {tmp_path}: no folder of hyenadna dataset: 'classes'\n")

@@ -50,7 +50,7 @@ def test_prepare_writes_a_repository(run, tmp_path):
         run("prepare", "--task", "variant_effects", *inputs, *parquet).split("written")[1:] == said.split("written")[1:]
     )
     (folder / "variant_effects" / "test-00000-of-00001.parquet").write_bytes(b"other")
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="already exists"):
         run("prepare", "--task", "variant_effects", *inputs, *parquet)
 
 
@@ -102,7 +102,7 @@ def test_inputs_are_fetched_and_used(run, tmp_path, monkeypatch):
     for name in ("Afr.CaQTLS.tsv", "yoruban.dsqtls.benchmarking.tsv"):
         shutil.copy(TASK5 / name, folder)
     monkeypatch.setattr(downloads, "fetch_synapse", lambda entity, path, client: downloads.digest(path, "sha256"))
-    with pytest.raises(ValueError, match="needs variants="):
+    with pytest.raises(ValueError, match="lacks inputs: variants"):
         run("prepare", "--task", "variant_effects", "--download", folder)
     said = run("prepare", "--task", "variant_effects", "--download", folder, "--variants", folder / "Afr.CaQTLS.tsv")
     assert "variants (dsQTLs); choose the input variants" in said
@@ -125,7 +125,7 @@ def test_inputs_are_listed_with_their_status(run):
             "dart-eval: --to parquet and --output go together",
         ),
         (["push", ".", "me/x"], "dart-eval: .: has no README.md or no Parquet files"),
-        (["inputs", "--task", "x"], "dart-eval: task 'x': no inputs are known of it"),
+        (["inputs", "--task", "x"], "dart-eval: task 'x': no public inputs are known for it"),
     ],
 )
 def test_errors_are_one_line(words, message, tmp_path):

@@ -359,4 +359,4 @@ def test_a_task_beyond_the_benchmark_runs_when_it_is_named(tmp_path):
     assert validate_record(results.parent)["recipe"]["copy"] == "mutated"
     refused = dart_eval("run", "--task", "long_range_recall", "--model", SMALL, "--genome", GENOME, "--trials", "some")
     assert refused.returncode == 1
-    assert "trials='some': a whole number, at least 1" in refused.stderr
+    assert "trials='some' must be a whole number of at least 1" in refused.stderr

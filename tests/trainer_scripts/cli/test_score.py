@@ -338,7 +338,7 @@ def test_a_key_that_the_header_does_not_declare(variants, tmp_path, run, key):
     vcf.write_text(variants.read_text().replace("AF=0.5", f"AF=0.5;{key}=1", 1))
     status, errors = run(vcf, tmp_path / "out.vcf.gz")
     assert status == 1
-    assert f"{vcf}:6: the INFO key {key} is there already; choose another name" in errors
+    assert f"{vcf}:6: the INFO key {key} already exists; choose another name" in errors
     assert run(vcf, tmp_path / "out.vcf.gz", "--name", "NEW")[0] == 0
 
 
@@ -428,7 +428,7 @@ def test_a_header_alone(tmp_path, run):
     [
         (("--window", 4096), "reads at most 130 tokens"),
         (("--recipe", "dart"), "recipe dart: there are dart-eval, "),
-        (("--name", "AF"), "in.vcf: the INFO key AF is there already; choose another name for the new ones"),
+        (("--name", "AF"), "in.vcf: the INFO key AF already exists; choose another name for the new ones"),
         (("--label", "1"), "label 1: recipe whole-alleles has no labels; recipe head has"),
         (
             ("--layer", "2"),
@@ -489,13 +489,13 @@ def test_a_picture_of_the_scores_by_class(variants, tmp_path, run, monkeypatch):
 
     before = plot.stat().st_mtime_ns
     assert run(variants, tmp_path / "out.parquet", "--plot", plot)[0] == 0
-    assert plot.stat().st_mtime_ns == before  # it is there already
+    assert plot.stat().st_mtime_ns == before  # it already exists
     late = tmp_path / "late.svg"
     assert run(variants, tmp_path / "out.parquet", "--plot", late)[0] == 0  # of scores that are there already
     assert late.is_file()
 
     (tmp_path / "mine.png").write_text("mine")
-    for plot, said in (("out.jpg", "a figure is written as .png, .svg, .pdf"), ("mine.png", "is there already")):
+    for plot, said in (("out.jpg", "a figure is written as .png, .svg, .pdf"), ("mine.png", "already exists")):
         status, errors = run(variants, tmp_path / "other.tsv", "--plot", tmp_path / plot)
         assert (status, said in errors) == (1, True), errors
         assert not (tmp_path / "other.tsv").exists()

@@ -36,4 +36,4 @@ def test_a_suite_writes_a_report(tmp_path, monkeypatch):
     assert (status, (output / "figures").exists()) == (0, False)
     (output / "report.tex").write_text("mine")
     status, _, err = dart_eval(*command, "none")
-    assert (status, "report.tex: is there already, and is of no report" in err) == (1, True)
+    assert (status, "report.tex: already exists, and is not of a report" in err) == (1, True)

@@ -148,7 +148,7 @@ def test_cells_of_hyenadna_are_run_or_marked(tmp_path):
         (("--paper", "dart-eval", "--figures", "gif"), "a figure is written as"),
         (("--paper", "dart-eval", "--tasks", "variant_effects"), "the tasks of --paper are those of its tables"),
         (("--paper", "hyenadna", "--batch-size", "4"), "batches are those of the paper"),
-        (("--paper", "hyenadna", "--inputs", "none"), "none: is no folder of inputs"),
+        (("--paper", "hyenadna", "--inputs", "none"), "none: is not a folder of inputs"),
         ((), "a suite needs one"),
     ],
 )
