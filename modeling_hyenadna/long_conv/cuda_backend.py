@@ -44,10 +44,7 @@ class _Plan(ctypes.Structure):
         ("rows", ctypes.c_int32),
         ("column_radices", ctypes.c_uint64),
         ("row_radices", ctypes.c_uint64),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("column_roots", "row_roots", "turns", "twists")
-        ),
+        *((name, ctypes.c_void_p) for name in ("column_roots", "row_roots", "turns", "twists")),
     ]
 
 
@@ -394,8 +391,8 @@ def _skip_gradient(dk: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
 
 
 def fuses(length: int, taps: int, device: torch.device, spectrum: torch.Tensor | None) -> bool:
-    """Whether [`mixer_forward`] and [`mixer_backward`] can do this length, and a short convolution of so many taps, with
-    this prepared kernel if any."""
+    """Whether [`mixer_forward`] and [`mixer_backward`] can do this length, and a short convolution of so many taps,
+    with this prepared kernel if any."""
     return taps == TAPS and fits(length, device) and (spectrum is None or len(spectrum) > 0)
 
 
