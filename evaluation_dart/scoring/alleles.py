@@ -44,8 +44,8 @@ from evaluation_dart.scoring.likelihoods import (
     unequal_tokens_matter,
 )
 
-# On a CPU, so few windows that their activations stay in its cache
-AUTO_ON_CPU = 16
+# Batch size "auto" on a CPU: so few tokens that their activations stay in its cache; room for REF and three alleles
+TOKENS_ON_CPU, FEWEST_ON_CPU, MOST_ON_CPU = 1 << 14, 3, 256
 
 
 class Scores(NamedTuple):
@@ -60,6 +60,10 @@ class Scores(NamedTuple):
 class VariantScorer:
     """Scores alleles with a model by a recipe.
 
+    Args:
+        batch_size: whole windows in a forward pass; "auto" for as many as fit or, on a CPU, are fastest.
+        window: bases of a window, to choose by.
+
     Attributes:
         alike: whether the model reads alleles from where they differ; None of recipes that mask them.
 
@@ -67,11 +71,12 @@ class VariantScorer:
         ValueError: if the recipe asks for what the model cannot do.
     """
 
-    def __init__(self, scorer: Any, recipe: VariantRecipe, batch_size: BatchSize = 64):
+    def __init__(self, scorer: Any, recipe: VariantRecipe, batch_size: BatchSize = 64, window: int = 1024):
         check_batch_size(batch_size)
         self.scorer, self.recipe, self.auto = scorer, recipe.of(scorer), batch_size == "auto"
         recipe = self.recipe
-        usual = AUTO_ON_CPU if scorer.device_name == "cpu" else LARGEST
+        on_cpu = min(max(TOKENS_ON_CPU // window, FEWEST_ON_CPU), MOST_ON_CPU)
+        usual = on_cpu if scorer.device_name == "cpu" else LARGEST
         self.batch_size = usual if batch_size == "auto" else int(batch_size)
         if recipe.likelihood is not None:
             recipe.likelihood.check(scorer, alleles=True)

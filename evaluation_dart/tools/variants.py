@@ -204,7 +204,7 @@ def score_variants(
             write_sorted(vcf, source, bases, found)
         state.wait_for_everyone()
 
-        apply = VariantScorer(scorer, how, batch_size)
+        apply = VariantScorer(scorer, how, batch_size, window)
         passes = passes_of(scorer, how, found.records, found.alleles, window)
 
         def prepare() -> Stages:

@@ -114,6 +114,13 @@ def test_alleles_cost_what_is_behind_them(hyenadna, windows):
     hook.remove()
 
 
+def test_a_cpu_reads_about_as_many_tokens_at_once_by_any_window(hyenadna):
+    recipe = variant_recipe("whole-alleles")
+    sizes = {window: VariantScorer(hyenadna, recipe, "auto", window).batch_size for window in (8, 256, 1024, 8192)}
+    assert sizes == {8: 256, 256: 64, 1024: 16, 8192: 3}
+    assert VariantScorer(hyenadna, recipe, 5, 8192).batch_size == 5
+
+
 def test_other_causal_models_read_whole_windows(hyenadna, windows):
     sequences, record = windows
     attention = mistral(hyenadna)
