@@ -1,112 +1,253 @@
-"""A million variants and a million regions: the most memory that a command holds, beside what it holds for a tenth.
+"""How CPU time and memory grow with the work: variants, regions, the window, rows of every builder, processes.
 
-    python benchmarks/scaling.py [--rows 1000000]
+    python benchmarks/scaling.py [--axes variants regions windows builders processes] [--largest 1000000]
 
-`hyenadna score` and `dart-eval run regulatory_elements` as a user starts them, with the Markov model of model_cards and
-short windows, on a random genome of 24 Mb; each in a process of its own. What is counted is anonymous memory, as the
-system tells it twenty times a second; pages of the data set, which is a mapped file, are the system's to take back.
-Metrics are computed from all predictions at once, so that `run` holds some 300 bytes a row at its end.
+Commands as a user starts them, each in a process of its own, on a random genome of 24 Mb with the smallest HyenaDNA
+(one layer of eight channels, random weights), so that what is not the model is seen. CPU time is that of all processes
+of a command. Memory is anonymous memory, as the system tells it twenty times a second; pages of the data set, which is
+a mapped file, are the system's to take back. What a command takes for ten rows (one of `score` and `embed`) is its
+start, and the slope is that of log(time - start) over log(rows) where the rest is at least START_SECONDS. Axes that are
+not measured stay in the record as they were. The figure and the page are made from the record: scaling_figure.py and
+`make tables`.
 """
 
 import contextlib
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-from record import Row, parsed, parser, row, write
+from record import RESULTS, Row, about, parsed, parser, row
+from scaling_figure import draw
+from scaling_inputs import (
+    CONTIGS,
+    LENGTH,
+    LONGEST,
+    WINDOW,
+    Builders,
+    Genome,
+    write_fasta,
+    write_model,
+    write_regions,
+    write_variants,
+)
+from table import table
+
+from datasets_dart import BUILDERS
+from datasets_dart.files import write_text
 
 ROOT = Path(__file__).parents[1]
-MARKOV = ROOT / "model_cards" / "markov-chrX" / "markov.safetensors"
-CONTIGS, LENGTH = ["chr5", "chr10", "chr14", "chr18", "chr20", "chr22"], 4_000_000  # of the test split
-WINDOW = 64  # bp
+AXES = ("variants", "regions", "windows", "builders", "processes")
 INTERVAL = 0.05  # seconds between two looks at a process
-LETTERS = np.frombuffer(b"ACGT", dtype=np.uint8)
-HEADER = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+START_SECONDS = 1.0  # below, the start's own variation is a large part of the rest
+FEW, MANY, MOST_OF_BUILDERS = 1000, 1_000_000, 100_000
+WINDOWS = (256, 1024, 4096, 16_384, 65_536, 262_144, LONGEST)  # bp
+BASES = 1 << 23  # in the windows of all alleles of a size of the window
+TO_SHARE = 100_000  # variants of one and of two processes
+LARGEST_BUILDERS = ("regulatory_elements",)  # taken to as many rows as variants and regions
+BUILD = """
+import json, sys
+from datasets_dart import load_dart
+from datasets_hyenadna import load_task
+task, own, cache, given = json.loads(sys.argv[1])
+made = (load_dart if own else load_task)(task, cache_dir=cache, **given)
+print(sum(map(len, made.values())))
+"""
 
 
-def write_genome(path: Path, rng: np.random.Generator) -> dict[str, str]:
-    """A random genome, also returned."""
-    genome = {name: LETTERS[rng.integers(4, size=LENGTH)].tobytes().decode() for name in CONTIGS}
-    with path.open("w") as file:
-        for name, bases in genome.items():
-            lines = (bases[start : start + 80] for start in range(0, LENGTH, 80))
-            file.write(f">{name}\n" + "\n".join(lines) + "\n")
-    return genome
+class Cost(NamedTuple):
+    """Of a command: CPU seconds, those of the wall clock, MiB of its largest process and of all, what it printed."""
+
+    cpu: float
+    wall: float
+    peak: float
+    together: float
+    printed: str
 
 
-def places(rows: int, rng: np.random.Generator) -> list[tuple[str, int]]:
-    """Contig and 0-based position of each row, sorted, away from the ends."""
-    starts = np.sort(rng.integers(1000, LENGTH - 1000, size=(len(CONTIGS), -(-rows // len(CONTIGS)))), axis=1)
-    return [(name, start) for name, own in zip(CONTIGS, starts.tolist(), strict=True) for start in own][:rows]
+def cost(command: list[str]) -> Cost:
+    """What a command of Python takes.
 
-
-def write_variants(path: Path, genome: dict[str, str], rows: int, rng: np.random.Generator) -> None:
-    """Nine SNVs, then a deletion of 2 bp, and so on."""
-    with path.open("w") as file:
-        file.write(HEADER)
-        for number, (name, at) in enumerate(places(rows, rng)):
-            base = genome[name][at]
-            reference = genome[name][at : at + 3] if number % 10 == 9 else base
-            alternative = base if number % 10 == 9 else "ACGT"[("ACGT".index(base) + 1) % 4]
-            file.write(f"{name}\t{at + 1}\tv{number}\t{reference}\t{alternative}\t.\t.\t.\n")
-
-
-def write_regions(path: Path, rows: int, rng: np.random.Generator) -> None:
-    """Intervals of WINDOW bp."""
-    with path.open("w") as file:
-        file.writelines(f"{name}\t{start}\t{start + WINDOW}\n" for name, start in places(rows, rng))
-
-
-def peak(command: list[str]) -> tuple[float, float]:
-    """The most anonymous memory that the command was seen to hold, in MiB, and its seconds."""
-    begun, most = time.perf_counter(), 0
-    process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL)
-    while process.poll() is None:
-        with contextlib.suppress(FileNotFoundError, TypeError):  # it has just ended
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            most = max(most, int(re.search(r"RssAnon:\s*(\d+) kB", status)[1]))  # type: ignore[index]
-        time.sleep(INTERVAL)
+    Raises:
+        SystemExit: if it fails.
+    """
+    begun, peak, together = time.perf_counter(), 0, 0
+    with tempfile.TemporaryFile("w+") as out:
+        process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=out)
+        while True:
+            sizes = [*anonymous(process.pid)]
+            peak, together = max([peak, *sizes]), max(together, sum(sizes))
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if ended:
+                break
+            time.sleep(INTERVAL)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        printed = out.read().strip()
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}: exit status {process.returncode}")
-    return most / 1024, time.perf_counter() - begun
+    wall = time.perf_counter() - begun
+    return Cost(usage.ru_utime + usage.ru_stime, wall, peak / 1024, together / 1024, printed)
 
 
-def rows_of(what: str, unit: str, few: int, many: int, command: list[list[str]]) -> list[Row]:
-    """What the commands for `few` and for `many` rows hold at most, and how many rows a second they do."""
-    (small, seconds), (large, longer) = map(peak, command)
-    return [
-        row(f"peak memory, {what}, {many:,} rows", large, f"{few:,} rows", small, "MiB"),
-        row(f"{unit} a second, {what}, {many:,} rows", many / longer, f"{few:,} rows", few / seconds, "a second", True),
+def anonymous(pid: int) -> Iterator[int]:
+    """KiB of anonymous memory of a process, and of each that it started."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, TypeError):  # it has just ended
+        status = Path(f"/proc/{pid}/status").read_text()
+        yield int(re.search(r"RssAnon:\s*(\d+) kB", status)[1])  # type: ignore[index]
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in children.read_text().split():
+                yield from anonymous(int(child))
+
+
+class Work:
+    """Inputs and commands in a folder."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.rng = folder, np.random.default_rng(0)
+        self.genome: Genome = write_fasta(folder / "genome.fa", CONTIGS, LENGTH, self.rng)
+        self.builders = Builders(folder, self.genome, self.rng)
+        write_model(folder / "model")
+        self.common = ["--genome", f"{folder}/genome.fa", "--model", f"{folder}/model", "--device", "cpu", "--quiet"]
+        self.common += ["--overwrite"]
+
+    def score(self, rows: int, window: int = WINDOW, processes: int = 1) -> Cost:
+        """`hyenadna score` of so many variants."""
+        variants = self.folder / "variants.vcf"
+        write_variants(variants, self.genome, rows, self.rng)
+        launch = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
+        files = ["--variants", str(variants), "--output", f"{self.folder}/scores.tsv", "--window", str(window)]
+        command = ["-m", *(launch if processes > 1 else []), "trainer_scripts.cli.hyenadna", "score"]
+        return cost([*command, *files, *self.common])
+
+    def embed(self, rows: int) -> Cost:
+        """`hyenadna embed` of so many regions."""
+        regions = write_regions(self.folder / "regions.bed", rows, self.rng)
+        files = ["--regions", str(regions), "--output", f"{self.folder}/vectors.parquet"]
+        return cost(["-m", "trainer_scripts.cli.hyenadna", "embed", *files, *self.common])
+
+    def build(self, task: str, rows: int) -> Cost:
+        """The rows of a task, from its inputs."""
+        given = self.builders.all()[task](rows)
+        with tempfile.TemporaryDirectory(dir=self.folder) as cache:
+            return cost(["-c", BUILD, json.dumps([task, task in BUILDERS, cache, given])])
+
+
+def series(
+    axis: str, what: str, unit: str, start: Cost, sizes: dict[int, Cost], each: dict[int, int] | None = None
+) -> dict[str, Any]:
+    """What the record has of one kind of work.
+
+    Args:
+        sizes: of each size what it took. each: of each size by what the time is divided, such as alleles; None for 1.
+    """
+    each = each or dict.fromkeys(sizes, 1)
+    points = [
+        {
+            "size": size,
+            "of": each[size],
+            "cpu_s": own.cpu,
+            "wall_s": own.wall,
+            "peak_mib": own.peak,
+            "all_processes_mib": own.together,
+        }
+        for size, own in sizes.items()
     ]
+    beyond = {size: (own.cpu - start.cpu) for size, own in sizes.items()}
+    slope = slope_of({size: rest / each[size] for size, rest in beyond.items() if rest >= START_SECONDS})
+    return {
+        "axis": axis,
+        "what": what,
+        "unit": unit,
+        "start_cpu_s": start.cpu,
+        "start_peak_mib": start.peak,
+        "points": points,
+        "slope": slope,
+        "load": os.getloadavg()[1],
+    }
+
+
+def slope_of(values: dict[int, float]) -> float | None:
+    """Of log(value) over log(size), by least squares; None of fewer than two."""
+    if len(values) < 2:
+        return None
+    return float(np.polyfit(np.log([*values]), np.log([*values.values()]), 1)[0])
+
+
+def sizes_to(largest: int) -> list[int]:
+    """1,000 and its tenfolds."""
+    return [FEW * 10**power for power in range(len(str(largest)) - len(str(FEW)) + 1) if FEW * 10**power <= largest]
+
+
+def measured(axis: str, work: Work, largest: int) -> Iterator[dict[str, Any]]:
+    """The series of an axis."""
+    if axis == "variants":
+        sizes = {rows: work.score(rows) for rows in sizes_to(largest)}
+        yield series(axis, "hyenadna score", "variants", work.score(1), sizes)
+    if axis == "regions":
+        sizes = {rows: work.embed(rows) for rows in sizes_to(largest)}
+        yield series(axis, "hyenadna embed", "regions", work.embed(1), sizes)
+    if axis == "windows":
+        rows = {window: max(1, min(BASES, BASES * largest // MANY) // window) for window in WINDOWS}
+        sizes = {window: work.score(number, window) for window, number in rows.items()}
+        yield series(axis, "hyenadna score, per variant", "bp of a window", work.score(1), sizes, rows)
+    if axis == "builders":
+        for task in work.builders.all():
+            own = largest if task in LARGEST_BUILDERS else min(largest, MOST_OF_BUILDERS)
+            start = work.build(task, 10)
+            found = [(work.build(task, rows)) for rows in sizes_to(own)]
+            sizes = {int(one.printed): one for one in found}
+            yield series(axis, task, "rows", start, sizes)
+    if axis == "processes":
+        share = min(TO_SHARE, largest)
+        sizes = {number: work.score(share, processes=number) for number in (1, 2)}
+        yield series(axis, f"hyenadna score, {share:,} variants", "processes", work.score(1), sizes)
+
+
+def rows_of(found: list[dict[str, Any]]) -> list[Row]:
+    """For the table of all benchmarks: the largest size of a series beside the one before."""
+    rows: list[Row] = []
+    for own in found:
+        if len(own["points"]) < 2 or (own["axis"] == "builders" and own["what"] not in LARGEST_BUILDERS):
+            continue
+        few, many = own["points"][-2:]
+        names = [f"{point['size']:,} {own['unit']}" for point in (few, many)]
+        times = [1e6 * (point["cpu_s"] - own["start_cpu_s"]) / point["of"] for point in (few, many)]
+        if own["axis"] not in ("windows", "processes"):
+            times = [value / point["size"] for value, point in zip(times, (few, many), strict=True)]
+            rows.append(row(f"CPU time a row, {own['what']}, {names[1]}", times[1], names[0], times[0], "µs"))
+        rows.append(row(f"peak memory, {own['what']}, {names[1]}", many["peak_mib"], names[0], few["peak_mib"], "MiB"))
+    return rows
 
 
 if __name__ == "__main__":
     options = parser(__doc__)
-    options.add_argument("--rows", type=int, default=1_000_000)
-    many = parsed(options).rows
-    few = many // 10
-    rng = np.random.default_rng(0)
+    options.add_argument("--axes", nargs="+", choices=AXES, default=AXES)
+    options.add_argument("--largest", type=int, default=MANY)
+    given = parsed(options)
+    path = RESULTS / "scaling.json"
+    kept = json.loads(path.read_text())["series"] if path.exists() else []
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        os.environ |= {"HF_HOME": name, "HF_HUB_OFFLINE": "1"}
-        sequences = write_genome(folder / "genome.fa", rng)
-        score, run = list[list[str]](), list[list[str]]()
-        genome, model = ["--genome", f"{folder}/genome.fa"], ["--model", f"markov:{MARKOV}"]
-        for number in (few, many):
-            write_variants(folder / f"{number}.vcf", sequences, number, rng)
-            write_regions(folder / f"{number}.bed", number, rng)
-            files = ["--variants", f"{folder}/{number}.vcf", "--output", f"{folder}/{number}.tsv"]
-            score.append(["trainer_scripts.cli.hyenadna", "score", *files, *genome, *model, "--window", str(WINDOW)])
-            elements = ["--elements", f"{folder}/{number}.bed", "--output", f"{folder}/{number}"]
-            elements += ["--window", str(WINDOW)]
-            task = ["--task", "regulatory_elements", "--setting", "zero_shot_likelihood"]
-            run.append(["trainer_scripts.cli.dart_eval", "run", *task, *elements, *genome, *model])
-        del sequences
-        rows = rows_of("hyenadna score", "alleles", few, many, score)
-        rows += rows_of("dart-eval run regulatory_elements", "regions", few, many, run)
-    write("scaling", rows)
+        os.environ |= {
+            "HF_HOME": name,
+            "HF_HUB_OFFLINE": "1",
+            "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        work = Work(Path(name))
+        for axis in given.axes:
+            for own in measured(axis, work, given.largest):
+                kept = [*(other for other in kept if other["what"] != own["what"] or other["axis"] != axis), own]
+                kept.sort(key=lambda one: AXES.index(one["axis"]))
+                record = about("scaling") | {"rows": rows_of(kept), "series": kept}
+                write_text(path, json.dumps(record, indent=2) + "\n")
+                print(own["axis"], own["what"], [round(point["cpu_s"], 1) for point in own["points"]], own["slope"])
+    print(table([record]))
+    draw(record)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from record import parsed, parser, row, write
-from scaling import HEADER, LETTERS
+from scaling_inputs import HEADER, LETTERS
 
 from evaluation_dart import load_scorer
 from evaluation_dart.tools.variants import score_variants
