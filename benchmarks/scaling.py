@@ -5,10 +5,10 @@
 Commands as a user starts them, each in a process of its own, on a random genome of 24 Mb with the smallest HyenaDNA
 (one layer of eight channels, random weights), so that what is not the model is seen. CPU time is that of all processes
 of a command. Memory is anonymous memory, as the system tells it twenty times a second; pages of the data set, which is
-a mapped file, are the system's to take back. What a command takes for ten rows (one of `score` and `embed`) is its
-start, and the slope is that of log(time - start) over log(rows) where the rest is at least START_SECONDS. Axes that are
-not measured stay in the record as they were. The figure and the page are made from the record: scaling_figure.py and
-`make tables`.
+a mapped file, are the system's to take back. What 1,000 rows take is the start, nearly all of it imports, and the slope
+is that of log(time - start) over log(rows - 1,000) where the rest is at least START_SECONDS; of windows, that of the
+time of a variant over the window's length. Axes that are not measured stay in the record as they were. The figure and
+the page are made from the record: scaling_figure.py and `make tables`.
 """
 
 import contextlib
@@ -47,9 +47,10 @@ ROOT = Path(__file__).parents[1]
 AXES = ("variants", "regions", "windows", "builders", "processes")
 INTERVAL = 0.05  # seconds between two looks at a process
 START_SECONDS = 1.0  # below, the start's own variation is a large part of the rest
-FEW, MANY, MOST_OF_BUILDERS = 1000, 1_000_000, 100_000
+FEW, MANY = 1000, 1_000_000
+ROWS_OF_BUILDERS = (FEW, 30_000, 300_000)
 WINDOWS = (256, 1024, 4096, 16_384, 65_536, 262_144, LONGEST)  # bp
-BASES = 1 << 23  # in the windows of all alleles of a size of the window
+BASES = 1 << 22  # in the windows of all alleles of a size of the window
 TO_SHARE = 100_000  # variants of one and of two processes
 LARGEST_BUILDERS = ("regulatory_elements",)  # taken to as many rows as variants and regions
 BUILD = """
@@ -146,13 +147,13 @@ def series(
     """What the record has of one kind of work.
 
     Args:
-        sizes: of each size what it took. each: of each size by what the time is divided, such as alleles; None for 1.
+        start: what the least work takes. sizes: of each size what it took; of rows, with the least one.
+        each: of each window how many variants had it, by which its time is divided.
     """
-    each = each or dict.fromkeys(sizes, 1)
     points = [
         {
             "size": size,
-            "of": each[size],
+            "of": each[size] if each else 1,
             "cpu_s": own.cpu,
             "wall_s": own.wall,
             "peak_mib": own.peak,
@@ -160,8 +161,9 @@ def series(
         }
         for size, own in sizes.items()
     ]
-    beyond = {size: (own.cpu - start.cpu) for size, own in sizes.items()}
-    slope = slope_of({size: rest / each[size] for size, rest in beyond.items() if rest >= START_SECONDS})
+    before = 0 if each else min(sizes)  # rows of the start
+    beyond = {size: own.cpu - start.cpu for size, own in sizes.items()}
+    rest = {size - before: own / (each or {}).get(size, 1) for size, own in beyond.items() if own >= START_SECONDS}
     return {
         "axis": axis,
         "what": what,
@@ -169,7 +171,7 @@ def series(
         "start_cpu_s": start.cpu,
         "start_peak_mib": start.peak,
         "points": points,
-        "slope": slope,
+        "slope": slope_of(rest),
         "load": os.getloadavg()[1],
     }
 
@@ -189,26 +191,27 @@ def sizes_to(largest: int) -> list[int]:
 def measured(axis: str, work: Work, largest: int) -> Iterator[dict[str, Any]]:
     """The series of an axis."""
     if axis == "variants":
-        sizes = {rows: work.score(rows) for rows in sizes_to(largest)}
-        yield series(axis, "hyenadna score", "variants", work.score(1), sizes)
+        yield of_rows(axis, "hyenadna score", "variants", {rows: work.score(rows) for rows in sizes_to(largest)})
     if axis == "regions":
-        sizes = {rows: work.embed(rows) for rows in sizes_to(largest)}
-        yield series(axis, "hyenadna embed", "regions", work.embed(1), sizes)
+        yield of_rows(axis, "hyenadna embed", "regions", {rows: work.embed(rows) for rows in sizes_to(largest)})
     if axis == "windows":
-        rows = {window: max(1, min(BASES, BASES * largest // MANY) // window) for window in WINDOWS}
+        rows = {window: max(1, BASES * largest // MANY // window) for window in WINDOWS}
         sizes = {window: work.score(number, window) for window, number in rows.items()}
         yield series(axis, "hyenadna score, per variant", "bp of a window", work.score(1), sizes, rows)
     if axis == "builders":
         for task in work.builders.all():
-            own = largest if task in LARGEST_BUILDERS else min(largest, MOST_OF_BUILDERS)
-            start = work.build(task, 10)
-            found = [(work.build(task, rows)) for rows in sizes_to(own)]
-            sizes = {int(one.printed): one for one in found}
-            yield series(axis, task, "rows", start, sizes)
+            most = [largest] if task in LARGEST_BUILDERS else []
+            found = [work.build(task, rows) for rows in [*ROWS_OF_BUILDERS, *most] if rows <= largest]
+            yield of_rows(axis, task, "rows", {int(own.printed): own for own in found})
     if axis == "processes":
         share = min(TO_SHARE, largest)
         sizes = {number: work.score(share, processes=number) for number in (1, 2)}
-        yield series(axis, f"hyenadna score, {share:,} variants", "processes", work.score(1), sizes)
+        yield series(axis, f"hyenadna score, {share:,} variants", "processes", work.score(FEW), sizes)
+
+
+def of_rows(axis: str, what: str, unit: str, sizes: dict[int, Cost]) -> dict[str, Any]:
+    """A series whose start is its least size."""
+    return series(axis, what, unit, sizes[min(sizes)], sizes)
 
 
 def rows_of(found: list[dict[str, Any]]) -> list[Row]:
@@ -219,9 +222,10 @@ def rows_of(found: list[dict[str, Any]]) -> list[Row]:
             continue
         few, many = own["points"][-2:]
         names = [f"{point['size']:,} {own['unit']}" for point in (few, many)]
-        times = [1e6 * (point["cpu_s"] - own["start_cpu_s"]) / point["of"] for point in (few, many)]
         if own["axis"] not in ("windows", "processes"):
-            times = [value / point["size"] for value, point in zip(times, (few, many), strict=True)]
+            first, *_ = own["points"]
+            rest = [(point["cpu_s"] - first["cpu_s"], point["size"] - first["size"]) for point in (few, many)]
+            times = [1e6 * seconds / size for seconds, size in rest]
             rows.append(row(f"CPU time a row, {own['what']}, {names[1]}", times[1], names[0], times[0], "µs"))
         rows.append(row(f"peak memory, {own['what']}, {names[1]}", many["peak_mib"], names[0], few["peak_mib"], "MiB"))
     return rows
@@ -233,21 +237,19 @@ if __name__ == "__main__":
     options.add_argument("--largest", type=int, default=MANY)
     given = parsed(options)
     path = RESULTS / "scaling.json"
-    kept = json.loads(path.read_text())["series"] if path.exists() else []
     with tempfile.TemporaryDirectory() as name:
-        os.environ |= {
-            "HF_HOME": name,
-            "HF_HUB_OFFLINE": "1",
-            "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-            "OMP_NUM_THREADS": "1",
-        }
+        os.environ |= {"HF_HOME": name, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        os.environ |= {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
         work = Work(Path(name))
         for axis in given.axes:
             for own in measured(axis, work, given.largest):
-                kept = [*(other for other in kept if other["what"] != own["what"] or other["axis"] != axis), own]
-                kept.sort(key=lambda one: AXES.index(one["axis"]))
-                record = about("scaling") | {"rows": rows_of(kept), "series": kept}
+                there = json.loads(path.read_text())["series"] if path.exists() else []
+                kept = [other for other in there if (other["axis"], other["what"]) != (axis, own["what"])]
+                found = sorted([*kept, own], key=lambda one: AXES.index(one["axis"]))
+                record = about("scaling") | {"rows": rows_of(found), "series": found}
                 write_text(path, json.dumps(record, indent=2) + "\n")
-                print(own["axis"], own["what"], [round(point["cpu_s"], 1) for point in own["points"]], own["slope"])
+                print(
+                    axis, own["what"], [round(point["cpu_s"], 1) for point in own["points"]], own["slope"], flush=True
+                )
     print(table([record]))
     draw(record)

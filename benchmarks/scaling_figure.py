@@ -17,9 +17,10 @@ def of_axis(record: dict[str, Any], *axes: str) -> list[dict[str, Any]]:
     return [own for own in record["series"] if own["axis"] in axes]
 
 
-def work_seconds(own: dict[str, Any], point: dict[str, Any]) -> float:
-    """CPU seconds without the start, of one of what they are divided by."""
-    return float(max(point["cpu_s"] - own["start_cpu_s"], 0.01) / point["of"])
+def seconds(own: dict[str, Any], point: dict[str, Any]) -> float:
+    """CPU seconds: of windows those of a variant, without the start."""
+    start = own["start_cpu_s"] if own["axis"] == "windows" else 0.0
+    return float((point["cpu_s"] - start) / point["of"])
 
 
 def draw(record: dict[str, Any]) -> None:
@@ -38,13 +39,13 @@ def draw(record: dict[str, Any]) -> None:
         for number, own in enumerate(found):
             sizes = [point["size"] for point in own["points"]]
             look = look_of(number) | {"label": SHORT.get(own["what"], own["what"].partition("/")[0])}
-            time.plot(sizes, [work_seconds(own, point) for point in own["points"]], **look)
+            time.plot(sizes, [seconds(own, point) for point in own["points"]], **look)
             memory.plot(sizes, [point["peak_mib"] for point in own["points"]], **look)
         proportional(time)
-        each = " per variant" if name == "windows" else ""
+        each = " of a variant, without start" if name == "windows" else ""
         size = "window, bp" if name == "windows" else "variants or regions" if name == "commands" else "rows"
         plain(time, {"commands": "score and embed", "builders": "builders", "windows": "score by window"}[name])
-        time.set_ylabel(f"CPU time without start{each}, s", fontsize=9)
+        time.set_ylabel(f"CPU time{each}, s", fontsize=9)
         plain(memory, "", size, "peak memory of a process, MiB")
         for axis in (time, memory):
             axis.set_xscale("log")

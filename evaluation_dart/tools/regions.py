@@ -21,7 +21,6 @@ from datasets_dart.formats.fasta import Genome, open_genome
 from datasets_dart.outputs import check_output
 from evaluation_dart.inputs import described_inputs
 from evaluation_dart.models.language_model import BatchSize
-from evaluation_dart.report.embedding_figures import check_method
 from evaluation_dart.scoring.finite import stored_as
 from evaluation_dart.scoring.regions import RegionRecipe, chunk_length, embed_sequences
 from evaluation_dart.shards import part_rows, shards_of
@@ -120,11 +119,12 @@ def embed_regions(
         check_output(output, paths_of(regions, genome, model))
     state = process_state(device)
     if plot is not None:
+        from evaluation_dart.report.embedding_figures import check_method  # with scipy and scikit-learn: seconds
+        from evaluation_dart.tools.plots import check_plot
+
         check_method(plot_method)
         if suffix == ".zarr":
             raise InputError(f"plot {plot}: a picture is of one vector a region, and {output} has one a base")
-        from evaluation_dart.tools.plots import check_plot  # with scipy and scikit-learn: seconds
-
         check_plot(plot, paths_of(regions, genome, model), overwrite)
     with as_file(regions, REGION_COLUMNS, "regions.bed") as bed, TemporaryDirectory() as scratch, ExitStack() as stack:
         target = Path(scratch) / "embeddings.parquet" if output is None else Path(output)
