@@ -104,10 +104,10 @@ def _resume(url: str, part: Path) -> None:
             part.unlink()  # it is not the beginning of what is there now
             _resume(url, part)
             return
-        raise OSError(f"{url}: {' '.join(str(error).split())}") from None
+        raise OSError(f"{url}: cannot be fetched: {' '.join(str(error).split())}") from None
     except (HTTPError, OSError) as error:
         raise OSError(
-            f"{url}: {' '.join(str(error).split())}; {part.stat().st_size} bytes are kept, run again"
+            f"{url}: cannot be fetched: {' '.join(str(error).split())}; {part.stat().st_size} bytes are kept, run again"
         ) from None
 
 
@@ -132,7 +132,7 @@ def _text(url: str) -> str:
         response = get_session().get(url, headers={"Accept": "application/json, text/plain"}, follow_redirects=True)
         response.raise_for_status()
     except (HTTPError, OSError) as error:
-        raise OSError(f"{url}: {' '.join(str(error).split())}") from None
+        raise OSError(f"{url}: cannot be fetched: {' '.join(str(error).split())}") from None
     return response.text
 
 

@@ -57,7 +57,7 @@ def export_onnx(model: PreTrainedModel, path: str | os.PathLike[str], max_length
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        raise ImportError(f"{' and '.join(missing)} not installed: writing ONNX needs hyenadna-dart[onnx]")
+        raise ImportError(f"writing ONNX needs {' and '.join(missing)}: pip install 'hyenadna-dart[onnx]'")
     limit: int = model.config.max_seq_len
     length = limit if max_length is None else max_length
     if not 2 <= length <= limit:

@@ -48,6 +48,7 @@ OTHERS = {
     "hf",
     "lm_eval",
     "mkdir",
+    "rattler-build",
     "sbatch",
     "seqleak",
     "tabix",

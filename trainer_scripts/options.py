@@ -121,6 +121,13 @@ def is_of_the_disk(error: Exception) -> bool:
     return any(words in str(error) for words in ("I/O error", "PytorchStreamWriter", "inline_container.cc"))
 
 
+def said_of(error: Exception) -> str:
+    """What an error says in one line; of the operating system's, the file first, as in our own, without its number."""
+    if isinstance(error, OSError) and error.errno and error.filename and str(error).startswith("[Errno"):
+        return f"{os.fsdecode(error.filename)}: {str(error.strerror).lower()}"
+    return " ".join(str(error).split())
+
+
 def check_text(words: list[str]) -> None:
     """Raise InputError naming the first word whose bytes are no UTF-8, as Arrow and JSON take no such names."""
     for word in words:
@@ -149,7 +156,7 @@ def run(main: Callable[[list[str]], object], prog: str, words: list[str] | None 
         if "--debug" in given or not (isinstance(error, EXPECTED) or is_of_the_disk(error)):
             raise
         prog += ": not enough memory" if isinstance(error, MemoryError) else ""
-        print(f"{prog}:", " ".join(str(error).split()), file=sys.stderr)
+        print(f"{prog}:", said_of(error), file=sys.stderr)
         sys.exit(1)
     finally:
         if before is not None:

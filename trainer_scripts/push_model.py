@@ -130,5 +130,5 @@ def push_model(
         # huggingface_hub lets the errors of its HTTP client through, which are no OSErrors.
         if type(error).__module__.partition(".")[0] not in ("httpx", "httpx2"):
             raise
-        raise ConnectionError(f"{api.endpoint}: {error}") from None
+        raise ConnectionError(f"{api.endpoint} cannot be reached: {error}") from None
     return commit.pr_url or commit.commit_url

@@ -214,7 +214,7 @@ def test_the_originals_hdf5(tmp_path):
         assert [row["sequence"][9] for row in rows] == list("ACGTA")
     with h5py.File(tmp_path / "data.h5", "a") as file:
         file["test/labels"][1] = 5
-    with pytest.raises(ValueError, match=r"data\.h5: /test/labels has 5, of 5 classes"):
+    with pytest.raises(ValueError, match=r"data\.h5: /test/labels has the label 5, but there are 5 classes"):
         load_dart("cell_type_elements", processed=tmp_path / "data.h5", cache_dir=tmp_path)
     with h5py.File(tmp_path / "data.h5", "a") as file:
         file["train/seqs"][0, 0] = 2

@@ -112,7 +112,7 @@ def test_a_classifier_of_before_has_no_bias(tmp_path):
         (
             {"decoder.0.output_transform.bias": None},
             None,
-            r"decoder\.0\.output_transform\.weight \(3, 32\) is no linear",
+            r"decoder\.0\.output_transform\.weight \(3, 32\) is not a linear",
         ),
         ({}, "mean", "decoder mode 'mean': there are pool, last, first, sum, ragged"),
         (

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("gradio", reason="gradio is not installed: make try-space")
 SPACE = Path(__file__).parents[2] / "spaces/try-hyenadna"
-WAIT = 60_000  # milliseconds
+WAIT = 180_000  # milliseconds, on a machine with much else to do
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +31,15 @@ def address(tmp_path_factory):
     }
     server = subprocess.Popen([sys.executable, str(SPACE / "app.py")], env=environment, cwd=folder)
     url = f"http://127.0.0.1:{port}/"
-    for _ in range(240):
+    for _ in range(4 * WAIT // 1000):
         assert server.poll() is None, "the app ended"
         try:
             urlopen(url, timeout=5)
             break
         except OSError:
             time.sleep(0.25)
+    else:
+        pytest.fail("the app does not answer")
     yield url
     server.terminate()
     server.wait()

@@ -60,6 +60,8 @@ def run(monkeypatch, capsys):
             raise ValueError("a bug")
         if fault:
             raise InputError("in.bed:3:\nno number")
+        if text == "/no/where":
+            Path(text).read_text()
         if text == "much":
             raise MemoryError("Unable to allocate 93 GiB")
         if extra:
@@ -98,6 +100,7 @@ def test_faults_are_one_line_and_bugs_keep_their_traceback(run):
     with pytest.raises(ValueError, match="a bug"):
         run("give", "x", "--bug")
     assert run("give", "much")[::2] == (1, "prog: not enough memory: Unable to allocate 93 GiB\n")
+    assert run("give", "/no/where")[::2] == (1, "prog: /no/where: no such file or directory\n")
     assert run("give", "x", "--no-such-option")[0] == 2
     assert run("give")[0] == 2
     assert run("give", "--help")[0] == 0

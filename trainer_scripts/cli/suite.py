@@ -50,8 +50,10 @@ def suite(
             raise InputError("--batch-size: HyenaDNA's cells are trainings, whose batches are those of the paper")
         paper_suite(paper, config, inputs, figures, given)
         return
-    if config is None or inputs is not None:
-        raise InputError("--config: a suite needs one, and takes --inputs with --paper only")
+    if config is None:
+        raise InputError("a suite needs --config suite.yaml, or --paper for the tables of a paper")
+    if inputs is not None:
+        raise InputError("--inputs is for the tables of --paper; a suite of --config names its inputs there")
     config_suite(config, tasks, given, figures)
 
 

@@ -95,7 +95,7 @@ def test_the_jackknife_by_hand():
     [
         ({"conserved": "c.bw"}, "give both a bigWig of conservation and a threshold, or neither"),
         ({"threshold": 2}, "give both a bigWig of conservation and a threshold, or neither"),
-        ({"conserved": "c.bw", "threshold": "high"}, "threshold='high': a number"),
+        ({"conserved": "c.bw", "threshold": "high"}, "threshold='high' is not a number"),
         ({"length": 1}, "length=1 must be a whole number of at least 2"),
     ],
 )

@@ -149,7 +149,8 @@ def test_cells_of_hyenadna_are_run_or_marked(tmp_path):
         (("--paper", "dart-eval", "--tasks", "variant_effects"), "the tasks of --paper are those of its tables"),
         (("--paper", "hyenadna", "--batch-size", "4"), "batches are those of the paper"),
         (("--paper", "hyenadna", "--inputs", "none"), "none: is not a folder of inputs"),
-        ((), "a suite needs one"),
+        ((), "a suite needs --config suite.yaml, or --paper"),
+        (("--config", "suite.yaml", "--inputs", "data"), "--inputs is for the tables of --paper"),
     ],
 )
 def test_bad_lines_are_refused_before_any_work(tmp_path, words, said):
@@ -161,4 +162,4 @@ def test_bad_lines_are_refused_before_any_work(tmp_path, words, said):
 def test_an_argument_that_no_program_has_is_refused(tmp_path):
     config = plan_file(tmp_path, arguments={"rate": 1})
     status, _, err = dart_eval("suite", "--paper", "hyenadna", "--config", config, "--output", tmp_path / "out")
-    assert (status, "rate is no argument of the programs" in err) == (1, True)
+    assert (status, "rate is not an argument of the programs" in err) == (1, True)
