@@ -53,7 +53,8 @@ class _Problem(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("batch", "channels", "length")),
-        *((name, ctypes.c_int32) for name in ("device", "dtype", "lanes", "column_lanes", "threads", "shared_limit")),
+        *((name, ctypes.c_int32) for name in ("device", "dtype", "lanes", "column_lanes", "column_threads", "row_threads")),
+        ("shared_limit", ctypes.c_int32),
         ("tiles", ctypes.c_int64),
         *((name, ctypes.c_int32) for name in ("slices", "taps")),
         *((name, Strided) for name in TENSORS),
@@ -280,7 +281,8 @@ def _run(
         dtype=DTYPES[_first(tensors).dtype],
         lanes=lanes,
         column_lanes=MOST_LANES // lanes,
-        threads=threads_of(max(columns, points // columns), lanes),
+        column_threads=threads_of(columns, MOST_LANES),
+        row_threads=threads_of(points // columns, lanes),
         shared_limit=limits.shared_limit,
         tiles=tiles * slices,
         slices=slices,

@@ -16,7 +16,8 @@ HYENA_KERNEL(columns_out)
 HYENA_KERNEL(whole)
 
 struct DeviceLauncher {
-  int operator()(Kernel kernel, const Problem& p, const Launch& launch, int64_t blocks, int64_t shared) const {
+  int operator()(Kernel kernel, const Problem& p, const Launch& launch, int64_t blocks, int threads,
+                 int64_t shared) const {
     using Function = void(Problem, Launch);
     Function* const functions[] = {columns_in_kernel, rows_kernel, columns_out_kernel, whole_kernel};
     Function* const function = functions[kernel];
@@ -24,7 +25,7 @@ struct DeviceLauncher {
     const cudaError_t error =
         cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
     if (error != cudaSuccess) return error;
-    function<<<static_cast<unsigned>(blocks), p.threads, shared, static_cast<cudaStream_t>(p.stream)>>>(p, launch);
+    function<<<static_cast<unsigned>(blocks), threads, shared, static_cast<cudaStream_t>(p.stream)>>>(p, launch);
     return cudaGetLastError();
   }
 };

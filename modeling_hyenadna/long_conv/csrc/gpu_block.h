@@ -1,10 +1,8 @@
 // A block of threads, and the transforms that it computes together in shared memory.
 //
-// Kernels are written as phases: block.each(count, f) runs f(0), ..., f(count - 1) on all threads and waits for them;
-// block.each(tile, get, put) runs put(lane)(j, get(lane)(j)) for every point j of every lane of a tile, a few gets before
-// their puts, so that a thread waits for several reads of memory at once; get(lane) and put(lane) hold what is the lane's.
-// On a GPU those are strided loops and a barrier. On a CPU the threads of a phase run one after another in random order,
-// on shared memory that begins as NaN, so that a missing barrier shows in the result.
+// Kernels are written as phases: block.lanes(tile, f, make...) runs f on every thread, with the thread's share of the
+// points of its lane and what make(lane) gives, and waits for all. On a GPU that ends in a barrier. On a CPU the threads
+// of a phase run one after another in random order, on shared memory that begins as NaN, so that a missing barrier shows.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +11,7 @@
 
 #if defined(__CUDACC__)
 #define HYENA_BODY __device__ __forceinline__
+#define HYENA_APART __device__ __noinline__
 #else
 #include <algorithm>
 #include <limits>
@@ -20,6 +19,7 @@
 #include <random>
 #include <vector>
 #define HYENA_BODY inline
+#define HYENA_APART inline
 #endif
 
 namespace hyena {
@@ -70,16 +70,19 @@ HYENA_BODY int log2_of(int power) {
 #endif
 }
 
-// n points of 2**log_lanes transforms side by side. After every 16 points one is left out, so that the threads of the
-// last passes, 16 points apart, meet different banks of shared memory.
+// n points of 2**log_lanes transforms side by side.
 struct Tile {
   int n, log_lanes;
   uint64_t radices;
   const Twiddle* roots;
-  HYENA_BODY int items() const { return n << log_lanes; }
   HYENA_BODY int lane(int item) const { return item & ((1 << log_lanes) - 1); }
   HYENA_BODY int point(int item) const { return item >> log_lanes; }
-  HYENA_BODY int at(int point, int lane) const { return ((point + (point >> 4)) << log_lanes) + lane; }
+  HYENA_BODY int passes() const {
+    int count = 0;
+    for (uint64_t rest = radices; rest; rest >>= 8) count++;
+    return count;
+  }
+  HYENA_BODY int radix(int pass) const { return static_cast<int>(radices >> 8 * pass & 255); }
 };
 
 #if defined(__CUDACC__)
@@ -88,29 +91,11 @@ extern __shared__ C shared_memory[];
 struct Block {
   int64_t index = blockIdx.x;
   __device__ C* shared() const { return shared_memory; }
-  template <class F>
-  __device__ __forceinline__ void each(int count, F f) const {
-#pragma unroll 1
-    for (int item = threadIdx.x; item < count; item += blockDim.x) f(item);
-    __syncthreads();
-  }
   // A block's threads are a multiple of a tile's lanes, so a thread stays in its lane.
-  template <int kAtOnce, class Get, class Put>
-  __device__ __forceinline__ void each(const Tile& tile, Get get, Put put) const {
-    const int lane = tile.lane(threadIdx.x), step = blockDim.x >> tile.log_lanes;
-    const auto read = get(lane);
-    const auto write = put(lane);
-    int j = tile.point(threadIdx.x);
-#pragma unroll 1
-    for (; j + (kAtOnce - 1) * step < tile.n; j += kAtOnce * step) {
-      decltype(read(0)) held[kAtOnce];
-#pragma unroll
-      for (int k = 0; k < kAtOnce; k++) held[k] = read(j + k * step);
-#pragma unroll
-      for (int k = 0; k < kAtOnce; k++) write(j + k * step, held[k]);
-    }
-#pragma unroll 1
-    for (; j < tile.n; j += step) write(j, read(j));
+  template <class F, class... Make>
+  __device__ __forceinline__ void lanes(const Tile& tile, F f, const Make&... make) const {
+    const int lane = tile.lane(threadIdx.x);
+    f(tile.point(threadIdx.x), static_cast<int>(blockDim.x >> tile.log_lanes), make(lane)...);
     __syncthreads();
   }
 };
@@ -126,23 +111,83 @@ struct Block {
     std::iota(order.begin(), order.end(), 0);
   }
   C* shared() const { return memory.data(); }
-  template <class F>
-  void each(int count, F f) const {
+  template <class F, class... Make>
+  void lanes(const Tile& tile, F f, const Make&... make) const {
     std::shuffle(order.begin(), order.end(), random);
     for (int thread : order)
-      for (int item = thread; item < count; item += static_cast<int>(order.size())) f(item);
-  }
-  template <int kAtOnce, class Get, class Put>
-  void each(const Tile& tile, Get get, Put put) const {
-    each(tile.items(), [&](int item) {
-      const int lane = tile.lane(item), j = tile.point(item);
-      put(lane)(j, get(lane)(j));
-    });
+      f(tile.point(thread), static_cast<int>(order.size()) >> tile.log_lanes, make(tile.lane(thread))...);
   }
 };
 #endif
 
+// What a phase reads is called with a point, as the first of a butterfly and an offset. What it writes to is a Sink:
+// number(first, offset, z) may read, set(first, offset, number) stores; a few numbers are made before they are stored,
+// so that a thread waits for several reads at once.
+constexpr int kAtOnce = 4;
+
+template <class Number, class Set>
+struct Sink {
+  Number number;
+  Set set;
+};
+template <class Number, class Set>
+HYENA_BODY Sink<Number, Set> sink(Number number, Set set) {
+  return {number, set};
+}
+template <class Set>
+HYENA_BODY auto storing(Set set) {
+  return sink([](int, int, C z) { return z; }, set);
+}
+
+// A lane of shared memory. After every 16 points one is left out, so that the threads of the last passes, 16 points
+// apart, meet different banks. Offsets are multiples of a power of two beyond which `first` does not reach, or of 16.
+struct Shared {
+  C* data;
+  int log_lanes;
+  HYENA_BODY C& place(int first, int offset) const {
+    return data[(first + (first >> 4) << log_lanes) + (offset + (offset >> 4) << log_lanes)];
+  }
+  HYENA_BODY C operator()(int first, int offset) const { return place(first, offset); }
+  HYENA_BODY C number(int, int, C z) const { return z; }
+  HYENA_BODY void set(int first, int offset, C z) const { place(first, offset) = z; }
+};
 inline int64_t shared_bytes(int64_t points, int64_t lanes) { return (points + points / 16 + 1) * lanes * sizeof(C); }
+struct SharedLanes {
+  C* data;
+  int log_lanes;
+  HYENA_BODY SharedLanes(const Block& block, const Tile& tile) : data(block.shared()), log_lanes(tile.log_lanes) {}
+  HYENA_BODY Shared operator()(int lane) const { return {data + lane, log_lanes}; }
+};
+
+template <int R, class Write>
+HYENA_BODY void store(const Write& write, int first, int stride, const C* v) {
+#pragma unroll
+  for (int r = 0; r < R; r += kAtOnce) {
+    decltype(write.number(0, 0, C{})) held[kAtOnce];
+#pragma unroll
+    for (int k = 0; k < kAtOnce; k++)
+      if (r + k < R) held[k] = write.number(first, (r + k) * stride, v[r + k]);
+#pragma unroll
+    for (int k = 0; k < kAtOnce; k++)
+      if (r + k < R) write.set(first, (r + k) * stride, held[k]);
+  }
+}
+
+template <class Get, class Put>
+HYENA_BODY void copy(const Block& block, const Tile& tile, const Get& get, const Put& put) {
+  block.lanes(tile, [&](int j, int step, const auto& read, const auto& write) {
+#pragma unroll 1
+    for (; j + (kAtOnce - 1) * step < tile.n; j += kAtOnce * step) {
+      decltype(write.number(0, 0, C{})) held[kAtOnce];
+#pragma unroll
+      for (int k = 0; k < kAtOnce; k++) held[k] = write.number(j + k * step, 0, read(j + k * step, 0));
+#pragma unroll
+      for (int k = 0; k < kAtOnce; k++) write.set(j + k * step, 0, held[k]);
+    }
+#pragma unroll 1
+    for (; j < tile.n; j += step) write.set(j, 0, write.number(j, 0, read(j, 0)));
+  }, get, put);
+}
 
 // v[r] times roots[j r], conjugated back: powers of two are looked up, the others are products, because each squaring
 // would double the rounding error.
@@ -161,59 +206,143 @@ HYENA_BODY void turn(C* v, const Twiddle* roots, int j) {
   }
 }
 
-// The butterflies of radix R, in place: decimation in frequency forward, in time back, so nothing is bit-reversed. An odd
-// radix comes first, and leaves powers of two: then r strides are so far from a point wherever it lies.
-template <int R, int S>
-HYENA_BODY void pass(const Block& block, const Tile& tile, int stride) {
-  C* data = block.shared();
-  const int step = tile.n / (R * stride), log_stride = log2_of(stride);
-  block.each(tile.items() / R, [&](int item) {
-    const int lane = tile.lane(item), j = tile.point(item);
-    const int low = R % 2 ? j : j & (stride - 1);
-    const int first = R % 2 ? j : ((j >> log_stride) * R << log_stride) + low;
-    const int at = tile.at(first, lane);
-    const auto place = [&](int r) { return R % 2 ? tile.at(first + r * stride, lane) : at + tile.at(r * stride, 0); };
-    C v[R];
+// The butterflies of radix R: decimation in frequency forward, in time back, so nothing is bit-reversed. An odd radix
+// comes first, and leaves powers of two.
+template <int R, int S, class Get, class Put>
+HYENA_BODY void pass(const Block& block, const Tile& tile, int stride, const Get& get, const Put& put) {
+  const int count = tile.n / R, step = count / stride, log_stride = log2_of(stride);
+  block.lanes(tile, [&](int thread, int threads, const auto& read, const auto& write) {
+#pragma unroll 1
+    for (int j = thread; j < count; j += threads) {
+      const int low = R % 2 ? j : j & (stride - 1);
+      const int first = R % 2 ? j : ((j >> log_stride) * R << log_stride) + low;
+      C v[R];
 #pragma unroll
-    for (int r = 0; r < R; r++) v[r] = data[place(r)];
-    if (S > 0 && stride > 1) turn<R, S>(v, tile.roots, low * step);
-    butterfly<R, S>(v);
-    if (S < 0 && stride > 1) turn<R, S>(v, tile.roots, low * step);
-#pragma unroll
-    for (int r = 0; r < R; r++) data[place(r)] = v[r];
-  });
+      for (int r = 0; r < R; r++) v[r] = read(first, r * stride);
+      if (S > 0 && stride > 1) turn<R, S>(v, tile.roots, low * step);
+      butterfly<R, S>(v);
+      if (S < 0 && stride > 1) turn<R, S>(v, tile.roots, low * step);
+      store<R>(write, first, stride, v);
+    }
+  }, get, put);
 }
 
+// The last pass forward, middle.number and middle.set, and the first pass back.
+template <int R, class Get, class Middle, class Put>
+HYENA_BODY void passes(const Block& block, const Tile& tile, const Get& get, const Middle& middle, const Put& put) {
+  block.lanes(tile, [&](int thread, int threads, const auto& read, const auto& between, const auto& write) {
+#pragma unroll 1
+    for (int j = thread; j < tile.n / R; j += threads) {
+      C v[R];
+#pragma unroll
+      for (int r = 0; r < R; r++) v[r] = read(j * R, r);
+      butterfly<R, -1>(v);
+#pragma unroll
+      for (int r = 0; r < R; r += kAtOnce) {
+        decltype(between.number(0, 0, C{})) held[kAtOnce];
+#pragma unroll
+        for (int k = 0; k < kAtOnce; k++)
+          if (r + k < R) held[k] = between.number(j * R, r + k, v[r + k]);
+#pragma unroll
+        for (int k = 0; k < kAtOnce; k++)
+          if (r + k < R) v[r + k] = between.set(j * R, r + k, held[k]);
+      }
+      butterfly<R, 1>(v);
+      store<R>(write, j * R, 1, v);
+    }
+  }, get, middle, put);
+}
+
+template <int S, class Get, class Put>
+HYENA_BODY void even_pass(const Block& block, const Tile& tile, int radix, int stride, const Get& get, const Put& put) {
+  if (radix == 16) return pass<16, S>(block, tile, stride, get, put);
+  pass<8, S>(block, tile, stride, get, put);
+}
+template <int S, class Get, class Put>
+HYENA_BODY void any_pass(const Block& block, const Tile& tile, int radix, int stride, const Get& get, const Put& put) {
+  if (radix == 3) return pass<3, S>(block, tile, stride, get, put);
+  if (radix == 5) return pass<5, S>(block, tile, stride, get, put);
+  if (radix == 9) return pass<9, S>(block, tile, stride, get, put);
+  if (radix == 15) return pass<15, S>(block, tile, stride, get, put);
+  even_pass<S>(block, tile, radix, stride, get, put);
+}
+// In shared memory; apart, because its code is long and called from many places.
 template <int S>
-HYENA_BODY void pass(const Block& block, const Tile& tile, int radix, int stride) {
-  switch (radix) {
-    case 2: return pass<2, S>(block, tile, stride);
-    case 3: return pass<3, S>(block, tile, stride);
-    case 4: return pass<4, S>(block, tile, stride);
-    case 5: return pass<5, S>(block, tile, stride);
-    case 8: return pass<8, S>(block, tile, stride);
-    case 9: return pass<9, S>(block, tile, stride);
-    case 15: return pass<15, S>(block, tile, stride);
-    default: return pass<16, S>(block, tile, stride);
-  }
+HYENA_APART void shared_pass(const Block& block, Tile tile, int radix, int stride) {
+  const SharedLanes shared(block, tile);
+  if (radix == 2) return pass<2, S>(block, tile, stride, shared, shared);
+  if (radix == 4) return pass<4, S>(block, tile, stride, shared, shared);
+  any_pass<S>(block, tile, radix, stride, shared, shared);
 }
 
-HYENA_BODY void forward(const Block& block, Tile tile) {
+// The passes from `first` until `end`, in shared memory.
+HYENA_BODY void forward(const Block& block, const Tile& tile, int first, int end) {
   int stride = tile.n;
-  for (uint64_t rest = tile.radices; rest; rest >>= 8) {
-    stride /= static_cast<int>(rest & 255);
-    pass<-1>(block, tile, static_cast<int>(rest & 255), stride);
+  for (int i = 0; i < end; i++) {
+    stride /= tile.radix(i);
+    if (i >= first) shared_pass<-1>(block, tile, tile.radix(i), stride);
+  }
+}
+HYENA_BODY void inverse(const Block& block, const Tile& tile, int first, int end) {
+  int stride = 1;
+  for (int i = tile.passes() - 1; i >= first; i--) {
+    if (i < end) shared_pass<1>(block, tile, tile.radix(i), stride);
+    stride *= tile.radix(i);
   }
 }
 
-HYENA_BODY void inverse(const Block& block, Tile tile) {
-  int stride = 1;
-  for (int shift = 56; shift >= 0; shift -= 8) {
-    const int radix = static_cast<int>(tile.radices >> shift & 255);
-    if (radix == 0) continue;
-    pass<1>(block, tile, radix, stride);
-    stride *= radix;
-  }
+// Passes that read or write elsewhere are one with reading or writing, where their radix is one that comes often: the
+// first (forward) from get, the last (back) to put; and at the other end the last to put, the first back from get. They
+// give the number of the pass that is next.
+HYENA_BODY bool joins(int radix) { return radix > 4 || radix == 3; }
+template <class Get>
+HYENA_BODY int enter(const Block& block, const Tile& tile, const Get& get) {
+  const SharedLanes shared(block, tile);
+  const int radix = tile.radix(0);
+  if (joins(radix)) return any_pass<-1>(block, tile, radix, tile.n / radix, get, shared), 1;
+  return copy(block, tile, get, shared), 0;
+}
+template <class Put>
+HYENA_BODY void leave(const Block& block, const Tile& tile, int end, const Put& put) {
+  const SharedLanes shared(block, tile);
+  const int radix = tile.radix(0);
+  const bool joined = joins(radix) && end > 0;
+  inverse(block, tile, joined ? 1 : 0, end);
+  if (joined) return any_pass<1>(block, tile, radix, tile.n / radix, shared, put);
+  copy(block, tile, shared, put);
+}
+template <class Put>
+HYENA_BODY void finish(const Block& block, const Tile& tile, int first, const Put& put) {
+  const SharedLanes shared(block, tile);
+  const int last = tile.passes() - 1;
+  const bool joined = last >= first && tile.radix(last) >= 8 && tile.radix(last) % 2 == 0;
+  forward(block, tile, first, joined ? last : last + 1);
+  if (joined) return even_pass<-1>(block, tile, tile.radix(last), 1, shared, put);
+  copy(block, tile, shared, put);
+}
+template <class Get>
+HYENA_BODY int begin_back(const Block& block, const Tile& tile, const Get& get) {
+  const SharedLanes shared(block, tile);
+  const int last = tile.passes() - 1;
+  if (last >= 0 && tile.radix(last) >= 8 && tile.radix(last) % 2 == 0)
+    return even_pass<1>(block, tile, tile.radix(last), 1, get, shared), last;
+  return copy(block, tile, get, shared), last + 1;
+}
+// From pass `first` on to the frequencies, middle.number and middle.set at each, and back; the end for `inverse`.
+template <class Middle>
+HYENA_BODY int turn_back(const Block& block, const Tile& tile, int first, const Middle& middle) {
+  const SharedLanes shared(block, tile);
+  const int last = tile.passes() - 1;
+  if (last >= first && tile.radix(last) == 16)
+    return forward(block, tile, first, last), passes<16>(block, tile, shared, middle, shared), last;
+  if (last >= first && tile.radix(last) == 8)
+    return forward(block, tile, first, last), passes<8>(block, tile, shared, middle, shared), last;
+  forward(block, tile, first, last + 1);
+  block.lanes(tile, [&](int j, int step, const Shared& at, const auto& between) {
+#pragma unroll 1
+    for (; j < tile.n; j += step) at.set(j, 0, between.set(j, 0, between.number(j, 0, at(j, 0))));
+  }, shared, middle);
+  return last + 1;
 }
 
 }  // namespace gpu

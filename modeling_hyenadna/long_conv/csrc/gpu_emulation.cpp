@@ -6,10 +6,11 @@ namespace {
 using namespace hyena::gpu;
 
 struct HostLauncher {
-  int operator()(Kernel kernel, const Problem& p, const Launch& launch, int64_t blocks, int64_t shared) const {
+  int operator()(Kernel kernel, const Problem& p, const Launch& launch, int64_t blocks, int threads,
+                 int64_t shared) const {
     if (shared > p.shared_limit) return 1;
     for (int64_t index = blocks; index-- > 0;) {
-      const Block block(index, p.threads, shared);
+      const Block block(index, threads, shared);
       if (kernel == kColumnsIn) columns_in(block, p, launch);
       if (kernel == kRows) rows(block, p, launch);
       if (kernel == kColumnsOut) columns_out(block, p, launch);

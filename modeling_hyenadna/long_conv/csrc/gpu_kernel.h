@@ -23,14 +23,14 @@ namespace hyena {
 namespace gpu {
 
 enum Source { kInput, kOutputGradient, kKernel };
-enum Sink { kOutput, kGateGradient, kInputGradient, kKernelGradient };
+enum Target { kOutput, kGateGradient, kInputGradient, kKernelGradient };
 enum Task { kTransformKernel, kConvolve, kBackward, kInverse };
 enum Region { kKernelRegion, kInputRegion, kGradientRegion, kSumRegion };  // of the scratch memory
 
 constexpr int kSpectrumLanes = 8;
 
 struct Launch {  // one launch: tiles [first, first + tiles) of `lanes` channels
-  int task;      // a Source, Sink or Task
+  int task;      // a Source, Target or Task
   int region;    // that it reads or writes
   int64_t batch, first, tiles;
 };
@@ -63,8 +63,7 @@ HYENA_BODY uint16_t float_to_bfloat16(float value) {  // to the nearest, ties to
   return static_cast<uint16_t>((all + 0x7fff + (all >> 16 & 1)) >> 16);
 }
 
-constexpr int kTaps = 3;               // of the short convolution, where it belongs to the kernels
-constexpr int kReads = 4, kCopies = 8;  // items that a thread reads at once: of tensors; of the scratch memory
+constexpr int kTaps = 3;  // of the short convolution, where it belongs to the kernels
 
 // One channel of one sequence of a tensor of Raw numbers: float, or 16 bits of either kind.
 template <class Raw>
@@ -182,81 +181,72 @@ struct Patch {
   }
   HYENA_BODY const Twiddle* twists(int lane) const { return p.plan.twists + column(lane) * t.n; }
 
-  // number(lane)(i, there) at every position i, 0 where there is none, twisted, into shared memory.
+  // Of a number at every position, what is to be transformed; number(i, there) is 0 where there is none.
   template <class Number>
-  HYENA_BODY void twist(const Block& block, Number number) const {
-    block.each<kReads>(t, [&](int lane) {
-      return [=, found = number(lane), twists = twists(lane), points = inside(lane), first = column(lane), apart = apart](
-                 int j) {
-        const Twiddle w = fetch(twists + j);
-        const float number = found(j * apart + first, j < points), value = j < points ? number : 0;
-        return C{value * w.re, value * w.im};
-      };
-    }, [&](int lane) {
-      return [=, t = t, data = block.shared()](int j, C z) { data[t.at(j, lane)] = z; };
-    });
+  HYENA_BODY auto twisted(int lane, Number number) const {
+    return [=, twists = twists(lane), points = inside(lane), left = column(lane), apart = apart](int first, int offset) {
+      const int j = first + offset;
+      const Twiddle w = fetch(twists + j);
+      const float found = number(j * apart + left, j < points), value = j < points ? found : 0;
+      return C{value * w.re, value * w.im};
+    };
   }
-  HYENA_BODY void read(const Block& block, int source) const {
-    if (source == kKernel) return twist(block, [&](int lane) {
-      return [k = Line<float>(p, p.k, 0, nearest(lane))](int i, bool there) { return k.get(i, there); };
+  // work(get) with what reads a source.
+  template <class Work>
+  HYENA_BODY void reading(int source, Work work) const {
+    if (source == kKernel) return work([&](int lane) {
+      return twisted(lane, [k = Line<float>(p, p.k, 0, nearest(lane))](int i, bool there) { return k.get(i, there); });
     });
     by_kind(p, [&](auto raw, auto mixer) {
       using Numbers = Channel<decltype(raw), decltype(mixer)::kSet>;
-      if (source == kInput) return twist(block, [&](int lane) {
-        return [c = Numbers(p, batch, nearest(lane))](int i, bool there) { return c.gated(i, there); };
+      if (source == kInput) return work([&](int lane) {
+        return twisted(lane, [c = Numbers(p, batch, nearest(lane))](int i, bool there) { return c.gated(i, there); });
       });
-      twist(block, [&](int lane) {
-        return [c = Numbers(p, batch, nearest(lane))](int i, bool there) { return c.gradient(i, there); };
+      work([&](int lane) {
+        return twisted(lane, [c = Numbers(p, batch, nearest(lane))](int i, bool there) { return c.gradient(i, there); });
       });
     });
   }
 
-  // set(lane)(i, number(lane)(i, there, z)) of the convolution z at every position i.
-  template <class Number, class Set>
-  HYENA_BODY void untwist(const Block& block, Number number, Set set) const {
-    const float scale = 1 / static_cast<float>(points(p));
-    block.each<kReads>(t, [&](int lane) {
-      return [=, t = t, data = block.shared(), found = number(lane), twists = twists(lane), points = inside(lane),
-              first = column(lane), apart = apart](int j) {
-        const Twiddle w = fetch(twists + j);
-        const C z = data[t.at(j, lane)];
-        return found(j * apart + first, j < points, (z.re * w.re + z.im * w.im) * scale);
-      };
-    }, [&](int lane) {
-      return [=, keep = set(lane), points = inside(lane), first = column(lane), apart = apart](int j, auto value) {
-        if (j < points) keep(j * apart + first, value);
-      };
+  // Of a transform, number(i, there, convolution) and keep(i, number) at every position i.
+  template <class Number, class Keep>
+  HYENA_BODY auto untwisted(int lane, Number number, Keep keep) const {
+    const int points = inside(lane), left = column(lane), apart = this->apart;
+    const float scale = 1 / static_cast<float>(hyena::gpu::points(p));
+    return sink([=, twists = twists(lane)](int first, int offset, C z) {
+      const int j = first + offset;
+      const Twiddle w = fetch(twists + j);
+      return number(j * apart + left, j < points, (z.re * w.re + z.im * w.im) * scale);
+    }, [=](int first, int offset, auto found) {
+      const int j = first + offset;
+      if (j < points) keep(j * apart + left, found);
     });
   }
-  HYENA_BODY void write(const Block& block, int sink) const {
-    if (sink == kKernelGradient) return untwist(block, [&](int) {
-      return [](int, bool, float z) { return z; };
-    }, [&](int lane) {
-      return [dk = Line<float>(p, p.dk, 0, nearest(lane))](int i, float z) { dk.set(i, z); };
+  // work(put) with what writes to a sink.
+  template <class Work>
+  HYENA_BODY void writing(int sink, Work work) const {
+    if (sink == kKernelGradient) return work([&](int lane) {
+      return untwisted(lane, [](int, bool, float z) { return z; },
+                       [dk = Line<float>(p, p.dk, 0, nearest(lane))](int i, float z) { dk.set(i, z); });
     });
     by_kind(p, [&](auto raw, auto mixer) {
       using Raw = decltype(raw);
       using Numbers = Channel<Raw, decltype(mixer)::kSet>;
-      if (sink == kInputGradient) return untwist(block, [&](int lane) {
-        return [c = Numbers(p, batch, nearest(lane))](int i, bool there, float z) {
+      if (sink == kInputGradient) return work([&](int lane) {
+        const Line<Raw> dv(p, p.dv, batch, nearest(lane)), dgate_in(p, p.dgate_in, batch, nearest(lane));
+        return untwisted(lane, [c = Numbers(p, batch, nearest(lane))](int i, bool there, float z) {
           const float du = z + c.skip * c.gradient(i, there);
           return C{du * c.gate(i, there), du * c.value.get(i, there) * c.real(i, there)};
-        };
-      }, [&](int lane) {
-        const Line<Raw> dv(p, p.dv, batch, nearest(lane)), dgate_in(p, p.dgate_in, batch, nearest(lane));
-        return [=](int i, C found) {
+        }, [=, given = p.taps || p.dgate_in.data](int i, C found) {
           dv.set(i, found.re);
-          if (dgate_in.data) dgate_in.set(i, found.im);
-        };
+          if (given) dgate_in.set(i, found.im);
+        });
       });
-      const Tensor& out = sink == kOutput ? p.y : p.dgate_out;
-      untwist(block, [&](int lane) {
-        return [c = Numbers(p, batch, nearest(lane)), output = sink == kOutput](int i, bool there, float z) {
+      work([&, &out = sink == kOutput ? p.y : p.dgate_out](int lane) {
+        return untwisted(lane, [c = Numbers(p, batch, nearest(lane)), output = sink == kOutput](int i, bool there, float z) {
           const float y = z + c.skip * c.gated(i, there);
           return y * (output ? c.gate_out.get(i, there) : c.dy.get(i, there));
-        };
-      }, [&](int lane) {
-        return [line = Line<Raw>(p, out, batch, nearest(lane))](int i, float number) { line.set(i, number); };
+        }, [line = Line<Raw>(p, out, batch, nearest(lane))](int i, float number) { line.set(i, number); });
       });
     });
   }
@@ -271,38 +261,33 @@ struct Columns {
   Tile t;
   HYENA_BODY Columns(const Block& block, const Problem& p, const Launch& l)
       : block(block), p(p), l(l), t(column_tile(p)) {
-    const int blocks = p.plan.rows / p.column_lanes, index = static_cast<int>(block.index);
-    tile = index / blocks, left = index % blocks * p.column_lanes;
+    // Blocks that run together read channels that lie side by side.
+    const int index = static_cast<int>(block.index), tiles = static_cast<int>(l.tiles);
+    tile = index % tiles, left = index / tiles * p.column_lanes;
   }
   HYENA_BODY Patch patch() const {
     return {p, t, l.batch, (l.first + tile) * p.lanes, p.plan.rows, left, log2_of(p.lanes)};
   }
   HYENA_BODY C* stored(int lane) const { return scratch(p, l.region, tile) + left * p.lanes + lane; }
-  HYENA_BODY int apart() const { return p.plan.rows * p.lanes; }
-  HYENA_BODY const Twiddle* turns(int lane) const {
-    return p.plan.turns + (left + (lane >> log2_of(p.lanes))) * t.n;
-  }
+  HYENA_BODY int64_t apart() const { return static_cast<int64_t>(p.plan.rows) * p.lanes; }
+  HYENA_BODY const Twiddle* turns(int lane) const { return p.plan.turns + (left + (lane >> log2_of(p.lanes))) * t.n; }
   // Tensor to scratch memory.
   HYENA_BODY void in() const {
-    patch().read(block, l.task);
-    forward(block, t);
-    block.each<kReads>(t, [&](int lane) {
-      return [=, t = t, data = block.shared(), turns = turns(lane)](int j) { return data[t.at(j, lane)] * fetch(turns + j); };
-    }, [&](int lane) {
-      return [to = stored(lane), apart = apart()](int j, C z) { to[static_cast<int64_t>(j) * apart] = z; };
+    patch().reading(l.task, [&](const auto& get) { copy(block, t, get, SharedLanes(block, t)); });
+    finish(block, t, 0, [&](int lane) {
+      return sink([turns = turns(lane)](int first, int offset, C z) { return z * fetch(turns + first + offset); },
+                  [to = stored(lane), apart = apart()](int first, int offset, C z) { to[(first + offset) * apart] = z; });
     });
   }
   // Scratch memory to tensor.
   HYENA_BODY void out() const {
-    block.each<kReads>(t, [&](int lane) {
-      return [from = stored(lane), apart = apart(), turns = turns(lane)](int j) {
-        return times_conjugate(from[static_cast<int64_t>(j) * apart], fetch(turns + j));
+    const int end = begin_back(block, t, [&](int lane) {
+      return [from = stored(lane), apart = apart(), turns = turns(lane)](int first, int offset) {
+        return times_conjugate(from[(first + offset) * apart], fetch(turns + first + offset));
       };
-    }, [&](int lane) {
-      return [=, t = t, data = block.shared()](int j, C z) { data[t.at(j, lane)] = z; };
     });
-    inverse(block, t);
-    patch().write(block, l.task);
+    inverse(block, t, 0, end);
+    patch().writing(l.task, [&](const auto& put) { copy(block, t, SharedLanes(block, t), put); });
   }
 };
 HYENA_BODY void columns_in(const Block& block, const Problem& p, const Launch& l) { Columns(block, p, l).in(); }
@@ -327,80 +312,76 @@ struct Row {
     return p.spectrum + (c / kSpectrumLanes * points(p) + start) * kSpectrumLanes + c % kSpectrumLanes;
   }
   HYENA_BODY int apart() const { return p.spectrum ? kSpectrumLanes : p.lanes; }
-  HYENA_BODY void load(int region) const {
-    block.each<kCopies>(t, [&](int lane) {
-      return [from = stored(region, lane), lanes = p.lanes](int j) { return from[j * lanes]; };
-    }, [&](int lane) {
-      return [=, t = t, data = block.shared()](int j, C z) { data[t.at(j, lane)] = z; };
-    });
+
+  // What reads and writes a region, and the kernel's transform.
+  HYENA_BODY auto from(int region) const {
+    return [=](int lane) {
+      return [at = stored(region, lane), lanes = p.lanes](int first, int offset) { return at[(first + offset) * lanes]; };
+    };
   }
-  HYENA_BODY void save(int region) const {
-    block.each<kCopies>(t, [&](int lane) {
-      return [=, t = t, data = block.shared()](int j) { return data[t.at(j, lane)]; };
-    }, [&](int lane) {
-      return [to = stored(region, lane), lanes = p.lanes](int j, C z) { to[j * lanes] = z; };
-    });
+  HYENA_BODY auto to(int region) const {
+    return [=](int lane) {
+      return storing([at = stored(region, lane), lanes = p.lanes](int first, int offset, C z) {
+        at[(first + offset) * lanes] = z;
+      });
+    };
   }
-  HYENA_BODY void save_kernel() const {
-    block.each<kCopies>(t, [&](int lane) {
-      return [=, t = t, data = block.shared()](int j) { return data[t.at(j, lane)]; };
-    }, [&](int lane) {
-      return [to = kernel(lane), apart = apart(), here = !p.spectrum || channel + lane < p.channels](int j, C z) {
-        if (here) to[j * apart] = z;
-      };
-    });
+  HYENA_BODY auto to_kernel() const {
+    return [=](int lane) {
+      const bool here = !p.spectrum || channel + lane < p.channels;
+      return storing([=, at = kernel(lane), apart = apart()](int first, int offset, C z) {
+        if (here) at[(first + offset) * apart] = z;
+      });
+    };
   }
-  HYENA_BODY void times_kernel() const {
-    block.each<kCopies>(t, [&](int lane) {
-      return [k = kernel(lane), apart = apart()](int j) { return k[j * apart]; };
-    }, [&](int lane) {
-      return [=, t = t, data = block.shared()](int j, C k) { data[t.at(j, lane)] = data[t.at(j, lane)] * k; };
-    });
+  HYENA_BODY auto times_kernel() const {
+    return [=](int lane) {
+      return sink([at = kernel(lane), apart = apart()](int first, int offset, C z) {
+        return z * at[(first + offset) * apart];
+      }, [](int, int, C z) { return z; });
+    };
   }
   // With U stored and D at hand: sum D conj(U), store U K, and leave D conj(K).
   struct Three {
-    C u, k, sum;
+    C product, uk, dk;
   };
-  HYENA_BODY void combine(bool first) const {
-    block.each<kReads>(t, [&](int lane) {
-      return [=, u = stored(kInputRegion, lane), sum = stored(kSumRegion, lane), k = kernel(lane), lanes = p.lanes,
-              apart = apart()](int j) { return Three{u[j * lanes], k[j * apart], sum[j * lanes]}; };
-    }, [&](int lane) {
-      return [=, u = stored(kInputRegion, lane), sum = stored(kSumRegion, lane), lanes = p.lanes, t = t,
-              data = block.shared()](int j, Three z) {
-        C& here = data[t.at(j, lane)];
-        const C product = times_conjugate(here, z.u);
-        sum[j * lanes] = first ? product : z.sum + product;
-        u[j * lanes] = z.u * z.k;
-        here = times_conjugate(here, z.k);
-      };
-    });
+  HYENA_BODY auto combine(bool begins) const {
+    return [=](int lane) {
+      C *u = stored(kInputRegion, lane), *sum = stored(kSumRegion, lane);
+      const int lanes = p.lanes;
+      return sink([=, k = kernel(lane), apart = apart()](int first, int offset, C d) {
+        const C here = u[(first + offset) * lanes], spectrum = k[(first + offset) * apart];
+        const C before = sum[(first + offset) * lanes], product = times_conjugate(d, here);
+        return Three{begins ? product : before + product, here * spectrum, times_conjugate(d, spectrum)};
+      }, [=](int first, int offset, Three found) {
+        sum[(first + offset) * lanes] = found.product;
+        u[(first + offset) * lanes] = found.uk;
+        return found.dk;
+      });
+    };
   }
 };
 
 HYENA_BODY void rows(const Block& block, const Problem& p, const Launch& l) {
   const int index = static_cast<int>(block.index), tile = index / p.plan.columns;
   const Row row(block, p, (l.first + tile) * p.lanes, tile, tile, index % p.plan.columns);
-  if (l.task == kBackward) {
-    row.load(kInputRegion);
-    forward(block, row.t);
-    row.save(kInputRegion);
-    row.load(kGradientRegion);
-    forward(block, row.t);
-    row.combine(l.batch == 0);
-    inverse(block, row.t);
-    row.save(kGradientRegion);
-    if (!has_gate_out(p)) return;
-    row.load(kInputRegion);
-    inverse(block, row.t);
-    row.save(kInputRegion);
-    return;
+  // Backward: the input forward, the gradient there and back, the input back for the gate's gradient.
+  const int ways = l.task != kBackward ? 1 : has_gate_out(p) ? 3 : 2;
+#pragma unroll 1
+  for (int way = 0; way < ways; way++) {
+    const bool forth = l.task == kBackward ? way < 2 : l.task != kInverse;
+    const bool back = l.task == kBackward ? way > 0 : l.task != kTransformKernel;
+    const int region = l.task == kBackward ? way == 1 ? kGradientRegion : kInputRegion : l.region;
+    const int next = forth ? enter(block, row.t, row.from(region)) : begin_back(block, row.t, row.from(region));
+    if (!back) {
+      finish(block, row.t, next, row.to(region));
+      continue;
+    }
+    int end = next;
+    if (forth && l.task == kConvolve) end = turn_back(block, row.t, next, row.times_kernel());
+    if (forth && l.task == kBackward) end = turn_back(block, row.t, next, row.combine(l.batch == 0));
+    leave(block, row.t, end, row.to(region));
   }
-  row.load(l.region);
-  if (l.task != kInverse) forward(block, row.t);
-  if (l.task == kConvolve) row.times_kernel();
-  if (l.task != kTransformKernel) inverse(block, row.t);
-  row.save(l.region);
 }
 
 // Everything for `lanes` channels, in shared memory.
@@ -408,46 +389,39 @@ struct Whole : Row {
   HYENA_BODY Whole(const Block& block, const Problem& p, int64_t channel, int tile, int own)
       : Row(block, p, channel, tile, own, 0) {}
   HYENA_BODY Patch patch(int64_t batch) const { return {p, t, batch, channel, 1, 0, t.log_lanes}; }
-  HYENA_BODY void read_forward(int source, int64_t batch) const {
-    patch(batch).read(block, source);
-    forward(block, t);
+  HYENA_BODY void read(int source, int64_t batch) const {
+    patch(batch).reading(source, [&](const auto& get) { copy(block, t, get, SharedLanes(block, t)); });
   }
-  HYENA_BODY void inverse_write(int sink, int64_t batch) const {
-    inverse(block, t);
-    patch(batch).write(block, sink);
+  HYENA_BODY void write(int end, int target, int64_t batch) const {
+    inverse(block, t, 0, end);
+    patch(batch).writing(target, [&](const auto& put) { copy(block, t, SharedLanes(block, t), put); });
   }
   HYENA_BODY void prepare() const {
-    read_forward(kKernel, 0);
-    save_kernel();
+    read(kKernel, 0);
+    finish(block, t, 0, to_kernel());
   }
   HYENA_BODY void convolve(int64_t batch) const {
-    read_forward(kInput, batch);
-    times_kernel();
-    inverse_write(kOutput, batch);
+    read(kInput, batch);
+    write(turn_back(block, t, 0, times_kernel()), kOutput, batch);
   }
-  HYENA_BODY void backward(int64_t batch, bool first) const {
-    read_forward(kInput, batch);
-    save(kInputRegion);
-    read_forward(kOutputGradient, batch);
-    combine(first);
-    inverse_write(kInputGradient, batch);
-    if (!has_gate_out(p)) return;
-    load(kInputRegion);
-    inverse_write(kGateGradient, batch);
+  HYENA_BODY void backward(int64_t batch, bool begins) const {
+    read(kInput, batch);
+    finish(block, t, 0, to(kInputRegion));
+    read(kOutputGradient, batch);
+    write(turn_back(block, t, 0, combine(begins)), kInputGradient, batch);
+    if (has_gate_out(p)) write(begin_back(block, t, from(kInputRegion)), kGateGradient, batch);
   }
   // The sums of all slices of the batch, in their order.
   HYENA_BODY void kernel_gradient(int tiles) const {
     const int64_t apart = tiles * points(p) * p.lanes;
-    block.each<kReads>(t, [&](int lane) {
-      return [=, first = stored(kSumRegion, lane), lanes = p.lanes, slices = p.slices](int j) {
-        C sum = first[j * lanes];
-        for (int slice = 1; slice < slices; slice++) sum = sum + first[slice * apart + j * lanes];
+    const auto sums = [=](int lane) {
+      return [=, at = stored(kSumRegion, lane), lanes = p.lanes, slices = p.slices](int first, int offset) {
+        C sum = at[(first + offset) * lanes];
+        for (int slice = 1; slice < slices; slice++) sum = sum + at[slice * apart + (first + offset) * lanes];
         return sum;
       };
-    }, [&](int lane) {
-      return [=, t = t, data = block.shared()](int j, C z) { data[t.at(j, lane)] = z; };
-    });
-    inverse_write(kKernelGradient, 0);
+    };
+    write(begin_back(block, t, sums), kKernelGradient, 0);
   }
 };
 

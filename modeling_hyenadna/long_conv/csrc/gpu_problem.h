@@ -30,7 +30,8 @@ struct Problem {
   int64_t batch, channels, length;
   int32_t device, dtype;         // dtype is that of projected or v and the gates, y, gradients; all else is float32
   int32_t lanes, column_lanes;   // powers of two: channels, and adjacent columns of each, transformed side by side
-  int32_t threads, shared_limit;  // threads of a block; bytes of shared memory that a block may have
+  int32_t column_threads, row_threads;  // of a block, of columns and of rows
+  int32_t shared_limit;                 // bytes of shared memory that a block may have
   int64_t tiles;                 // groups of `lanes` channels, or slices of them, that a region of scratch memory holds
   int32_t slices;                // of the batch, that one block's transforms go backward through side by side
   int32_t taps;                  // of the short convolution: 3; 0 where v and the gates are given as they are

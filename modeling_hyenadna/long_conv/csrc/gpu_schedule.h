@@ -20,14 +20,14 @@ struct Schedule {
   void run(Kernel kernel, int task, int region, int64_t batch, int64_t first, int64_t tiles) {
     if (error) return;
     const Launch launch = {task, region, batch, first, tiles};
-    const int64_t lanes = kernel == kColumnsIn || kernel == kColumnsOut ? p.lanes * p.column_lanes : p.lanes;
-    const int64_t length = kernel == kColumnsIn || kernel == kColumnsOut ? p.plan.columns : p.plan.rows;
+    const bool columns = kernel == kColumnsIn || kernel == kColumnsOut;
+    const int64_t lanes = columns ? p.lanes * p.column_lanes : p.lanes, length = columns ? p.plan.columns : p.plan.rows;
     int64_t blocks = tiles;
     if (kernel == kRows) blocks *= p.plan.columns;
-    if (kernel == kColumnsIn || kernel == kColumnsOut) blocks *= p.plan.rows / p.column_lanes;
+    if (columns) blocks *= p.plan.rows / p.column_lanes;
     if (kernel == kWhole && task == kConvolve) blocks *= p.batch;
     if (kernel == kWhole && task == kBackward) blocks *= p.slices;
-    error = launcher(kernel, p, launch, blocks, shared_bytes(length, lanes));
+    error = launcher(kernel, p, launch, blocks, columns ? p.column_threads : p.row_threads, shared_bytes(length, lanes));
   }
 
   template <class Work>  // work(first, tiles): as many channels at a time as the scratch memory holds
