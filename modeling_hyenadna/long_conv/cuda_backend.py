@@ -32,10 +32,12 @@ TENSORS = ("v", "gate_in", "gate_out", "y", "dy", "dv", "dgate_in", "dgate_out",
 VECTORS = ("short_weight", "short_bias", "skip")
 MOST_LANES = 8  # channels that a block transforms side by side, and those of a prepared kernel's group
 MOST_COLUMNS = 1024
+WARP = 32
 LEAST_LANES = 4  # with fewer, a block reads too little of each sector of memory to do all of a transform
-MOST_THREADS, BLOCKS = 256, 3  # of a block; blocks that a processor has registers for (csrc/gpu_block.h)
+MOST_THREADS, BLOCKS = 256, 2  # of a block; blocks of all of a transform that a processor has registers for (cuda.cu)
+COLUMN_POINTS = 2048  # that a block transforms at least, where columns are short: adjacent ones side by side
 TAPS = 3  # of the short convolution that the kernels can take in
-REGION_BYTES = 32 << 20  # of scratch memory, or one group of channels; two regions forward, four backward
+REGIONS = 320  # of a GPU's memory, that one region of scratch memory takes, or a group of channels if that is more
 
 
 class _Plan(ctypes.Structure):
@@ -142,6 +144,7 @@ def radices(points: int) -> list[int]:
     return [odd, *found] if odd > 1 else found
 
 
+@lru_cache(maxsize=1024)
 def padded_length(length: int) -> int:
     """The smallest ``c * 2**a >= length``: a GPU has no use for a tail of outputs computed by their definition."""
     return min(odd << (-(-length // odd) - 1).bit_length() for odd in ODD_FACTORS)
@@ -152,6 +155,7 @@ def shared_bytes(points: int, lanes: int) -> int:
     return 8 * lanes * (points + points // 16 + 1)
 
 
+@lru_cache(maxsize=1024)
 def column_count(points: int, shared_limit: int) -> int:
     """Columns of the two-level transform of `points`; 1 where two blocks of a few channels fit into shared memory."""
     if shared_bytes(points, LEAST_LANES) <= shared_limit // 2:
@@ -196,10 +200,11 @@ def tables(points: int, columns: int, device: torch.device) -> tuple[_Plan, tupl
 
 @dataclass(frozen=True)
 class Device:
-    """What decides how the work is cut: bytes of shared memory that a block may have, and processors."""
+    """What decides how the work is cut: bytes of shared memory that a block may have, processors, and bytes of memory."""
 
     shared_limit: int
     processors: int
+    memory: int
 
 
 @cache
@@ -207,7 +212,7 @@ def properties(device: torch.device) -> Device:
     """Limits of a GPU, asked for once."""
     found = torch.cuda.get_device_properties(device)
     shared = getattr(found, "shared_memory_per_block_optin", 48 << 10)  # older versions of torch do not report it
-    return Device(shared, found.multi_processor_count)
+    return Device(shared, found.multi_processor_count, found.total_memory)
 
 
 def fits(length: int, device: torch.device) -> bool:
@@ -237,9 +242,20 @@ def lanes_of(points: int, columns: int, channel_last: bool, independent: int, de
     return lanes
 
 
-def threads_of(points: int, lanes: int) -> int:
-    """Threads of a block that transforms `points` of `lanes` channels: two butterflies of radix 16 for each."""
-    return min(MOST_THREADS, max(64, -(-points * lanes // 1024) * 32))
+def column_lanes_of(columns: int, rows: int, lanes: int, shared_limit: int) -> int:
+    """Adjacent columns of each channel that a block transforms side by side."""
+    adjacent = MOST_LANES // lanes
+    most = min(WARP, COLUMN_POINTS // columns) // lanes
+    while 2 * adjacent <= most and rows % (2 * adjacent) == 0:
+        if shared_bytes(columns, 2 * adjacent * lanes) > shared_limit // 2:
+            break
+        adjacent *= 2
+    return adjacent
+
+
+def threads_of(points: int, butterflies: int) -> int:
+    """Threads of a block that transforms so many points, each with so many butterflies of radix 16."""
+    return min(MOST_THREADS, max(2 * WARP, -(-points // (16 * butterflies * WARP)) * WARP))
 
 
 def _run(
@@ -263,8 +279,9 @@ def _run(
     else:
         given = _first(tensors)
         lanes = lanes_of(points, columns, given.stride(-2) < given.stride(-1), batch * channels, limits)
+    column_lanes = column_lanes_of(columns, points // columns, lanes, limits.shared_limit)
     all_tiles = -(-channels // lanes)
-    most_tiles = max(1, REGION_BYTES // (8 * points * lanes))
+    most_tiles = max(1, limits.memory // REGIONS // (8 * points * lanes))
     tiles = all_tiles if preparing else min(all_tiles, most_tiles)
     slices = 1
     if name == "backward" and columns == 1:  # as many as keep all processors busy
@@ -280,9 +297,9 @@ def _run(
         device=device.index or 0,
         dtype=DTYPES[_first(tensors).dtype],
         lanes=lanes,
-        column_lanes=MOST_LANES // lanes,
-        column_threads=threads_of(columns, MOST_LANES),
-        row_threads=threads_of(points // columns, lanes),
+        column_lanes=column_lanes,
+        column_threads=threads_of(columns * lanes * column_lanes, butterflies=1),
+        row_threads=threads_of(points // columns * lanes, butterflies=2),
         shared_limit=limits.shared_limit,
         tiles=tiles * slices,
         slices=slices,

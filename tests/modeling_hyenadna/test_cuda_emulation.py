@@ -24,6 +24,7 @@ from modeling_hyenadna.long_conv.mixer import short_convolution
 from modeling_hyenadna.long_conv.plain_backend import long_conv_plain
 
 H200, RTX = 232_448, 101_376  # bytes of shared memory that a block may have: sm_90, sm_120
+MEMORY = 80 << 30  # bytes
 NAMES = ("v", "k", "skip", "gate_in", "gate_out")
 NVCC = shutil.which("nvcc")
 nvcc = pytest.mark.skipif(NVCC is None, reason="no nvcc: the CUDA sources are not compiled here")
@@ -53,7 +54,7 @@ def gpu(request, emulation, monkeypatch):
     """Makes cuda_backend work on CPU tensors, as on a GPU with so much shared memory; 20,000 bytes mean three launches
     for more than two thousand positions."""
     monkeypatch.setattr(cuda_backend, "library", lambda: emulation)
-    device = cuda_backend.Device(shared_limit=request.param, processors=2)
+    device = cuda_backend.Device(shared_limit=request.param, processors=2, memory=MEMORY)
     monkeypatch.setattr(cuda_backend, "properties", lambda _: device)
     return device
 
@@ -97,7 +98,7 @@ def test_long_inputs(gpu, channels, length):
 
 def test_official_length(emulation, monkeypatch):
     monkeypatch.setattr(cuda_backend, "library", lambda: emulation)
-    monkeypatch.setattr(cuda_backend, "properties", lambda _: cuda_backend.Device(H200, 132))
+    monkeypatch.setattr(cuda_backend, "properties", lambda _: cuda_backend.Device(H200, 132, MEMORY))
     check(*inputs(1, 3, 160_002), tolerance=2e-6)  # three numbers of dskip
 
 
@@ -112,7 +113,7 @@ def test_official_length(emulation, monkeypatch):
 def test_any_shape(emulation, batch, channels, length, channel_last, shared):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cuda_backend, "library", lambda: emulation)
-        patch.setattr(cuda_backend, "properties", lambda _: cuda_backend.Device(shared, 2))
+        patch.setattr(cuda_backend, "properties", lambda _: cuda_backend.Device(shared, 2, MEMORY))
         check(*inputs(batch, channels, length, channel_last), tolerance=1e-5)  # dskip may be one number near 0
 
 
@@ -225,7 +226,7 @@ def check_operator(operator, dy, tensors, *rest):
     ("shared", "names"), [(RTX, ["mixer_forward", "mixer_backward"]), (100, ["forward", "backward"])]
 )
 def test_the_mixer_of_a_gpu_is_one_pass_where_it_fits(gpu, as_on_a_gpu, monkeypatch, shared, names):
-    monkeypatch.setattr(cuda_backend, "properties", lambda _: cuda_backend.Device(shared, 2))
+    monkeypatch.setattr(cuda_backend, "properties", lambda _: cuda_backend.Device(shared, 2, MEMORY))
     dy, tensors, mask = mixer_inputs(2, 9, 97)
     check_operator(hyena_mixer, dy, tensors, mask)
     assert as_on_a_gpu == names
@@ -246,13 +247,13 @@ def test_a_prepared_kernel_serves_shorter_inputs(gpu):
 
 def test_scratch_memory_holds_a_few_channels_at_a_time(emulation, monkeypatch):
     monkeypatch.setattr(cuda_backend, "library", lambda: emulation)
-    monkeypatch.setattr(cuda_backend, "properties", lambda _: cuda_backend.Device(3_000, 2))
-    monkeypatch.setattr(cuda_backend, "REGION_BYTES", 40_000)
+    device = cuda_backend.Device(3_000, 2, memory=40_000 * cuda_backend.REGIONS)
+    monkeypatch.setattr(cuda_backend, "properties", lambda _: device)
     check(*inputs(2, 21, 600))
 
 
 def test_what_shared_memory_cannot_hold_is_left_to_torch(gpu, monkeypatch):
-    monkeypatch.setattr(cuda_backend, "properties", lambda _: cuda_backend.Device(1_000, 2))
+    monkeypatch.setattr(cuda_backend, "properties", lambda _: cuda_backend.Device(1_000, 2, MEMORY))
     dy, tensors = inputs(1, 3, 1026)
     assert not cuda_backend.fits(1026, torch.device("cpu"))
     check(dy, tensors, tolerance=2e-6)
@@ -280,13 +281,13 @@ def test_radices(length):
 
 def test_cut_of_the_released_lengths():
     cuts = {}
-    for length in (1026, 16_386, 32_770, 160_002, 450_002, 1_000_002):
+    for length in (1026, 8_194, 32_770, 160_002, 450_002, 1_000_002):
         points = cuda_backend.padded_length(length)
         columns = cuda_backend.column_count(points, H200)
         cuts[length] = (columns, points // columns)
     assert cuts == {
         1026: (1, 1152),
-        16_386: (1, 18_432),
+        8_194: (128, 72),
         32_770: (256, 144),
         160_002: (512, 320),
         450_002: (512, 960),

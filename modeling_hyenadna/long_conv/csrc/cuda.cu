@@ -6,14 +6,15 @@
 namespace hyena {
 namespace gpu {
 
-#define HYENA_KERNEL(name)                                                                                        \
-  __global__ void __launch_bounds__(kMostThreads, kBlocks) name##_kernel(const __grid_constant__ Problem p, Launch l) { \
-    name(Block(), p, l);                                                                                          \
+// blocks: of most threads, that a processor's registers are shared by.
+#define HYENA_KERNEL(name, blocks)                                                                                     \
+  __global__ void __launch_bounds__(kMostThreads, blocks) name##_kernel(const __grid_constant__ Problem p, Launch l) { \
+    name(Block(), p, l);                                                                                               \
   }
-HYENA_KERNEL(columns_in)
-HYENA_KERNEL(rows)
-HYENA_KERNEL(columns_out)
-HYENA_KERNEL(whole)
+HYENA_KERNEL(columns_in, 3)
+HYENA_KERNEL(rows, 2)
+HYENA_KERNEL(columns_out, 3)
+HYENA_KERNEL(whole, 2)
 
 struct DeviceLauncher {
   int operator()(Kernel kernel, const Problem& p, const Launch& launch, int64_t blocks, int threads,

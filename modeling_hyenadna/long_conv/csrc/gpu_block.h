@@ -25,7 +25,7 @@
 namespace hyena {
 namespace gpu {
 
-constexpr int kMostThreads = 256, kBlocks = 3;  // threads of a block; blocks that share a processor's registers
+constexpr int kMostThreads = 256;  // of a block
 
 // What no launch writes that reads it goes through the read-only cache. A number that is not there is 0: its read is
 // skipped without a branch, so that it holds up no other.
