@@ -1,16 +1,18 @@
 """The long convolution on a GPU: is it right, how fast is it beside torch.fft, and what it is worth to the model.
 
-    python benchmarks/gpu.py [--quick]
+    python benchmarks/gpu.py [operator peers models transformer] [--quick]
     compute-sanitizer --tool memcheck --error-exitcode 1 python benchmarks/gpu.py --check-only
 
-Checks values and gradients against float64 first, and stops if they are wrong; --check-only checks a few short lengths,
-for compute-sanitizer (also with --tool racecheck). Peers take turns, timed by CUDA events, and medians are
-compared. `share of the roofline` is the time that reading every input and writing every output once would take at the
-memory bandwidth given, over the time taken. FlashFFTConv's figures are those its authors publish for one H100-SXM
-(batch 64, 768 channels, half precision), per element; its length is the circular one, so that of 2 L is taken.
+Each part writes its own record (results/gpu_operator.json, ...). `operator` checks values and gradients against float64
+first, and stops if they are wrong; --check-only checks a few short lengths, for compute-sanitizer (also with --tool
+racecheck). Peers take turns, timed by CUDA events, and medians are compared; what does not fit into the GPU's memory is
+named and left out. `share of the roofline` is the time that reading every input and writing every output once would
+take at the speed at which this GPU copies, over the time taken.
 
-Of the models: training steps of released shapes beside the same with torch's FFTs, scoring as a CUDA graph and launch
-by launch, and generation with a cache and without.
+`peers`: FlashFFTConv (github.com/HazyResearch/flash-fft-conv), where it is installed: bfloat16 only, powers of two,
+position-last tensors, no skip; its errors stand beside ours. `models`: training steps of released shapes beside the
+same with torch's FFTs, scoring as a CUDA graph and launch by launch, and generation with a cache and without.
+`transformer`: two layers beside two of a Transformer.
 
 --device cpu --quick goes through all of it on the CPU's backend, for trying the script out.
 """
@@ -18,7 +20,9 @@ by launch, and generation with a cache and without.
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from itertools import product
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +43,7 @@ from modeling_hyenadna.long_conv.plain_backend import long_conv_plain
 CHANNELS = 256
 LENGTHS = [1_024, 8_192, 32_768, 160_000, 450_000, 1_000_000]
 CHECKED = [1, 2, 3, 97, 1_024, 1_026, 8_194, 16_384, 16_386, 24_577, 32_770, 160_002, 1_000_002]
-MODEL_LENGTHS = [1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576]
+MODEL_LENGTHS = [1_024, 4_096, 16_384, 65_536, 262_144]
 CARDS = Path(__file__).parents[1] / "model_cards"
 TINY = "hyenadna-tiny-1k-seqlen"
 RELEASED = (
@@ -47,8 +51,7 @@ RELEASED = (
     ("hyenadna-medium-160k-seqlen", 160_002),
     ("hyenadna-large-1m-seqlen", 1_000_002),
 )
-BANDWIDTH = 4.3e12  # bytes a second, of an H200, as measured by copying
-FLASHFFTCONV = {8_192: (16_384, 12.2), 1_000_000: (2_097_152, 4623.5)}  # L: its circular length, ms
+PEER_LENGTHS = [(1_024, 64), (1_024, 8), (8_192, 8), (32_768, 8), (131_072, 1), (1_048_576, 1)]  # and batches
 
 
 def check(lengths: list[int], device: torch.device) -> list[Row]:
@@ -90,11 +93,20 @@ def clock(device: torch.device, work: Work) -> float:
 
 
 def in_turns(peers: dict[str, Work], rounds: int, device: torch.device) -> dict[str, float]:
-    """Milliseconds of each after two runs of each."""
-    return medians(peers, rounds, partial(clock, device), warm_up=2)
+    """Milliseconds of each after two runs of each, or one where each is measured once."""
+    return medians(peers, rounds, partial(clock, device), warm_up=min(rounds, 2))
 
 
-def operator_rows(positions: int, batch: int, dtype: torch.dtype, rounds: int, device: torch.device) -> list[Row]:
+def copying(device: torch.device, rounds: int) -> float:
+    """Bytes a second, read and written, of copying a tensor that no cache holds."""
+    source = torch.randn(1 << 28 if device.type == "cuda" else 1 << 20, device=device)
+    target = torch.empty_like(source)
+    return 1000 * 8 * source.numel() / in_turns({"copy": lambda: target.copy_(source)}, rounds, device)["copy"]
+
+
+def operator_rows(
+    positions: int, batch: int, dtype: torch.dtype, rounds: int, device: torch.device, bandwidth: float
+) -> list[Row]:
     """Forward, and forward with backward."""
     tensors = operands(CHANNELS, positions, batch, device, dtype)
     v, k, *others = tensors
@@ -120,19 +132,47 @@ def operator_rows(positions: int, batch: int, dtype: torch.dtype, rounds: int, d
         device,
     )
     name = f"B={batch}, L={positions:,}, {str(dtype).removeprefix('torch.')}"
-    elements = batch * CHANNELS * positions
-    share = 1000 * (4 * dtype.itemsize + 4 / batch) * elements / BANDWIDTH / forward["ours"]
-    rows = [
+    share = 1000 * (4 * dtype.itemsize + 4 / batch) * v.numel() / bandwidth / forward["ours"]
+    return [
         row(f"forward, {name}", forward["ours"], "torch.fft", forward["stock"], "ms"),
         row(f"forward, kernel prepared, {name}", forward["prepared"], "torch.fft", forward["stock"], "ms"),
         row(f"forward and backward, {name}", training["ours"], "torch.fft", training["stock"], "ms"),
         row(f"share of the roofline, forward, {name}", share, "all of it", 1.0, "of 1", higher=True),
     ]
-    if positions in FLASHFFTCONV and dtype == torch.bfloat16:
-        circular, published = FLASHFFTCONV[positions]
-        each, theirs = 1e9 * forward["ours"] / elements, 1e9 * published / (64 * 768 * circular / 2)
-        rows.append(row(f"forward, each element, {name}", each, "FlashFFTConv, published, H100", theirs, "ps"))
-    return rows
+
+
+def peer_rows(positions: int, batch: int, rounds: int, device: torch.device) -> list[Row]:
+    """Beside FlashFFTConv, which has no skip and wants position-last tensors; and the errors of both."""
+    from flashfftconv import FlashFFTConv
+
+    v, k, skip, gate_in, gate_out = operands(CHANNELS, positions, batch, device, torch.bfloat16)
+    module = FlashFFTConv(2 * positions, dtype=torch.bfloat16).to(device)
+    theirs = [tensor.contiguous() for tensor in (v, k, gate_in, gate_out)]
+    exact = stock(*(t.float() for t in (v, k, torch.zeros_like(skip), gate_in, gate_out)))
+    errors = [
+        float((found.float() - exact).norm() / exact.norm())
+        for found in (ours(v, k, torch.zeros_like(skip), gate_in, gate_out), module(*theirs))
+    ]
+    with torch.inference_mode():
+        forward = in_turns(
+            {"ours": lambda: ours(v, k, skip, gate_in, gate_out), "peer": lambda: module(*theirs)}, rounds, device
+        )
+    leaves = [[t.detach().requires_grad_() for t in each] for each in ((v, k, skip, gate_in, gate_out), theirs)]
+    gradient = torch.randn_like(v)
+    training = in_turns(
+        {
+            "ours": lambda: grad(ours(*leaves[0]), leaves[0], gradient),
+            "peer": lambda: grad(module(*leaves[1]), leaves[1], gradient.contiguous()),
+        },
+        rounds,
+        device,
+    )
+    name = f"B={batch}, L={positions:,}, bfloat16"
+    return [
+        row(f"forward, {name}", forward["ours"], "FlashFFTConv", forward["peer"], "ms"),
+        row(f"forward and backward, {name}", training["ours"], "FlashFFTConv", training["peer"], "ms"),
+        row(f"relative error, {name}", errors[0], "FlashFFTConv", errors[1], "relative"),
+    ]
 
 
 def model_row(length: int, rounds: int, device: torch.device) -> Row:
@@ -181,6 +221,11 @@ def released(name: str, **changes: Any) -> HyenaDNAForCausalLM:
 def step_row(name: str, length: int, rounds: int, device: torch.device) -> Row:
     """A training step of a released model on one sequence, in bfloat16, with our kernels and with torch's FFTs."""
     models = {backend: released(name, long_conv_backend=backend).to(device) for backend in ("auto", "torch")}  # type: ignore[arg-type]
+    recomputed = length > 200_000  # else its activations fill the memory
+    for model in models.values():
+        if recomputed:
+            model.gradient_checkpointing_enable()
+        model.train()
     ids = torch.randint(7, 11, (1, length), device=device)
 
     def step(model: nn.Module) -> None:
@@ -190,7 +235,8 @@ def step_row(name: str, length: int, rounds: int, device: torch.device) -> Row:
         model.zero_grad()
 
     times = in_turns({backend: partial(step, model) for backend, model in models.items()}, rounds, device)
-    return row(f"training step of {name}, L={length:,}", times["auto"], "torch.fft", times["torch"], "ms")
+    what = f"training step of {name}, L={length:,}{', activations recomputed' if recomputed else ''}"
+    return row(what, times["auto"], "torch.fft", times["torch"], "ms")
 
 
 def scoring_row(name: str, length: int, batch: int, rounds: int, device: torch.device) -> Row:
@@ -224,31 +270,74 @@ def generation_row(name: str, prompt: int, new: int, rounds: int, device: torch.
     return row(what, times["cached"], "without a cache", times["anew"], "ms")
 
 
+def operator_part(rounds: int, device: torch.device, quick: bool) -> list[Row]:
+    """Checked, then timed at each length and at the two tokens more that the tokenizer makes of so many bases."""
+    rows = check([n for n in CHECKED if n <= 2_000] if quick else CHECKED, device)
+    bandwidth = copying(device, rounds)
+    for length, batch, dtype, more in product(
+        LENGTHS[:1] if quick else LENGTHS, (1, 8), (torch.float32, torch.bfloat16), (0, 2)
+    ):
+        if batch * length <= 2_000_000:
+            few = min(rounds, 3) if batch * length > 400_000 else rounds
+            rows += operator_rows(length + more, batch, dtype, few, device, bandwidth)
+    return rows
+
+
+def peers_part(rounds: int, device: torch.device, quick: bool) -> list[Row]:
+    """Beside other kernels, of those that are installed."""
+    if not find_spec("flashfftconv"):
+        print("flashfftconv is not installed: there is no peer to measure")
+        return []
+    return [each for case in PEER_LENGTHS[: 1 if quick else None] for each in peer_rows(*case, rounds, device)]
+
+
+def models_part(rounds: int, device: torch.device, quick: bool) -> list[Row]:
+    """Training, scoring and generation."""
+    rows = []
+    for name, length in RELEASED[:1] if quick else RELEASED:
+        rows.append(step_row(name, 1_026 if quick else length, 1 if length > 200_000 else min(rounds, 5), device))
+    rows += [scoring_row(TINY, 1_026, batch, rounds, device) for batch in ((1,) if quick else (1, 64))]
+    prompt, new = (100, 20) if quick else (500, 500)
+    return [*rows, generation_row(TINY, prompt, new, 1, device)]
+
+
+def transformer_part(rounds: int, device: torch.device, quick: bool) -> list[Row]:
+    """Two layers beside a Transformer's."""
+    return [model_row(length, min(rounds, 3), device) for length in (MODEL_LENGTHS[:1] if quick else MODEL_LENGTHS)]
+
+
+PARTS = {"operator": operator_part, "peers": peers_part, "models": models_part, "transformer": transformer_part}
+
+
+def measured(part: str, rounds: int, device: torch.device, quick: bool) -> list[Row]:
+    """A part's rows, but for those that did not fit into memory, which are named."""
+    rows = PARTS[part](rounds, device, quick)
+    missing = [each["what"] for each in rows if isnan(each["value"]) or isnan(each["against_value"])]
+    if missing:
+        print(f"left out, out of memory: {', '.join(missing)}")
+    return [each for each in rows if each["what"] not in missing]
+
+
 if __name__ == "__main__":
     options = parser(__doc__)
+    options.add_argument(
+        "parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; all of them if none is named"
+    )
     options.add_argument("--device", default="cuda")
     options.add_argument("--quick", action="store_true", help="short lengths and one round; writes no result")
     options.add_argument("--check-only", action="store_true", help="only check a few short lengths")
     arguments = parsed(options)
+    if unknown := [part for part in arguments.parts if part not in PARTS]:
+        options.error(f"no such part: {', '.join(unknown)}")
     device = torch.device(arguments.device)
     print(f"backend: {chosen_backend('auto', device)}")
     if arguments.check_only:
         check([3, 97, 1_026, 24_577], device)
         sys.exit()
-    lengths, rounds = (LENGTHS[:1], 1) if arguments.quick else (LENGTHS, 9)
-    rows = check([n for n in CHECKED if n <= 2_000] if arguments.quick else CHECKED, device)
-    # Of each length, and of the two tokens more that the tokenizer makes of so many bases
-    for length, batch, dtype, more in product(lengths, (1, 8), (torch.float32, torch.bfloat16), (0, 2)):
-        rows += operator_rows(length + more, batch, dtype, rounds, device)
-    model_lengths = MODEL_LENGTHS[:1] if arguments.quick else MODEL_LENGTHS
-    rows += [model_row(length, min(rounds, 5), device) for length in model_lengths]
-    for name, length in RELEASED[:1] if arguments.quick else RELEASED:
-        rows.append(step_row(name, 1_026 if arguments.quick else length, min(rounds, 5), device))
-    rows += [scoring_row(TINY, 1_026, batch, rounds, device) for batch in ((1,) if arguments.quick else (1, 64))]
-    prompt, new = (100, 20) if arguments.quick else (500, 500)
-    rows.append(generation_row(TINY, prompt, new, min(rounds, 3), device))
-    if arguments.quick:
-        machine = {"cores": 0, "gpu": arguments.device}
-        print(table([{"benchmark": "gpu", "machine": machine, "rows": rows}]))
-    else:
-        write("gpu", rows, gpu=torch.cuda.get_device_name(device))
+    for part in arguments.parts or PARTS:
+        rows = measured(part, 1 if arguments.quick else 9, device, arguments.quick)
+        if arguments.quick:
+            machine = {"cores": 0, "gpu": arguments.device}
+            print(table([{"benchmark": f"gpu_{part}", "machine": machine, "rows": rows}]))
+        elif rows:
+            write(f"gpu_{part}", rows, gpu=torch.cuda.get_device_name(device))

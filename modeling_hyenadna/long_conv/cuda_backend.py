@@ -37,7 +37,7 @@ LEAST_LANES = 4  # with fewer, a block reads too little of each sector of memory
 MOST_THREADS, BLOCKS = 256, 2  # of a block; blocks of all of a transform that a processor has registers for (cuda.cu)
 COLUMN_POINTS = 2048  # that a block transforms at least, where columns are short: adjacent ones side by side
 TAPS = 3  # of the short convolution that the kernels can take in
-REGIONS = 320  # of a GPU's memory, that one region of scratch memory takes, or a group of channels if that is more
+REGIONS = 300  # of a GPU's memory, that one region of scratch memory takes, or a group of channels if that is more
 
 
 class _Plan(ctypes.Structure):
@@ -55,7 +55,10 @@ class _Problem(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("batch", "channels", "length")),
-        *((name, ctypes.c_int32) for name in ("device", "dtype", "lanes", "column_lanes", "column_threads", "row_threads")),
+        *(
+            (name, ctypes.c_int32)
+            for name in ("device", "dtype", "lanes", "column_lanes", "column_threads", "row_threads")
+        ),
         ("shared_limit", ctypes.c_int32),
         ("tiles", ctypes.c_int64),
         *((name, ctypes.c_int32) for name in ("slices", "taps")),
@@ -91,7 +94,9 @@ def library() -> Any:
 
 
 def _compiled() -> Any:
-    return typed(loaded(build))
+    """For the GPU at hand: all architectures would take four times as long."""
+    major, minor = torch.cuda.get_device_capability()
+    return typed(loaded(lambda: build((f"{major}{minor}",))))
 
 
 def _from_kernel_hub() -> Any:
@@ -117,7 +122,7 @@ def typed(compiled: ctypes.CDLL) -> Any:
 
 
 def build(architectures: tuple[str, ...] = ARCHITECTURES) -> Path:
-    """Compile the kernels for all `architectures`, and as PTX for later ones, unless this has been done.
+    """Compile the kernels for `architectures`, and as PTX for later ones, unless this has been done.
 
     Raises:
         RuntimeError: if there is no nvcc, or it fails.
@@ -129,7 +134,7 @@ def build(architectures: tuple[str, ...] = ARCHITECTURES) -> Path:
     targets = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in architectures]
     targets.append(f"-gencode=arch=compute_{architectures[-1]},code=compute_{architectures[-1]}")
     command = [nvcc, *FLAGS, *targets]
-    return cached("cuda", SOURCES, [version, *command], lambda target: _compile(command, target))
+    return cached("cuda", SOURCES, [version, *command[1:]], lambda target: _compile(command, target))
 
 
 def _compile(command: list[str], target: Path) -> None:
@@ -200,7 +205,7 @@ def tables(points: int, columns: int, device: torch.device) -> tuple[_Plan, tupl
 
 @dataclass(frozen=True)
 class Device:
-    """What decides how the work is cut: bytes of shared memory that a block may have, processors, and bytes of memory."""
+    """What decides how the work is cut: bytes of shared memory that a block may have, processors, bytes of memory."""
 
     shared_limit: int
     processors: int

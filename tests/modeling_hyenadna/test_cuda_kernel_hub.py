@@ -99,7 +99,9 @@ def test_loads_through_kernels(project, monkeypatch):
     loaded = cuda_backend._from_kernel_hub()
     assert loaded.hyena_gpu_error(1) == b"too much shared memory"
     monkeypatch.setattr(cuda_backend, "library", lambda: loaded)
-    monkeypatch.setattr(cuda_backend, "properties", lambda _: cuda_backend.Device(232_448, processors=2, memory=80 << 30))
+    monkeypatch.setattr(
+        cuda_backend, "properties", lambda _: cuda_backend.Device(232_448, processors=2, memory=80 << 30)
+    )
     v, gate_in, gate_out = torch.randn(3, 2, 5, 130).unbind()
     k, skip = torch.randn(5, 130), torch.randn(5)
     expected = long_conv_plain(*(tensor.double() for tensor in (v, k, skip, gate_in, gate_out)))
