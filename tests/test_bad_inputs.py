@@ -392,7 +392,7 @@ def outputs() -> list[Case]:
     ]  # fmt: skip
 
 
-PROTEIN = "no DNA or RNA; a protein?"
+PROTEIN = "not DNA or RNA; a protein?"
 
 
 def other_commands() -> list[Case]:
@@ -473,7 +473,8 @@ def other_commands() -> list[Case]:
             "--by", "gc", "--genome", "g.fa", **two_records()),
         bad("Motifs of records without motifs", "records/a: is of regulatory_elements, not of motif_footprinting",
             "dart-eval report", "--per-motif", **two_records()),
-        bad("A YAML that is no mapping", "suite.yaml: a suite is a mapping", "dart-eval suite", suite_yaml="- 1\n"),
+        bad("A YAML that is no mapping", "suite.yaml: a suite must be a mapping", "dart-eval suite",
+            suite_yaml="- 1\n"),
     ]  # fmt: skip
 
 
@@ -548,7 +549,7 @@ def models_and_documents() -> list[Case]:
             all_csv="sequence,split\n7,train\n"),
         bad("A file of yours where the table of a check goes", "out.parquet: already exists", "dart-eval check",
             all_csv="sequence,split\nACGT,train\n", out_parquet="mine"),
-        bad("What a model was pretrained on, in words", "pretrained_on 'the human genome': a build (hg38)",
+        bad("What a model was pretrained on, in words", "pretrained_on 'the human genome': write a build (hg38)",
             "dart-eval run", "--pretrained-on", "the human genome"),
         bad("A record that is no JSON", "records/a/results.json: not JSON: Expecting value: line 1 column 2 (char 1)",
             "dart-eval validate", **{"records/a/results_json": "[" }),
