@@ -51,7 +51,7 @@ function pairRow({ first, second, name, difference }, scale) {
   } else {
     const p = difference.p === null ? "" : `, p ${difference.p < 0.001 ? "< 0.001" : difference.p.toFixed(3)}`;
     cell.setAttribute("title", difference.method);
-    cell.append(interval(difference, scale, 0), element("span", { class: "small" }, `${valueText(first, difference)}${p}, n ${count(difference.n)}`));
+    cell.append(interval(difference, scale, 0), element("span", { class: "small" }, `${valueText(first, difference)}${p}, n ${count(difference.n)}${difference.low === null ? `; ${difference.method.replace(/^no interval: /, "")}` : ""}`));
   }
   const address = addressWith({ view: "", task: first.task, setting: first.setting, metric: name });
   const where = [taskWords(first.task), settingWords(first.setting)].join(", ");
@@ -75,6 +75,9 @@ function comparison() {
   const labels = ["Board", "Difference, first less second", control.first.value, control.second.value];
   const heads = element("tr", {}, ...labels.map((label) => element("th", { scope: "col" }, label)));
   const table = element("table", { class: "pairs" }, element("thead", {}, heads, scaleRow(scale, 0, "no difference", labels.length)), element("tbody", {}, ...found.map((own) => pairRow(own, scale))));
-  const note = element("p", { class: "small" }, "Intervals of the difference are 95 %, of rows that are paired, and allow for neighbouring rows being alike; p is not corrected for the number of comparisons.");
+  const words = paired.length
+    ? "Intervals of the difference are 95 %, of rows that are paired, and allow for neighbouring rows being alike; p is not corrected for the number of comparisons."
+    : "None of these has a paired difference; each says why.";
+  const note = element("p", { class: "small" }, words);
   return { parts: [element("section", {}, element("h2", {}, `${control.first.value} and ${control.second.value}`), note, scrolled(table, "Two models compared"))], lines, said };
 }

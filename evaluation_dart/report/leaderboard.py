@@ -64,10 +64,11 @@ def build(folder: str | os.PathLike[str], records: Iterable[Path] = ()) -> tuple
     apart = add_differences(folder, new)
     there = any((folder / "records").rglob(RESULTS))
     own, skipped = records_below([folder / "records"]) if there else ([], [])
+    runs = [run for run in own if run.kind == "task"]
     rows += [
         board_row(run.content, f"{run.folder.relative_to(folder).as_posix()}/{RESULTS}", permuted_of(run.folder))
-        for run in own
-        if run.kind == "task"
+        | {"data": data}
+        for run, data in zip(runs, names_of_data(runs), strict=True)
     ]
     titles = {name: f"{task.number}: {task.title}" for name, task in TASKS.items()}
     expected = {
@@ -78,6 +79,35 @@ def build(folder: str | os.PathLike[str], records: Iterable[Path] = ()) -> tuple
     with replacing(folder / "data.js") as unfinished:
         unfinished.write_text(data, encoding="utf-8")
     return len(rows), skipped + apart
+
+
+def names_of_data(records: Sequence[Record]) -> list[str]:
+    """What the data of each record are called, as a board is of one data set: where several have one name, with the
+    file of the first input that distinguishes them, else the beginning of the fingerprint."""
+    named: dict[tuple[str, str, str], dict[str, Record]] = {}
+    for record in records:
+        named.setdefault((record.task, record.setting, data_name(record.content)), {}).setdefault(
+            inputs_of(record), record
+        )
+
+    def file_of(record: Record, name: str) -> str:
+        return str(record.dataset.get("inputs", {}).get(name, "")).partition(" sha256:")[0]
+
+    def name_of(record: Record) -> str:
+        name = data_name(record.content)
+        others = list(named[record.task, record.setting, name].values())
+        if len(others) == 1:
+            return name
+        inputs = record.dataset.get("inputs", {})
+        files = (file_of(record, own) for own in inputs if len({file_of(of, own) for of in others}) == len(others))
+        return f"{name}, of {next(files, record.dataset['fingerprint'][:8])}"
+
+    return [name_of(record) for record in records]
+
+
+def inputs_of(record: Record) -> str:
+    """What two records on the same data have in common."""
+    return json.dumps(record.dataset.get("inputs") or record.dataset["fingerprint"], sort_keys=True)
 
 
 def controls_text(record: Record) -> str:

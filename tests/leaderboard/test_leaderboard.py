@@ -1,6 +1,7 @@
 """The leaderboard in a real browser: it renders, sorts, filters, and takes what it shows for text."""
 
 import csv
+import dataclasses
 import functools
 import hashlib
 import http.server
@@ -26,6 +27,7 @@ from evaluation_dart.report.leaderboard import (
     build,
     differences_of,
     hub_address,
+    names_of_data,
     published_rows,
     script,
 )
@@ -536,6 +538,7 @@ def test_a_comparison_as_csv(page, site):
     (line,) = csv.DictReader(io.StringIO(Path(waiting.value.path()).read_text()))
     assert (line["first"], line["second"], line["first_value"], line["second_value"]) == ("a", "b", "0.5", "0.4")
     assert line["difference"] == ""
+    assert page.get_by_text("None of these has a paired difference; each says why.").is_visible()
 
 
 def test_the_keyboard_reaches_everything_in_order(page, site):
@@ -609,6 +612,28 @@ def test_all_runs_on_one_board_are_paired():
         boards.setdefault(same_rows(load_record(folder)), []).append(folder.name)
     pairs = {frozenset((own["first"], own["second"])) for folder in folders for own in differences_of(folder)}
     assert pairs == {frozenset(pair) for own in boards.values() for pair in combinations(own, 2)}
+    shown = {}
+    for own in json.loads(re.search(r"window\.ROWS = (.*);\n", (LEADERBOARD / "data.js").read_text())[1]):
+        if own["source"] == "run":
+            board = own["task"], own["setting"], own["protocol"], own["data"]
+            shown.setdefault(board, set()).add(Path(own["link"]).parent.name)
+    assert sorted(map(sorted, shown.values())) == sorted(map(sorted, boards.values()))
+
+
+def test_data_of_one_name_are_told_apart_by_the_first_input_that_differs(tmp_path):
+    record = load_record(submit(tmp_path / "here"))
+
+    def on(**inputs):
+        dataset = record.dataset | {"inputs": {"elements": "e.bed sha256:0"} | inputs, "fingerprint": str(inputs)}
+        return dataclasses.replace(record, content=record.content | {"dataset": dataset})
+
+    one, other = on(genome="a.fa sha256:1"), on(genome="b.fa sha256:2")
+    assert names_of_data([one, one]) == ["e", "e"]
+    assert names_of_data([one, other, one]) == ["e, of a.fa", "e, of b.fa", "e, of a.fa"]
+    changed = on(genome="a.fa sha256:2")
+    assert names_of_data([one, changed]) == [
+        f"e, of {str(own)[:8]}" for own in (one.dataset["fingerprint"], changed.dataset["fingerprint"])
+    ]
 
 
 def test_records_that_cannot_be_paired_are_said(tmp_path):
