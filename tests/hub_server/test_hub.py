@@ -412,7 +412,7 @@ def test_errors_of_the_hub_are_one_line(hub, api, monkeypatch, capsys):
         return err
 
     assert push(hub.url, "hf_wrong").startswith(f"hyenadna: {REPO}: the Hub refused: Client error '401")
-    assert push("http://127.0.0.1:9", TOKEN).startswith("hyenadna: http://127.0.0.1:9: ")
+    assert push("http://127.0.0.1:9", TOKEN).startswith("hyenadna: http://127.0.0.1:9 cannot be reached: ")
 
 
 def test_readme_lines_run_as_printed(hub, tmp_path):
