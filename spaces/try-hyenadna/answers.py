@@ -161,9 +161,10 @@ def of_pairs(text: str, model: str = "") -> Answer:
 
 
 def sentence(error: Exception) -> str:
-    """What went wrong as the page says it: a sentence, without the folder of this answer."""
+    """What went wrong as the page says it: a sentence, without the folder of this answer and what is left there."""
     text = re.sub(r"/\S*/(?=(sequence|genome)\.fa|variants\.vcf)", "", " ".join(str(error).split()))
-    return text if text.endswith(".") else f"{text}."
+    text = re.sub(r" \(\S*\.ref_mismatches\.tsv\)", "", text)
+    return text if text.endswith((".", "?")) else f"{text}."
 
 
 @functools.lru_cache(maxsize=2)

@@ -81,6 +81,11 @@ def test_pairs_are_differences():
         ("of_variants", ["", GENOME], "There are 0 variants; this page takes 1 to 100."),
         ("of_variants", ["c 1 . A C\n" * 101, GENOME], "There are 101 variants; this page takes 1 to 100."),
         ("of_variants", ["chr9 3 . A C", GENOME], "variants.vcf: none of its contigs is in the genome: chr9."),
+        (
+            "of_variants",
+            ["c 3 . A C", ">c\nACGT\n"],
+            "variants.vcf: no REF in it is what the genome has: a genome of another build?",
+        ),
         ("of_variants", ["c 3 . A C", ">c\nAC!T\n"], "genome.fa:2: not a sequence: b'AC!T\\n'."),
         ("of_variants", ["c 3 . A C", "A" * 200_001], "The FASTA has 200,001 characters; this page takes 200,000."),
         ("of_pairs", ["ACG"], "Line 1 has 1 sequences; a pair has two, a space between them."),
