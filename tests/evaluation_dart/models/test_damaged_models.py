@@ -144,13 +144,13 @@ def test_a_folder_has_no_revision_and_weights_have_a_known_type(load):
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_progress_bars_and_messages_are_as_they_were(shown):
+def test_progress_bars_and_messages_are_as_they_were(shown, tmp_path):
     before = logging.get_verbosity()
     (logging.enable_progress_bar if shown else logging.disable_progress_bar)()
     try:
-        with loading_of("x"):
+        with loading_of(str(tmp_path)):
             assert not logging.is_progress_bar_enabled()
-        with pytest.raises(InputError, match="x: wrong"), loading_of("x"):
+        with pytest.raises(InputError, match=f"{tmp_path}: wrong"), loading_of(str(tmp_path)):
             raise ValueError("wrong")
         load_language_model(SOURCE)
         assert (logging.is_progress_bar_enabled(), logging.get_verbosity()) == (shown, before)
