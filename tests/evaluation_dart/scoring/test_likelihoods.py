@@ -225,7 +225,7 @@ def test_models_of_the_hub_are_known_by_their_commit(tmp_path, monkeypatch):
     assert load_language_model("someone/hyenadna").revision == main
     assert load_language_model("someone/hyenadna", revision="main").revision == main
     assert load_language_model("someone/hyenadna", revision=older).revision == older
-    with pytest.raises(OSError, match=r"someone/else: .*cached"):
+    with pytest.raises(OSError, match=r"someone/else: .* in the cache"):
         load_language_model("someone/else")
 
 
