@@ -1,8 +1,10 @@
-"""Perplexity of the demo checkpoint in fewer bits, beside float32, on the bundled sample of chrX.
+"""What the demo checkpoint loses in fewer bits, beside float32, on the bundled sample of chrX.
 
     python benchmarks/quantisation.py [--threads 2]
 
-Needs bitsandbytes and torchao. The implicit filter and the head stay as they are in every case.
+Perplexity of windows; the area under the ROC curve of elements against their shuffles (task 1) by log-likelihood; and
+scores of SNVs (whole alleles), each with float32's. CPU time is of the windows. Needs bitsandbytes and torchao. The
+implicit filter and the head stay as they are in every case.
 """
 
 import copy
@@ -10,16 +12,26 @@ import importlib
 import json
 import math
 import re
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from record import RESULTS, about, parsed, parser
+from scipy.stats import spearmanr
 from transformers import BitsAndBytesConfig
 
+from datasets_dart import load_dart
 from datasets_dart.files import write_text
 from datasets_dart.formats.fasta import read_fasta
+from datasets_dart.samples import cpg_islands_chrx
+from evaluation_dart import load_scorer
+from evaluation_dart.recipes import variant_recipe
+from evaluation_dart.scoring.alleles import VariantScorer
+from evaluation_dart.statistics.blocks import genome_blocks
+from evaluation_dart.statistics.estimates import Estimate, auroc, difference, metric
 from modeling_hyenadna import HyenaDNAForCausalLM, HyenaDNATokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,12 +59,6 @@ def by_torchao(name: str) -> Any:
     return model
 
 
-def by_torch() -> Any:
-    """The demo, quantised by torch itself."""
-    quantization: Any = importlib.import_module("torch.ao.quantization")
-    return quantization.quantize_dynamic(loaded(), {torch.nn.Linear}, dtype=torch.qint8)
-
-
 def windows() -> torch.Tensor:
     """(WINDOWS, WINDOW) ids of windows of known bases, spread evenly over those in the sample."""
     tokenizer: Any = HyenaDNATokenizer()
@@ -69,20 +75,64 @@ def perplexity(model: Any, ids: torch.Tensor) -> float:
     return math.exp(sum(losses) / len(ids))
 
 
+def snvs(ids: torch.Tensor) -> tuple[list[str], np.ndarray]:
+    """Windows with an SNV in the middle of each: REF and ALT in turn, and which window each is of."""
+    tokenizer: Any = HyenaDNATokenizer()
+    found = []
+    for bases in (text.replace(" ", "") for text in tokenizer.batch_decode(ids)):
+        other = "ACGT"[("ACGT".index(bases[WINDOW // 2]) + 1) % 4]
+        found += [bases, bases[: WINDOW // 2] + other + bases[WINDOW // 2 + 1 :]]
+    return found, np.arange(len(found)) // 2
+
+
+def element_auroc(scorer: Any, pairs: Any) -> Estimate:
+    """Of log-likelihoods of elements against those of their controls."""
+    scores = scorer.log_likelihood([*pairs["sequence"], *pairs["control"]])
+    blocks = genome_blocks(np.array(pairs["chrom"], dtype=object), np.array(pairs["start"])).twice()
+    return auroc(scores, np.arange(len(scores)) < len(pairs), blocks)
+
+
+def with_interval(estimate: Estimate) -> dict[str, Any]:
+    """A value, its interval, and how that was made."""
+    own = metric(estimate)
+    return {"value": own.value, "low": own.low, "high": own.high, "n": own.n, "method": own.method}
+
+
 if __name__ == "__main__":
     parsed(parser(__doc__))
     ids = windows()
-    exact = perplexity(loaded(), ids)
+    inputs: dict[str, Any] = {**cpg_islands_chrx()}
+    pairs = load_dart("regulatory_elements", split="test", **inputs)
+    sequences, record_of = snvs(ids)
     cases = {
+        "float32": loaded(),
         "bfloat16": loaded(dtype=torch.bfloat16),
         "bitsandbytes, 8 bit": by_bitsandbytes(load_in_8bit=True),
         "bitsandbytes, 4 bit": by_bitsandbytes(load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32),
         "torchao, int8 weights": by_torchao("Int8WeightOnlyConfig"),
         "torchao, int8 weights and activations": by_torchao("Int8DynamicActivationInt8WeightConfig"),
-        "torch.ao.quantization.quantize_dynamic": by_torch(),
+        "int8 (torch.ao.quantization.quantize_dynamic)": load_scorer(DEMO, device="cpu", dtype="int8").model,
     }
-    found = {"float32": exact} | {name: perplexity(model, ids) for name, model in cases.items()}
+    ways: dict[str, Any] = {}
+    exact: Any = None
+    for name, model in cases.items():
+        begun = time.process_time()
+        found: dict[str, Any] = {"perplexity": perplexity(model, ids)}
+        found["cpu_s"] = time.process_time() - begun
+        scorer = load_scorer(model=model, tokenizer=HyenaDNATokenizer(model_max_length=WINDOW + 2), kind="causal")
+        area = element_auroc(scorer, pairs)
+        scores = VariantScorer(scorer, variant_recipe("whole-alleles"), 16)(sequences, record_of).score
+        exact = exact or (area, scores)
+        found |= {"auroc": with_interval(area), "auroc_difference": with_interval(difference(area, exact[0]))}
+        away = np.abs(scores - exact[1])
+        found["snvs"] = {
+            "n": len(scores),
+            "spearman": float(spearmanr(scores, exact[1]).statistic),
+            "median_away": float(np.median(away)),
+            "median_size": float(np.median(np.abs(exact[1]))),
+        }
+        ways[name] = found
+        print(name, json.dumps(found), flush=True)
     packages = {name: version(name) for name in ("bitsandbytes", "torchao")}
-    record = about("quantisation") | {"bases": ids.numel(), "packages": packages, "perplexity": found}
+    record = about("quantisation") | {"bases": ids.numel(), "packages": packages, "ways": ways}
     write_text(RESULTS / "quantisation.json", json.dumps(record, indent=2) + "\n")
-    print(json.dumps(record, indent=2))

@@ -134,7 +134,7 @@ def evaluate(
         hyperparameters: of settings that train, values in place of the paper's.
         revision: branch, tag or commit of a model on the Hub.
         device: "cpu", "cuda:0", ...; None for a GPU if there is one.
-        dtype: of the model's weights: "float32", "bfloat16" or "float16".
+        dtype: of the model's weights: "float32", "bfloat16" or "float16"; or "int8" (docs/quantisation.md).
         trust_remote_code: run the code that a model's repository brings.
         cache_dir: cache of the datasets library.
         num_proc: processes that build the dataset.

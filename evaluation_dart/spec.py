@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import shown
-from evaluation_dart.models.kinds import DTYPES, KINDS, check_batch_size, split_spec
+from evaluation_dart.models.kinds import DTYPES, INT8, KINDS, check_batch_size, split_spec
 from evaluation_dart.recipes import DEFAULT, recipe_named
 from evaluation_dart.tasks import SUPERVISED, Task, task_named
 
@@ -123,8 +123,8 @@ class RunSpec:
             value = getattr(self, name)
             if value is not None and not smallest <= value <= LARGEST:
                 raise InputError(f"{name} is {shown(value)}, not from {smallest} to {LARGEST:,}")
-        if self.dtype not in DTYPES:
-            raise InputError(f"dtype {shown(self.dtype)}: there are {', '.join(DTYPES)}")
+        if self.dtype not in (*DTYPES, INT8):
+            raise InputError(f"dtype {shown(self.dtype)}: there are {', '.join((*DTYPES, INT8))}")
         check_batch_size(self.batch_size)
         recipe_named(self.recipe)
         needs = task.settings[setting].needs

@@ -44,7 +44,7 @@ def described_work(
     processes = PartialState().num_processes
     words += [f"{processes} processes"] if processes > 1 else []
     if isinstance(scorer, Encoder):
-        words.append(str(scorer.model.dtype).removeprefix("torch."))
+        words.append(scorer.dtype_name)
         if passes is not None:
             words.append(f"about {passes:,} passes" + (f" of up to {tokens:,} tokens" if tokens else ""))
         if alike is not None:

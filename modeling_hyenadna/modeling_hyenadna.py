@@ -426,6 +426,18 @@ class HyenaDNAMixer(nn.Module):
             convolution.append(x1.to(convolution.inputs.dtype) * v.to(convolution.inputs.dtype))
 
 
+def gelu(x: torch.Tensor) -> torch.Tensor:
+    """GELU by its tanh approximation, of any shape.
+
+    x (1 + tanh z) / 2 is x sigmoid(2 z), z = sqrt(2 / pi) (x + 0.044715 x^3), and torch's sigmoid on a CPU takes a
+    fraction of the time of its tanh; equal to rounding. With gradients, torch's own keeps one tensor for the backward.
+    """
+    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled() or followed():
+        return F.gelu(x, approximate="tanh")
+    scale = 2 * math.sqrt(2 / math.pi)
+    return (x * x).mul_(0.044715 * scale).add_(scale).mul_(x).sigmoid_().mul_(x)
+
+
 class HyenaDNAMLP(nn.Module):
     def __init__(self, config: HyenaDNAConfig):
         super().__init__()
@@ -434,7 +446,7 @@ class HyenaDNAMLP(nn.Module):
         self.fc2 = residual_projection(d_inner, config.d_model)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return cast(torch.Tensor, self.fc2(F.gelu(self.fc1(hidden_states), approximate="tanh")))
+        return cast(torch.Tensor, self.fc2(gelu(self.fc1(hidden_states))))
 
 
 class HyenaDNABlock(GradientCheckpointingLayer):

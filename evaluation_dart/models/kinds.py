@@ -7,6 +7,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import shown
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")  # of weights
+INT8 = "int8"  # of language models on CPUs: linear layers in int8, the rest in float32
 RANDOM_WEIGHTS = "-random-weights"  # what the id of a model ends with whose weights are drawn anew
 
 

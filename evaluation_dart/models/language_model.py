@@ -48,7 +48,7 @@ from datasets_dart.progress import is_open, passed
 from evaluation_dart.models.families import family_of_config
 from evaluation_dart.models.families.family import Family
 from evaluation_dart.models.families.own_code import declared_class, is_of_repository, load_own_code, runs_own_code
-from evaluation_dart.models.kinds import DTYPES, RANDOM_WEIGHTS, check_batch_size
+from evaluation_dart.models.kinds import DTYPES, INT8, RANDOM_WEIGHTS, check_batch_size
 from evaluation_dart.recipes import AS_IT_IS, CARBON_TEXT, NOT_ADDED, NOT_SCORED, TRAITGYM_TEXT
 from evaluation_dart.scoring.alike import Pass, by_length, first_rows, passes, reads_alike
 from evaluation_dart.scoring.embeddings import POOLINGS, hidden_states, pool
@@ -143,6 +143,7 @@ class Encoder:
     ):
         self.model, self.kind, self.name, self.revision = model, kind, name, revision
         self.random_seed: int | None = None  # of weights that were drawn anew
+        self.whole_parameters: int | None = None  # of a network some of whose layers are in int8
         if tokenizer.pad_token is None:
             tokenizer = copy.deepcopy(tokenizer)
             tokenizer.pad_token = tokenizer.eos_token
@@ -167,12 +168,34 @@ class Encoder:
         own, drawn = model_id(self.name), self.random_seed is not None
         described: dict[str, Any] = {"id": own + (RANDOM_WEIGHTS if drawn else ""), "revision": self.revision}
         described |= {"parameters": self.num_parameters} | ({"seed": self.random_seed} if drawn else {})
-        return described | {"dtype": str(self.model.dtype).removeprefix("torch.")}
+        return described | {"dtype": self.dtype_name}
+
+    @property
+    def dtype_name(self) -> str:
+        """What the network computes in: "float32", ..., or "int8" after [`to_int8`]."""
+        return str(self.model.dtype).removeprefix("torch.") if self.whole_parameters is None else INT8
 
     @property
     def num_parameters(self) -> int:
         """Parameters of the network."""
-        return self.model.num_parameters()
+        return self.model.num_parameters() if self.whole_parameters is None else self.whole_parameters
+
+    def to_int8(self) -> None:
+        """Compute the network's linear layers in int8 from now on: weights once, activations as they come.
+
+        Raises:
+            InputError: for another device than a CPU, or if this torch cannot.
+        """
+        if self.device.type != "cpu":
+            raise InputError(f"dtype {INT8!r}: on a CPU only, and the model is on {self.device}")
+        try:
+            from torch.ao.quantization import quantize_dynamic
+        except ImportError as error:
+            raise InputError(f"dtype {INT8!r}: torch {torch.__version__} has no torch.ao.quantization") from error
+        parameters = self.num_parameters
+        with warnings.catch_warnings(action="ignore"):  # torch's: it will be removed in favour of torchao
+            quantised = quantize_dynamic(self.model, {torch.nn.Linear}, dtype=torch.qint8)
+        self.model, self.whole_parameters = quantised, parameters
 
     @property
     def device(self) -> torch.device:
@@ -678,7 +701,7 @@ def load_language_model(
     """Load a language model from the Hub or a folder through the Auto classes; without a head, an [`Encoder`].
 
     Args:
-        device: where to; by default CUDA where there is one. dtype: "float32" (default), "bfloat16", ...
+        device: where to; by default CUDA where there is one. dtype: "float32" (default), "bfloat16", ..., or "int8", on a CPU.
         trust_remote_code: execute the repository's own code. Never needed for models of this package.
         head: False where only embeddings are asked for: a checkpoint without a language-model head will do.
         random_weights: the architecture with weights drawn by `seed`, as an untrained twin of the model.
@@ -690,7 +713,8 @@ def load_language_model(
     """
     name = os.fspath(name)
     register_models()
-    device, dtype = usable_device(device), usable_dtype(dtype)
+    int8 = str(dtype) == INT8
+    device, dtype = usable_device(device), usable_dtype(None if int8 else dtype)
     remote = {"trust_remote_code": trust_remote_code}
     with loading_of(name, revision) as folder:
         config, family = load_config(name, revision, trust_remote_code)
@@ -734,6 +758,8 @@ def load_language_model(
         raise InputError(f"{name}: weights of another shape than config.json says: {weight}, {shapes}{hint}")
     scorer.model = model.to(device)
     scorer.random_seed = seed if random_weights else None
+    if int8:
+        scorer.to_int8()
     return cast(LanguageModel, scorer)
 
 
@@ -763,6 +789,8 @@ def usable_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
         InputError: for any other than `DTYPES`.
     """
     name = str(dtype or "float32").removeprefix("torch.")
+    if name == INT8:
+        raise InputError(f"dtype {INT8!r}: for language models that are read and not trained, without a trained head")
     if name not in DTYPES:
         raise InputError(f"dtype {name!r}: there are {', '.join(DTYPES)}")
     found: torch.dtype = getattr(torch, name)

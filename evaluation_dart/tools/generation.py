@@ -88,7 +88,7 @@ def generate(
         batch_size: sequences at once; with another, other sequences are drawn.
         revision: branch, tag or commit of a model on the Hub.
         device: "cpu", "cuda:0", ...; None for a GPU if there is one.
-        dtype: of the model's weights: "float32", "bfloat16" or "float16".
+        dtype: of the model's weights: "float32", "bfloat16" or "float16"; or "int8" (docs/quantisation.md).
         trust_remote_code: run the code that a model's repository brings.
         overwrite: sample anew, and replace what is there.
 

@@ -118,7 +118,7 @@ def mutagenesis(
         batch_size: sequences in a forward pass; "auto" for as many as fit.
         revision: branch, tag or commit of a model on the Hub.
         device: "cpu", "cuda:0", ...; None for a GPU if there is one.
-        dtype: of the model's weights: "float32", "bfloat16" or "float16".
+        dtype: of the model's weights: "float32", "bfloat16" or "float16"; or "int8" (docs/quantisation.md).
         trust_remote_code: run the code that a model's repository brings.
         overwrite: start afresh, and replace what is there.
 

@@ -96,7 +96,7 @@ def embed_regions(
             CPU, at most 256.
         revision: branch, tag or commit of a model on the Hub.
         device: "cpu", "cuda:0", ...; None for a GPU if there is one.
-        dtype: of the model's weights: "float32", "bfloat16" or "float16".
+        dtype: of the model's weights: "float32", "bfloat16" or "float16"; or "int8" (docs/quantisation.md).
         trust_remote_code: run the code that a model's repository brings.
         overwrite: start afresh, even if these vectors are there.
 

@@ -123,7 +123,7 @@ def score_variants(
             CPU, at most 2,048.
         revision: branch, tag or commit of a model on the Hub.
         device: "cpu", "cuda:0", ...; None for a GPU if there is one.
-        dtype: of the model's weights: "float32", "bfloat16" or "float16".
+        dtype: of the model's weights: "float32", "bfloat16" or "float16"; or "int8" (docs/quantisation.md).
         trust_remote_code: run the code that a model's repository brings.
         overwrite: start afresh, even if these scores are there.
         share: "3/64" does the third of 64 equal shares of the parts, and leaves them beside the output: of jobs on

@@ -11,7 +11,7 @@ from trainer_scripts.options import Revision as Revision
 from trainer_scripts.options import TrustRemoteCode as TrustRemoteCode
 
 Protocol = Literal["fixed", "paper"]
-Dtype = Literal["float32", "bfloat16", "float16"]
+Dtype = Literal["float32", "bfloat16", "float16", "int8"]
 Strand = Literal["forward", "reverse", "mean"]
 
 
@@ -55,4 +55,4 @@ Part = Annotated[
         rich_help_panel=COMPUTING,
     ),
 ]
-DtypeOption = Annotated[Dtype, typer.Option("--dtype", help="of the model's weights", rich_help_panel=COMPUTING)]
+DtypeOption = Annotated[Dtype, typer.Option("--dtype", help="of the model's weights; int8: on a CPU, linear layers only", rich_help_panel=COMPUTING)]

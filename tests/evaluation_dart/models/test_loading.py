@@ -16,6 +16,7 @@ from evaluation_dart.models.kmers import gc_content, kmer_frequencies
 from evaluation_dart.models.language_model import check_reachable
 from evaluation_dart.models.protocols import AlleleScorer, EmbeddingScorer, LikelihoodScorer, abilities
 from evaluation_dart.tools.loading import default_recipe
+from evaluation_dart.training.finetuning import load_classifier
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 MODEL = FIXTURES / "model" / "small_d32_l2_s130"
@@ -122,3 +123,24 @@ def test_every_kind_is_loaded_or_trained():
     for name, kind in KINDS.items():
         assert kind.help
         assert kind.scorer or kind.trained, name
+
+
+def test_int8_is_nearly_float32_and_says_so():
+    sequences = ["ACGTTGCATTAGGACC" * 4, "GATACCGTGAACTGGC" * 4]
+    whole, small = load_scorer(MODEL, device="cpu"), load_scorer(MODEL, device="cpu", dtype="int8")
+    exact, found = whole.log_likelihood(sequences), small.log_likelihood(sequences)
+    np.testing.assert_allclose(found, exact, rtol=0.01)
+    assert (found != exact).all()
+    assert small.describe() == whole.describe() | {"dtype": "int8"}
+    kinds = {name: type(module).__module__ for name, module in small.model.named_modules()}
+    assert "quantized" in kinds["hyena.backbone.layers.0.mlp.fc1"]
+    assert "quantized" not in kinds["hyena.backbone.layers.0.mixer.filter_fn.implicit_filter.0"] + kinds["lm_head"]
+
+
+def test_int8_where_it_cannot_be():
+    whole = load_scorer(MODEL, device="cpu")
+    whole.model = whole.model.to("meta")
+    with pytest.raises(ValueError, match="dtype 'int8': on a CPU only, and the model is on meta"):
+        whole.to_int8()
+    with pytest.raises(ValueError, match="dtype 'int8': for language models that are read and not trained"):
+        load_classifier(MODEL, 2, dtype="int8")

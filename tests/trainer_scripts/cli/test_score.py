@@ -90,6 +90,21 @@ def rows_of(path):
     return list(csv.DictReader(text.splitlines(), delimiter="\t"))
 
 
+def test_int8_is_another_run_with_nearly_the_same_likelihoods(variants, tmp_path, run):
+    for name, options in (("whole", ()), ("int8", ("--dtype", "int8"))):
+        status, errors = run(variants, tmp_path / f"{name}.tsv", *options)
+        assert status == 0, errors
+    assert "on cpu, int8, about" in errors
+    models = [json.loads((tmp_path / f"{name}.tsv.json").read_text())["model"] for name in ("whole", "int8")]
+    assert models[1] == models[0] | {"dtype": "int8"}
+    whole, int8 = (
+        np.array([float(row["ref_score"] or "nan") for row in rows_of(tmp_path / f"{name}.tsv")])
+        for name in ("whole", "int8")
+    )
+    assert not np.array_equal(whole, int8, equal_nan=True)
+    np.testing.assert_allclose(int8, whole, rtol=0.02)
+
+
 def test_one_result_in_every_format(variants, tmp_path, run):
     for suffix in ("vcf.gz", "tsv", "tsv.gz", "parquet"):
         status, errors = run(variants, tmp_path / f"out.{suffix}", "--name", "HD")
