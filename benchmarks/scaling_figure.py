@@ -50,8 +50,10 @@ def draw(record: dict[str, Any]) -> None:
         for axis in (time, memory):
             axis.set_xscale("log")
             axis.set_yscale("log")
-        memory.set_ylim(100, max(2000, memory.get_ylim()[1]))
-        time.legend(fontsize=6, frameon=False)
+        memory.set_ylim(50, 2000)
+        least = min(seconds(own, point) for own in found for point in own["points"])
+        time.set_ylim(least / 2, 3 * time.get_ylim()[1])
+        time.legend(fontsize=5.5, frameon=False, loc="upper left")
     for ending in PICTURES:
         with replacing(TARGET.with_suffix(ending)) as unfinished:
             figure.savefig(unfinished, format=ending[1:], dpi=130, metadata={} if ending == ".png" else {"Date": None})

@@ -298,14 +298,56 @@ def benchmark_table(folder: Path, left_out: Sequence[str] = ()) -> str:
 def quantisation_table(path: Path) -> str:
     """What benchmarks/quantisation.py found: a row a way to quantise."""
     record = read_json(path)
-    exact = record["perplexity"]["float32"]
-    rows = [
-        [name, f"{value:.4f}", f"{100 * (value / exact - 1):+.2f} %"] for name, value in record["perplexity"].items()
-    ]
+    ways = record["ways"]
+    exact = ways["float32"]["perplexity"]
+    rows = []
+    for name, own in ways.items():
+        found, snvs = own["perplexity"], own["snvs"]
+        rows.append(
+            [
+                name,
+                f"{found:.4f} ({100 * (found / exact - 1):+.2f} %)",
+                with_interval(own["auroc"]),
+                "" if name == "float32" else f"{own['auroc_difference']['value']:+.4f}",
+                f"{snvs['spearman']:.4f}",
+                f"{snvs['median_away']:.4f}",
+                f"{own['cpu_s'] / ways['float32']['cpu_s']:.2f}",
+            ]
+        )
     packages = record["versions"] | record["packages"]
     made = ", ".join(f"{name} {packages[name]}" for name in ("torch", "transformers", "bitsandbytes", "torchao"))
-    lines = markdown(["", "perplexity", "beside float32"], rows)
-    return "\n".join([*lines, "", f"{record['bases']:,} bases, {record['date']}, {made}."]) + "\n"
+    header = ["", "perplexity", "AUROC", "difference", "rho of SNVs", "median difference, nats", "CPU time"]
+    snvs = ways["float32"]["snvs"]
+    what = [
+        f"Perplexity of {record['bases']:,} bases; AUROC of elements against their shuffles by log-likelihood "
+        f"({ways['float32']['auroc']['method']}) and its difference from float32's; scores of {snvs['n']} SNVs (whole "
+        f"alleles, 1,024 bp; in float32 the median of their absolute values is {snvs['median_size']:.2f} nats): "
+        "Spearman's rho with float32's, and the median absolute difference; CPU time, float32 being 1. "
+        f"{record['date']}, {record['machine']['processor']}, {record['machine']['torch_capability']}, {made}."
+    ]
+    return "\n".join([*markdown(header, rows), "", *what]) + "\n"
+
+
+def scaling_table(path: Path) -> str:
+    """What benchmarks/scaling.py found: a row a kind of work, its sizes side by side."""
+    record = read_json(path)
+    rows = []
+    for own in record["series"]:
+        points = own["points"]
+        start = own["start_cpu_s"] if own["axis"] == "windows" else 0.0
+        of_windows = [f"{(point['cpu_s'] - start) / point['of']:.2g}" for point in points]
+        times = of_windows if own["axis"] == "windows" else [f"{point['cpu_s']:.1f}" for point in points]
+        rows.append(
+            [
+                own["what"],
+                " / ".join(f"{point['size']:,}" for point in points) + f" {own['unit']}",
+                " / ".join(times),
+                "" if own["slope"] is None else f"{own['slope']:.2f}",
+                " / ".join(f"{point['peak_mib']:,.0f}" for point in points),
+            ]
+        )
+    header = ["", "sizes", "CPU time, s", "slope", "peak memory of a process, MiB"]
+    return "\n".join([*markdown(header, rows), "", f"{record['date']}, {record['machine']['processor']}."]) + "\n"
 
 
 def coverage_table(path: Path) -> str:
@@ -368,6 +410,7 @@ def tables(
         "mutagenesis.md": attribution_table(RECORDS / "attribution" / "ctcf.json"),
         "coverage.md": coverage_table(ROOT / "benchmarks" / "results" / "coverage.json"),
         "quantisation.md": quantisation_table(ROOT / "benchmarks" / "results" / "quantisation.json"),
+        "scaling.md": scaling_table(ROOT / "benchmarks" / "results" / "scaling.json"),
         "benchmarks.md": benchmark_table(ROOT / "benchmarks"),
         "../README.md": benchmark_table(ROOT / "benchmarks", left_out=["checkouts"]),  # of interest to developers
         "../studies/README.md": "\n".join(markdown(INPUTS_HEADER, inputs_table())) + "\n",

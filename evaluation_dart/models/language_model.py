@@ -701,7 +701,8 @@ def load_language_model(
     """Load a language model from the Hub or a folder through the Auto classes; without a head, an [`Encoder`].
 
     Args:
-        device: where to; by default CUDA where there is one. dtype: "float32" (default), "bfloat16", ..., or "int8", on a CPU.
+        device: where to; by default CUDA where there is one.
+        dtype: "float32" (default), "bfloat16", ..., or "int8", on a CPU.
         trust_remote_code: execute the repository's own code. Never needed for models of this package.
         head: False where only embeddings are asked for: a checkpoint without a language-model head will do.
         random_weights: the architecture with weights drawn by `seed`, as an untrained twin of the model.
@@ -863,10 +864,22 @@ def commit_of(name: str, revision: str | None) -> str:
 def weights_digest(model: torch.nn.Module) -> str:
     """12 hexadecimal digits of SHA-256 over a model's parameters and buffers as they are now."""
     digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
+    for name, value in model.state_dict().items():
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(weight_bytes(value))
     return digest.hexdigest()[:12]
+
+
+def weight_bytes(value: Any) -> bytes:
+    """Of what a state dict has of one name: a tensor, of quantised ones its values, or what quantisers keep beside."""
+    if isinstance(value, tuple):
+        return b"".join(map(weight_bytes, value))
+    if not isinstance(value, torch.Tensor):
+        return repr(value).encode()
+    tensor = value.detach()
+    if tensor.is_quantized or type(tensor).__module__.startswith("torchao."):
+        tensor = tensor.dequantize()
+    return tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 HYENADNA = "hyenadna"  # its model_type

@@ -55,4 +55,9 @@ Part = Annotated[
         rich_help_panel=COMPUTING,
     ),
 ]
-DtypeOption = Annotated[Dtype, typer.Option("--dtype", help="of the model's weights; int8: on a CPU, linear layers only", rich_help_panel=COMPUTING)]
+DtypeOption = Annotated[
+    Dtype,
+    typer.Option(
+        "--dtype", help="of the model's weights; int8: on a CPU, linear layers only", rich_help_panel=COMPUTING
+    ),
+]

@@ -64,7 +64,10 @@ LAST: dict[str, Any] = {
     ],
     "batch_size": BatchSize,
     "device": Device,
-    "dtype": Annotated[Dtype | None, option("of the model's weights; int8: on a CPU, linear layers only", default="float32", panel=COMPUTING)],
+    "dtype": Annotated[
+        Dtype | None,
+        option("of the model's weights; int8: on a CPU, linear layers only", default="float32", panel=COMPUTING),
+    ],
     "revision": Revision,
     "trust_remote_code": TrustRemoteCode,
     "cache_dir": Annotated[Path | None, option("folder of the dataset that is built", panel=COMPUTING)],

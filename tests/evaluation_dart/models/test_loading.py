@@ -132,6 +132,10 @@ def test_int8_is_nearly_float32_and_says_so():
     np.testing.assert_allclose(found, exact, rtol=0.01)
     assert (found != exact).all()
     assert small.describe() == whole.describe() | {"dtype": "int8"}
+    again = load_scorer(model=small.model, tokenizer=small.tokenizer, kind="causal")
+    assert again.revision == load_scorer(model=small.model, tokenizer=small.tokenizer).revision
+    assert again.revision != load_scorer(model=whole.model, tokenizer=whole.tokenizer).revision
+    np.testing.assert_array_equal(again.log_likelihood(sequences), found)
     kinds = {name: type(module).__module__ for name, module in small.model.named_modules()}
     assert "quantized" in kinds["hyena.backbone.layers.0.mlp.fc1"]
     assert "quantized" not in kinds["hyena.backbone.layers.0.mixer.filter_fn.implicit_filter.0"] + kinds["lm_head"]
