@@ -13,6 +13,7 @@ import json
 import math
 import re
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -98,41 +99,51 @@ def with_interval(estimate: Estimate) -> dict[str, Any]:
     return {"value": own.value, "low": own.low, "high": own.high, "n": own.n, "method": own.method}
 
 
+WAYS: dict[str, Callable[[], Any]] = {
+    "float32": loaded,
+    "bfloat16": lambda: loaded(dtype=torch.bfloat16),
+    "int8": lambda: load_scorer(DEMO, device="cpu", dtype="int8").model,
+    "bitsandbytes, 8 bit": lambda: by_bitsandbytes(load_in_8bit=True),
+    "bitsandbytes, 4 bit": lambda: by_bitsandbytes(load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32),
+    "torchao, int8 weights": lambda: by_torchao("Int8WeightOnlyConfig"),
+    "torchao, int8 weights and activations": lambda: by_torchao("Int8DynamicActivationInt8WeightConfig"),
+}
+
+
 if __name__ == "__main__":
-    parsed(parser(__doc__))
+    options = parser(__doc__)
+    options.add_argument("--ways", nargs="+", choices=WAYS, default=[*WAYS], help="others stay in the record")
+    given = parsed(options)
     ids = windows()
     inputs: dict[str, Any] = {**cpg_islands_chrx()}
     pairs = load_dart("regulatory_elements", split="test", **inputs)
     sequences, record_of = snvs(ids)
-    cases = {
-        "float32": loaded(),
-        "bfloat16": loaded(dtype=torch.bfloat16),
-        "bitsandbytes, 8 bit": by_bitsandbytes(load_in_8bit=True),
-        "bitsandbytes, 4 bit": by_bitsandbytes(load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32),
-        "torchao, int8 weights": by_torchao("Int8WeightOnlyConfig"),
-        "torchao, int8 weights and activations": by_torchao("Int8DynamicActivationInt8WeightConfig"),
-        "int8 (torch.ao.quantization.quantize_dynamic)": load_scorer(DEMO, device="cpu", dtype="int8").model,
-    }
-    ways: dict[str, Any] = {}
+    path = RESULTS / "quantisation.json"
     exact: Any = None
-    for name, model in cases.items():
+    for name in ["float32", *(way for way in given.ways if way != "float32")]:
+        model = WAYS[name]()
         begun = time.process_time()
         found: dict[str, Any] = {"perplexity": perplexity(model, ids)}
         found["cpu_s"] = time.process_time() - begun
         scorer = load_scorer(model=model, tokenizer=HyenaDNATokenizer(model_max_length=WINDOW + 2), kind="causal")
         area = element_auroc(scorer, pairs)
         scores = VariantScorer(scorer, variant_recipe("whole-alleles"), 16)(sequences, record_of).score
-        exact = exact or (area, scores)
+        exact = exact or (area, scores, found["cpu_s"])
+        found["cpu_beside_float32"] = found["cpu_s"] / exact[2]
         found |= {"auroc": with_interval(area), "auroc_difference": with_interval(difference(area, exact[0]))}
-        away = np.abs(scores - exact[1])
         found["snvs"] = {
             "n": len(scores),
             "spearman": float(spearmanr(scores, exact[1]).statistic),
-            "median_away": float(np.median(away)),
+            "median_away": float(np.median(np.abs(scores - exact[1]))),
             "median_size": float(np.median(np.abs(exact[1]))),
         }
-        ways[name] = found
+        there = json.loads(path.read_text()).get("ways", {}) if path.exists() else {}
+        found_by = there | {name: found}
+        packages = {package: version(package) for package in ("bitsandbytes", "torchao")}
+        record = about("quantisation") | {
+            "bases": ids.numel(),
+            "packages": packages,
+            "ways": {way: found_by[way] for way in WAYS if way in found_by},
+        }
+        write_text(path, json.dumps(record, indent=2) + "\n")
         print(name, json.dumps(found), flush=True)
-    packages = {name: version(name) for name in ("bitsandbytes", "torchao")}
-    record = about("quantisation") | {"bases": ids.numel(), "packages": packages, "ways": ways}
-    write_text(RESULTS / "quantisation.json", json.dumps(record, indent=2) + "\n")

@@ -162,7 +162,7 @@ class Builders:
         return {"genome": self.fasta, "variants": str(path), "window": WINDOW, **names}
 
     def long_range_recall(self, rows: int) -> dict[str, object]:
-        """Six rows a trial."""
+        """A sixth as many trials, as their windows are the longest."""
         return {"genome": self.fasta, "distances": "64", "segment": 16, "trials": max(1, rows // 6)}
 
     def likelihood_by_position(self, rows: int) -> dict[str, object]:
