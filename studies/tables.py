@@ -4,9 +4,10 @@ python -m studies.tables
 python -m studies.tables --take results/real_data     first takes over the records of new runs
 """
 
+import re
 import runpy
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,6 +57,30 @@ ORDER = ("fine-tuned", "from-scratch", "cnn", "kmers-6", "length", "pads-read", 
 HEADER = ("model", "trained parameters", "rows", "steps", "seeds", "test n", *METRICS)
 # Of variants: the order of a table's rows
 VARIANT_RECIPES = ("whole-alleles", "dart-eval", "traitgym", "embedding-cosine", "embedding-l2")
+# Benchmarks in the README, and patterns of their rows; docs/benchmarks.md has all
+HEADLINES = {
+    "long_conv_avx2": ("forward, kernel not prepared.*", "forward and backward.*"),
+    "long_conv_avx512": ("forward, kernel not prepared.*", "forward and backward.*"),
+    "gpu_operator": (
+        "forward, B=8, L=(8,194|32,770|160,002), bfloat16",
+        "forward, B=1, L=1,000,002, (float32|bfloat16)",
+        "forward and backward, B=8, L=(8,194|32,770|160,002), bfloat16",
+        "forward and backward, B=1, L=1,000,002, (float32|bfloat16)",
+    ),
+    "gpu_peers": (".*, B=8, L=8,192, .*", ".*, B=1, L=1,048,576, .*"),
+    "gpu_models": (".*",),
+    "gpu_transformer": (".*L=(16,384|262,144)",),
+    "memory": (".*",),
+    "model": (".*",),
+    "score_variants": (".*, recipe (whole-alleles|mean-pooled|dart-eval)(, tiny-1k)?",),
+    "scoring_profile": (".*",),
+    "start_up": (".*score of one variant",),
+    "scaling": (".*1,000,000 variants",),
+    "regulatory_elements": (".*",),
+    "tokenizer": (".* to tensors",),
+    "zero_shot": (".*",),
+    "packing": (".*23 sequences.*",),
+}
 INPUTS_HEADER = ("file", "source", "licence", "SHA-256 of the content")
 PUBLISHED = ROOT / "leaderboard" / "published.json"
 NUMBER = {task: f"Task {number}" for number, task in enumerate(SHOWN, start=1)}
@@ -288,11 +313,30 @@ def published_table(path: Path) -> str:
     return "\n".join(markdown(header, rows)) + "\n"
 
 
-def benchmark_table(folder: Path, left_out: Sequence[str] = ()) -> str:
-    """The results of every benchmark in `folder`, by its own table.py, except for those named in `left_out`."""
+def benchmark_table(folder: Path, shown: Mapping[str, Sequence[str]] | None = None) -> str:
+    """The results of the benchmarks in `folder`, by its own table.py.
+
+    Args:
+        shown: of each benchmark named, patterns of the rows to show, in their order; all rows of all benchmarks if None.
+
+    Raises:
+        ValueError: for a pattern that no row matches.
+    """
     benchmarks = runpy.run_path(str(folder / "table.py"))
-    records = [read_json(path) for path in sorted((folder / "results").glob("*.json")) if path.stem not in left_out]
-    return str(benchmarks["table"]([record for record in records if "rows" in record])) + "\n"
+    paths = {path.stem: path for path in sorted((folder / "results").glob("*.json"))}
+    records = [read_json(paths[name]) for name in (paths if shown is None else shown)]
+    records = [record for record in records if "rows" in record]
+    if shown is not None:
+        records = [record | {"rows": rows_shown(record, shown[record["benchmark"]])} for record in records]
+    return str(benchmarks["table"](records)) + "\n"
+
+
+def rows_shown(record: dict[str, Any], patterns: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a benchmark that patterns match, pattern by pattern."""
+    found = [[row for row in record["rows"] if re.fullmatch(pattern, row["what"])] for pattern in patterns]
+    if missing := [pattern for pattern, rows in zip(patterns, found, strict=True) if not rows]:
+        raise ValueError(f"no row of benchmark {record['benchmark']} is {missing[0]!r}")
+    return [row for rows in found for row in rows]
 
 
 def quantisation_table(path: Path) -> str:
@@ -412,7 +456,7 @@ def tables(
         "quantisation.md": quantisation_table(ROOT / "benchmarks" / "results" / "quantisation.json"),
         "scaling.md": scaling_table(ROOT / "benchmarks" / "results" / "scaling.json"),
         "benchmarks.md": benchmark_table(ROOT / "benchmarks"),
-        "../README.md": benchmark_table(ROOT / "benchmarks", left_out=["checkouts"]),  # of interest to developers
+        "../README.md": benchmark_table(ROOT / "benchmarks", HEADLINES),
         "../studies/README.md": "\n".join(markdown(INPUTS_HEADER, inputs_table())) + "\n",
     }
     for page, content in pages.items():

@@ -29,12 +29,13 @@ NAMES = ("v", "k", "skip", "gate_in", "gate_out")
 NVCC = shutil.which("nvcc")
 nvcc = pytest.mark.skipif(NVCC is None, reason="no nvcc: the CUDA sources are not compiled here")
 
-# Registers of a thread (512 of them share 65,536), and instructions of a whole kernel, all radices of both directions.
+# Registers of a thread (256 of them share 65,536, two or three blocks at a time), bytes that it stores on the stack for
+# want of registers, and instructions of a whole kernel, all precisions, with the short convolution and without.
 BUDGET = {
-    "columns_in_kernel": {"registers": 96, "instructions": 7_000},
-    "columns_out_kernel": {"registers": 96, "instructions": 7_000},
-    "rows_kernel": {"registers": 96, "instructions": 20_000},
-    "whole_kernel": {"registers": 96, "instructions": 24_000},
+    "columns_in_kernel": {"registers": 80, "spilled": 64, "instructions": 9_000},
+    "columns_out_kernel": {"registers": 80, "spilled": 96, "instructions": 12_000},
+    "rows_kernel": {"registers": 128, "spilled": 32, "instructions": 14_000},
+    "whole_kernel": {"registers": 128, "spilled": 96, "instructions": 40_000},
 }
 
 
@@ -309,15 +310,15 @@ def test_registers_spills_and_instructions_keep_to_the_budget(tmp_path):
     command = [NVCC, "-O3", "-std=c++17", "-arch=sm_90", "-cubin", "-Xptxas", "-v", "-o", str(cubin)]
     done = subprocess.run([*command, str(CSRC / "cuda.cu")], check=True, capture_output=True, text=True)
     report = re.findall(
-        r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores.*?Used (\d+) registers",
+        r"Compiling entry function '(\w+)'.*?(\d+) bytes spill stores.*?Used (\d+) registers",
         done.stdout + done.stderr,
         re.DOTALL,
     )
-    kernels = {name: (int(stack), int(spills), int(registers)) for name, stack, spills, registers in report}
+    kernels = {name: (int(spilled), int(registers)) for name, spilled, registers in report}
     assert len(kernels) == len(BUDGET)
     for name, budget in BUDGET.items():
-        stack, spills, registers = next(values for symbol, values in kernels.items() if name in symbol)
-        assert (stack, spills) == (0, 0), name
+        spilled, registers = next(values for symbol, values in kernels.items() if name in symbol)
+        assert spilled <= budget["spilled"], name
         assert registers <= budget["registers"], name
     disassembler = disassembly_tool()
     if disassembler is None:

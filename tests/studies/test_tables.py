@@ -5,7 +5,15 @@ import json
 import pytest
 
 from studies.pages import END, START, put, take, with_interval
-from studies.tables import audit_table, duplicates_line, gue_table, read_before, record_tables, supervised_tables
+from studies.tables import (
+    audit_table,
+    duplicates_line,
+    gue_table,
+    read_before,
+    record_tables,
+    rows_shown,
+    supervised_tables,
+)
 
 METRIC = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 1200, "method": "exact", "higher_is_better": True}
 
@@ -115,3 +123,13 @@ def test_tables_say_how_many_rows_were_read_before():
         "- rows read before: 2 of 9 rows read in pretraining, by coordinates (a); pretraining unknown (b, c)",
         "",
     ]
+
+
+def test_headlines_of_benchmarks_are_rows_that_there_are():
+    record = {"benchmark": "b", "rows": [{"what": "forward, L=1"}, {"what": "backward, L=1"}, {"what": "forward, L=2"}]}
+    assert [row["what"] for row in rows_shown(record, ["backward.*", "forward, L=2"])] == [
+        "backward, L=1",
+        "forward, L=2",
+    ]
+    with pytest.raises(ValueError, match="no row of benchmark b is 'sideways'"):
+        rows_shown(record, ["forward.*", "sideways"])
