@@ -317,7 +317,7 @@ def benchmark_table(folder: Path, shown: Mapping[str, Sequence[str]] | None = No
     """The results of the benchmarks in `folder`, by its own table.py.
 
     Args:
-        shown: of each benchmark named, patterns of the rows to show, in their order; all rows of all benchmarks if None.
+        shown: of each benchmark named, patterns of the rows to show, in order; all rows of all benchmarks if None.
 
     Raises:
         ValueError: for a pattern that no row matches.
