@@ -291,16 +291,22 @@ HYENA_BODY void inverse(const Block& block, const Tile& tile, int first, int end
   }
 }
 
-// Passes that read or write elsewhere are one with reading or writing, where their radix is one that comes often: the
-// first (forward) from get, the last (back) to put; and at the other end the last to put, the first back from get. They
-// give the number of the pass that is next.
-HYENA_BODY bool joins(int radix) { return radix > 4 || radix == 3; }
+// Reading and writing are one with the pass beside them, where its radix is one that comes often: `enter` is the first
+// pass forward from get, `leave` all passes back until `end` and the last to put; at the other end of a transform,
+// `finish` is all passes forward from `first` and the last to put, `begin_back` the first pass back from get. What they
+// give is the pass that is next forward, or the end of those that are left back.
+HYENA_BODY bool joins(int radix) { return radix > 4 || radix == 3; }  // as the first
+HYENA_BODY bool ends(int radix) { return radix == 8 || radix == 16; }  // as the last
 template <class Get>
 HYENA_BODY int enter(const Block& block, const Tile& tile, const Get& get) {
   const SharedLanes shared(block, tile);
   const int radix = tile.radix(0);
-  if (joins(radix)) return any_pass<-1>(block, tile, radix, tile.n / radix, get, shared), 1;
-  return copy(block, tile, get, shared), 0;
+  if (joins(radix)) {
+    any_pass<-1>(block, tile, radix, tile.n / radix, get, shared);
+    return 1;
+  }
+  copy(block, tile, get, shared);
+  return 0;
 }
 template <class Put>
 HYENA_BODY void leave(const Block& block, const Tile& tile, int end, const Put& put) {
@@ -315,7 +321,7 @@ template <class Put>
 HYENA_BODY void finish(const Block& block, const Tile& tile, int first, const Put& put) {
   const SharedLanes shared(block, tile);
   const int last = tile.passes() - 1;
-  const bool joined = last >= first && tile.radix(last) >= 8 && tile.radix(last) % 2 == 0;
+  const bool joined = last >= first && ends(tile.radix(last));
   forward(block, tile, first, joined ? last : last + 1);
   if (joined) return even_pass<-1>(block, tile, tile.radix(last), 1, shared, put);
   copy(block, tile, shared, put);
@@ -324,19 +330,26 @@ template <class Get>
 HYENA_BODY int begin_back(const Block& block, const Tile& tile, const Get& get) {
   const SharedLanes shared(block, tile);
   const int last = tile.passes() - 1;
-  if (last >= 0 && tile.radix(last) >= 8 && tile.radix(last) % 2 == 0)
-    return even_pass<1>(block, tile, tile.radix(last), 1, get, shared), last;
-  return copy(block, tile, get, shared), last + 1;
+  if (last >= 0 && ends(tile.radix(last))) {
+    even_pass<1>(block, tile, tile.radix(last), 1, get, shared);
+    return last;
+  }
+  copy(block, tile, get, shared);
+  return last + 1;
 }
 // From pass `first` on to the frequencies, middle.number and middle.set at each, and back; the end for `inverse`.
 template <class Middle>
 HYENA_BODY int turn_back(const Block& block, const Tile& tile, int first, const Middle& middle) {
   const SharedLanes shared(block, tile);
   const int last = tile.passes() - 1;
-  if (last >= first && tile.radix(last) == 16)
-    return forward(block, tile, first, last), passes<16>(block, tile, shared, middle, shared), last;
-  if (last >= first && tile.radix(last) == 8)
-    return forward(block, tile, first, last), passes<8>(block, tile, shared, middle, shared), last;
+  if (last >= first && ends(tile.radix(last))) {
+    forward(block, tile, first, last);
+    if (tile.radix(last) == 16)
+      passes<16>(block, tile, shared, middle, shared);
+    else
+      passes<8>(block, tile, shared, middle, shared);
+    return last;
+  }
   forward(block, tile, first, last + 1);
   block.lanes(tile, [&](int j, int step, const Shared& at, const auto& between) {
 #pragma unroll 1

@@ -1,9 +1,9 @@
 // The gated long convolution on a GPU, as what one block of threads does in each launch.
 //
-// Right-angle convolution as in cpu_kernel.h, but with N >= L points always. Up to what shared memory holds, one block
-// computes everything for a few channels; beyond, transforms of N = columns * rows points go through a scratch memory
-// in three launches: columns in, rows (with the product by the kernel's transform, and back), columns out. The scratch
-// memory holds some channels at a time, whatever the batch.
+// Right-angle convolution as in cpu_kernel.h, but with N >= L points always. Of short inputs one block computes
+// everything for a few channels, in shared memory; transforms of more points, N = columns * rows, go through a scratch
+// memory in three launches: columns in, rows (with the product by the kernel's transform, and back), columns out. The
+// scratch memory holds some channels at a time, whatever the batch.
 //
 // dskip is not computed: it is the first tap of dk.
 //
