@@ -206,7 +206,7 @@ def measured(axis: str, work: Work, largest: int) -> Iterator[dict[str, Any]]:
     if axis == "processes":
         share = min(TO_SHARE, largest)
         sizes = {number: work.score(share, processes=number) for number in (1, 2)}
-        yield series(axis, f"hyenadna score, {share:,} variants", "processes", work.score(FEW), sizes)
+        yield series(axis, f"hyenadna score, {share:,} variants", "processes", work.score(FEW), sizes, {1: 1, 2: 1})
 
 
 def of_rows(axis: str, what: str, unit: str, sizes: dict[int, Cost]) -> dict[str, Any]:

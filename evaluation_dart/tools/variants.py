@@ -36,6 +36,7 @@ from datasets_dart.formats.vcf import (
 )
 from datasets_dart.outputs import check_output, sweep
 from evaluation_dart.inputs import described_inputs
+from evaluation_dart.models.kinds import INT8
 from evaluation_dart.models.language_model import BatchSize, Encoder
 from evaluation_dart.recipes import HEAD, OF_BASES, TOKENS_L2, UNSIGNED, WHOLE, VariantRecipe, variant_recipe
 from evaluation_dart.records import SCHEMA_VERSION
@@ -169,6 +170,8 @@ def score_variants(
             trust_remote_code=trust_remote_code,
         )
         how = how.of(scorer)
+        if dtype == INT8 and state.is_main_process:
+            log.warning("int8: scores of variants may be far from those in float32 (docs/quantisation.md)")
         about = {
             "schema_version": SCHEMA_VERSION,
             "model": scorer.describe(),
