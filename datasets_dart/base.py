@@ -203,6 +203,8 @@ class TaskBuilder(datasets.ArrowBasedBuilder):
         """Rows as Arrow files, with counts of duplicates beside them and in the description."""
         self.preparing = os.getpid()
         super()._download_and_prepare(dl_manager, verification_mode, **options)
+        if empty := [split for split, info in self.info.splits.items() if not info.num_examples]:
+            raise InputError(f"no row is in split {' or '.join(empty)}: there are too few rows, or all were left out")
         if options.get("file_format") in (None, "arrow"):
             rows = {split: self._as_dataset(split, in_memory=False) for split in self.info.splits}
             counts = count_duplicates(rows, self.compared())

@@ -169,6 +169,15 @@ def test_nucleotide_transformer_names_of_the_original(load, tmp_path):
         load("nucleotide_transformer/promoter_no_tata", data=tmp_path)
 
 
+def test_too_few_rows_to_hold_some_out(load, tmp_path):
+    folder = tmp_path / "promoter_no_tata"
+    folder.mkdir()
+    (folder / "train.fasta").write_text("".join(f">{i} x{i % 2}\n{'ACGT' * (i + 8)}\n" for i in range(2)))
+    (folder / "test.fasta").write_text(">0 x0\nACGT\n>1 x1\nACGT\n")
+    with pytest.raises(ValueError, match="no row is in split validation: there are too few rows"):
+        load("nucleotide_transformer/promoter_no_tata", data=tmp_path)
+
+
 def test_gue_has_a_validation_split_of_its_own(load, tmp_path):
     for split, rows in (("train", 30), ("dev", 7), ("test", 9)):
         write_csv(tmp_path / "tf_0" / f"{split}.csv", "sequence,label", [(drawn(101), i % 2) for i in range(rows)])
