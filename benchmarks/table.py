@@ -16,7 +16,7 @@ def table(records: list[dict[str, Any]]) -> str:
     ]
     for record in records:
         machine = record["machine"]
-        where = machine["gpu"] or f"{machine['cores']} cores"
+        where = machine["gpu"] or f"{machine['cores']} core{'s' if machine['cores'] > 1 else ''}"
         for row in record["rows"]:
             better, worse, unit = row["value"], row["against_value"], row["unit"]
             ratio = figure(better / worse if row["higher_is_better"] else worse / better)
