@@ -5,8 +5,9 @@ nothing of it outlives the layer. Their tokens are one row (1, N) for everything
 Shapes: B rows, L tokens, of which the last n are those from `start` on; C channels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import torch
 
@@ -72,6 +73,25 @@ class Lockstep:
         return torch.cat([y.flatten(0, 1), z.flatten(0, 1)])[None]
 
 
+class Layers(Sequence[torch.Tensor]):
+    """Hidden states of layers as (B, L, D), each made when it is asked for: of most, nobody wants more than one."""
+
+    def __init__(self, lockstep: Lockstep, tokens: Sequence[torch.Tensor]):
+        self.lockstep, self.tokens = lockstep, tokens
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @overload
+    def __getitem__(self, which: int) -> torch.Tensor: ...
+    @overload
+    def __getitem__(self, which: slice) -> "Layers": ...
+    def __getitem__(self, which: int | slice) -> "torch.Tensor | Layers":
+        if isinstance(which, slice):
+            return Layers(self.lockstep, self.tokens[which])
+        return self.lockstep.rows_of(self.tokens[which])
+
+
 def lockstep_of(input_ids: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor | None) -> Lockstep | None:
     """Where rows (B, L) differ from their references; None of rows that are all references."""
     rows = torch.arange(len(input_ids), device=input_ids.device)
@@ -110,7 +130,7 @@ def in_lockstep(
     output = model(input_ids=tokens, attention_mask=masked, lockstep=lockstep, **kwargs)
     for name, value in output.items():
         if isinstance(value, tuple):
-            output[name] = tuple(map(lockstep.rows_of, value))
+            output[name] = Layers(lockstep, value)
         elif value.shape[:2] == tokens.shape:
             output[name] = lockstep.rows_of(value)
     return output

@@ -603,8 +603,9 @@ class HyenaDNAPreTrainedModel(PreTrainedModel):
         """What `self(input_ids, attention_mask=attention_mask, **kwargs)` gives of rows that begin alike, for less.
 
         A row that is of another, its reference, is computed from the first token on in which one of them differs from
-        its reference, as that row and a difference (long_conv/differences.py); equal to rounding. Rows are read whole
-        where there is nothing to gain, with gradients, in training, and where torch follows the operations.
+        its reference, as that row and a difference (long_conv/differences.py); equal to rounding. Of hidden states, a
+        layer's are made when they are asked for. Rows are read whole where there is nothing to gain, with gradients, in
+        training, and where torch follows the operations.
 
         Args:
             input_ids: (B, L) token ids.

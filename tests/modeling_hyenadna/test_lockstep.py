@@ -58,6 +58,7 @@ def test_alleles_are_as_whole_rows(backend, dtype):
             alike = model.read_alike(ids, REFERENCE, own, output_hidden_states=True)
             close(alike.logits, whole.logits, limit)
             assert len(alike.hidden_states) == len(whole.hidden_states) == 4
+            torch.testing.assert_close(alike.hidden_states[2:][-1], alike.hidden_states[3])
             for found, expected in zip(alike.hidden_states, whole.hidden_states, strict=True):
                 close(found, expected, limit)
 

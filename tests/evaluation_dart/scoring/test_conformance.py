@@ -323,7 +323,7 @@ def test_models_that_the_project_cannot_score(scorers, genome, recipe, name, mes
 
 def test_a_window_without_a_6_mer_is_refused(scorers):
     """Of which Carbon's mean would be over no token."""
-    with pytest.raises(ValueError, match="tiny-carbon: reads 6-mers, and 5 bases are none"):
+    with pytest.raises(ValueError, match="tiny-carbon: reads 6-mers, and 5 bases are fewer: take a longer window"):
         scorers["tiny-carbon"].log_likelihood(["ACGTAC", "ACGTA"], text=RECIPES["carbon"].text)
 
 
