@@ -1,4 +1,4 @@
-"""docs/pictures/scaling.png and .svg from benchmarks/results/scaling.json: python benchmarks/scaling_figure.py"""
+"""docs/scaling.png and .svg from benchmarks/results/scaling.json: python benchmarks/scaling_figure.py"""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from datasets_dart.files import replacing
 from evaluation_dart.report.figures import PICTURES, look_of, plain
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGET = ROOT / "docs" / "pictures" / "scaling"
+TARGET = ROOT / "docs" / "scaling"
 SHORT = {"hyenadna score": "score", "hyenadna embed": "embed", "hyenadna score, per variant": "score"}
 
 

@@ -511,6 +511,7 @@ def test_two_models_compared_by_their_paired_rows(page, site, tmp_path):
     assert page.locator("tbody td.interval").first.inner_text().strip() == "-0.100 [-0.250 to 0.050], p 0.200, n 90"
     data.write_text(data.read_text().replace('"metrics":{"accuracy":{"value":0.1,', '"metrics":{"other":{"value":0.1,'))
     page.reload()
+    page.locator("tbody td.interval", has_text="accuracy has none").wait_for()
     assert page.locator("tbody td.interval").first.inner_text() == (
         "No paired difference: accuracy has none. Compare the two by their intervals only, which can overlap although "
         "the models differ."

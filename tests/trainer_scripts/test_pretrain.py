@@ -499,7 +499,7 @@ def test_stages_of_several_lengths_and_of_epochs(genome, tmp_path):
     assert [stage.steps for stage in pretrain.stages(32, of_epochs, source)] == [3, 6, None]
     assert [stage.steps for stage in pretrain.stages(32, of_epochs, source, processes=2)] == [2, 3, None]
     for changes, message in (
-        ({"warmup_length_steps": [1, 2, 3]}, r"warmup_length_steps: \[1, 2, 3\] is no number .* each of 2 lengths"),
+        ({"warmup_length_steps": [1, 2, 3]}, r"warmup_length_steps: \[1, 2, 3\] must be one number .* of 2 lengths"),
         ({"warmup_length_steps": [5], "warmup_length_epochs": [1]}, "give either --warmup_length_steps or"),
         ({"warmup_length_epochs": [1]}, "random windows have no epochs"),
     ):

@@ -231,8 +231,8 @@ def test_what_is_known_of_the_published_data():
     """Fingerprints are digests; of a task without one somebody must say why; no other task is on these boards."""
     assert [*FINGERPRINTS] == [*MISSING] == dart_eval_tasks()
     assert all(re.fullmatch("[0-9a-f]{64}", own) for several in FINGERPRINTS.values() for own in several)
-    assert not_published("splicing", "f" * 64) == "splicing is no task of dart-eval/dart-eval"
-    assert not_published("long_range_recall", "f" * 64) == "long_range_recall is no task of dart-eval/dart-eval"
+    assert not_published("splicing", "f" * 64) == "splicing is not a task of dart-eval/dart-eval"
+    assert not_published("long_range_recall", "f" * 64) == "long_range_recall is not a task of dart-eval/dart-eval"
 
 
 def test_a_limited_run_of_random_weights_on_own_data_is_no_entry_of_any_board(tmp_path, capsys, monkeypatch):
@@ -382,7 +382,7 @@ EVAL = {
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], "is no mapping"),
+        ([], "is not a mapping"),
         (EVAL | {"name": 5}, "name is 5, not text"),
         (EVAL | {"evaluation_framework": ""}, "evaluation_framework is ''"),
         (EVAL | {"tasks": []}, "has no list of tasks"),

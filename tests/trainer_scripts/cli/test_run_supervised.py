@@ -182,7 +182,7 @@ def test_bad_wishes_are_one_line(data, tmp_path):
     refused("method cnn: setting finetuned has lora, full", MODEL, "finetuned", "--method", "cnn")
     refused("there is no hyper-parameter 'depth'", MODEL, "probed", "--window", WINDOW, "--set", "depth=3")
     many = ("--set", "num_train_epochs=many")
-    refused("hyper-parameter num_train_epochs: 'many' is no int", MODEL, "probed", "--window", WINDOW, *many)
+    refused("hyper-parameter num_train_epochs: 'many' is not of type int", MODEL, "probed", "--window", WINDOW, *many)
     refused("setting finetuned trains a Hub id or folder, not gc", "gc", "finetuned")
     refused("kmers:1 to kmers:8", "kmers:12", "ab_initio")
     refused("network:cnn: there are network:probing-head-like", "network:cnn", "ab_initio")
