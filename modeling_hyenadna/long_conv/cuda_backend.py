@@ -141,10 +141,15 @@ def _compile(command: list[str], target: Path) -> None:
     run_compiler([*command, "-o", str(target), str(CSRC / "cuda.cu")])
 
 
+def twos_in(points: int) -> int:
+    """How often 2 divides a number."""
+    return (points & -points).bit_length() - 1
+
+
 def radices(points: int) -> list[int]:
     """Radices of the passes of a transform: the odd one, then powers of two up to 16, of sizes as equal as can be."""
-    odd, twos = points >> (points & -points).bit_length() - 1, (points & -points).bit_length() - 1
-    passes = -(-twos // 4)
+    twos = twos_in(points)
+    odd, passes = points >> twos, -(-twos // 4)
     found = [1 << (twos // passes + (index < twos % passes)) for index in range(passes)]
     return [odd, *found] if odd > 1 else found
 
@@ -165,8 +170,8 @@ def column_count(points: int, shared_limit: int) -> int:
     """Columns of the two-level transform of `points`; 1 where two blocks of a few channels fit into shared memory."""
     if shared_bytes(points, LEAST_LANES) <= shared_limit // 2:
         return 1
-    twos = (points & -points).bit_length() - 1
-    columns = 1 << max(0, min(round(math.log2(points) / 2), twos - MOST_LANES.bit_length() + 1))
+    most = twos_in(points) - twos_in(MOST_LANES)
+    columns = 1 << max(0, min(round(math.log2(points) / 2), most))
     return min(columns, MOST_COLUMNS)
 
 
@@ -277,6 +282,7 @@ def _run(
     device = tensors["k"].device
     limits = properties(device)
     columns = column_count(points, limits.shared_limit)
+    rows = points // columns
     made = tables(points, columns, device)  # kept until the launch
     preparing = name == "prepare"
     if preparing and columns > 1:
@@ -284,7 +290,7 @@ def _run(
     else:
         given = _first(tensors)
         lanes = lanes_of(points, columns, given.stride(-2) < given.stride(-1), batch * channels, limits)
-    column_lanes = column_lanes_of(columns, points // columns, lanes, limits.shared_limit)
+    column_lanes = column_lanes_of(columns, rows, lanes, limits.shared_limit)
     all_tiles = -(-channels // lanes)
     most_tiles = max(1, limits.memory // REGIONS // (8 * points * lanes))
     tiles = all_tiles if preparing else min(all_tiles, most_tiles)
@@ -304,7 +310,7 @@ def _run(
         lanes=lanes,
         column_lanes=column_lanes,
         column_threads=threads_of(columns * lanes * column_lanes, butterflies=1),
-        row_threads=threads_of(points // columns * lanes, butterflies=2),
+        row_threads=threads_of(rows * lanes, butterflies=2),
         shared_limit=limits.shared_limit,
         tiles=tiles * slices,
         slices=slices,

@@ -222,17 +222,17 @@ struct Patch {
       if (j < points) keep(j * apart + left, found);
     });
   }
-  // work(put) with what writes to a sink.
+  // work(put) with what writes to a target.
   template <class Work>
-  HYENA_BODY void writing(int sink, Work work) const {
-    if (sink == kKernelGradient) return work([&](int lane) {
+  HYENA_BODY void writing(int target, Work work) const {
+    if (target == kKernelGradient) return work([&](int lane) {
       return untwisted(lane, [](int, bool, float z) { return z; },
                        [dk = Line<float>(p, p.dk, 0, nearest(lane))](int i, float z) { dk.set(i, z); });
     });
     by_kind(p, [&](auto raw, auto mixer) {
       using Raw = decltype(raw);
       using Numbers = Channel<Raw, decltype(mixer)::kSet>;
-      if (sink == kInputGradient) return work([&](int lane) {
+      if (target == kInputGradient) return work([&](int lane) {
         const Line<Raw> dv(p, p.dv, batch, nearest(lane)), dgate_in(p, p.dgate_in, batch, nearest(lane));
         return untwisted(lane, [c = Numbers(p, batch, nearest(lane))](int i, bool there, float z) {
           const float du = z + c.skip * c.gradient(i, there);
@@ -242,8 +242,9 @@ struct Patch {
           if (given) dgate_in.set(i, found.im);
         });
       });
-      work([&, &out = sink == kOutput ? p.y : p.dgate_out](int lane) {
-        return untwisted(lane, [c = Numbers(p, batch, nearest(lane)), output = sink == kOutput](int i, bool there, float z) {
+      work([&, &out = target == kOutput ? p.y : p.dgate_out](int lane) {
+        const Numbers c(p, batch, nearest(lane));
+        return untwisted(lane, [c, output = target == kOutput](int i, bool there, float z) {
           const float y = z + c.skip * c.gated(i, there);
           return y * (output ? c.gate_out.get(i, there) : c.dy.get(i, there));
         }, [line = Line<Raw>(p, out, batch, nearest(lane))](int i, float number) { line.set(i, number); });
