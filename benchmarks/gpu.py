@@ -11,7 +11,8 @@ take at the speed at which this GPU copies, over the time taken.
 
 `peers`: FlashFFTConv (github.com/HazyResearch/flash-fft-conv), where it is installed: bfloat16 only, powers of two,
 position-last tensors, no skip; its errors stand beside ours. `models`: training steps of released shapes beside the
-same with torch's FFTs, scoring as a CUDA graph and launch by launch, and generation with a cache and without.
+same with torch's FFTs, scoring as a CUDA graph and launch by launch, and generation as CUDA graphs, with a cache and
+without.
 `transformer`: two layers beside two of a Transformer.
 
 --device cpu --quick goes through all of it on the CPU's backend, for trying the script out.
@@ -19,6 +20,7 @@ same with torch's FFTs, scoring as a CUDA graph and launch by launch, and genera
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from importlib.util import find_spec
 from itertools import product
@@ -253,21 +255,28 @@ def scoring_row(name: str, length: int, batch: int, rounds: int, device: torch.d
     return row(what, times["graph"], "launch by launch", times["own"], "ms")
 
 
-def generation_row(name: str, prompt: int, new: int, rounds: int, device: torch.device) -> Row:
-    """New tokens after a prompt, with a cache and by reading everything for each."""
+def generation_rows(name: str, prompt: int, new: int, rounds: int, device: torch.device) -> list[Row]:
+    """New tokens after a prompt: as CUDA graphs, with a cache, and by reading everything for each."""
     model = released(name).to(device).eval()  # type: ignore[arg-type]
     ids = torch.randint(7, 11, (1, prompt), device=device)
     options = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False}
-    times = in_turns(
-        {
-            cached: partial(model.generate, ids, use_cache=cached == "cached", **options)
-            for cached in ("cached", "anew")
-        },
-        rounds,
-        device,
-    )
+
+    def generated(cached: bool = True, graphs: bool = False) -> torch.Tensor:
+        with cuda_graphs(model) if graphs else nullcontext():
+            return model.generate(ids, use_cache=cached, **options)  # type: ignore[no-any-return]
+
+    peers: dict[str, Callable[[], object]] = {
+        "graphs": partial(generated, graphs=True),
+        "cached": generated,
+        "anew": partial(generated, cached=False),
+    }
+    assert torch.equal(generated(graphs=True), generated()), "generation as CUDA graphs gives other tokens"
+    times = in_turns(peers, rounds, device)
     what = f"{new} tokens of {name} after {prompt:,}"
-    return row(what, times["cached"], "without a cache", times["anew"], "ms")
+    return [
+        row(f"{what}, as CUDA graphs", times["graphs"], "launch by launch", times["cached"], "ms"),
+        row(what, times["cached"], "without a cache", times["anew"], "ms"),
+    ]
 
 
 def operator_part(rounds: int, device: torch.device, quick: bool) -> list[Row]:
@@ -298,7 +307,7 @@ def models_part(rounds: int, device: torch.device, quick: bool) -> list[Row]:
         rows.append(step_row(name, 1_026 if quick else length, 1 if length > 200_000 else min(rounds, 5), device))
     rows += [scoring_row(TINY, 1_026, batch, rounds, device) for batch in ((1,) if quick else (1, 64))]
     prompt, new = (100, 20) if quick else (500, 500)
-    return [*rows, generation_row(TINY, prompt, new, 1, device)]
+    return [*rows, *generation_rows(TINY, prompt, new, 1, device)]
 
 
 def transformer_part(rounds: int, device: torch.device, quick: bool) -> list[Row]:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import CacheLayerMixin
 
-from .long_conv.online import OnlineConvolution
+from .long_conv.online import OnlineConvolution, in_place_of, writable
 
 
 class HyenaDNACacheLayer(CacheLayerMixin):
@@ -54,12 +54,35 @@ class HyenaDNACacheLayer(CacheLayerMixin):
     def update_short(self, projected: torch.Tensor) -> torch.Tensor:
         """Store inputs of the short convolution, (B, L, 3 D); returns the short_filter_order - 1 before them."""
         context = self.values[:, self.values.shape[1] - self.context_length :]
+        if self.is_stepping:  # into the same memory
+            joined = torch.cat([context, projected], dim=1)
+            self.values.copy_(joined[:, 1:])
+            return joined[:, :-1]
         if self.record_past:
             self.values = torch.cat([self.values, projected], dim=1)
         else:  # a copy of the last ones, or a view would keep them all
             new = min(projected.shape[1], self.context_length)
             self.values = torch.cat([context[:, new:], projected[:, projected.shape[1] - new :]], dim=1)
         return context
+
+    @property
+    def is_stepping(self) -> bool:
+        """Whether one token comes now whose work is to be repeated for later ones ([`OnlineConvolution.indices`])."""
+        return self.convolution.indices is not None
+
+    def keep_skip(self, skip: torch.Tensor) -> None:
+        """Keep the weight (D,) of the skip connection."""
+        self.skip = in_place_of(getattr(self, "skip", None), skip)
+
+    @property
+    def can_step(self) -> bool:
+        """Whether the next token can be written where the others are: one has come, and none is to be taken back."""
+        return self.is_initialized and not self.record_past and writable(self.values)
+
+    @property
+    def state(self) -> list[torch.Tensor]:
+        """What the next token is computed from, and what it changes."""
+        return [self.values, self.skip, *self.convolution.state]
 
     def update(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Not how this layer is filled: a HyenaDNA block has neither keys nor values."""

@@ -394,17 +394,22 @@ class HyenaDNAMixer(nn.Module):
         self, projected: torch.Tensor, mask: torch.Tensor | None, cache_layer: HyenaDNACacheLayer
     ) -> torch.Tensor:
         """The operator after what a cache holds, (B, L, 3 D) -> (B, L, D); the cache takes these positions too."""
-
-        def kernel(length: int) -> torch.Tensor:
-            taps, cache_layer.skip = self.filter_fn(length, "reference")
-            return cast(torch.Tensor, taps)
-
         mixed = self.short_convolved(projected, cache_layer.update_short(projected), self.short_weights())
         x0, x1, v = self.branches(mixed, mask)
         convolution = cache_layer.convolution
         u = x1.to(convolution.inputs.dtype) * v.to(convolution.inputs.dtype)
-        y = convolution.outputs(u, kernel)
+        y = convolution.outputs(u, self.kernel_for(cache_layer))
         return x0 * (y + cache_layer.skip * u).to(x0.dtype)
+
+    def kernel_for(self, cache_layer: HyenaDNACacheLayer) -> Callable[[int], torch.Tensor]:
+        """What gives a cache layer the first so many taps, (D, taps), and with them the skip connection's weight."""
+
+        def kernel(length: int) -> torch.Tensor:
+            taps, skip = self.filter_fn(length, "reference")
+            cache_layer.keep_skip(skip)
+            return cast(torch.Tensor, taps)
+
+        return kernel
 
     def remember(self, projected: torch.Tensor, mask: torch.Tensor | None, cache_layer: HyenaDNACacheLayer) -> None:
         """Fill an empty cache layer with a prompt (B, L, 3 D) whose outputs the operator has computed."""

@@ -159,6 +159,20 @@ def test_a_models_graph_is_the_model(masked):
             torch.testing.assert_close(logits, model(ids, **given).logits, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+def test_generation_as_graphs_is_generation(beams):
+    torch.manual_seed(0)
+    model = HyenaDNAForCausalLM(HyenaDNAConfig(d_model=32, n_layer=2, max_seq_len=1_026)).cuda().eval()
+    ids = torch.randint(7, 11, (4, 300), device="cuda")
+    mask = torch.ones_like(ids)
+    mask[0, :100] = 0
+    options = {"max_new_tokens": 200, "min_new_tokens": 200, "do_sample": False, "num_beams": beams}
+    with cuda_graphs(model):
+        found = model.generate(ids, attention_mask=mask, **options)
+        assert beams > 1 or 1 <= len(model.forward.recordings) <= 4
+    assert torch.equal(found, model.generate(ids, attention_mask=mask, **options))
+
+
 @pytest.mark.parametrize("length", [1_026, 32_770])
 def test_gradients_of_the_mixer_equal_the_cpu(length):
     generator = torch.Generator().manual_seed(0)
