@@ -59,6 +59,21 @@ def results() -> Iterator[torch.Tensor]:
                 yield y
                 yield cpu_backend.mixer_forward(*given, spectrum)
                 yield from cpu_backend.mixer_backward(y, *given)
+                if taps <= (start := length // 2):
+                    yield from differences(start, *given)
+
+
+def differences(start: int, projected: torch.Tensor, *given: torch.Tensor | None) -> Iterator[torch.Tensor]:
+    """Of the mixer for rows, and for others that differ from them from `start` on."""
+    weight, bias, k, skip, mask = given
+    y, *kept = cpu_backend.reference_mixer(projected, *given, start, None)
+    others = (projected[:, start:] + 1).repeat(2, 1, 1)
+    masks = None if mask is None else mask[:, start:].repeat(2, 1)
+    before = projected[:, start - weight.shape[1] + 1 : start]
+    reference = torch.arange(len(projected)).repeat(2)
+    rest = k[:, : others.shape[1]]
+    yield from (y, *kept)
+    yield cpu_backend.difference_mixer(others, before, *kept, reference, weight, bias, rest, skip, masks, None)
 
 
 def main() -> None:
