@@ -22,7 +22,8 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from datasets_dart.alphabet import checked_bases
 from datasets_dart.errors import InputError
-from evaluation_dart.models.language_model import BatchSize, register_models
+from evaluation_dart.models.checkpoints import register_models
+from evaluation_dart.models.language_model import BatchSize
 from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.recipes import ANY_ALLELES, variant_recipe
 from evaluation_dart.scoring.alleles import VariantScorer

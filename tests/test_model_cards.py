@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 import modeling_hyenadna
-from evaluation_dart.models.language_model import folder_digest
+from evaluation_dart.models.checkpoints import folder_digest
 from evaluation_dart.models.markov import MarkovModel
 from trainer_scripts.push_model import check_card
 

@@ -32,7 +32,8 @@ from datasets_dart.files import replacing, write_text
 from datasets_dart.outputs import check_output
 from datasets_hyenadna import load_task
 from evaluation_dart.inputs import described_inputs
-from evaluation_dart.models.language_model import load_language_model, model_id
+from evaluation_dart.models.checkpoints import model_id
+from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.records import RESULTS, digest
 from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.shards import read_shard, score_in_shards, shards_of

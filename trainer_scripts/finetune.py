@@ -47,8 +47,8 @@ from datasets_dart.outputs import check_output
 from datasets_hyenadna import load_task
 from datasets_hyenadna.builder import FAMILIES, open_source
 from datasets_hyenadna.chromatin_profile import label_groups
+from evaluation_dart.models.checkpoints import model_id, usable_device
 from evaluation_dart.models.kmers import kmer_frequencies
-from evaluation_dart.models.language_model import model_id, usable_device
 from evaluation_dart.models.linear import choose_linear, save_linear
 from evaluation_dart.pretraining import described as described_sources
 from evaluation_dart.pretraining import pretraining_of, rows_inside

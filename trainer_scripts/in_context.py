@@ -28,7 +28,8 @@ from accelerate.utils import set_seed
 from transformers import HfArgumentParser
 
 from datasets_dart.errors import InputError
-from evaluation_dart.models.language_model import LanguageModel, load_language_model, model_id
+from evaluation_dart.models.checkpoints import model_id
+from evaluation_dart.models.language_model import LanguageModel, load_language_model
 from evaluation_dart.records import RESULTS, finished_record
 from evaluation_dart.statistics.classification import accuracy, confusion
 from evaluation_dart.training.accelerators import process_state

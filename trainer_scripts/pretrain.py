@@ -45,7 +45,7 @@ from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import replacing, write_text
 from datasets_dart.outputs import check_output
 from evaluation_dart.inputs import described_inputs
-from evaluation_dart.models.language_model import check_size, folder_digest, folder_of, loading_of, model_id
+from evaluation_dart.models.checkpoints import check_size, folder_digest, folder_of, loading_of, model_id
 from evaluation_dart.training.accelerators import progress_bar, training_accelerator
 from evaluation_dart.training.loop import parameter_groups, schedule
 from evaluation_dart.training.recipe import Optimisation, each_stage

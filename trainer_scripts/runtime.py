@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, GPTNeoXConfig
 from datasets_dart.errors import InputError
 from datasets_dart.files import write_text
 from datasets_dart.formats.documents import parse_json
-from evaluation_dart.models.language_model import usable_device
+from evaluation_dart.models.checkpoints import usable_device
 from modeling_hyenadna import HyenaDNAConfig, HyenaDNAForCausalLM
 
 WIDTH, LAYERS, HEADS, TOKENS = 128, 2, 8, 16

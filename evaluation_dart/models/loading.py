@@ -5,15 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from datasets_dart.errors import InputError
+from evaluation_dart.models.checkpoints import Kind, head_of, weights_digest
 from evaluation_dart.models.kinds import KINDS, split_spec
-from evaluation_dart.models.language_model import (
-    Encoder,
-    Kind,
-    LanguageModel,
-    head_of,
-    load_language_model,
-    weights_digest,
-)
+from evaluation_dart.models.language_model import Encoder, LanguageModel, load_language_model
 
 
 def load_scorer(

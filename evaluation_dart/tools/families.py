@@ -10,10 +10,11 @@ import torch
 import transformers
 
 from datasets_dart.errors import InputError
+from evaluation_dart.models.checkpoints import model_id
 from evaluation_dart.models.families import FAMILIES, known_family_of_config
 from evaluation_dart.models.families.family import Family
 from evaluation_dart.models.families.own_code import is_of_repository
-from evaluation_dart.models.language_model import LanguageModel, load_language_model, model_id
+from evaluation_dart.models.language_model import LanguageModel, load_language_model
 from evaluation_dart.training.finetuning import FineTuned, load_classifier
 
 LONG, SHORT = 300, 61  # bases of the sequences that are read

@@ -12,8 +12,8 @@ from transformers import AutoConfig
 
 from datasets_dart.errors import InputError
 from datasets_dart.formats.text import UNPRINTABLE
+from evaluation_dart.models.checkpoints import DAMAGED_FILES, check_reachable, register_models
 from evaluation_dart.models.kinds import split_spec
-from evaluation_dart.models.language_model import DAMAGED_FILES, check_reachable, register_models
 from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.recipes import ANY_ALLELES, HEAD
 from evaluation_dart.training.finetuning import load_classifier

@@ -23,8 +23,9 @@ from datasets_dart.files import input_file, link_target, sha256
 from datasets_dart.formats.documents import read_json
 from datasets_dart.formats.text import UNPRINTABLE, markdown, markdown_code
 from datasets_dart.outputs import Output, held, hidden, new_folder, remove
+from evaluation_dart.models.checkpoints import model_id
 from evaluation_dart.models.kmers import kmer_frequencies
-from evaluation_dart.models.language_model import LanguageModel, model_id
+from evaluation_dart.models.language_model import LanguageModel
 from evaluation_dart.models.linear import choose_linear
 from evaluation_dart.pretraining import described as described_sources
 from evaluation_dart.pretraining import pretraining_of, rows_inside

@@ -13,7 +13,7 @@ from torch import nn
 
 from datasets_dart.errors import InputError
 from datasets_dart.progress import counted
-from evaluation_dart.models.language_model import usable_device
+from evaluation_dart.models.checkpoints import usable_device
 from evaluation_dart.training.supervised import COUNTS, METHODS, build_network, load_model, source_of, training_of
 
 

@@ -11,20 +11,18 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from datasets_dart.errors import InputError
-from evaluation_dart.models.families.own_code import declared_class, load_own_code, runs_own_code
-from evaluation_dart.models.language_model import (
-    SPELT,
-    LanguageModel,
+from evaluation_dart.models.checkpoints import (
     check_size,
     commit_of,
     folder_digest,
     load_config,
-    load_language_model,
     loading_of,
     register_models,
     usable_device,
     usable_dtype,
 )
+from evaluation_dart.models.families.own_code import declared_class, load_own_code, runs_own_code
+from evaluation_dart.models.language_model import SPELT, LanguageModel, load_language_model
 from evaluation_dart.scoring.embeddings import pool
 from evaluation_dart.training.lora import BESIDE_THE_BACKBONE, add_lora, layers_called
 

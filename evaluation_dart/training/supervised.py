@@ -21,17 +21,10 @@ from torch import nn
 from datasets_dart.errors import InputError
 from datasets_dart.files import replacing, sha256
 from datasets_dart.formats.documents import read_yaml_mapping
+from evaluation_dart.models.checkpoints import load_config, loading_of, model_id, register_models, usable_device
 from evaluation_dart.models.families.family import Family
 from evaluation_dart.models.kinds import RANDOM_WEIGHTS, is_trained_kind, split_spec
-from evaluation_dart.models.language_model import (
-    LanguageModel,
-    load_config,
-    load_language_model,
-    loading_of,
-    model_id,
-    register_models,
-    usable_device,
-)
+from evaluation_dart.models.language_model import LanguageModel, load_language_model
 from evaluation_dart.models.linear import Linear, LinearPredictor, choose_linear, load_linear, save_linear
 from evaluation_dart.models.loading import load_scorer
 from evaluation_dart.models.networks import NETWORKS, build

@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import evaluation_dart
 from evaluation_dart import RECIPES, TASKS, compare, evaluate, evaluate_suite, load_record, load_scorer
-from evaluation_dart.models.language_model import load_language_model, register_models
+from evaluation_dart.models.checkpoints import register_models
+from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.records import record_folder, validate_record
 from evaluation_dart.spec import RunSpec
 from evaluation_dart.suite import read_suite

@@ -39,7 +39,7 @@ def convert(
     from transformers.utils import logging
 
     from datasets_dart.outputs import made_folder
-    from evaluation_dart.models.language_model import loading_of
+    from evaluation_dart.models.checkpoints import loading_of
     from modeling_hyenadna.convert_checkpoint import convert_lightning_checkpoint, write_official_folder
 
     def write(path: Path) -> None:

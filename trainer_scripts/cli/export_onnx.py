@@ -28,7 +28,7 @@ def export_onnx(
     hyenadna export-onnx my-model my-model.onnx --max-length 1026
     """
     from datasets_dart.outputs import digest_of, made
-    from evaluation_dart.models.language_model import loading_of
+    from evaluation_dart.models.checkpoints import loading_of
     from modeling_hyenadna.export_onnx import export_onnx as export
 
     def write(path: Path) -> dict[str, Any]:

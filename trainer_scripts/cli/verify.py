@@ -29,7 +29,7 @@ def verify(
 
     hyenadna verify my-model --remote-code LongSafari/hyenadna-tiny-1k-seqlen-hf
     """
-    from evaluation_dart.models.language_model import loading_of
+    from evaluation_dart.models.checkpoints import loading_of
     from modeling_hyenadna.verify_checkpoint import verify_checkpoint
 
     with checking(), loading_of(model):

@@ -11,7 +11,8 @@ import torch
 from transformers.utils import logging
 
 from datasets_dart.errors import InputError
-from evaluation_dart.models.language_model import folder_of, load_language_model, loading_of, usable_dtype
+from evaluation_dart.models.checkpoints import folder_of, loading_of, usable_dtype
+from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.training.finetuning import load_classifier
 from trainer_scripts.cli import hyenadna
 from trainer_scripts.pretrain import checkpoint

@@ -11,9 +11,9 @@ import pytest
 from huggingface_hub import constants
 
 from evaluation_dart import load_scorer
+from evaluation_dart.models.checkpoints import check_reachable
 from evaluation_dart.models.kinds import KINDS, split_spec
 from evaluation_dart.models.kmers import gc_content, kmer_frequencies
-from evaluation_dart.models.language_model import check_reachable
 from evaluation_dart.models.protocols import AlleleScorer, EmbeddingScorer, LikelihoodScorer, abilities
 from evaluation_dart.tools.loading import default_recipe
 from evaluation_dart.training.finetuning import load_classifier

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from datasets_dart import load_dart
 from evaluation_dart import TASKS, evaluate, load_scorer
-from evaluation_dart.models.language_model import register_models
+from evaluation_dart.models.checkpoints import register_models
 from evaluation_dart.scoring.token_losses import LONGER, base_losses
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
