@@ -1,14 +1,16 @@
 """How CPU time and memory grow with the work: variants, regions, the window, rows of every builder, processes.
 
-    python benchmarks/scaling.py [--axes variants regions windows builders processes] [--largest 1000000]
+    python benchmarks/scaling.py [--axes variants regions windows builders processes] [--builders species ...]
+                                 [--largest 1000000]
 
 Commands as a user starts them, each in a process of its own, on a random genome of 24 Mb with the smallest HyenaDNA
 (one layer of eight channels, random weights), so that what is not the model is seen. CPU time is that of all processes
 of a command. Memory is anonymous memory, as the system tells it twenty times a second; pages of the data set, which is
 a mapped file, are the system's to take back. What 1,000 rows take is the start, nearly all of it imports, and the slope
 is that of log(time - start) over log(rows - 1,000) where the rest is at least START_SECONDS; of windows, that of the
-time of a variant over the window's length. Axes that are not measured stay in the record as they were. The figure and
-the page are made from the record: scaling_figure.py and `make tables`.
+time of a variant over the window's length. What is not measured stays in the record as it was; every series has the
+command and the date it was measured with. The figure and the page are made from the record: scaling_figure.py and
+`make tables`.
 """
 
 import contextlib
@@ -19,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -188,8 +190,8 @@ def sizes_to(largest: int) -> list[int]:
     return [FEW * 10**power for power in range(len(str(largest)) - len(str(FEW)) + 1) if FEW * 10**power <= largest]
 
 
-def measured(axis: str, work: Work, largest: int) -> Iterator[dict[str, Any]]:
-    """The series of an axis."""
+def measured(axis: str, work: Work, largest: int, builders: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The series of an axis, of some of the builders."""
     if axis == "variants":
         yield of_rows(axis, "hyenadna score", "variants", {rows: work.score(rows) for rows in sizes_to(largest)})
     if axis == "regions":
@@ -199,7 +201,7 @@ def measured(axis: str, work: Work, largest: int) -> Iterator[dict[str, Any]]:
         sizes = {window: work.score(number, window) for window, number in rows.items()}
         yield series(axis, "hyenadna score, per variant", "bp of a window", work.score(1), sizes, rows)
     if axis == "builders":
-        for task in work.builders.all():
+        for task in builders or work.builders.all():
             most = [largest] if task in LARGEST_BUILDERS else []
             found = [work.build(task, rows) for rows in [*ROWS_OF_BUILDERS, *most] if rows <= largest]
             yield of_rows(axis, task, "rows", {int(own.printed): own for own in found})
@@ -234,6 +236,7 @@ def rows_of(found: list[dict[str, Any]]) -> list[Row]:
 if __name__ == "__main__":
     options = parser(__doc__)
     options.add_argument("--axes", nargs="+", choices=AXES, default=AXES)
+    options.add_argument("--builders", nargs="+", default=(), help="some of them; all of them by default")
     options.add_argument("--largest", type=int, default=MANY)
     given = parsed(options)
     path = RESULTS / "scaling.json"
@@ -242,7 +245,8 @@ if __name__ == "__main__":
         os.environ |= {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
         work = Work(Path(name))
         for axis in given.axes:
-            for own in measured(axis, work, given.largest):
+            for own in measured(axis, work, given.largest, given.builders):
+                own |= {name: about("scaling")[name] for name in ("command", "date")}
                 there = json.loads(path.read_text())["series"] if path.exists() else []
                 kept = [other for other in there if (other["axis"], other["what"]) != (axis, own["what"])]
                 found = sorted([*kept, own], key=lambda one: AXES.index(one["axis"]))

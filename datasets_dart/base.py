@@ -6,7 +6,7 @@ options (`option`), and a `DartBuilder` that says how rows come from them.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -153,6 +153,26 @@ def paths_by_name(value: Paths) -> dict[str, str]:
     return dict(value) if isinstance(value, Mapping) else {str(number): path for number, path in enumerate(value)}
 
 
+def rows_at_once(length: int) -> int:
+    """Rows of one table whose sequences have `length` bp together: CHUNK_ROWS, or fewer where they are long."""
+    return max(1, min(CHUNK_ROWS, TABLE_BYTES // length))
+
+
+def gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in the same order, in tables of CHUNK_ROWS rows or more, or of TABLE_BYTES: every table of a file
+    takes some kilobytes of memory for as long as the file is open."""
+    few: list[pa.Table] = []
+    rows = size = 0
+    for table in tables:
+        few.append(table)
+        rows, size = rows + len(table), size + table.nbytes
+        if rows >= CHUNK_ROWS or size >= TABLE_BYTES:
+            yield pa.concat_tables(few).combine_chunks()
+            few, rows, size = [], 0, 0
+    if few:
+        yield pa.concat_tables(few).combine_chunks()
+
+
 class TaskBuilder(datasets.ArrowBasedBuilder):
     """Rows of a task. VERSION is raised whenever the same inputs give other rows."""
 
@@ -216,8 +236,9 @@ class TaskBuilder(datasets.ArrowBasedBuilder):
         # Rows that are streamed have no bar, and of several processes each only lines in the log
         if pieces and self.preparing is not None and (os.getpid() == self.preparing or not is_shown()):
             tables = counted(tables, f"rows of {source.get('split', 'a split')}", "pieces", len(pieces))
-        for number, rows in enumerate(tables):
-            yield Key(number, 0), rows if isinstance(rows, pa.Table) else self.table(rows)
+        whole = (rows if isinstance(rows, pa.Table) else self.table(rows) for rows in tables)
+        for number, rows in enumerate(gathered(whole)):
+            yield Key(number, 0), rows
 
 
 class DartBuilder(TaskBuilder):
@@ -253,7 +274,7 @@ class DartBuilder(TaskBuilder):
     def chunk_rows(self) -> int:
         """Rows of a shard."""
         window: int = self.config.window
-        return max(1, min(CHUNK_ROWS, TABLE_BYTES // (self.SEQUENCES * window)))
+        return rows_at_once(self.SEQUENCES * window)
 
     def split_sources(self, report: Counter[str]) -> Mapping[str, dict[str, Any]]:
         """Of each split that has rows, what its tables are made from."""

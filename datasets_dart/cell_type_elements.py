@@ -13,8 +13,10 @@ import datasets
 import numpy as np
 
 from datasets_dart.base import DartBuilder, DartConfig, Paths, Shards, chunks_at, deal, file_input, option, repeats
+from datasets_dart.contigs import numbers_of
 from datasets_dart.counts import read_counts
 from datasets_dart.differential import differential_accessibility, sole_gain
+from datasets_dart.duplicates import first_rows
 from datasets_dart.errors import InputError
 from datasets_dart.files import contents_key, default_cache, files_by_name, input_file, write_lines
 from datasets_dart.formats.bed import Windows, read_narrowpeak
@@ -208,7 +210,10 @@ def class_names(path: Path, rows: Rows, labels: Sequence[str] = ()) -> list[str]
     Raises ValueError naming file, line and value where a label is missing or is none of `labels`, where one of `labels`
     has no element, or where there are too many to be cell lines.
     """
-    found, first = np.unique(rows.label.astype(str), return_index=True)
+    labelled: dict[str, int] = {}
+    _, first = np.unique(numbers_of(rows.label, labelled), return_index=True)
+    order = np.argsort([*labelled])
+    found, first = np.array([*labelled])[order], first[order]
     names = list(labels) or list(CELL_LINES)
     known = set(_named(found.astype(object), names).tolist()) <= set(names)
     if not labels and not known:
@@ -233,8 +238,9 @@ def _named(label: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 def refuse_contradictions(path: Path, rows: Rows) -> None:
     """Raise ValueError naming both lines where one window has two cell lines: it is specific to neither."""
-    first: dict[tuple[str, int], tuple[str, int]] = {}
-    for chrom, start, label, line in zip(rows.chrom, rows.start.tolist(), rows.label, rows.line, strict=True):
-        there, there_line = first.setdefault((chrom, start), (label, line))
-        if there != label:
-            raise InputError(f"{path}:{line}: {chrom}:{start} is {label!r} here and {there!r} in line {there_line}")
+    label = numbers_of(rows.label, {})
+    first = first_rows(rows.chrom, rows.start)
+    for row in np.flatnonzero(label != label[first])[:1]:
+        place, there = f"{rows.chrom[row]}:{rows.start[row]}", first[row]
+        here = f"{path}:{rows.line[row]}: {place} is {rows.label[row]!r} here"
+        raise InputError(f"{here} and {rows.label[there]!r} in line {rows.line[there]}")

@@ -107,6 +107,11 @@ def contig_ends(chrom: np.ndarray, contigs: Mapping[str, int], unknown: int = -1
     return np.array([contigs.get(name, unknown) for name in chrom.tolist()], dtype=np.int64)
 
 
+def numbers_of(names: Iterable[str], known: dict[str, int]) -> np.ndarray:
+    """(n,) int32: the number of each name in `known`, to which new names are added."""
+    return np.fromiter((known.setdefault(name, len(known)) for name in names), dtype=np.int32)
+
+
 def rows_by_contig(chrom: np.ndarray) -> dict[str, np.ndarray]:
     """Row numbers of each contig, in order of first appearance. chrom: (n,) str objects."""
     return {name: np.flatnonzero(chrom == name) for name in dict.fromkeys(chrom.tolist())}

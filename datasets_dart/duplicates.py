@@ -1,6 +1,9 @@
 """Rows that repeat others: the same place, the same sequence on either strand, or most of its k-mers.
 
 A place that comes twice is one element; the same sequence elsewhere is another element, which is counted.
+
+Of each row 64 bits of a sequence and of the lesser of its two strands are kept, and numbers of its place: 40 bytes. Two
+different sequences count as the same where their 64 bits agree: of ten million rows, once in 370,000 data sets.
 """
 
 import hashlib
@@ -16,12 +19,14 @@ import pyarrow as pa
 from datasets import Dataset
 
 from datasets_dart.alphabet import COMPLEMENT
+from datasets_dart.contigs import numbers_of
 from datasets_dart.files import write_text
 from datasets_dart.formats.bed import Windows
 from datasets_dart.kmers import SHARED, Sketches, nearest, sampling_of, sketched
 
 FILE = "duplicates.json"  # beside the rows
 ROWS = 4096  # read at once
+LOOKED_UP = 1 << 16  # keys at once
 NEAR_ROWS, NEAR_BASES = 1 << 18, 1 << 27  # of all splits, above which a builder does not look for near-duplicates
 _DNA = bytes.maketrans(b"Uu", b"TT")
 
@@ -99,21 +104,31 @@ def _together(rows: np.ndarray) -> np.ndarray:
     return np.array([text_hash(column.tobytes()) for column in rows.T.copy()], dtype=np.uint64)
 
 
+def first_rows(*columns: np.ndarray) -> np.ndarray:
+    """(n,) int64: the number of the first row that is equal to each in all of the (n,) columns."""
+    numbers = [numbers_of(column, {}) if column.dtype == object else column for column in columns]
+    order = np.lexsort((*numbers[::-1],))  # stable: equal rows stay in their order
+    new = np.ones(len(order), dtype=bool)
+    if len(order):
+        new[1:] = np.logical_or.reduce([number[order[1:]] != number[order[:-1]] for number in numbers])
+    first = np.empty(len(order), dtype=np.int64)
+    first[order] = np.repeat(order[new], np.diff(np.flatnonzero(new), append=len(order)))
+    return first
+
+
 def repeated(*columns: np.ndarray) -> np.ndarray:
     """(n,) bool: rows that are equal in all of the (n,) columns to an earlier row."""
-    numbers = [np.unique(column, return_inverse=True)[1] if column.dtype == object else column for column in columns]
-    order = np.lexsort((*numbers[::-1],))  # stable: equal rows stay in their order
-    again = np.zeros(len(order), dtype=bool)
-    if len(order):
-        equal = [number[order][1:] == number[order][:-1] for number in numbers]
-        again[order[1:]] = np.logical_and.reduce(equal)
-    return again
+    first = first_rows(*columns)
+    return np.asarray(first != np.arange(len(first)))
 
 
 def overlapping(places: Windows, others: Windows | None = None) -> np.ndarray:
-    """(n,) bool: rows whose interval shares a base with that of another row, or with one of `others`."""
+    """(n,) bool: rows whose interval shares a base with that of another row, or with one of `others`.
+
+    Contigs are names or numbers.
+    """
     found = np.zeros(len(places.start), dtype=bool)
-    for name in dict.fromkeys(places.chrom.tolist()):
+    for name in set(places.chrom) if places.chrom.dtype == object else np.unique(places.chrom):
         rows = np.flatnonzero(places.chrom == name)
         start, end = places.start[rows], places.end[rows]
         if others is None:
@@ -137,8 +152,8 @@ class SplitRows(NamedTuple):
     """What of a split is compared."""
 
     keys: Keys
-    group: np.ndarray  # (n,) str objects: rows of which kind are compared within the split
-    places: Windows | None
+    group: np.ndarray  # (n,) int32: rows of which kind are compared within the split
+    places: Windows | None  # contigs as int32, the same in all splits
     sketches: Sketches | None  # of the different sequences, in the order of `distinct`
 
 
@@ -164,26 +179,64 @@ def count_splits(splits: Mapping[str, SplitRows]) -> dict[str, SplitCounts]:
 
 def count_within(rows: SplitRows) -> Counts:
     """Rows that repeat an earlier one of their group."""
-    strand, either = (repeated(rows.group, key) for key in rows.keys)
+    strand, either = (count_repeated(rows.group, key) for key in rows.keys)
     close = None if rows.sketches is None else int(near(rows.sketches, rows.sketches, themselves=True).sum())
     place = None
     if rows.places is not None:
-        chrom = rows.group + "\t" + rows.places.chrom
+        contigs = rows.places.chrom.max(initial=0) + 1
+        chrom = rows.group.astype(np.int64) * contigs + rows.places.chrom
         place = int(overlapping(rows.places._replace(chrom=chrom)).sum())
-    return Counts(int(strand.sum()), int((either & ~strand).sum()), close, place)
+    return Counts(strand, either - strand, close, place)
 
 
 def count_against(rows: SplitRows, others: SplitRows) -> Counts:
     """Rows that another split has as well."""
-    strand = np.isin(rows.keys.strand, others.keys.strand)
-    either = np.isin(rows.keys.either, others.keys.either)
+    strand, either = (int(are_in(own, there).sum()) for own, there in zip(rows.keys, others.keys, strict=True))
     close = place = None
     if rows.sketches is not None and others.sketches is not None:
-        different = distinct(rows.keys.either)
-        close = int((near(rows.sketches, others.sketches) & ~either[different]).sum())
+        own = rows.keys.either[distinct(rows.keys.either)]
+        close = int((near(rows.sketches, others.sketches) & ~are_in(own, others.keys.either)).sum())
     if rows.places is not None and others.places is not None:
         place = int(overlapping(rows.places, others.places).sum())
-    return Counts(int(strand.sum()), int((either & ~strand).sum()), close, place)
+    return Counts(strand, either - strand, close, place)
+
+
+def count_repeated(group: np.ndarray, key: np.ndarray) -> int:
+    """How many rows have an earlier one of their group with their key."""
+    count = len(key)
+    for number in np.unique(group):
+        ordered = np.sort(key[group == number])
+        count -= 1 + int(np.count_nonzero(ordered[1:] != ordered[:-1]))
+    return count
+
+
+def are_in(keys: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(n,) bool: keys that are among others, of which one sorted copy is made (`numpy.isin` makes several of both)."""
+    ordered, found = np.sort(others), np.zeros(len(keys), dtype=bool)
+    for first in range(0, len(keys) if len(ordered) else 0, LOOKED_UP):
+        own = keys[first : first + LOOKED_UP]
+        place = np.minimum(np.searchsorted(ordered, own), len(ordered) - 1)
+        found[first : first + LOOKED_UP] = ordered[place] == own
+    return found
+
+
+class Seen:
+    """Keys that have come, 8 bytes each: sorted arrays, each at least twice as long as the next, so that few are
+    looked through and a key is moved few times."""
+
+    def __init__(self) -> None:
+        self.arrays: list[np.ndarray] = []
+
+    def are_new(self, keys: np.ndarray) -> np.ndarray:
+        """(n,) bool: (n,) uint64 keys that have not come before, here or in an earlier call; now they have."""
+        new = ~repeated(keys)
+        for known in self.arrays:
+            place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+            new &= known[place] != keys
+        self.arrays += [np.sort(keys[new])] if new.any() else []
+        while len(self.arrays) > 1 and len(self.arrays[-2]) < 2 * len(self.arrays[-1]):
+            self.arrays[-2:] = [np.sort(np.concatenate(self.arrays[-2:]))]
+        return new
 
 
 class Compared(NamedTuple):
@@ -206,12 +259,13 @@ def count_duplicates(
 
     all_near: near-duplicates are looked for in data of any size.
     """
-    read = {split: read_split(rows, compared) for split, rows in datasets.items()}
+    contigs: dict[str, int] = {}
+    read = {split: read_split(rows, compared, contigs) for split, rows in datasets.items()}
     rows, bases = sum(len(own.keys.strand) for own, _ in read.values()), sum(size for _, size in read.values())
     if rows and (all_near or (rows <= NEAR_ROWS and bases <= NEAR_BASES)):
         one_in = sampling_of(rows, bases)
         for split, (own, size) in read.items():
-            sketches = sketched_split(datasets[split], compared, one_in).take(distinct(own.keys.either))
+            sketches = sketched_split(datasets[split], compared, one_in, distinct(own.keys.either))
             read[split] = own._replace(sketches=sketches), size
     return count_splits({split: own for split, (own, _) in read.items()})
 
@@ -223,24 +277,31 @@ def tables_of(dataset: Dataset, compared: Compared, columns: Sequence[str] | Non
         yield rows if columns is None else rows.select(columns)
 
 
-def read_split(dataset: Dataset, compared: Compared) -> tuple[SplitRows, int]:
-    """What of a split is compared, without sketches, and how many bases it has."""
-    keys, groups, contigs, starts, ends, bases = [], [], [], [], [], 0
+def read_split(dataset: Dataset, compared: Compared, contigs: dict[str, int]) -> tuple[SplitRows, int]:
+    """What of a split is compared, without sketches, and how many bases it has; new contigs are added to the known."""
+    most = len(dataset)
+    keys = Keys(np.empty(most, dtype=np.uint64), np.empty(most, dtype=np.uint64))
+    group, contig = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.int32)
+    start, end = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
+    groups: dict[str, int] = {}
+    have_place, first, bases = True, 0, 0
     for table in tables_of(dataset, compared):
         sequences = [table[name].to_pylist() for name in compared.sequences]
         lengths = np.array([len(sequence) for sequence in sequences[0]], dtype=np.int64)
         bases += int(lengths.sum())
-        keys.append(keys_of(*sequences))
-        groups.append(joined(table, compared.group))
+        here = slice(first, first + len(table))
+        for column, own in zip(keys, keys_of(*sequences), strict=True):
+            column[here] = own
+        group[here] = numbers_of(joined(table, compared.group), groups)
         place = intervals(table, lengths)
+        have_place &= place is not None
         if place is not None:
-            contigs.append(joined(table, compared.contig))
-            starts.append(place[0])
-            ends.append(place[1])
-    either = Keys._make(np.concatenate(own) for own in zip(*keys, strict=True)) if keys else keys_of(())
-    group = np.concatenate(groups) if groups else np.empty(0, dtype=object)
-    windows = Windows(*map(np.concatenate, (contigs, starts, ends))) if len(contigs) == len(keys) and keys else None
-    return SplitRows(either, group, windows, None), bases
+            contig[here] = numbers_of(joined(table, compared.contig), contigs)
+            start[here], end[here] = place
+        first += len(table)
+    own_keys = Keys._make(column[:first] for column in keys)
+    places = Windows(contig[:first], start[:first], end[:first]) if have_place and most else None
+    return SplitRows(own_keys, group[:first], places, None), bases
 
 
 def joined(table: pa.Table, columns: Sequence[str]) -> np.ndarray:
@@ -264,18 +325,17 @@ def intervals(table: pa.Table, lengths: np.ndarray) -> tuple[np.ndarray, np.ndar
     return start, np.array(table["end"]) if "end" in names and "position" not in names else start + lengths
 
 
-def sketched_split(dataset: Dataset, compared: Compared, one_in: int) -> Sketches:
-    """Sketches of the compared rows of a split."""
-    found, first = [], 0
+def sketched_split(dataset: Dataset, compared: Compared, one_in: int, rows: np.ndarray) -> Sketches:
+    """Sketches of some of the compared rows of a split, by their rising numbers."""
+    row, kmer, first = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.uint64)], 0
     for table in tables_of(dataset, compared):
-        own = sketched(table[compared.sequences[0]].to_pylist(), one_in)
-        found.append(own._replace(row=own.row + first))
-        first += own.rows
-    if not found:
-        return sketched([], one_in)
-    return Sketches(
-        np.concatenate([own.row for own in found]), np.concatenate([own.kmer for own in found]), first, one_in
-    )
+        low, high = np.searchsorted(rows, [first, first + len(table)])
+        sequences = table[compared.sequences[0]].take(rows[low:high] - first).to_pylist()
+        own = sketched(sequences, one_in)
+        row.append((own.row + low).astype(np.int32))
+        kmer.append(own.kmer)
+        first += len(table)
+    return Sketches(np.concatenate(row), np.concatenate(kmer), len(rows), one_in)
 
 
 def write_counts(folder: Path, counts: Mapping[str, SplitCounts]) -> None:

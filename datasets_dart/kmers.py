@@ -18,23 +18,17 @@ WHOLE_BASES = 1 << 20  # of all sequences, up to which no sample is taken
 COMMON = 200  # sequences that have a k-mer, from which it is a repeat of the genome and shows nothing
 BLOCK = 2048  # sequences compared at once
 PIECE = 1 << 20  # bases looked through at once
+LOOKED_UP = 1 << 16  # k-mers at once
 BASES = 1 << 18  # encoded at once: they stay in a processor's cache
 
 
 class Sketches(NamedTuple):
     """Different canonical k-mers of each of n sequences, by rising row and k-mer."""
 
-    row: np.ndarray  # (m,) int64
+    row: np.ndarray  # (m,) int64 or int32
     kmer: np.ndarray  # (m,) uint64
     rows: int  # n
     one_in: int  # of how many k-mers one is here: 1 where all are
-
-    def take(self, rows: np.ndarray) -> "Sketches":
-        """Sketches of the sequences at these rising positions."""
-        number = np.full(self.rows, -1, dtype=np.int64)
-        number[rows] = np.arange(len(rows))
-        kept = number[self.row] >= 0
-        return Sketches(number[self.row[kept]], self.kmer[kept], len(rows), self.one_in)
 
 
 def canonical_kmers(codes: np.ndarray, one_in: int = 1, k: int = K) -> tuple[np.ndarray, np.ndarray]:
@@ -126,18 +120,11 @@ def nearest(queries: Sketches, references: Sketches, themselves: bool = False) -
     have count among a query's own, but are not looked up. The first reference of equal ones.
     """
     share, row = np.zeros(queries.rows), np.full(queries.rows, -1, dtype=np.int64)
-    known, code, times = np.unique(references.kmer, return_inverse=True, return_counts=True)
+    known = shared_kmers(references, least=2 if themselves else 1)
     if not len(known):
         return share, row
-    place = np.minimum(np.searchsorted(known, queries.kmer), len(known) - 1)
-    found = (known[place] == queries.kmer) & (times[place] <= COMMON)
-    looked_up = times[code] <= COMMON
-    shape = (len(known), references.rows)
-    index = sparse.csr_array(
-        (np.ones(looked_up.sum(), dtype=np.float32), (code[looked_up], references.row[looked_up])), shape
-    )
-    ones = np.ones(found.sum(), dtype=np.float32)
-    asked = sparse.csr_array((ones, (queries.row[found], place[found])), (queries.rows, len(known)))
+    index = occurrences(references, known).T.tocsr()
+    asked = occurrences(queries, known)
     own = np.bincount(queries.row, minlength=queries.rows)
     for first in range(0, queries.rows, BLOCK):
         shared = (asked[first : first + BLOCK] @ index).tocoo()
@@ -152,3 +139,27 @@ def nearest(queries: Sketches, references: Sketches, themselves: bool = False) -
         share[here[best]] = count[best] / own[here[best]]
         row[here[best]] = there[best]
     return share, row
+
+
+def shared_kmers(sketches: Sketches, least: int) -> np.ndarray:
+    """(k,) uint64: the rising k-mers that at least so many sequences have, and at most `COMMON`."""
+    ordered = np.sort(sketches.kmer)
+
+    def with_others(number: int) -> np.ndarray:
+        begins = ordered[: max(0, len(ordered) - number)]
+        return np.asarray(begins[begins == ordered[number:]])
+
+    return np.setdiff1d(with_others(least - 1), with_others(COMMON))
+
+
+def occurrences(sketches: Sketches, known: np.ndarray) -> sparse.csr_array:
+    """(n, k) float32: 1 where a sequence has a k-mer of the known ones, (k,) rising."""
+    rows, places = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+    for first in range(0, len(sketches.kmer), LOOKED_UP):
+        kmer = sketches.kmer[first : first + LOOKED_UP]
+        place = np.minimum(np.searchsorted(known, kmer), len(known) - 1)
+        found = known[place] == kmer
+        rows.append(sketches.row[first : first + LOOKED_UP][found])
+        places.append(place[found])
+    row, place = np.concatenate(rows), np.concatenate(places)
+    return sparse.csr_array((np.ones(len(row), dtype=np.float32), (row, place)), (sketches.rows, len(known)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets_dart.base import TABLE_BYTES, DartBuilder, Shards, WindowsConfig, file_input, option
+from datasets_dart.base import DartBuilder, Shards, WindowsConfig, file_input, option, rows_at_once
 from datasets_dart.held_out import held_out
 from datasets_dart.options import whole_number
 
@@ -54,7 +54,7 @@ Windows of a genome at random places of its held-out blocks. Protocol: {config.p
     def rows_of(self, shards: list[int], split: str) -> Iterator[dict[str, Any]]:
         """Tables of the rows."""
         config, blocks = self.config, held_out(self.genome, self.blocks)
-        at_once = max(1, TABLE_BYTES // config.length)
+        at_once = rows_at_once(config.length)
         for _ in shards:
             rng = np.random.default_rng([config.draw, config.length])
             for first in range(0, config.trials, at_once):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets_dart.base import TABLE_BYTES, DartBuilder, Shards, WindowsConfig, file_input, option
+from datasets_dart.base import DartBuilder, Shards, WindowsConfig, file_input, option, rows_at_once
 from datasets_dart.errors import InputError
 from datasets_dart.held_out import HeldOut, held_out
 from datasets_dart.options import numbers, whole_number
@@ -171,7 +171,7 @@ repeat. Protocol: {config.protocol}. Rows: {report}."""
             for row in trials(blocks, own, config.trials, rate, config.draw):
                 ids = {"id": first + row["trial"], "segment": config.segment, "draw": config.draw}
                 rows.append(ids | row)
-                if len(rows) * own.length > TABLE_BYTES:
+                if len(rows) >= rows_at_once(own.length):
                     yield as_columns(rows)
                     rows = []
             if rows:

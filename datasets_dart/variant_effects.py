@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from datasets_dart.alphabet import LETTERS, UNKNOWN, arrow_strings, one_hot_letters
 from datasets_dart.base import DartBuilder, DartConfig, Shards, chunks_at, deal, file_input, option
-from datasets_dart.contigs import check_same_build, genome_build
+from datasets_dart.contigs import check_same_build, genome_build, numbers_of
 from datasets_dart.duplicates import Compared
 from datasets_dart.errors import InputError, refuse_rows
 from datasets_dart.files import Position, input_file, replacing
@@ -332,7 +332,7 @@ differently where the variant changes chromatin accessibility (`label`), and in 
             deal(code, position, shards, in_splits)
             kept = np.flatnonzero(code >= 0)
             variants, other = variants.take(kept), other[kept]
-            chroms = np.array([contigs.setdefault(name, len(contigs)) for name in variants.chrom.tolist()], dtype=int)
+            chroms = numbers_of(variants.chrom, contigs)
             alleles = np.stack(allele_codes(variants), axis=1)
             label = np.array([-1 if value is None else value for value in variants.label.tolist()], dtype=np.int8)
             columns = chroms, variants.position, alleles, variants.used, variants.id, label, variants.effect

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from datasets_dart.base import TaskBuilder, TaskConfig, option, paths_by_name
-from datasets_dart.duplicates import Compared, intervals, joined, text_hash
+from datasets_dart.duplicates import Compared, Seen, intervals, joined, text_hash
 from datasets_dart.errors import InputError
 from datasets_hyenadna.biotypes import Biotypes
 from datasets_hyenadna.chromatin_profile import ChromatinProfile
@@ -113,7 +113,7 @@ Rows of {config.family} {config.task}, a task of the HyenaDNA paper. Protocol: {
     def tables(self, shards: Sequence[Any], part: str) -> Iterator[pa.Table]:
         """Tables of the shards of one split; in protocol "fixed" a place that comes again is left out."""
         row = 0
-        seen: set[int] = set()
+        seen = Seen()
         for shard in shards:
             for chunk in self.config.source.chunks(shard):
                 n = len(chunk["sequence"])
@@ -127,18 +127,15 @@ Rows of {config.family} {config.task}, a task of the HyenaDNA paper. Protocol: {
                 if len(table):
                     yield table
 
-    def are_new(self, table: pa.Table, seen: set[int]) -> np.ndarray:
-        """(n,) bool: rows whose interval, strand and label are not in `seen` (as hashes), to which they are added.
+    def are_new(self, table: pa.Table, seen: Seen) -> np.ndarray:
+        """(n,) bool: rows whose interval, strand and label have not been seen (as hashes of 64 bits).
 
         Rows without a place are all new.
         """
         names = [name for name in self.config.source.element if name in table.column_names]
         if not names or intervals(table, np.zeros(len(table), dtype=np.int64)) is None:
             return np.ones(len(table), dtype=bool)
-        found = []
-        for text in joined(table, names).tolist():
-            key = text_hash(text.encode())
-            found.append(key not in seen)
-            seen.add(key)
-        self.left_out += len(found) - sum(found)
-        return np.array(found, dtype=bool)
+        texts = joined(table, names).tolist()
+        new = seen.are_new(np.array([text_hash(text.encode()) for text in texts], dtype=np.uint64))
+        self.left_out += int((~new).sum())
+        return new

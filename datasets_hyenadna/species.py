@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets_dart.alphabet import known_bases
-from datasets_dart.base import TABLE_BYTES
+from datasets_dart.base import rows_at_once
 from datasets_dart.errors import InputError
 from datasets_dart.files import batched
 from datasets_dart.formats.fasta import FASTA_SUFFIXES, Genome, open_genome
@@ -126,7 +126,7 @@ class Species(Family):
     def chunks(self, shard: str) -> Iterator[Columns]:
         """Columns of a shard, some rows at a time."""
         windows = self.windows(shard)
-        for numbers in batched(range(len(windows)), max(1, TABLE_BYTES // self.length)):
+        for numbers in batched(range(len(windows)), rows_at_once(self.length)):
             yield windows[numbers]
 
     def windows(self, split: str) -> SpeciesWindows:

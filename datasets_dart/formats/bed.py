@@ -1,6 +1,7 @@
 """Genomic intervals from BED and narrowPeak files, in chunks; coordinates 0-based, half-open, in base pairs."""
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -91,7 +92,7 @@ def read_intervals(
             without_base.append(line)
             return []
         name, *texts = (_decoded(path, line, fields[column]) for column in (columns[0], *extra))
-        return [(name, start, end, line, tuple(texts))]
+        return [(sys.intern(name), start, end, line, tuple(texts))]
 
     for at, chunk in row_chunks(path, rows, parse, position):
         chrom, start, end, lines, texts = zip(*chunk, strict=True)

@@ -38,9 +38,9 @@ def read_meme(path: Path, protocol: str = "fixed") -> list[Motif]:
     further line after the matrix, and does not look at that line itself: the last motif is lost where nothing follows
     it, and so is a motif whose MOTIF line follows the last matrix without a line between.
 
-    Raises ValueError naming file, line and value: no MEME version, another alphabet than ACGT, a motif without a
-    name, without a matrix or with the name of another, a matrix of another width than it says, a row that is not four
-    probabilities.
+    Raises ValueError naming file, line and value: no MEME version, another alphabet than ACGT, no motif (in
+    protocol="paper": none that is read), a motif without a name, without a matrix or with the name of another, a matrix
+    of another width than it says, a row that is not four probabilities.
     """
     lines = [text.decode(errors="replace").strip() for _, text in numbered_lines(path)]
     if not next(filter(None, lines), "").startswith("MEME version"):
@@ -60,7 +60,10 @@ def read_meme(path: Path, protocol: str = "fixed") -> list[Motif]:
         if first.setdefault(motif.name, motif.line) != motif.line:
             where = f"{path}:{motif.line}: motif {motif.name!r}"
             raise InputError(f"{where} appears a second time, first in line {first[motif.name]}")
-    return motifs if protocol == "fixed" else _as_the_original_reads(motifs, len(lines))
+    kept = motifs if protocol == "fixed" else _as_the_original_reads(motifs, len(lines))
+    if not kept:
+        raise InputError(f'{path}: the original\'s way of reading loses all of its motifs (protocol="paper")')
+    return kept
 
 
 def _read_motif(path: Path, lines: Sequence[str], at: int, end: int) -> Motif | None:

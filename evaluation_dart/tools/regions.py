@@ -2,6 +2,7 @@
 
 import logging
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets_dart.alphabet import known_bases
-from datasets_dart.contigs import contig_ends, renamed, some_of
+from datasets_dart.contigs import contig_ends, numbers_of, renamed, some_of
 from datasets_dart.errors import InputError, MissingExtra
 from datasets_dart.files import input_file, replacing
 from datasets_dart.formats.bed import NO_BASE, Intervals, has_column, listed, note_strands, read_intervals
@@ -241,13 +242,58 @@ def read_bed(path: Path, extra: Sequence[int] = (), empty: list[int] | None = No
     """
     without_base: list[int] = [] if empty is None else empty
     chunks = [chunk for _, chunk in read_intervals(input_file(path), extra=extra, empty=without_base)]
-    said = f"{len(without_base)} rows {NO_BASE}: {listed(without_base)}" if without_base else ""
     if not chunks:
-        raise InputError(f"{path}: no regions in it" + (f", {said}" if said else ""))
-    if said and empty is None:
-        log.warning(f"{path}: left out: {said}")
+        raise no_regions(path, without_base)
+    if without_base and empty is None:
+        log.warning(f"{path}: left out: {without_bases(without_base)}")
     chrom, start, end, line = (np.concatenate([chunk[number] for chunk in chunks]) for number in range(4))
     return Intervals(chrom, start, end, line, [own for chunk in chunks for own in chunk.extra if own])
+
+
+def without_bases(lines: Sequence[int]) -> str:
+    """What is said of rows without a base, by their line numbers."""
+    return f"{len(lines)} rows {NO_BASE}: {listed(lines)}"
+
+
+def no_regions(path: Path, without_base: Sequence[int]) -> InputError:
+    """The error for a file in which no row has a base."""
+    return InputError(f"{path}: no regions in it" + (f", {without_bases(without_base)}" if without_base else ""))
+
+
+class Found:
+    """Rows of a BED that lie within a contig of a genome, as they are read, in 24 bytes each but for their names."""
+
+    def __init__(self, bed: Path, genome: Genome, extra: Sequence[int]):
+        self.chrom, self.start, self.end = array("q"), array("q"), array("q")
+        self.contigs: dict[str, int] = {}
+        self.names: list[str] = []
+        self.unknown: set[str] = set()
+        self.left_out: LeftOut = {NO_BASE: [], NO_CONTIG: [], BEYOND_CONTIG: []}
+        self.rows = 0
+        for _, chunk in read_intervals(input_file(bed), extra=extra, empty=self.left_out[NO_BASE]):
+            self.add(chunk, genome)
+        if not self.rows:
+            raise no_regions(bed, self.left_out[NO_BASE])
+
+    def add(self, chunk: Intervals, genome: Genome) -> None:
+        """Keep those of some rows that lie within a contig."""
+        chrom = renamed(chunk.chrom, genome.contigs)
+        limits = contig_ends(chrom, genome.contigs)
+        self.left_out[NO_CONTIG] += chunk.line[limits < 0].tolist()
+        self.left_out[BEYOND_CONTIG] += chunk.line[(limits >= 0) & (chunk.end > limits)].tolist()
+        self.unknown.update(chunk.chrom[limits < 0].tolist())
+        kept = np.flatnonzero(chunk.end <= limits)
+        self.chrom.extend(numbers_of(chrom[kept], self.contigs).tolist())
+        self.start.extend(chunk.start[kept].tolist())
+        self.end.extend(chunk.end[kept].tolist())
+        self.names += [chunk.extra[row][0] for row in kept.tolist() if chunk.extra[row]]
+        self.rows += len(chunk.line)
+
+    def regions(self, named: bool) -> Regions:
+        """All that were kept."""
+        chrom, start, end = (np.frombuffer(own, dtype=np.int64) for own in (self.chrom, self.start, self.end))
+        names = np.array(self.names, dtype=object) if named else None
+        return Regions(np.array([*self.contigs], dtype=object)[chrom], start, end, names)
 
 
 def read_regions(bed: Path, genome: Genome) -> tuple[Regions, LeftOut]:
@@ -256,30 +302,23 @@ def read_regions(bed: Path, genome: Genome) -> tuple[Regions, LeftOut]:
     Raises:
         InputError: for a file without any region within a contig, saying why; or as [`bed.read_intervals`].
     """
-    empty: list[int] = []
+    named = True
     try:
-        chrom, start, end, line, extra = read_bed(bed, (3,), empty)
+        found = Found(bed, genome, (3,))
     except InputError as error:  # not every row has a name
-        empty = []
-        chrom, start, end, line, extra = read_bed(bed, (), empty)
+        named, found = False, Found(bed, genome, ())
         if has_column(input_file(bed), 3):
             log.warning(f"{bed}: its names (column 4) are left out, as not every row has one: {error}")
     note_strands(input_file(bed))
-    on_genome = renamed(chrom, genome.contigs)
-    limits = contig_ends(on_genome, genome.contigs)
-    beyond = (limits >= 0) & (end > limits)
-    lines = {NO_BASE: empty, NO_CONTIG: line[limits < 0].tolist(), BEYOND_CONTIG: line[beyond].tolist()}
-    left_out = {reason: own for reason, own in lines.items() if own}
-    kept = np.flatnonzero(end <= limits)
+    left_out = {reason: own for reason, own in found.left_out.items() if own}
     said = "; ".join(f"{len(own)} {reason}: {listed(own)}" for reason, own in left_out.items())
-    if NO_CONTIG in left_out:
-        said += f" ({bed} has {some_of(chrom[limits < 0].tolist())}; the genome has {some_of(genome.contigs)})"
-    if not len(kept):
+    if found.unknown:
+        said += f" ({bed} has {some_of(found.unknown)}; the genome has {some_of(genome.contigs)})"
+    if not len(found.start):
         raise InputError(f"{bed}: none of its regions is within a contig of {genome.path}: {said}")
     if said:
         log.warning(f"{bed}: left out: {said}")
-    names = np.array([name for (name,) in extra], dtype=object)[kept] if extra else None
-    return Regions(on_genome[kept], start[kept], end[kept], names), left_out
+    return found.regions(named), left_out
 
 
 def vectors_of(part: Path) -> np.ndarray:

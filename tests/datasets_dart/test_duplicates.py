@@ -1,5 +1,7 @@
 """Counts of rows that repeat others, against a brute-force count."""
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -12,6 +14,7 @@ from datasets_dart.alphabet import reverse_complement
 from datasets_dart.duplicates import (
     Compared,
     Counts,
+    Seen,
     count_duplicates,
     counts_of,
     keys_of,
@@ -115,6 +118,18 @@ def test_alleles_are_compared_in_either_order_and_on_either_strand(pairs):
 def test_repeated_rows_are_those_that_come_after_an_equal_one(rows):
     names, numbers = np.array([name for name, _ in rows], dtype=object), np.array([n for _, n in rows], dtype=np.int64)
     assert repeated(names, numbers).tolist() == [row in rows[:place] for place, row in enumerate(rows)]
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=8), max_size=12))
+def test_keys_are_new_once(chunks):
+    seen, there = Seen(), set()
+    for keys in chunks:
+        new = seen.are_new(np.array(keys, dtype=np.uint64)).tolist()
+        assert new == [key not in there and key not in keys[:at] for at, key in enumerate(keys)]
+        there.update(keys)
+        lengths = [*map(len, seen.arrays)]
+        assert all(one >= 2 * two for one, two in pairwise(lengths))
+        assert sum(lengths) == len(there)
 
 
 @given(intervals, intervals)

@@ -1,5 +1,7 @@
 """Canonical k-mers, samples of them, and the nearest sequence, against definitions written out."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,6 +60,20 @@ def test_the_nearest_sequence_is_that_of_a_brute_force_search(queries, reference
         best = max(counts, default=0)
         assert row[number] == (counts.index(best) if best else -1)
         assert share[number] == pytest.approx(best / len(kmers) if kmers else 0)
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8), st.sampled_from([1, 2, 3]))
+def test_kmers_that_only_one_sequence_or_too_many_have_are_not_looked_up(letters, common):
+    pieces = {letter: "".join(np.random.default_rng(ord(letter)).choice(list("ACGT"), K)) for letter in "abcdefgh"}
+    sequences = ["N".join(pieces[letter] for letter in letters[:size]) for size in range(1, len(letters) + 1)]
+    with patch("datasets_dart.kmers.COMMON", common):
+        share, row = nearest(sketched(sequences), sketched(sequences), themselves=True)
+    held = [set(letters[:size]) for size in range(1, len(letters) + 1)]
+    known = {letter for letter in letters if sum(letter in own for own in held) <= common}
+    for number, own in enumerate(held):
+        counts = [len(own & other & known) * (at != number) for at, other in enumerate(held)]
+        assert share[number] == pytest.approx(max(counts) / len(own))
+        assert row[number] == (counts.index(max(counts)) if max(counts) else -1)
 
 
 def test_a_sequence_is_not_its_own_nearest_and_repeats_of_the_genome_show_nothing():

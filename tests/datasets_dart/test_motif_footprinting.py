@@ -173,6 +173,23 @@ def test_motifs_that_the_original_loses_are_counted(load):
     assert "9 motifs; 18 backgrounds." in load(motifs=lost)["test"].info.description
 
 
+def test_a_file_of_which_the_original_reads_no_motif_is_an_error_in_its_protocol(load, tmp_path):
+    last = tmp_path / "last.meme"
+    last.write_text(HEADER + "MOTIF a\n" + MATRIX)
+    with pytest.raises(ValueError, match=r"last\.meme: the original's way of reading loses all of its motifs"):
+        load(motifs=last, protocol="paper")
+    assert len(load(motifs=last)["test"]) == 6 * 18
+
+
+def test_rows_of_many_backgrounds_lie_in_few_tables(load, tmp_path):
+    one, many = tmp_path / "one.meme", tmp_path / "many.txt"
+    one.write_text(HEADER + "MOTIF a\n" + MATRIX)
+    many.write_text("".join(f"ACGT{'A' * (number % 30)}ACGT\n" for number in range(700)))
+    rows = load(motifs=one, backgrounds=many)["test"]
+    assert rows["id"][:] == [*range(6 * 700)]
+    assert len(rows.data.column("id").chunks) < 12  # of 1,000 rows or what is left of a table
+
+
 @given(
     st.integers(0, 999), st.from_regex(r"[A-Za-z0-9._-]{1,20}", fullmatch=True), st.sampled_from(["forward", "reverse"])
 )
