@@ -159,6 +159,20 @@ def test_a_models_graph_is_the_model(masked):
             torch.testing.assert_close(logits, model(ids, **given).logits, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("length", [1_026, 5_000])
+def test_rows_read_alike_are_rows_read_whole(length):
+    torch.manual_seed(0)
+    model = HyenaDNAForCausalLM(HyenaDNAConfig(d_model=32, n_layer=2, max_seq_len=length)).cuda().eval()
+    ids = torch.randint(7, 11, (1, length), device="cuda").repeat(4, 1)
+    ids[1:, length // 2] = torch.tensor([7, 8, 9], device="cuda")
+    mask = torch.ones_like(ids)
+    mask[:, :30] = 0
+    reference = torch.zeros(4, dtype=torch.int64, device="cuda")
+    with torch.inference_mode():
+        found = model.read_alike(ids, reference, mask).logits
+        torch.testing.assert_close(found, model(ids, mask).logits, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("beams", [1, 3])
 def test_generation_as_graphs_is_generation(beams):
     torch.manual_seed(0)
