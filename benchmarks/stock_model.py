@@ -35,7 +35,7 @@ class StockHyenaDNA(nn.Module):
         hidden = backbone.embeddings(input_ids)
         for block in backbone.layers:
             hidden = hidden + self.mixed(block.mixer, block.norm1(hidden))
-            hidden = hidden + block.mlp(block.norm2(hidden))
+            hidden = hidden + self.feed_forward(block.mlp, block.norm2(hidden))
         return cast(torch.Tensor, self.model.lm_head(backbone.ln_f(hidden)))
 
     def mixed(self, mixer: Any, hidden: torch.Tensor) -> torch.Tensor:
@@ -46,6 +46,10 @@ class StockHyenaDNA(nn.Module):
         x0, x1, v = mixed[..., :length].chunk(3, dim=1)
         y = convolve(v * x1, self.kernel(mixer.filter_fn, length), mixer.filter_fn.bias) * x0
         return cast(torch.Tensor, mixer.out_proj(y.transpose(1, 2)))
+
+    def feed_forward(self, mlp: Any, hidden: torch.Tensor) -> torch.Tensor:
+        """(B, L, D) to (B, L, D), by torch's own GELU."""
+        return cast(torch.Tensor, mlp.fc2(F.gelu(mlp.fc1(hidden), approximate="tanh")))
 
     def kernel(self, filter_fn: Any, length: int) -> torch.Tensor:
         """The implicit filter (section 1.5), (D, length)."""

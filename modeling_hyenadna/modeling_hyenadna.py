@@ -33,6 +33,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .cache_hyenadna import HyenaDNACacheLayer
 from .configuration_hyenadna import HyenaDNAConfig
+from .gelu import gelu
 from .kernel_cache import KernelCache, effective_weights
 from .lockstep import Lockstep, in_lockstep
 from .long_conv import PreparedKernel, functions_transformed, hyena_mixer, long_conv, resolved, short_convolution
@@ -431,27 +432,16 @@ class HyenaDNAMixer(nn.Module):
             convolution.append(x1.to(convolution.inputs.dtype) * v.to(convolution.inputs.dtype))
 
 
-def gelu(x: torch.Tensor) -> torch.Tensor:
-    """GELU by its tanh approximation, of any shape.
-
-    x (1 + tanh z) / 2 is x sigmoid(2 z), z = sqrt(2 / pi) (x + 0.044715 x^3), and torch's sigmoid on a CPU takes a
-    fraction of the time of its tanh; equal to rounding. With gradients, torch's own keeps one tensor for the backward.
-    """
-    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled() or followed():
-        return F.gelu(x, approximate="tanh")
-    scale = 2 * math.sqrt(2 / math.pi)
-    return (x * x).mul_(0.044715 * scale).add_(scale).mul_(x).sigmoid_().mul_(x)
-
-
 class HyenaDNAMLP(nn.Module):
     def __init__(self, config: HyenaDNAConfig):
         super().__init__()
         d_inner = cast(int, config.d_inner)
+        self.backend = config.long_conv_backend
         self.fc1 = nn.Linear(config.d_model, d_inner)
         self.fc2 = residual_projection(d_inner, config.d_model)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return cast(torch.Tensor, self.fc2(gelu(self.fc1(hidden_states))))
+        return cast(torch.Tensor, self.fc2(gelu(self.fc1(hidden_states), self.backend, followed())))
 
 
 class HyenaDNABlock(GradientCheckpointingLayer):

@@ -24,7 +24,7 @@ import torch
 from .build import CSRC, Strided, cached, compiler_version, first_line, loaded, run_compiler, strided
 from .fft_plan import right_angle_length
 
-SOURCES = ("fft.h", "scratch.h", "cpu_problem.h", "cpu_kernel.h", "cpu_build.cpp", "cpu_dispatch.cpp")
+SOURCES = ("fft.h", "scratch.h", "cpu_problem.h", "cpu_kernel.h", "gelu.h", "cpu_build.cpp", "cpu_dispatch.cpp")
 LIBRARIES = ("-lstdc++",) if sys.platform == "linux" else ()  # CXX may name gcc, which does not link it by itself
 COMMON_FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fno-math-errno", "-ffp-contract=fast")
 X86_BUILDS = {
@@ -40,6 +40,8 @@ VECTORS = ("skip", "dskip", "spectrum", "short_weight", "short_bias", "dshort_we
 MOST_TAPS = 8
 KEPT = ("before", "kept_input", "kept_convolved")  # of rows that others differ from
 BUILDS = ("portable", "avx2", "avx512")  # by level, as the library counts them
+# Of the library's `hyena_gelu`: level, dy, x, to, elements, threads
+GELU_ARGUMENTS: tuple[Any, ...] = (ctypes.c_int, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int)
 
 
 class _Problem(ctypes.Structure):
@@ -81,6 +83,7 @@ def library() -> Any:
         )
         return None
     compiled.hyena_build_name.restype = ctypes.c_char_p
+    compiled.hyena_gelu.argtypes = GELU_ARGUMENTS
     return compiled
 
 
@@ -203,6 +206,22 @@ def _run_from(
     problem.start, problem.reference = start, None if reference is None else reference.data_ptr()
     if getattr(library(), f"hyena_{name}")(build_level(), ctypes.byref(problem)) != 0:
         raise MemoryError(f"no memory for the scratch space of a long convolution of {shape[2]} positions")
+
+
+def gelu(x: torch.Tensor) -> torch.Tensor:
+    """GELU by its tanh approximation of float32 numbers, of any shape."""
+    return _gelu(None, x.contiguous())
+
+
+def gelu_backward(dy: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """The gradient of [`gelu`]'s input from that of its output."""
+    return _gelu(dy.contiguous(), x.contiguous())
+
+
+def _gelu(dy: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
+    y, given = torch.empty_like(x), None if dy is None else dy.data_ptr()
+    library().hyena_gelu(build_level(), given, x.data_ptr(), y.data_ptr(), x.numel(), torch.get_num_threads())
+    return y
 
 
 def transform_kernel(k: torch.Tensor, length: int) -> torch.Tensor:

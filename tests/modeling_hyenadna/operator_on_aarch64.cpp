@@ -1,5 +1,6 @@
 // The C++ operator for another processor against its definition in double: prints the largest error, relative to the
-// largest value, of each output, for "B D L N" of every line of standard input. N: points of the transform.
+// largest value, of each output, for "B D L N" of every line of standard input. N: points of the transform. And of GELU
+// and its gradient.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -9,6 +10,7 @@
 
 extern "C" int hyena_forward(int, const hyena::Problem*);
 extern "C" int hyena_backward(int, const hyena::Problem*);
+extern "C" void hyena_gelu(int, const float*, const float*, float*, int64_t, int);
 
 namespace {
 
@@ -66,7 +68,18 @@ void compare(int64_t batch, int64_t channels, int64_t length, int64_t points) {
         for (int64_t s = 0; s <= t; s++) edk[(t - s) * channels + c] += g * v.values[at(s)] * in.values[at(s)];
       }
     }
-  std::printf("%g %g %g %g %g\n", error(y, ey), error(dv, edv), error(din, edin), error(dout, edout), error(dk, edk));
+  std::vector<double> gelu(y.values.size()), slope(gelu.size());
+  for (size_t i = 0; i < gelu.size(); i++) {
+    const double x = v.values[i], scale = std::sqrt(2 / M_PI), tanh = std::tanh(scale * (x + 0.044715 * x * x * x));
+    gelu[i] = x * (1 + tanh) / 2;
+    slope[i] = dy.values[i] * (1 + tanh + x * (1 - tanh * tanh) * scale * (1 + 3 * 0.044715 * x * x)) / 2;
+  }
+  Tensor of = v, back = v;
+  hyena_gelu(2, nullptr, v.values.data(), of.values.data(), of.values.size(), 1);
+  hyena_gelu(2, dy.values.data(), v.values.data(), back.values.data(), back.values.size(), 1);
+  for (double own : {error(y, ey), error(dv, edv), error(din, edin), error(dout, edout), error(dk, edk)})
+    std::printf("%g ", own);
+  std::printf("%g %g\n", error(of, gelu), error(back, slope));
 }
 
 }  // namespace

@@ -30,11 +30,12 @@ def load(path: str) -> ctypes.CDLL:
     """A build of the kernels, as `cpu_backend.library` gives it."""
     library = ctypes.CDLL(path)
     library.hyena_build_name.restype = ctypes.c_char_p
+    library.hyena_gelu.argtypes = cpu_backend.GELU_ARGUMENTS
     return library
 
 
 def results() -> Iterator[torch.Tensor]:
-    """Outputs and gradients of convolution and mixer, over shapes, memory layouts, absent gates, masks and spectra."""
+    """Outputs and gradients of convolution, mixer and GELU, by shapes, memory layouts, absent gates, masks, spectra."""
     for batch, channels, length in SHAPES:
         generator = torch.Generator().manual_seed(length)
 
@@ -61,6 +62,8 @@ def results() -> Iterator[torch.Tensor]:
                 yield from cpu_backend.mixer_backward(y, *given)
                 if taps <= (start := length // 2):
                     yield from differences(start, *given)
+        yield cpu_backend.gelu(projected)
+        yield cpu_backend.gelu_backward(projected, projected)
 
 
 def differences(start: int, projected: torch.Tensor, *given: torch.Tensor | None) -> Iterator[torch.Tensor]:

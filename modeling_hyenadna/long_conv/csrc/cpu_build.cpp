@@ -1,5 +1,6 @@
 // One instruction set's build of the kernels: compiled once each with its own HYENA_ARCH, HYENA_LANES and -m flags.
 #include "cpu_kernel.h"
+#include "gelu.h"
 
 #define HYENA_PASTE(a, b) a##b
 #define HYENA_NAME(prefix, arch) HYENA_PASTE(prefix, arch)
@@ -20,5 +21,8 @@ void HYENA_NAME(hyena_backward_, HYENA_ARCH)(const hyena::Plan& plan, const hyen
   using namespace hyena::HYENA_ARCH;
   p.taps ? run_backward<MixerSource>(plan, p) : run_backward<GivenSource>(plan, p);
   if (p.taps) run_short_backward(p);
+}
+void HYENA_NAME(hyena_gelu_, HYENA_ARCH)(const float* dy, const float* x, float* to, int64_t elements, int threads) {
+  hyena::HYENA_ARCH::run_gelu(dy, x, to, elements, threads);
 }
 }

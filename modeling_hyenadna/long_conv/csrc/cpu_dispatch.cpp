@@ -10,12 +10,14 @@
 namespace {
 
 using Kernel = void(const hyena::Plan&, const hyena::Problem&);
+using ElementWise = void(const float*, const float*, float*, int64_t, int);
 
 struct Build {
   const char* name;
   int lanes;
   hyena::Shape shape;
   Kernel *prepare, *forward, *lockstep, *backward;
+  ElementWise* gelu;
 };
 
 }  // namespace
@@ -24,9 +26,11 @@ struct Build {
   extern "C" Kernel hyena_prepare_##arch;  \
   extern "C" Kernel hyena_forward_##arch;  \
   extern "C" Kernel hyena_lockstep_##arch; \
-  extern "C" Kernel hyena_backward_##arch;
+  extern "C" Kernel hyena_backward_##arch; \
+  extern "C" ElementWise hyena_gelu_##arch;
 #define HYENA_BUILD(arch, lanes, radix, one_level)                                                       \
-  {#arch, lanes, {radix, one_level}, hyena_prepare_##arch, hyena_forward_##arch, hyena_lockstep_##arch, hyena_backward_##arch}
+  {#arch, lanes, {radix, one_level}, hyena_prepare_##arch, hyena_forward_##arch, hyena_lockstep_##arch, \
+   hyena_backward_##arch, hyena_gelu_##arch}
 
 HYENA_DECLARE(portable)
 #if defined(__x86_64__)
@@ -86,4 +90,8 @@ int hyena_prepare(int level, const hyena::Problem* p) { return run(build(level),
 int hyena_forward(int level, const hyena::Problem* p) { return run(build(level), build(level).forward, p); }
 int hyena_lockstep(int level, const hyena::Problem* p) { return run(build(level), build(level).lockstep, p); }
 int hyena_backward(int level, const hyena::Problem* p) { return run(build(level), build(level).backward, p); }
+// to = GELU of x, or where dy is given its gradient; `to` may be either.
+void hyena_gelu(int level, const float* dy, const float* x, float* to, int64_t elements, int threads) {
+  build(level).gelu(dy, x, to, elements, threads);
+}
 }
