@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from accelerate import PartialState
-from accelerate.utils import gather_object
 from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from datasets_dart import BUILDERS, load_dart
@@ -51,11 +50,11 @@ from evaluation_dart.scoring.alike import reads_alike
 from evaluation_dart.scoring.embeddings import ORIGINAL_BATCH
 from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.scoring.rows import embedding_recipe
-from evaluation_dart.shards import part_rows, read_shard, score_in_shards, shards_of
+from evaluation_dart.shards import all_shards, part_rows, read_shard, score_in_shards
 from evaluation_dart.spec import RunSpec
 from evaluation_dart.tasks import SUPERVISED, Job, Setting, Task, task_named
 from evaluation_dart.tasks.base import CHROMOSOMES, MEGABASES, Columns, Score
-from evaluation_dart.training.accelerators import in_first_process, process_state
+from evaluation_dart.training.accelerators import check_common, gathered, in_first_process, process_state
 from evaluation_dart.workload import announce
 
 logger = logging.getLogger(__name__)
@@ -242,7 +241,8 @@ def evaluate_rows(
     identity = fingerprint(what)
     folder = record_folder(spec.output, what)
     state = PartialState()
-    if not spec.overwrite and is_finished(folder, identity):
+    check_common(folder)
+    if not spec.overwrite and in_first_process(lambda: is_finished(folder, identity)):
         if state.is_main_process:
             tidy_record(folder)
             if spec.blocks is not None and read_record(folder).get("blocks") != spec.blocks:
@@ -273,19 +273,20 @@ def evaluate_rows(
             announce(what, scorer, passes=passes, tokens=tokens, batch_size=spec.batch_size, alike=alike)
             return finite_scores(setting, scorer, dataset, job)
 
-        # gather_object: waits for all, too
         own = score_in_shards(prepare, len(dataset), shards, shard_rows, identity, step, passes, "passes")
-        scored = sum(gather_object([own]))
+        scored = sum(gathered(own))
         seconds = time.perf_counter() - started
-        if state.is_main_process:
-            predictions = pa.concat_tables(map(read_shard, shards_of(shards)))
+
+        def finish() -> None:
+            predictions = pa.concat_tables(map(read_shard, all_shards(shards, len(dataset), shard_rows)))
             predictions = setting.finish(predictions) if setting.finish else predictions
             metrics = all_metrics(predictions, what)
             record = completed(what, metrics, scorer.device_name, state.num_processes, seconds)
             record["sequences_per_second"] = round(len(task.columns) * scored / seconds, 1)
             write_record(folder, record, predictions)
             remove(shards)
-        state.wait_for_everyone()
+
+        in_first_process(finish)
     return load_record(folder)
 
 

@@ -5,6 +5,7 @@ was cut short, changed or moved to another's place is noticed, and scored again.
 """
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,11 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from accelerate import PartialState
 
+from datasets_dart.errors import InputError
 from datasets_dart.files import replacing
 from datasets_dart.outputs import digest_of, sweep_folder
-from evaluation_dart.training.accelerators import DONE, progress_bar
+from evaluation_dart.training.accelerators import DONE, in_first_process, progress_bar
 
 PLACE = b"rows of run"  # metadata of a shard's schema
+SECONDS_TO_APPEAR = 90  # of files of other machines: NFS looks at a folder anew once a minute
 TOKENS_IN_PART = 1 << 21  # about a minute of a small model on two cores
 
 
@@ -109,21 +112,21 @@ def score_in_shards(
         share: of one of several jobs; nothing is removed then, as others are at work in the folder.
     """
     state = PartialState()
-    folder.mkdir(parents=True, exist_ok=True)
     shards = steps_of(range(rows), shard_rows)
     if share is not None:
         shards = shards[share.number - 1 :: share.of]
-    elif state.is_main_process:
+
+    def look() -> set[int]:
+        folder.mkdir(parents=True, exist_ok=True)
+        if share is not None:
+            return {own.start for own in whole_shards(folder, shards, identity)}
         sweep_folder(folder)
         for path in folder.glob(f"{DONE}*"):
             path.unlink()
         remove_unfit(folder, shards, identity)
-    state.wait_for_everyone()
-    if share is None:
-        there = {first_row(path) for path in shards_of(folder)}
-    else:
-        there = {own.start for own in whole_shards(folder, shards, identity)}
-    state.wait_for_everyone()  # all have looked before one writes, so that all share out the same list
+        return {first_row(path) for path in shards_of(folder)}
+
+    there = in_first_process(look)  # so that all share out the same list
     missing = [own for own in shards if own.start not in there]
     mine = missing[state.process_index :: state.num_processes]
     if not mine:
@@ -141,6 +144,23 @@ def score_in_shards(
                     parts.append(pa.table(next(score)()))
             write_shard(folder, shard, pa.concat_tables(parts), identity)
     return sum(map(len, mine))
+
+
+def all_shards(folder: Path, rows: int, shard_rows: int) -> list[Path]:
+    """The shards of all rows, in order. What other machines wrote may take a while to be seen.
+
+    Raises:
+        InputError: naming the folder, where some are missing.
+    """
+    wanted = {own.start for own in steps_of(range(rows), shard_rows)}
+    last = time.monotonic() + (SECONDS_TO_APPEAR if PartialState().num_processes > 1 else 0)
+    while True:
+        found = shards_of(folder)
+        if wanted == set(map(first_row, found)):
+            return found
+        if time.monotonic() >= last:
+            raise InputError(f"{folder}: has {len(found)} of {len(wanted)} parts of the work; run it again")
+        time.sleep(1)
 
 
 def whole_shards(folder: Path, shards: Sequence[range], identity: str) -> list[range]:

@@ -51,7 +51,7 @@ from evaluation_dart.tasks.base import MEGABASES, blocks_of
 from evaluation_dart.tools.loading import paths_of
 from evaluation_dart.tools.mutagenesis import changes, importance
 from evaluation_dart.tools.own_data import LARGEST, spelt
-from evaluation_dart.training.accelerators import in_first_process, process_state
+from evaluation_dart.training.accelerators import check_common, in_first_process, process_state
 from evaluation_dart.training.downstream import outputs_of, with_outputs
 from evaluation_dart.training.finetuning import FineTuned, load_classifier
 from evaluation_dart.training.loop import fit
@@ -157,6 +157,7 @@ def train_own_model(
             remove(hidden(own[0].path, SCRATCH))
         return found
 
+    check_common(output)
     with ExitStack() as stack:
         if (found := in_first_process(hold)) is not None:
             return shown(Record(output, found).metrics, objective) if state.is_main_process else {}

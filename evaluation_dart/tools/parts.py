@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object
 
 from datasets_dart.errors import InputError
 from datasets_dart.files import link_target
 from datasets_dart.outputs import Output, Paths, held, hidden, read_json, remove, sidecar
 from evaluation_dart.records import digest, package_versions
-from evaluation_dart.shards import Score, Share, score_in_shards, shards_of, steps_of, whole_shards
-from evaluation_dart.training.accelerators import in_first_process
+from evaluation_dart.shards import Score, Share, all_shards, score_in_shards, shards_of, steps_of, whole_shards
+from evaluation_dart.training.accelerators import check_common, gathered, in_first_process
 
 
 class Work(NamedTuple):
@@ -56,7 +55,8 @@ def begin(
             another. inputs, companions: see [`held`]. folder: the output is one.
 
     Raises:
-        InputError: in all processes, for an output that is an input, not ours, or written by another process.
+        InputError: in all processes, for an output that is an input, not ours, or written by another process, or that
+            processes of several machines do not have in common.
     """
     fingerprint = digest(about | also)
     own: list[Output] = []
@@ -76,6 +76,7 @@ def begin(
     def work() -> Work:
         return Work(output, own[0] if own else None, about, fingerprint, part)
 
+    check_common(link_target(output.absolute()).parent)
     finished = in_first_process(hold)
     if finished is not None:
         return dict(finished)
@@ -113,7 +114,7 @@ def do_share(
         prepare, step, passes, unit: see [`complete`].
     """
     own = score_in_shards(prepare, rows, work.folder, work.part, work.fingerprint, step, passes, unit, share)
-    now = sum(gather_object([own]))
+    now = sum(gathered(own))
     shards = steps_of(range(rows), work.part)
     there = whole_shards(work.folder, shards, work.fingerprint)
     counts = {"parts": len(shards), "parts_there": len(there), "rows_done_now": now}
@@ -150,10 +151,13 @@ def complete(
 
     Returns:
         What the sidecar says, in all processes.
+
+    Raises:
+        InputError: where parts are missing that another process says it did.
     """
     state, begun = PartialState(), time.perf_counter()
     own = score_in_shards(prepare, rows, work.folder, work.part, work.fingerprint, step, passes, unit)
-    now = sum(gather_object([own]))
+    now = sum(gathered(own))
     about = work.about | {
         "fingerprint": work.fingerprint,
         "device": device,
@@ -162,13 +166,15 @@ def complete(
         counted: now,
         "seconds": round(time.perf_counter() - begun, 3),
     }
-    if work.held is not None:
-        about |= write(work.held.scratch / work.held.named.name)
-        about = work.held.commit(about)
+
+    def finish() -> dict[str, Any]:
+        assert work.held is not None  # as it is in the first process
+        all_shards(work.folder, rows, work.part)
+        whole = work.held.commit(about | write(work.held.scratch / work.held.named.name))
         remove(work.folder)
-    whole = [about]
-    broadcast_object_list(whole)
-    return whole[0]
+        return whole
+
+    return in_first_process(finish)
 
 
 def one_process() -> None:

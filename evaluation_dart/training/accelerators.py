@@ -2,7 +2,9 @@
 processes of an evaluation."""
 
 import os
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,7 @@ from accelerate.utils import (
     FullyShardedDataParallelPlugin,
     GradientAccumulationPlugin,
     broadcast_object_list,
+    gather_object,
 )
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
@@ -65,6 +68,30 @@ def training_accelerator(
     )
 
 
+@contextmanager
+def together() -> Iterator[None]:
+    """Around what all processes of a run do together: that another one has ended is an error that says so.
+
+    Raises:
+        InputError: instead of what torch raises where a process is gone.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        lost = "another process of this run has ended, on this machine or another"
+        raise InputError(f"{lost}; the parts that are whole are kept: run it again") from error
+
+
+def gathered(value: Found) -> list[Found]:
+    """The value of each process, in all of them.
+
+    Raises:
+        InputError: where a process has ended.
+    """
+    with together():
+        return cast(list[Found], gather_object([value]))
+
+
 def in_first_process(act: Callable[[], Found]) -> Found:
     """What `act` returns in the first process, in all of them; what it raises of expected faults, they all raise."""
     found: list[Any] = [None, None]
@@ -73,10 +100,41 @@ def in_first_process(act: Callable[[], Found]) -> Found:
             found[0] = act()
         except (InputError, OSError) as error:
             found[1] = error
-    broadcast_object_list(found)
+    with together():
+        broadcast_object_list(found)
     if found[1] is not None:
         raise found[1]
     return cast(Found, found[0])
+
+
+def check_common(folder: Path) -> None:
+    """Refuse processes that do not have `folder`, or where it will be, in common, as those of machines without common
+    storage: each would see its own part of the work only. All processes call this.
+
+    Raises:
+        InputError: in all processes.
+    """
+    state = PartialState()
+    if state.num_processes == 1:
+        return
+    paths = [folder := folder.absolute(), *folder.parents]
+
+    def write() -> tuple[int, str]:
+        level = next(level for level, path in enumerate(paths) if path.is_dir())
+        file = paths[level] / f".common.{uuid.uuid4().hex}"
+        file.touch()
+        return level, file.name
+
+    level, name = in_first_process(write)
+    file = paths[min(level, len(paths) - 1)] / name
+    blind = [number for number, sees in enumerate(gathered(file.exists())) if not sees]
+    if state.is_main_process:
+        file.unlink(missing_ok=True)
+    if blind:
+        raise InputError(
+            f"{folder}: process {blind[0] + 1} of {state.num_processes} does not see there what the first one writes; "
+            "the output must be in a folder that all machines have in common"
+        )
 
 
 def progress_bar(desc: str, rows: int, unit: str, *, shared: Path | None = None, **options: Any) -> Progress:
@@ -95,8 +153,12 @@ def exchanged(folder: Path, process: int, done: int) -> int:
     """Say in a folder how much this process has done; returns what the others have."""
     with replacing(folder / f"{DONE}{process}") as temporary:
         temporary.write_text(str(done))
-    others = [path for path in folder.glob(f"{DONE}*") if path.name != f"{DONE}{process}"]
-    return sum(int(path.read_text()) for path in others)
+    total = 0
+    for path in folder.glob(f"{DONE}*"):
+        if path.name != f"{DONE}{process}":
+            with suppress(OSError, ValueError):  # it is just being replaced, on storage of several machines
+                total += int(path.read_text())
+    return total
 
 
 def process_state(device: str | None) -> PartialState:

@@ -26,7 +26,7 @@ from datasets_dart.formats.documents import read_json
 from datasets_dart.outputs import LOCK, locked
 from datasets_dart.progress import passed
 from evaluation_dart.scoring.finite import check_finite
-from evaluation_dart.training.accelerators import in_first_process, progress_bar
+from evaluation_dart.training.accelerators import check_common, in_first_process, progress_bar
 from evaluation_dart.training.probing import Embedder
 
 ABOUT = "cache.json"
@@ -113,6 +113,7 @@ def write_cache(
         OSError: if writing fails; no part of the shard at hand is left then.
     """
     state = PartialState()
+    check_common(folder)
     about = {
         **described,
         "rows": rows,

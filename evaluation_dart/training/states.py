@@ -27,7 +27,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import fsync, replacing, write_text
 from datasets_dart.formats.documents import read_json, read_yaml_mapping, yaml_text
 from datasets_dart.outputs import LOCK, locked, remove, sweep_folder
-from evaluation_dart.training.accelerators import in_first_process
+from evaluation_dart.training.accelerators import check_common, in_first_process
 
 PROGRESS, DIGESTS = "progress.json", "digests.json"
 # What files that are damaged, or of something else, raise while they are read and put in place
@@ -205,7 +205,7 @@ def hold_folder(stack: ExitStack, folder: Path, files: Collection[str], overwrit
 
     Raises:
         InputError: in all processes, if another process writes there, or files are in the way that no training of ours
-            wrote.
+            wrote; or if processes of several machines do not have it in common.
     """
 
     def hold() -> None:
@@ -221,6 +221,7 @@ def hold_folder(stack: ExitStack, folder: Path, files: Collection[str], overwrit
             for path in there[::-1]:  # what it is known by goes last
                 remove(path)
 
+    check_common(folder)
     in_first_process(hold)
 
 
