@@ -57,6 +57,10 @@ def site(tmp_path):
         def log_message(self, *arguments):
             pass
 
+        def end_headers(self):  # a file written twice within a second would count as unchanged
+            self.send_header("Cache-Control", "no-store")
+            super().end_headers()
+
     handler = functools.partial(Quiet, directory=tmp_path / "site")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
