@@ -91,6 +91,28 @@ class Layers(Sequence[torch.Tensor]):
             return Layers(self.lockstep, self.tokens[which])
         return self.lockstep.rows_of(self.tokens[which])
 
+    def sums(self, which: int, counted: torch.Tensor) -> torch.Tensor:
+        """(B, D) float64 sums of a layer over tokens, those that rows have in common summed once.
+
+        Args:
+            counted: (B, L) bool, the tokens to sum.
+        """
+        lockstep, start = self.lockstep, self.lockstep.start
+        of_references, of_others = counted[lockstep.references], counted[lockstep.others]
+        if not torch.equal(of_others[:, :start], of_references[lockstep.of, :start]):
+            return summed(self[which], counted)
+        one, two = lockstep.parts(self.tokens[which])
+        before, after = (summed(one[:, piece], of_references[:, piece]) for piece in (slice(start), slice(start, None)))
+        sums = before.new_empty(lockstep.rows, before.shape[1])
+        sums[lockstep.references] = before + after
+        sums[lockstep.others] = before[lockstep.of] + summed(two, of_others[:, start:])
+        return sums
+
+
+def summed(hidden_states: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """(B, D) float64 sums of (B, n, D) over the tokens that are counted, (B, n)."""
+    return torch.where(counted[..., None], hidden_states, 0).sum(dim=1, dtype=torch.float64)
+
 
 def lockstep_of(input_ids: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor | None) -> Lockstep | None:
     """Where rows (B, L) differ from their references; None of rows that are all references."""

@@ -195,7 +195,8 @@ class HyenaDNAFilter(KeepsFloat32):
         self.kernels = KernelCache(KERNEL_CACHE_BYTES // config.n_layer)
 
     def train(self, mode: bool = True) -> Self:
-        self.kernels.clear()
+        if mode:  # what is in evaluation already may be told so before every batch
+            self.kernels.clear()
         return super().train(mode)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:

@@ -45,7 +45,7 @@ from evaluation_dart.models.families.own_code import declared_class, load_own_co
 from evaluation_dart.models.kinds import INT8, RANDOM_WEIGHTS, check_batch_size
 from evaluation_dart.recipes import AS_IT_IS, CARBON_TEXT, NOT_ADDED, NOT_SCORED, TRAITGYM_TEXT
 from evaluation_dart.scoring.alike import Pass, by_length, first_rows, passes, reads_alike
-from evaluation_dart.scoring.embeddings import POOLINGS, hidden_states, pool
+from evaluation_dart.scoring.embeddings import POOLINGS, pooled_states
 from evaluation_dart.scoring.likelihoods import (
     NO_MASKED_SCORE,
     causal_log_likelihood,
@@ -286,7 +286,7 @@ class Encoder:
             raise InputError(f"pooling {pooling!r}: there are {', '.join(POOLINGS)}")
 
         def pooled(output: Any, own: torch.Tensor) -> np.ndarray:
-            return pool(hidden_states(output, layer, self.name), own, pooling).float().cpu().numpy()
+            return pooled_states(output, layer, own, pooling, self.name).float().cpu().numpy()
 
         if len(sequences) == 0:
             return np.empty((0, 0), np.float32)

@@ -37,6 +37,18 @@ def hidden_states(output: Any, layer: int, name: str) -> torch.Tensor:
     Raises:
         ValueError: naming the model, if there are no hidden states, or not of that layer.
     """
+    return _layers(output, layer, name)[layer]  # type: ignore[no-any-return]
+
+
+def pooled_states(output: Any, layer: int, own: torch.Tensor, pooling: str, name: str) -> torch.Tensor:
+    """[`pool`] of [`hidden_states`], (B, C) float32; of rows that were read alike, a mean sums what they share once."""
+    layers = _layers(output, layer, name)
+    if pooling == "mean" and hasattr(layers, "sums"):
+        return (layers.sums(layer, own) / own.sum(dim=1, keepdim=True).clamp(min=1)).float()  # type: ignore[no-any-return]
+    return pool(layers[layer], own, pooling)
+
+
+def _layers(output: Any, layer: int, name: str) -> Any:
     states = getattr(output, "hidden_states", None)
     if states is None:
         raise InputError(f"{name}: the model returns no hidden states to make embeddings of")
@@ -44,7 +56,7 @@ def hidden_states(output: Any, layer: int, name: str) -> torch.Tensor:
         states = (states,)
     if not -len(states) <= layer < len(states):
         raise InputError(f"{name}: there is no layer {layer} among {len(states)} hidden states")
-    return states[layer]
+    return states
 
 
 def pool(hidden: torch.Tensor, own: torch.Tensor, pooling: str) -> torch.Tensor:

@@ -115,6 +115,9 @@ def test_nothing_is_kept_where_it_may_not_be(model):
         model(IDS)
     assert kept(model) == [[], []]
     check(model.eval())
+    known = kept(model)
+    assert known[0]
+    assert kept(model.eval()) == known  # as before every batch
     assert kept(copy.deepcopy(model)) == [[], []]
     buffer = io.BytesIO()
     torch.save(model, buffer)

@@ -63,6 +63,23 @@ def test_alleles_are_as_whole_rows(backend, dtype):
                 close(found, expected, limit)
 
 
+def test_sums_of_hidden_states():
+    """Of what is counted in all rows up to where they differ, and of what is not."""
+    model, (ids, mask) = network(), rows()
+    counted = mask == 1
+    counted[:, :5] = False
+    other = counted.clone()
+    other[1, 20] = False
+    with torch.no_grad():
+        alike = model.read_alike(ids, REFERENCE, output_hidden_states=True).hidden_states
+        for own in (counted, other):
+            for layer in (0, 2, -1):
+                sums = alike.sums(layer, own)
+                assert sums.dtype == torch.float64
+                expected = (alike[layer].double() * own[..., None]).sum(dim=1)
+                torch.testing.assert_close(sums, expected, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("pooling", ["mean", "max", "last", "first", "sum"])
 def test_heads(pooling):
     ids, mask = rows()
