@@ -143,7 +143,7 @@ def in_lockstep(
     """[`HyenaDNAPreTrainedModel.read_alike`]; followed: whether torch follows the operations."""
     mask = None if attention_mask is None else attention_mask.expand_as(input_ids)
     lockstep = None
-    if not (followed or model.training or torch.is_grad_enabled()):
+    if not (followed or model.training or torch.is_grad_enabled() or of_whole_rows(model, kwargs)):
         lockstep = lockstep_of(input_ids, reference, mask)
     if lockstep is None or not can_differ(model, lockstep.start):
         return model(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
@@ -156,6 +156,13 @@ def in_lockstep(
         elif value.shape[:2] == tokens.shape:
             output[name] = lockstep.rows_of(value)
     return output
+
+
+def of_whole_rows(model: Any, options: dict[str, Any]) -> bool:
+    """Whether options of a forward pass speak of whole rows, as labels and the last positions do, or want a tuple."""
+    asked = {name for name, value in options.items() if value is not None and value is not False}
+    as_tuple = not options.get("return_dict", model.config.return_dict)
+    return as_tuple or not asked <= {"output_hidden_states", "return_dict"}
 
 
 def can_differ(model: Any, start: int) -> bool:

@@ -601,7 +601,7 @@ class HyenaDNAPreTrainedModel(PreTrainedModel):
         A row that is of another, its reference, is computed from the first token on in which one of them differs from
         its reference, as that row and a difference (long_conv/differences.py); equal to rounding. Of hidden states, a
         layer's are made when they are asked for. Rows are read whole where there is nothing to gain, with gradients, in
-        training, and where torch follows the operations.
+        training, where torch follows the operations, and with options that speak of whole rows, such as labels.
 
         Args:
             input_ids: (B, L) token ids.

@@ -136,6 +136,29 @@ def test_whole_rows_where_others_cannot_be_had():
         close(model.read_alike(ids, REFERENCE).logits, model(ids).logits)
 
 
+def test_options_that_speak_of_whole_rows_have_them():
+    model, (ids, mask) = network(), rows()
+    with torch.no_grad():
+        for options in (
+            {"logits_to_keep": 5},
+            {"labels": ids},
+            {"use_cache": True},
+            {"labels": ids, "return_dict": True},
+        ):
+            alike, whole = (
+                model.read_alike(ids, REFERENCE, mask, **options),
+                model(input_ids=ids, attention_mask=mask, **options),
+            )
+            assert alike.keys() == whole.keys()
+            assert alike.logits.shape == whole.logits.shape
+            close(alike.logits, whole.logits)
+            if "labels" in options:
+                torch.testing.assert_close(alike.loss, whole.loss)
+        close(model.read_alike(ids, REFERENCE, return_dict=False)[0], model(ids).logits)
+        model.config.return_dict = False
+        close(model.read_alike(ids, REFERENCE)[0], model(ids)[0])
+
+
 def test_what_cannot_be_is_refused():
     model, (ids, _) = network(), rows()
     with torch.no_grad(), pytest.raises(ValueError, match="is itself compared with another"):
