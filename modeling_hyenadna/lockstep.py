@@ -66,11 +66,13 @@ class Lockstep:
     ) -> torch.Tensor:
         """The operator between a layer's projections, (1, N, 3 D) -> (1, N, D)."""
         (one, two), masks = self.parts(projected), (None, None) if mask is None else self.parts(mask)
-        y, kept = reference_mixer(one, *short, kernel, skip, masks[0], self.start, backend)
+        mixed = projected.new_empty(*projected.shape[:2], len(skip))
+        y, z = self.parts(mixed)  # which are written
+        _, kept = reference_mixer(one, *short, kernel, skip, masks[0], self.start, backend, out=y)
         taps = kernel.kernel if isinstance(kernel, PreparedKernel) else kernel
         rest = taps[:, : self.length - self.start]
-        z = difference_mixer(two, kept, self.of, *short, rest, skip, masks[1], backend)
-        return torch.cat([y.flatten(0, 1), z.flatten(0, 1)])[None]
+        difference_mixer(two, kept, self.of, *short, rest, skip, masks[1], backend, out=z)
+        return mixed
 
 
 class Layers(Sequence[torch.Tensor]):

@@ -310,10 +310,15 @@ def reference_mixer(
     mask: torch.Tensor | None,
     start: int,
     spectrum: torch.Tensor | None,
+    out: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """[`mixer_forward`], and from position `start` on its gated input and that convolved, (B, L - start, D)."""
+    """[`mixer_forward`], and from position `start` on its gated input and that convolved, (B, L - start, D).
+
+    Args:
+        out: float32, where to write the first.
+    """
     batch, length, channels = projected.shape[0], projected.shape[1], skip.shape[0]
-    y = projected.new_empty(batch, length, channels, dtype=torch.float32)
+    y = projected.new_empty(batch, length, channels, dtype=torch.float32) if out is None else out
     kept = [projected.new_empty(batch, length - start, channels, dtype=torch.float32) for _ in range(2)]
     tensors = _mixer_inputs(projected, weight, bias, k, skip, mask) | {"y": y.mT, "spectrum": spectrum}
     tensors |= {"kept_input": kept[0].mT, "kept_convolved": kept[1].mT}
@@ -333,13 +338,15 @@ def difference_mixer(
     skip: torch.Tensor,
     mask: torch.Tensor | None,
     spectrum: torch.Tensor | None,
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The mixer of rows (A, n, 3 D) that differ from others of [`reference_mixer`] in their last n positions only.
 
     Args:
         before: (B, taps - 1, 3 D), `projected` of the others before these positions. reference: (A,) int64, of which.
+        out: float32, where to write what is returned.
     """
-    y = projected.new_empty(*projected.shape[:2], skip.shape[0], dtype=torch.float32)
+    y = projected.new_empty(*projected.shape[:2], skip.shape[0], dtype=torch.float32) if out is None else out
     tensors = _mixer_inputs(projected, weight, bias, k, skip, mask) | {"y": y.mT, "spectrum": spectrum}
     tensors |= {"before": before.mT, "kept_input": kept_input.mT, "kept_convolved": kept_convolved.mT}
     _run_from("lockstep", y.mT.shape, 0, reference.contiguous(), tensors)

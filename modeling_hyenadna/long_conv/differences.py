@@ -36,8 +36,12 @@ def reference_mixer(
     mask: torch.Tensor | None,
     start: int,
     backend: str = "auto",
+    out: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, Kept]:
     """[`hyena_mixer`], and what rows that differ from these from position `start` on need of them.
+
+    Args:
+        out: (B, L, D), where to write the first.
 
     Raises:
         ValueError: as `hyena_mixer`; for a start within the taps of the short convolution, or past the end.
@@ -50,11 +54,13 @@ def reference_mixer(
         raise ValueError(f"k covers {taps} taps, but projected has length {length}")
     before = projected[:, start - context : start]
     if _is_fused(backend, projected, weight, kernel):
-        y, gated, convolved = cpu_backend.reference_mixer(projected, weight, bias, kernel, skip, mask, start, spectrum)
-        return y, Kept(before, gated, convolved)
+        y, gated, convolved = cpu_backend.reference_mixer(
+            projected, weight, bias, kernel, skip, mask, start, spectrum, _float32(out)
+        )
+        return _written(y, out), Kept(before, gated, convolved)
     x0, u = _gates(projected, weight, bias, mask, None)
     c = _convolved(u, k, backend)
-    return x0 * (c + skip * u), Kept(before, u[:, start:], c[:, start:])
+    return _written(x0 * (c + skip * u), out), Kept(before, u[:, start:], c[:, start:])
 
 
 def difference_mixer(
@@ -67,6 +73,7 @@ def difference_mixer(
     skip: torch.Tensor,
     mask: torch.Tensor | None,
     backend: str = "auto",
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """[`hyena_mixer`] of the last n positions of rows that equal others before these.
 
@@ -74,6 +81,7 @@ def difference_mixer(
         projected: (A, n, 3 D); mask: (A, n).
         kept: of the others, by [`reference_mixer`]; reference: (A,) int64, of which each row is a variant.
         weight, bias, k, skip, backend: as of `hyena_mixer`; of `k`, n taps are used.
+        out: (A, n, D), where to write what is returned.
 
     Returns:
         (A, n, D).
@@ -85,12 +93,23 @@ def difference_mixer(
     if taps < n:
         raise ValueError(f"k covers {taps} taps, but projected has length {n}")
     if _is_fused(backend, projected, weight, kernel):
-        return cpu_backend.difference_mixer(
-            projected, *kept, reference, weight, bias, kernel, skip, mask, spectrum if taps == n else None
+        own = spectrum if taps == n else None
+        y = cpu_backend.difference_mixer(
+            projected, *kept, reference, weight, bias, kernel, skip, mask, own, _float32(out)
         )
+        return _written(y, out)
     x0, u = _gates(projected, weight, bias, mask, kept.before[reference])
     c = kept.convolved[reference] + _convolved(u - kept.gated[reference], k, backend)
-    return x0 * (c + skip * u)
+    return _written(x0 * (c + skip * u), out)
+
+
+def _float32(out: torch.Tensor | None) -> torch.Tensor | None:
+    """`out` where the compiled library can write to it."""
+    return out if out is not None and out.dtype == torch.float32 else None
+
+
+def _written(y: torch.Tensor, out: torch.Tensor | None) -> torch.Tensor:
+    return y if out is None or out is y else out.copy_(y)
 
 
 def _is_fused(backend: str, projected: torch.Tensor, weight: torch.Tensor, kernel: torch.Tensor) -> bool:
