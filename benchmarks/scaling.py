@@ -244,12 +244,13 @@ if __name__ == "__main__":
         os.environ |= {"HF_HOME": name, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         os.environ |= {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
         work = Work(Path(name))
+        order = {name: number for number, name in enumerate(work.builders.all())}
         for axis in given.axes:
             for own in measured(axis, work, given.largest, given.builders):
                 own |= {name: about("scaling")[name] for name in ("command", "date")}
                 there = json.loads(path.read_text())["series"] if path.exists() else []
                 kept = [other for other in there if (other["axis"], other["what"]) != (axis, own["what"])]
-                found = sorted([*kept, own], key=lambda one: AXES.index(one["axis"]))
+                found = sorted([*kept, own], key=lambda one: (AXES.index(one["axis"]), order.get(one["what"], 0)))
                 record = about("scaling") | {"rows": rows_of(found), "series": found}
                 write_text(path, json.dumps(record, indent=2) + "\n")
                 print(

@@ -162,6 +162,7 @@ is to distinguish the cell lines, by clustering embeddings or by classification.
         again = np.empty(0, dtype=np.int64)
         if shards:
             used = Rows._make(np.concatenate(column) for column in zip(*seen, strict=True))
+            seen.clear()  # before copies of the columns are made
             self.names = tuple(class_names(path, used, config.labels))
             refuse_contradictions(path, used)
             again = repeats(report, config.protocol, np.concatenate(codes), used.id, used.chrom, used.start)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets_dart.base import DartBuilder, Shards, WindowsConfig, chunks_at, deal, file_input, option
+from datasets_dart.base import DartBuilder, Shards, WindowsConfig, chunks_at, deal, file_input, option, rows_at_once
 from datasets_dart.contigs import contig_ends, find_contig, renamed
 from datasets_dart.errors import InputError
 from datasets_dart.files import Position, input_file
@@ -85,8 +85,7 @@ Regions: {config.source}. Protocol: {config.protocol}. Rows: {report}."""
     @property
     def chunk_rows(self) -> int:
         """Rows of a shard."""
-        length: int = self.config.length
-        return max(1, (1 << 22) // length)
+        return rows_at_once(self.config.length)
 
     def rows_of(self, shards: list[Position], split: str) -> Iterator[dict[str, Any]]:
         """Tables of the rows of some pieces."""

@@ -104,13 +104,20 @@ def _together(rows: np.ndarray) -> np.ndarray:
     return np.array([text_hash(column.tobytes()) for column in rows.T.copy()], dtype=np.uint64)
 
 
-def first_rows(*columns: np.ndarray) -> np.ndarray:
-    """(n,) int64: the number of the first row that is equal to each in all of the (n,) columns."""
+def equals_together(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) int64: rows, those that are equal in all of the (n,) columns one after another; (n,) bool: which of them,
+    in this order, are the first of their equals."""
     numbers = [numbers_of(column, {}) if column.dtype == object else column for column in columns]
     order = np.lexsort((*numbers[::-1],))  # stable: equal rows stay in their order
     new = np.ones(len(order), dtype=bool)
     if len(order):
         new[1:] = np.logical_or.reduce([number[order[1:]] != number[order[:-1]] for number in numbers])
+    return order, new
+
+
+def first_rows(*columns: np.ndarray) -> np.ndarray:
+    """(n,) int64: the number of the first row that is equal to each in all of the (n,) columns."""
+    order, new = equals_together(*columns)
     first = np.empty(len(order), dtype=np.int64)
     first[order] = np.repeat(order[new], np.diff(np.flatnonzero(new), append=len(order)))
     return first
@@ -118,8 +125,10 @@ def first_rows(*columns: np.ndarray) -> np.ndarray:
 
 def repeated(*columns: np.ndarray) -> np.ndarray:
     """(n,) bool: rows that are equal in all of the (n,) columns to an earlier row."""
-    first = first_rows(*columns)
-    return np.asarray(first != np.arange(len(first)))
+    order, new = equals_together(*columns)
+    again = np.empty(len(order), dtype=bool)
+    again[order] = ~new
+    return again
 
 
 def overlapping(places: Windows, others: Windows | None = None) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from datasets_dart.alphabet import LETTERS, UNKNOWN, A, arrow_strings, one_hot_letters, reverse_complement_codes
 from datasets_dart.base import DartBuilder, DartConfig, Shards, chunks_at, deal, file_input, option, repeats
-from datasets_dart.contigs import check_within, renamed
+from datasets_dart.contigs import check_within, numbers_of, renamed
 from datasets_dart.errors import InputError, refuse_rows
 from datasets_dart.files import START, Position, input_file, numbered_lines
 from datasets_dart.formats.bed import Intervals, centred_start, read_intervals
@@ -211,6 +211,7 @@ of the element file. Elements: {config.source}. Protocol: {config.protocol}. Row
         path = input_file(config.elements)
         shards: Shards = {}
         seen: list[tuple[np.ndarray, ...]] = []
+        contigs: dict[str, int] = {}
         reader = read_elements(path, self.chunk_rows, None, config.window, None, genome.contigs)
         for position, (elements, lines) in reader:
             code = assign_splits(self.blocks, elements.chrom, elements.start, elements.end)
@@ -218,9 +219,12 @@ of the element file. Elements: {config.source}. Protocol: {config.protocol}. Row
             check_elements(path, elements.take(used), lines[used], genome, config.protocol, config.window)
             report["in no split, left out"] += len(code) - len(used)
             deal(code, position, shards, report)
-            seen.append(tuple(column[used] for column in (code, elements.id, elements.chrom, elements.window_start)))
+            chrom = numbers_of(elements.chrom[used], contigs)
+            seen.append((code[used], elements.id[used], chrom, elements.window_start[used]))
         total = report.total()  # each row is counted once
-        again = repeats(report, config.protocol, *map(np.concatenate, zip(*seen, strict=True))) if seen else ()
+        columns = [np.concatenate(own) for own in zip(*seen, strict=True)]
+        seen.clear()  # before copies of the columns are made
+        again = repeats(report, config.protocol, *columns) if columns else ()
         return shards, {"total": total, "again": np.array(again, dtype=np.int64)}
 
     def rows_of(self, shards: list[Position], split: str, total: int, again: np.ndarray) -> Iterator[dict[str, Any]]:

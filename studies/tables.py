@@ -391,7 +391,8 @@ def scaling_table(path: Path) -> str:
             ]
         )
     header = ["", "sizes", "CPU time, s", "slope", "peak memory of a process, MiB"]
-    return "\n".join([*markdown(header, rows), "", f"{record['date']}, {record['machine']['processor']}."]) + "\n"
+    dates = ", ".join(sorted({own["date"] for own in record["series"]}))
+    return "\n".join([*markdown(header, rows), "", f"{dates}, {record['machine']['processor']}."]) + "\n"
 
 
 def coverage_table(path: Path) -> str:

@@ -386,10 +386,10 @@ def regions_of(
         places = zip(found.chrom, found.start.tolist(), found.end.tolist(), strict=True)
         return [placed(genome, str(bed), chrom, start, end, window) for chrom, start, end in places], left_out
     if region is not None:
-        parts = re.fullmatch(r"(.+):([\d,]+)-([\d,]+)", region)
-        if parts is None:
+        parts = re.fullmatch(r"(.+):(\d[\d,]*)-(\d[\d,]*)", region, re.ASCII)
+        first, last = (int(number.replace(",", "")) for number in parts.groups()[1:]) if parts else (0, 0)
+        if parts is None or not 1 <= first <= last:
             raise InputError(f"region {region}: is not CONTIG:FIRST-LAST, counted from 1")
-        first, last = (int(number.replace(",", "")) for number in parts.groups()[1:])
         return [placed(genome, f"region {region}", parts[1], first - 1, last, window)], {}
     whole = [placed(genome, str(genome.path), chrom, 0, length, window) for chrom, length in genome.contigs.items()]
     return whole, {}

@@ -124,7 +124,10 @@ def test_windows(fasta):
     ("options", "message"),
     [
         (["--region", "chrA:3"], "region chrA:3: is not CONTIG:FIRST-LAST, counted from 1"),
-        (["--region", "chrA:0-3"], "region chrA:0-3: chrA:0-3 is not within the contig's 30 bases"),
+        (["--region", "chrA:0-3"], "region chrA:0-3: is not CONTIG:FIRST-LAST, counted from 1"),
+        (["--region", "chrA:9-3"], "region chrA:9-3: is not CONTIG:FIRST-LAST, counted from 1"),
+        (["--region", "chrA:,-3"], "region chrA:,-3: is not CONTIG:FIRST-LAST, counted from 1"),
+        (["--region", "chrA:3-31"], "region chrA:3-31: chrA:3-31 is not within the contig's 30 bases"),
         (["--region", "chrZ:1-3"], "region chrZ:1-3: g.fa: has no contig 'chrZ' (it has chrA, chrB)"),
         (
             ["--regions", "r.bed"],
