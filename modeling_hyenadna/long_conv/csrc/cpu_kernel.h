@@ -402,15 +402,21 @@ struct GivenSource {
 struct ShortConvolution {
   View projected, before;
   int taps;
+  bool usual;  // three taps of a whole vector of channels that lie side by side
   Vector weight[kMostTaps], bias;
   ShortConvolution(const Problem& p, int64_t batch, int64_t channel, int lanes)
       : projected(p.projected, batch, channel, lanes),
         before(p.before, p.reference ? p.reference[batch] : 0, channel, lanes), taps(p.taps),
-        bias(load(p.short_bias + channel, 1, lanes)) {
+        usual(taps == 3 && lanes == W && projected.channel_stride == 1), bias(load(p.short_bias + channel, 1, lanes)) {
     for (int tap = 0; tap < taps; tap++) weight[tap] = load(p.short_weight + channel * taps + tap, taps, lanes);
   }
   HYENA_INLINE Vector operator[](int64_t i) const {
     Vector sum = bias;
+    if (usual && i >= 2) {  // what the loop below gives
+      const float* from = projected.data + (i - 2) * projected.stride;
+      for (int tap = 0; tap < 3; tap++, from += projected.stride) sum += weight[tap] * load(from, 1, W);
+      return sum;
+    }
     for (int tap = 0; tap < taps; tap++) {
       const int64_t from = i - (taps - 1) + tap;
       if (from >= 0)
