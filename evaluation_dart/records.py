@@ -147,6 +147,14 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+def flattened(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Mappings within mappings as one, with names such as model.dtype."""
+    found: dict[str, Any] = {}
+    for name, own in value.items():
+        found |= flattened(own, f"{prefix}{name}.") if isinstance(own, Mapping) else {f"{prefix}{name}": own}
+    return found
+
+
 def package_versions() -> dict[str, str]:
     """The versions of the packages that numbers depend on, and the instructions that a CPU computes with."""
     from torch.backends.cpu import get_cpu_capability

@@ -33,12 +33,14 @@ from evaluation_dart.pretraining import described as described_sources
 from evaluation_dart.recipes import MASKED, NOT_SCORED, WHOLE, Recipe, recipe_named
 from evaluation_dart.records import (
     RESULTS,
+    RUN,
     Record,
     all_metrics,
     check_record_place,
     completed,
     digest,
     fingerprint,
+    flattened,
     load_record,
     predictions_of,
     read_record,
@@ -242,7 +244,7 @@ def evaluate_rows(
     folder = record_folder(spec.output, what)
     state = PartialState()
     check_common(folder)
-    if not spec.overwrite and in_first_process(lambda: is_finished(folder, identity)):
+    if not spec.overwrite and in_first_process(lambda: is_finished(folder, what)):
         if state.is_main_process:
             tidy_record(folder)
             if spec.blocks is not None and read_record(folder).get("blocks") != spec.blocks:
@@ -354,8 +356,11 @@ def row_name(rows: range, there: np.ndarray, number: int) -> str:
     return f"row {rows[int(there[number])]} of the data set"
 
 
-def is_finished(folder: Path, identity: str) -> bool:
+def is_finished(folder: Path, what: Mapping[str, Any]) -> bool:
     """Whether this very run is recorded already.
+
+    Args:
+        what: is run, as the record says it.
 
     Raises:
         InputError: if the folder holds the record of another run, which would be lost, or other predictions.
@@ -364,16 +369,17 @@ def is_finished(folder: Path, identity: str) -> bool:
     if not (folder / RESULTS).exists():
         return False
     existing = read_record(folder)
-    if existing["fingerprint"] == identity:
+    if existing["fingerprint"] == fingerprint(what):
         try:
             predictions_of(folder, existing)
         except (OSError, InputError) as error:
             raise type(error)(f"{error}; delete {folder / RESULTS} to make it again") from None
         return True
+    there, here = (flattened({name: record[name] for name in RUN}) for record in (existing, what))
+    names = [name for name in there | here if there.get(name) != here.get(name)]
+    differs = f" ({names[0]} is {there.get(names[0])!r} there and {here.get(names[0])!r} here)" if names else ""
     raise InputError(
-        f"{folder / RESULTS} is the record of another run (protocol {existing['protocol']}, recipe "
-        f"{existing['recipe'].get('name')}, split {existing['split']}, {existing['dataset']['rows']} rows): "
-        "choose another output, or overwrite it"
+        f"{folder / RESULTS} is the record of another run{differs}: choose another output, or overwrite it"
     )
 
 

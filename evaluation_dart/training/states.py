@@ -27,6 +27,7 @@ from datasets_dart.errors import InputError
 from datasets_dart.files import fsync, replacing, write_text
 from datasets_dart.formats.documents import read_json, read_yaml_mapping, yaml_text
 from datasets_dart.outputs import LOCK, locked, remove, sweep_folder
+from evaluation_dart.records import flattened
 from evaluation_dart.training.accelerators import check_common, in_first_process
 
 PROGRESS, DIGESTS = "progress.json", "digests.json"
@@ -251,7 +252,7 @@ def check_same_run(path: Path, choices: Mapping[str, Any], free: Collection[str]
     there = read(path)
     if not isinstance(there, dict):
         raise InputError(f"{path}: not the choices of a training")
-    old, new = _flat(there), _flat(choices)
+    old, new = flattened(there), flattened(choices)
     for name in sorted(old.keys() | new.keys()):
         off = [own.get(name) in (None, "", []) or own.get(name) is False for own in (old, new)]
         if old.get(name) != new.get(name) and not all(off) and name.rpartition(".")[2] not in free:
@@ -264,10 +265,3 @@ def check_same_run(path: Path, choices: Mapping[str, Any], free: Collection[str]
 def write_choices(path: Path, choices: Mapping[str, Any]) -> None:
     """Write what [`check_same_run`] compares."""
     write_text(path, yaml_text(dict(choices)))
-
-
-def _flat(choices: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in choices.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat

@@ -175,7 +175,7 @@ def test_a_finished_run_is_kept_and_another_does_not_replace_it(run_options, fin
     assert "accuracy" in dart_eval(*options, "--protocol", "paper").stdout
     refused = dart_eval(*options, "--protocol", "fixed")
     assert refused.returncode == 1
-    assert "is the record of another run (protocol paper" in refused.stderr
+    assert "is the record of another run (protocol is 'paper' there and 'fixed' here)" in refused.stderr
     assert (folder / "results.json").read_bytes() == before
     torn = tmp_path / "torn"
     shutil.copytree(output, torn)
