@@ -36,7 +36,7 @@ from evaluation_dart.models.checkpoints import model_id
 from evaluation_dart.models.language_model import load_language_model
 from evaluation_dart.records import RESULTS, digest
 from evaluation_dart.scoring.finite import check_finite
-from evaluation_dart.shards import read_shard, score_in_shards, shards_of
+from evaluation_dart.shards import all_shards, read_shard, score_in_shards
 from evaluation_dart.statistics.blocks import Blocks, blocks_at
 from evaluation_dart.statistics.estimates import counted, metric
 from evaluation_dart.statistics.metric import Metric, interval_text
@@ -77,7 +77,7 @@ def embed_rows(model: Any, rows: Any, longest: int, folder: Path, identity: str)
         return {"embedding": [gene_embedding(model, sequence, longest) for sequence in sequences]}
 
     score_in_shards(lambda: embeddings, len(rows), folder, CHUNK, identity)
-    kept = [read_shard(path)["embedding"] for path in shards_of(folder)]
+    kept = [read_shard(path)["embedding"] for path in all_shards(folder, len(rows), CHUNK)]
     return np.concatenate([np.stack(column.to_numpy()) for column in kept])
 
 
