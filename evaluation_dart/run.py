@@ -52,7 +52,7 @@ from evaluation_dart.scoring.alike import reads_alike
 from evaluation_dart.scoring.embeddings import ORIGINAL_BATCH
 from evaluation_dart.scoring.finite import check_finite
 from evaluation_dart.scoring.rows import embedding_recipe
-from evaluation_dart.shards import all_shards, part_rows, read_shard, score_in_shards
+from evaluation_dart.shards import NULLS, all_shards, part_rows, read_shard, score_in_shards
 from evaluation_dart.spec import RunSpec
 from evaluation_dart.tasks import SUPERVISED, Job, Setting, Task, task_named
 from evaluation_dart.tasks.base import CHROMOSOMES, MEGABASES, Columns, Score
@@ -280,7 +280,9 @@ def evaluate_rows(
         seconds = time.perf_counter() - started
 
         def finish() -> None:
-            predictions = pa.concat_tables(map(read_shard, all_shards(shards, len(dataset), shard_rows)))
+            predictions = pa.concat_tables(
+                map(read_shard, all_shards(shards, len(dataset), shard_rows)), promote_options=NULLS
+            )
             predictions = setting.finish(predictions) if setting.finish else predictions
             metrics = all_metrics(predictions, what)
             record = completed(what, metrics, scorer.device_name, state.num_processes, seconds)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +22,8 @@ from datasets_dart.outputs import digest_of, sweep_folder
 from evaluation_dart.training.accelerators import DONE, in_first_process, progress_bar
 
 PLACE = b"rows of run"  # metadata of a shard's schema
+# How tables of rows are joined: a column that has only nulls in some of them is of the type that the others give it
+NULLS: Literal["default"] = "default"
 SECONDS_TO_APPEAR = 90  # of files of other machines: NFS looks at a folder anew once a minute
 TOKENS_IN_PART = 1 << 21  # about a minute of a small model on two cores
 
@@ -142,7 +144,7 @@ def score_in_shards(
             for part in pieces[shard.start]:
                 with progress.step(len(part)):
                     parts.append(pa.table(next(score)()))
-            write_shard(folder, shard, pa.concat_tables(parts), identity)
+            write_shard(folder, shard, pa.concat_tables(parts, promote_options=NULLS), identity)
     return sum(map(len, mine))
 
 

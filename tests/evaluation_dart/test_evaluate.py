@@ -266,6 +266,17 @@ def test_records_to_compare_must_agree(rows, tmp_path):
         compare(one, changed)
 
 
+def test_rows_at_once_change_no_prediction_of_motifs(tmp_path, monkeypatch):
+    backgrounds = tmp_path / "backgrounds.txt"
+    backgrounds.write_text("".join((FIXTURES / "task2" / "backgrounds.txt").open().readlines()[:3]))
+    inputs = {"motifs": FIXTURES / "task2" / "motifs.meme", "backgrounds": backgrounds, "cache_dir": tmp_path / "cache"}
+    found = [evaluate(MARKOV, "motif_footprinting", output=tmp_path / "many", **inputs).predictions()]
+    monkeypatch.setenv("DART_EVAL_SHARD_ROWS", "2")  # of which some are backgrounds, without a motif
+    found.append(evaluate(MARKOV, "motif_footprinting", output=tmp_path / "two", **inputs).predictions())
+    assert found[0]["motif"].null_count == 6
+    assert found[0].equals(found[1])
+
+
 def test_public_names():
     for name in evaluation_dart.__all__:
         assert getattr(evaluation_dart, name) is not None

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from evaluation_dart.shards import Stages, read_shard, score_in_shards, shards_of
+from evaluation_dart.shards import NULLS, Stages, read_shard, score_in_shards, shards_of
 
 ROWS, SIZE = 10, 4
 
@@ -111,3 +111,17 @@ def test_an_error_in_the_thread_is_that_of_the_run(tmp_path):
     with pytest.raises(ValueError, match="cannot read 0"):
         score_in_shards(lambda: Stages(read_rows, lambda rows, given: {}), 10, tmp_path, 4, "run")
     assert not shards_of(tmp_path)
+
+
+def test_rows_that_have_only_nulls_go_with_those_that_do_not(tmp_path):
+    names = [None, None, None, None, "a", "b", None]
+
+    def rows_of(rows):
+        return {"motif": names[rows.start : rows.stop], "label": [None] * len(rows)}
+
+    score_in_shards(lambda: rows_of, len(names), tmp_path, 5, "run", 2)
+    parts = [read_shard(path) for path in shards_of(tmp_path)]
+    assert [part.schema.field("motif").type for part in parts] == [pa.string(), pa.string()]
+    whole = pa.concat_tables(parts, promote_options=NULLS)
+    assert whole["motif"].to_pylist() == names
+    assert whole["label"].null_count == len(names)
