@@ -93,7 +93,7 @@ if __name__ == "__main__":
     write(
         "model",
         [
-            *rows_of("tiny-1k", TINY_1K, batch=8, rounds=7),
+            *rows_of("tiny-1k", TINY_1K, batch=8, rounds=21),
             *rows_of("small-32k", SMALL_32K, batch=1, rounds=3),
             *generation_rows(),
         ],
