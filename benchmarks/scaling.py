@@ -247,11 +247,12 @@ if __name__ == "__main__":
         order = {name: number for number, name in enumerate(work.builders.all())}
         for axis in given.axes:
             for own in measured(axis, work, given.largest, given.builders):
-                own |= {name: about("scaling")[name] for name in ("command", "date")}
+                record = about("scaling")
+                own |= {name: record[name] for name in ("command", "date")}
                 there = json.loads(path.read_text())["series"] if path.exists() else []
                 kept = [other for other in there if (other["axis"], other["what"]) != (axis, own["what"])]
                 found = sorted([*kept, own], key=lambda one: (AXES.index(one["axis"]), order.get(one["what"], 0)))
-                record = about("scaling") | {"rows": rows_of(found), "series": found}
+                record |= {"rows": rows_of(found), "series": found}
                 write_text(path, json.dumps(record, indent=2) + "\n")
                 print(
                     axis, own["what"], [round(point["cpu_s"], 1) for point in own["points"]], own["slope"], flush=True

@@ -22,11 +22,10 @@ from datasets_dart.alphabet import COMPLEMENT
 from datasets_dart.contigs import numbers_of
 from datasets_dart.files import write_text
 from datasets_dart.formats.bed import Windows
-from datasets_dart.kmers import SHARED, Sketches, nearest, sampling_of, sketched
+from datasets_dart.kmers import LOOKED_UP, SHARED, Sketches, looked_up, nearest, sampling_of, sketched
 
 FILE = "duplicates.json"  # beside the rows
 ROWS = 4096  # read at once
-LOOKED_UP = 1 << 16  # keys at once
 NEAR_ROWS, NEAR_BASES = 1 << 18, 1 << 27  # of all splits, above which a builder does not look for near-duplicates
 _DNA = bytes.maketrans(b"Uu", b"TT")
 
@@ -223,9 +222,8 @@ def are_in(keys: np.ndarray, others: np.ndarray) -> np.ndarray:
     """(n,) bool: keys that are among others, of which one sorted copy is made (`numpy.isin` makes several of both)."""
     ordered, found = np.sort(others), np.zeros(len(keys), dtype=bool)
     for first in range(0, len(keys) if len(ordered) else 0, LOOKED_UP):
-        own = keys[first : first + LOOKED_UP]
-        place = np.minimum(np.searchsorted(ordered, own), len(ordered) - 1)
-        found[first : first + LOOKED_UP] = ordered[place] == own
+        some = slice(first, first + LOOKED_UP)
+        found[some] = looked_up(ordered, keys[some])[1]
     return found
 
 
@@ -240,8 +238,7 @@ class Seen:
         """(n,) bool: (n,) uint64 keys that have not come before, here or in an earlier call; now they have."""
         new = ~repeated(keys)
         for known in self.arrays:
-            place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-            new &= known[place] != keys
+            new &= ~looked_up(known, keys)[1]
         self.arrays += [np.sort(keys[new])] if new.any() else []
         while len(self.arrays) > 1 and len(self.arrays[-2]) < 2 * len(self.arrays[-1]):
             self.arrays[-2:] = [np.sort(np.concatenate(self.arrays[-2:]))]

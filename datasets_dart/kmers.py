@@ -18,7 +18,7 @@ WHOLE_BASES = 1 << 20  # of all sequences, up to which no sample is taken
 COMMON = 200  # sequences that have a k-mer, from which it is a repeat of the genome and shows nothing
 BLOCK = 2048  # sequences compared at once
 PIECE = 1 << 20  # bases looked through at once
-LOOKED_UP = 1 << 16  # k-mers at once
+LOOKED_UP = 1 << 16  # k-mers, or other keys, at once
 BASES = 1 << 18  # encoded at once: they stay in a processor's cache
 
 
@@ -57,14 +57,20 @@ def canonical_kmers(codes: np.ndarray, one_in: int = 1, k: int = K) -> tuple[np.
     return start, np.minimum(forward, reverse)
 
 
+def looked_up(known: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) int64 where each of (n,) keys is among (k,) rising known ones, k >= 1; (n,) bool whether it is there."""
+    place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return place, known[place] == keys
+
+
 def occurring(known: np.ndarray, pieces: Iterable[np.ndarray], k: int) -> np.ndarray:
     """(m,) bool: which of (m,) rising different canonical k-mers are in any of the pieces, base codes of sequence."""
     found = np.zeros(len(known), dtype=bool)
     for codes in pieces if len(known) else ():
         for first in range(0, len(codes), PIECE):
             _, kmers = canonical_kmers(codes[first : first + PIECE + k - 1], k=k)
-            place = np.minimum(np.searchsorted(known, kmers), len(known) - 1)
-            found[place[known[place] == kmers]] = True
+            place, there = looked_up(known, kmers)
+            found[place[there]] = True
     return found
 
 
@@ -157,8 +163,7 @@ def occurrences(sketches: Sketches, known: np.ndarray) -> sparse.csr_array:
     rows, places = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
     for first in range(0, len(sketches.kmer), LOOKED_UP):
         kmer = sketches.kmer[first : first + LOOKED_UP]
-        place = np.minimum(np.searchsorted(known, kmer), len(known) - 1)
-        found = known[place] == kmer
+        place, found = looked_up(known, kmer)
         rows.append(sketches.row[first : first + LOOKED_UP][found])
         places.append(place[found])
     row, place = np.concatenate(rows), np.concatenate(places)

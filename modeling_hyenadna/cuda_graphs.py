@@ -14,6 +14,7 @@ from transformers.cache_utils import Cache
 
 from .cache_hyenadna import HyenaDNACacheLayer
 
+PLAIN = (bool, int, float, str, type(None))  # arguments that are a part of what is recorded
 MOST_GRAPHS = 16  # kept at a time; each holds its inputs, its outputs, and what is computed between them
 
 
@@ -157,10 +158,10 @@ def is_step(
     **kwargs: Any,
 ) -> bool:
     """Whether a call reads one more token into a cache of this model, which has begun, and no more than that."""
-    layers, known = layers_of(past_key_values), (bool, int, float, str, type(None))
+    layers = layers_of(past_key_values)
     if not use_cache or return_dict is False or not model.config.return_dict or past_key_values.offloading:
         return False
-    if not all(isinstance(value, known) for value in kwargs.values()):
+    if not all(isinstance(value, PLAIN) for value in kwargs.values()):
         return False
     if not layers or not all(layer.can_step for layer in layers):
         return False
@@ -185,10 +186,9 @@ def on_gpu(tensor: torch.Tensor) -> bool:
 
 def key_of(kwargs: dict[str, Any]) -> tuple[Any, ...] | None:
     """What two calls have alike that one graph serves; None of arguments that are no tensors, flags or numbers."""
-    known = (bool, int, float, str, type(None))
     if not any(isinstance(value, torch.Tensor) for value in kwargs.values()):
         return None
-    if not all(isinstance(value, (*known, torch.Tensor)) for value in kwargs.values()):
+    if not all(isinstance(value, (*PLAIN, torch.Tensor)) for value in kwargs.values()):
         return None
     parts = [
         (name, tuple(value.shape), value.dtype, value.device) if isinstance(value, torch.Tensor) else (name, value)

@@ -286,7 +286,7 @@ class Encoder:
             raise InputError(f"pooling {pooling!r}: there are {', '.join(POOLINGS)}")
 
         def pooled(output: Any, own: torch.Tensor) -> np.ndarray:
-            return pooled_states(output, layer, own, pooling, self.name).float().cpu().numpy()
+            return pooled_states(output, layer, own, pooling, self.name).cpu().numpy()
 
         if len(sequences) == 0:
             return np.empty((0, 0), np.float32)

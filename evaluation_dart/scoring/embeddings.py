@@ -44,7 +44,7 @@ def pooled_states(output: Any, layer: int, own: torch.Tensor, pooling: str, name
     """[`pool`] of [`hidden_states`], (B, C) float32; of rows that were read alike, a mean sums what they share once."""
     layers = _layers(output, layer, name)
     if pooling == "mean" and hasattr(layers, "sums"):
-        return (layers.sums(layer, own) / own.sum(dim=1, keepdim=True).clamp(min=1)).float()  # type: ignore[no-any-return]
+        return _mean(layers.sums(layer, own), own)
     return pool(layers[layer], own, pooling)
 
 
@@ -79,6 +79,10 @@ def pool(hidden: torch.Tensor, own: torch.Tensor, pooling: str) -> torch.Tensor:
         counted = own.clone()
         counted[:, 1:] |= own[:, :-1]
     total = torch.where(counted[..., None], hidden, 0).sum(dim=1, dtype=torch.float64)
+    return _mean(total, counted)
+
+
+def _mean(total: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
     return (total / counted.sum(dim=1, keepdim=True).clamp(min=1)).float()
 
 

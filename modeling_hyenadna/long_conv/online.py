@@ -195,8 +195,11 @@ def writable(tensor: torch.Tensor) -> bool:
 
 def in_place_of(old: torch.Tensor | None, new: torch.Tensor) -> torch.Tensor:
     """A copy of `new`: in the memory of `old`, which CUDA graphs know, where it fits there."""
-    if old is None or torch.is_grad_enabled() or not writable(old):
-        return new.clone(memory_format=torch.contiguous_format)
-    if (old.shape, old.dtype, old.device) != (new.shape, new.dtype, new.device):
+    if (
+        old is None
+        or torch.is_grad_enabled()
+        or not writable(old)
+        or (old.shape, old.dtype, old.device) != (new.shape, new.dtype, new.device)
+    ):
         return new.clone(memory_format=torch.contiguous_format)
     return old.copy_(new)
